@@ -1,4 +1,4 @@
-"""Markdown notes that optuna-dashboard shows beside a study and its finalists."""
+"""Markdown notes that optuna-dashboard shows for a study and for its finalists."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -15,7 +15,7 @@ from cnn_lstm_hyperopt.search.trial_seals import numbered
 
 
 class DashboardNotes(RunEvents):
-    """Write the notes when a study is opened and when its results are written."""
+    """Subscriber that writes the notes when a study is opened and when its results are written."""
 
     def on_study(self, settings: Settings, study: Study, earlier: Mapping[str, Any]) -> None:
         self._write(study, earlier)
@@ -38,12 +38,12 @@ def dashboard_notes(
     *,
     skipped: Iterable[int] = (),
 ) -> dict[int | None, str]:
-    """Return the note of each finalist by its trial number, and of the study by None.
+    """Return the note of each finalist with its trial number as key, and the note of the study with the key None.
 
     Args:
         skill: skill threshold of the study.
-        verdict: of ``results.json``.
-        models: ``retrained_models`` of ``results.json``.
+        verdict: entry ``verdict`` of ``results.json``; None: no verdict.
+        models: entry ``retrained_models`` of ``results.json``.
         skipped: numbers of the trials that other programs added or changed.
     """
     notes: dict[int | None, str] = {None: _of_study(skill, verdict, models, sorted(skipped))}

@@ -1,4 +1,4 @@
-"""Output of the command ``data``: bars, their problems, windows and splits."""
+"""Output of the command ``data``: bars, problems of the bars, windows and splits."""
 
 from collections.abc import Sequence
 
@@ -18,14 +18,14 @@ from cnn_lstm_hyperopt.utils.text import counted
 
 
 def report_data(settings: DataSettings, terminal: Terminal) -> None:
-    """Show bars, problems, windows and splits. Write nothing.
+    """Show the bars, their problems, the windows and the splits on the terminal; write no files.
 
     Args:
         settings: source, symbols, dates, checks and splits.
         terminal: receives the output.
 
     Raises:
-        DataError: some bars can't be used; the others were shown before.
+        DataError: some bars can't be used; the other bars were shown before.
     """
     try:
         bars, warnings = load_bars(settings)
@@ -51,7 +51,7 @@ def report_data(settings: DataSettings, terminal: Terminal) -> None:
 
 
 def _show_bars(every: Sequence[Bars], settings: DataSettings, terminal: Terminal) -> None:
-    """Show a row per symbol, then the adjustments."""
+    """Show a table with a row per symbol, then the adjustments of the bars."""
     where = f" in {settings.data_dir}" if settings.data_dir is not None else ""
     table = Table(
         title=Text(f"Bars: {settings.source}{where}"),
@@ -78,5 +78,5 @@ def _show_bars(every: Sequence[Bars], settings: DataSettings, terminal: Terminal
 
 
 def _counts(problems: Sequence[Problem]) -> str:
-    """Return each finding with its count."""
+    """Return a text with each kind of problem and its count."""
     return ", ".join(f"{problem.rule.replace('_', ' ')} {problem.count:,}" for problem in problems) or "none"

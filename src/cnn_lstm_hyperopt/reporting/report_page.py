@@ -1,4 +1,4 @@
-"""Write the report at the end of a run."""
+"""Subscriber that writes the HTML report at the end of a run."""
 
 import logging
 from pathlib import Path
@@ -12,7 +12,7 @@ log = logging.getLogger(__name__)
 
 
 class ReportPage(RunEvents):
-    """Write ``report.html`` and ``figures/``. An error there becomes a warning; the run continues.
+    """Subscriber that writes ``report.html`` and ``figures/``. If writing fails, it shows a warning and the run continues.
 
     Args:
         terminal: receives the warning.

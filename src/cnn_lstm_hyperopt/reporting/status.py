@@ -1,4 +1,4 @@
-"""State of a study and the next command, for ``cnn-lstm-hyperopt status``."""
+"""State of a study and the next command, as ``cnn-lstm-hyperopt status`` shows them."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -55,21 +55,21 @@ _FACTS = (
     "at_work",
     "next",
 )
-"""Keys of :func:`status_facts`."""
+"""Keys of the result of :func:`status_facts`."""
 
 
 @dataclass(frozen=True)
 class _Progress:
-    """Progress of a study.
+    """Progress of a study, as far as the next command depends on it.
 
     Attributes:
         done: number of finished trials.
-        total: number of trials to run.
-        source: of the data.
-        front: numbers of its trials, by rank.
-        confirmations: scores with fresh seeds, by trial number.
-        retrainings: number of started retrainings since results were last written.
-        results: content of ``results.json``; None: no file.
+        total: number of trials that the study will run in total.
+        source: source of the data.
+        front: trial numbers of the front, by rank.
+        confirmations: scores with fresh seeds of each candidate, by trial number.
+        retrainings: number of retrainings that were started since the results were last written.
+        results: content of ``results.json``; None: the file is missing.
     """
 
     done: int
@@ -83,7 +83,7 @@ class _Progress:
 
 @dataclass(frozen=True)
 class _StudyState:
-    """State of a study as its files show it."""
+    """State of a study, read from the files in ``save_dir``."""
 
     name: str
     records: list[TrialRecord]
@@ -97,29 +97,29 @@ class _StudyState:
 
     @property
     def count(self) -> Counter[State]:
-        """Trials by state."""
+        """Number of trials by state."""
         return Counter(record.state for record in self.records)
 
     @property
     def front(self) -> list[TrialRecord]:
-        """See :func:`reported_front`."""
+        """Trials of the front, by rank; see :func:`reported_front`."""
         return [] if self.skill is None else reported_front(self.records, self.skill)
 
     @property
     def above_chance(self) -> bool | None:
-        """Whether the front beats chance; None without a front."""
+        """Whether the trials of the front beat chance; None without a front."""
         front = self.front
         return above_chance(front[0], self.skill) if front and self.skill is not None else None
 
     @property
     def verdict(self) -> str | None:
-        """Sentence of the verdict."""
+        """Sentence of the verdict; None without a verdict."""
         verdict = None if self.progress.results is None else self.progress.results.get("verdict")
         return None if verdict is None else printable(verdict["sentence"], 2_000)
 
     @property
     def grade(self) -> str | None:
-        """Grade of the verdict."""
+        """Grade of the verdict; None without a verdict."""
         verdict = None if self.progress.results is None else self.progress.results.get("verdict")
         grade = None if verdict is None else verdict.get("grade")
         return None if grade is None else printable(str(grade), 100)
@@ -162,10 +162,10 @@ def status_lines(save_dir: Path) -> list[str]:
 
 
 def status_facts(save_dir: Path) -> dict[str, Any]:
-    """Return the state as strict JSON for programs. All keys are always present; unknown values are null.
+    """Return the state of a study as values for strict JSON. All keys are always present; unknown values are None.
 
     Raises:
-        SaveDirError: as :func:`status_lines`.
+        SaveDirError: in the same cases as :func:`status_lines`.
     """
     if _only_begun(save_dir):
         running = is_running(save_dir)
@@ -199,7 +199,7 @@ def status_facts(save_dir: Path) -> dict[str, Any]:
 
 
 def _only_begun(save_dir: Path) -> bool:
-    """Whether a run has written only its settings."""
+    """Return whether a run has written only its settings to ``save_dir``, and no study."""
     names = [STUDY_FILE, BACKUP_FILE]
     return (save_dir / CONFIG_FILE).is_file() and not any((save_dir / name).exists() for name in names)
 
@@ -308,7 +308,7 @@ def _final_round(progress: _Progress, chosen: RetrainSettings | None) -> list[st
 
 
 def _retrain_settings(save_dir: Path) -> RetrainSettings | None:
-    """Return the settings of the last run; None if they can't be read."""
+    """Return the section ``retrain`` of the last run's settings; None if the settings can't be read."""
     try:
         return load_settings(save_dir / CONFIG_FILE, environment={}).retrain
     except ConfigError:

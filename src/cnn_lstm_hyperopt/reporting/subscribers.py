@@ -1,4 +1,4 @@
-"""All subscribers that show or report a run."""
+"""List of the subscribers that show or report a run."""
 
 from cnn_lstm_hyperopt.pipeline.advice import Interface
 from cnn_lstm_hyperopt.pipeline.events import RunEvents
@@ -9,5 +9,5 @@ from cnn_lstm_hyperopt.reporting.report_page import ReportPage
 
 
 def reporters(terminal: Terminal, interface: Interface = Interface.COMMAND_LINE) -> list[RunEvents]:
-    """Return the notes for optuna-dashboard, the report page, and the console."""
+    """Return new subscribers of a run: the notes for optuna-dashboard, the report page and the console."""
     return [DashboardNotes(), ReportPage(terminal), RunConsole(terminal, interface)]

@@ -21,13 +21,13 @@ from cnn_lstm_hyperopt.utils.text import counted
 
 CONFIRMED_ROWS = 10
 FRESH_SCORES = 4
-"""Number of fresh scores of a candidate that are shown one by one."""
+"""Maximum number of a candidate's scores with fresh seeds that the table lists; of more it shows the range."""
 NO_GAP = 0.0005
-"""Smallest difference between search scores and fresh scores that is not shown as 0."""
+"""Differences between search scores and scores with fresh seeds below this bound are shown as equal."""
 
 
 def confirmation_table(confirmed: Confirmed, metric: str) -> Table:
-    """Candidates by their mean fresh score, beside the score of the search."""
+    """Return a table of the candidates, ordered by their mean score with fresh seeds, with their scores in the search."""
     table = plain_table(f"Confirmed with fresh seeds: {METRICS[metric].words} on validation")
     for name in ("rank", "trial", "in the search", "fresh seeds", "mean"):
         table.add_column(name, justify="right", no_wrap=True)
@@ -43,7 +43,7 @@ def confirmation_table(confirmed: Confirmed, metric: str) -> Table:
 
 
 def confirmation_lines(confirmed: Confirmed, metric: str) -> list[str]:
-    """Selection noise of the search scores, and how many fresh seeds there was time for."""
+    """Return lines about the selection noise of the search scores, and about fresh seeds missing for lack of time."""
     lines = []
     if len(confirmed.ranked) > CONFIRMED_ROWS:
         lines.append(f"  … and {len(confirmed.ranked) - CONFIRMED_ROWS} more in results.json")
@@ -66,14 +66,14 @@ def confirmation_lines(confirmed: Confirmed, metric: str) -> list[str]:
 
 
 def _fresh(scores: Sequence[float]) -> str:
-    """Return the scores, or their number and range if there are many."""
+    """Return a candidate's scores with fresh seeds as text, or their number and range if there are many scores."""
     if len(scores) > FRESH_SCORES:
         return f"{len(scores)}: {_text(min(scores))} to {_text(max(scores))}"
     return "  ".join(_text(score) for score in scores)
 
 
 def period_table(verdict: Verdict, width: int = 120) -> Table:
-    """Finalists, their ensemble and baselines on the test set, with as many columns as ``width`` allows."""
+    """Return the table of finalists, ensemble and baselines on the test set, with the columns that fit into ``width``."""
     beside = [*(each.column for name, each in METRICS.items() if name != verdict.metric), "MSE"]
     return widest(lambda columns: _period_table(verdict, columns), beside, width)
 
@@ -113,7 +113,7 @@ def _signed(interval: Interval) -> str:
 
 
 def verdict_lines(verdict: Verdict, retrained: Sequence[Retrained]) -> list[str]:
-    """Seeds, steps of the score, calibration, regression and strategy of the first model."""
+    """Return lines about model 1: seeds, scores from search to test, calibration, regression and strategy."""
     first, metric = verdict.finalists[0], verdict.metric
     confirmation = retrained[0].finalist.confirmation
     lines = []
@@ -148,7 +148,7 @@ def _text(score: float | None) -> str:
 
 
 def selection_lines(bias: tuple[TrialSeries, DeflatedSharpe | None] | None) -> list[str]:
-    """Return the effect of choosing among all trials; empty if it is unknown."""
+    """Return lines about the selection bias of choosing among all trials; an empty list if the bias is unknown."""
     if bias is None:
         return []
     series, strategy = bias
@@ -176,14 +176,14 @@ def _money(returns: Returns) -> str:
 def next_lines(
     save_dir: Path, results: Mapping[str, Any], data: DataSettings, missing_trials: int, interface: Interface
 ) -> list[str]:
-    """The next command, or Python call, after a run.
+    """Return lines with the next command, or the next Python call, after a run.
 
     Args:
-        save_dir: of the run.
+        save_dir: results directory of the run.
         results: content of ``results.json``.
-        data: where the bars come from.
-        missing_trials: trials that the search did not finish.
-        interface: of the user.
+        data: settings that name the source of the bars.
+        missing_trials: number of requested trials that are not finished.
+        interface: interface that the user calls.
     """
     in_python = interface is not Interface.COMMAND_LINE
     if missing_trials:

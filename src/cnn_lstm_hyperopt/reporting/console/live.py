@@ -1,4 +1,4 @@
-"""Live view of a search: progress bar, counts of trials, and one line per worker."""
+"""Live view of a search with a progress bar, counts of trials and one line per worker."""
 
 from collections.abc import Sequence
 
@@ -10,11 +10,11 @@ from rich.text import Text
 from cnn_lstm_hyperopt.run_dir.activity import Activity
 
 MAX_WORKERS = 8
-"""Number of workers that have a line."""
+"""Maximum number of workers that have a line in the live view."""
 
 
 class LiveSearch:
-    """View below the printed lines; it disappears when the search ends."""
+    """Live view of a search below the printed lines; the view disappears when the search ends."""
 
     def __init__(self, console: Console, *, total: int, done: int, status: str, left: str) -> None:
         self._bar = Progress(
@@ -32,20 +32,20 @@ class LiveSearch:
         self._live = Live(get_renderable=self._view, console=console, refresh_per_second=2, transient=True)
 
     def start(self) -> None:
-        """Start drawing."""
+        """Start to draw the live view."""
         self._live.start()
 
     def stop(self) -> None:
-        """Remove the view."""
+        """Remove the live view."""
         self._live.stop()
 
     def update(self, *, done: int, status: str, left: str) -> None:
-        """Show the counts after a trial."""
+        """Show the counts of trials in the live view."""
         self._bar.update(self._task, completed=done, left=left)
         self._status = status
 
     def show(self, activities: Sequence[Activity]) -> None:
-        """Show what each process trains."""
+        """Show the current activity of each process in the live view."""
         self._activities = activities
 
     def _view(self) -> Group:
@@ -61,5 +61,5 @@ class LiveSearch:
 
 
 def _line(text: str, style: str) -> Text:
-    """Return a line that a narrow terminal cuts: rich needs to know the number of lines."""
+    """Return a line that is cut, not wrapped, on a narrow terminal: rich must know the number of lines."""
     return Text(text, style=style, no_wrap=True, overflow="ellipsis")

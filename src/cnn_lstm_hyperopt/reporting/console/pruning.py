@@ -1,4 +1,4 @@
-"""Result of pruning in a few lines."""
+"""Lines for the terminal about the result of pruning."""
 
 from collections.abc import Mapping, Sequence
 
@@ -8,11 +8,11 @@ from cnn_lstm_hyperopt.search.pruning_stats import PruningSummary, Unknown, prun
 from cnn_lstm_hyperopt.utils.text import counted, seconds_text
 
 ALMOST = 0.9
-"""Share of the final hypervolume. Reached early, the search could have been shorter."""
+"""Share of the final hypervolume; a search that reached this share early could have been shorter."""
 
 
 def search_lines(records: Sequence[TrialRecord], plan: StudyPlan) -> list[str]:
-    """Lines about pruning, and when the search reached most of its hypervolume."""
+    """Return lines about pruning, and about the trial at which the search reached most of its hypervolume."""
     lines = pruning_lines(pruning_summary(records, plan.skill, max_epochs=plan.max_epochs, seed=plan.seed))
     step = milestone_at(hypervolume_history(records, plan.skill), ALMOST)
     if step is not None:
@@ -22,7 +22,7 @@ def search_lines(records: Sequence[TrialRecord], plan: StudyPlan) -> list[str]:
 
 
 def pruning_lines(summary: PruningSummary) -> list[str]:
-    """Return a line about the pruned trials and, if the pruner acted, lines about saved training and false prunes."""
+    """Return a line about the pruned trials. If the pruner ended trials, add lines on saved time and false prunes."""
     lines = [f"Pruned: {pruned_text(summary.pruned_by)}."]
     saved, false = summary.seconds_saved, summary.false_prunes
     share = false.share
@@ -43,6 +43,6 @@ def pruning_lines(summary: PruningSummary) -> list[str]:
 
 
 def pruned_text(pruned_by: Mapping[str, int]) -> str:
-    """Return the causes of the PRUNED trials: ``31 by front, 4 by limit``."""
+    """Return the numbers of PRUNED trials by cause as text, such as ``31 by front, 4 by limit``."""
     causes = sorted((-n, cause) for cause, n in pruned_by.items())
     return ", ".join(f"{-n:,} by {cause}" for n, cause in causes) or "no trial"

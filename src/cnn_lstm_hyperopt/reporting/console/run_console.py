@@ -1,4 +1,4 @@
-"""Show a run on the terminal: data, budget and forecast, progress, verdict, next command."""
+"""Output of a run on the terminal: data, budget and forecast, progress, verdict, next command."""
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -45,7 +45,7 @@ from cnn_lstm_hyperopt.utils.text import counted, enumerated, seconds_text
 log = logging.getLogger(__name__)
 
 WARNING_LINES = 5
-"""Lines that warnings may take before the search."""
+"""Maximum number of lines of warnings before the search."""
 
 _GRADE_STYLES = {
     Grade.CHANCE: "bold red",
@@ -56,11 +56,11 @@ _GRADE_STYLES = {
 
 
 class RunConsole(RunEvents):
-    """Print the events of a run. Details are printed only if the terminal is verbose; run.log has everything.
+    """Subscriber that prints a run. It prints details only if the terminal is verbose; ``run.log`` has all lines.
 
     Args:
         terminal: receives the lines.
-        interface: of the user; commands and hints are written for it.
+        interface: interface that the user calls; commands and hints are written for this interface.
     """
 
     def __init__(self, terminal: Terminal, interface: Interface = Interface.COMMAND_LINE) -> None:
@@ -108,7 +108,7 @@ class RunConsole(RunEvents):
             say(f"Best attainable accuracy on this synthetic market: {best:.1%}.")
 
     def _show_warnings(self) -> None:
-        """Print as many of the held warnings as fit, and count the others; the log has all."""
+        """Print the stored warnings that fit into :data:`WARNING_LINES`, and the number of the others; the log has all."""
         warnings, self._held_warnings = self._held_warnings or [], None
         fitting = fitting_texts([f"Warning: {text}" for text in warnings], WARNING_LINES)
         for text in fitting:
@@ -292,7 +292,7 @@ class RunConsole(RunEvents):
         self._ending = None
 
     def _show_verdict(self) -> bool:
-        """Print the verdict of this run; return whether there is one."""
+        """Print the verdict of this run; return whether the run has a verdict."""
         if self._verdict is None:
             return False
         (grade, sentence), self._verdict = self._verdict, None
@@ -305,7 +305,7 @@ class RunConsole(RunEvents):
 def _forecast_details(
     setup: Setup, search: Forecast, final: FinalForecast | None, changed: Mapping[str, Domain]
 ) -> list[str]:
-    """What the verbose terminal and the log say of space, limits and forecast."""
+    """Return the lines about search space, limits and forecast for the verbose terminal and the log."""
     speeds, share = setup.runner.speeds, setup.dataset.train_share
     lines = []
     if changed:
@@ -326,7 +326,7 @@ def _forecast_details(
 
 
 def _searched_by(settings: Settings, plan: StudyPlan) -> str:
-    """Return ``sampler gp, pruner median``, with a link to the table if ``auto`` chose them."""
+    """Return the sampler and the pruner as text; if ``auto`` chose one of them, add a link to the measurements."""
     chosen = {"sampler": (settings.sampler.type, plan.sampler.type), "pruner": (settings.pruner.type, plan.pruner.type)}
     auto = [name for name, (asked, _) in chosen.items() if asked == "auto"]
     why = f" ({' and '.join(auto)} auto: docs/explanation/search-and-pruning.md has the table)" if auto else ""

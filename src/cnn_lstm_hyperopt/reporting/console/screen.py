@@ -1,4 +1,4 @@
-"""Standard output for a run that outlives its terminal."""
+"""Standard output of a run that continues after its terminal was closed."""
 
 import codecs
 import io
@@ -12,7 +12,7 @@ log = logging.getLogger(__name__)
 _PLAIN = str.maketrans({"…": "...", "–": "-", "—": "-", "·": "-", "→": "->", "×": "x", "≤": "<=", "≥": ">=", "±": "+-"})
 """Replacements for encodings without these characters."""
 PLAIN_CHARACTERS = "cnn_lstm_hyperopt.plain"
-"""Name of the codec error handler that writes plain characters, or a question mark, for missing ones."""
+"""Name of the codec error handler that replaces characters missing in the encoding by plain ones or question marks."""
 
 
 def _in_plain_characters(error: UnicodeError) -> tuple[str, int]:
@@ -26,10 +26,10 @@ codecs.register_error(PLAIN_CHARACTERS, _in_plain_characters)
 
 
 class LastingOutput:
-    """Current standard output. Drops text that can't be written instead of raising an error.
+    """Stream that writes to the current standard output, and drops text that can't be written instead of raising an error.
 
-    The reader may end (``| head``), the terminal may close, the disk may be full: ``run.log`` has everything. Characters that
-    the encoding does not have are replaced.
+    Writing fails if the reader of a pipe ends (``| head``), the terminal closes or the disk is full; ``run.log`` has all
+    text. Characters that the encoding does not have are replaced.
     """
 
     def __init__(self) -> None:
@@ -37,23 +37,23 @@ class LastingOutput:
 
     @property
     def encoding(self) -> str:
-        """Encoding of standard output; rich draws tables with its characters."""
+        """Encoding of standard output; rich draws tables with the characters of this encoding."""
         return getattr(self._stream(), "encoding", None) or "utf-8"
 
     def isatty(self) -> bool:
-        """Whether standard output is a terminal that is still open."""
+        """Return whether standard output is a terminal that is still open."""
         stream = self._stream()
         return not self._lost and stream is not None and not stream.closed and stream.isatty()
 
     def fileno(self) -> int:
-        """The descriptor of standard output."""
+        """Return the file descriptor of standard output."""
         stream = self._stream()
         if stream is None:
             raise io.UnsupportedOperation("there is no standard output")
         return stream.fileno()
 
     def write(self, text: str, /) -> int:
-        """Write the text if that is possible."""
+        """Write the text to standard output; drop the text if standard output can't be written."""
         stream = self._stream()
         if stream is None or self._lost:
             return len(text)
@@ -68,7 +68,7 @@ class LastingOutput:
         return len(text)
 
     def flush(self) -> None:
-        """Write what is buffered, if that is possible."""
+        """Write the buffer of standard output; ignore errors."""
         stream = self._stream()
         if stream is None or self._lost:
             return
@@ -79,7 +79,7 @@ class LastingOutput:
 
     @staticmethod
     def _stream() -> TextIO | None:
-        """Standard output, without the proxy of a live view of rich."""
+        """Return standard output itself, not the proxy that rich installs during a live view."""
         return getattr(sys.stdout, "rich_proxied_file", sys.stdout)
 
     def _lose(self, stream: TextIO, error: Exception) -> None:
@@ -91,7 +91,7 @@ class LastingOutput:
 
 
 def discard(stream: TextIO) -> None:
-    """Redirect a broken stream to null: Python writes the rest of its buffer when the process ends."""
+    """Redirect a broken stream to the null device, because Python writes the rest of its buffer when the process ends."""
     try:
         descriptor = stream.fileno()
     except (OSError, ValueError):  # it has none, or is closed

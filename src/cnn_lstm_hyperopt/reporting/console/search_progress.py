@@ -1,4 +1,4 @@
-"""Finished trials of a search: a progress bar on a terminal, a line per trial elsewhere."""
+"""Progress of a search: a progress bar on a terminal, or a line per trial in a file or pipe."""
 
 import logging
 import time
@@ -15,19 +15,19 @@ from cnn_lstm_hyperopt.utils.text import epochs_text
 log = logging.getLogger(__name__)
 
 FORECAST_WEIGHT = 3
-"""Weight of the forecast in the remaining time, in trials."""
+"""Weight of the forecast in the estimate of the remaining time, as a number of trials."""
 FIRST_TRIALS = 5
-"""Number of finished trials after which a search that the time limit always stopped gets a warning."""
+"""Number of finished trials after which a warning is shown if the time limit stopped all of them."""
 
 
 class SearchProgress:
-    """Progress from the start of a search to its end.
+    """Display of the progress of a search.
 
     Args:
         terminal: receives the lines.
         study: the open study.
-        forecast: of the missing trials.
-        seconds_left: until the timeout; None without one.
+        forecast: forecast of the cost of the missing trials.
+        seconds_left: returns the seconds until the timeout; None without a timeout.
     """
 
     def __init__(
@@ -51,17 +51,17 @@ class SearchProgress:
             self._live.start()
 
     def stop(self) -> None:
-        """Remove the bar."""
+        """Remove the progress bar."""
         if self._live is not None:
             self._live.stop()
 
     def show_activity(self, activities: Sequence[Activity]) -> None:
-        """Show what each process trains, below the bar."""
+        """Show the current activity of each process below the progress bar."""
         if self._live is not None:
             self._live.show(activities)
 
     def trial_ended(self, record: TrialRecord) -> None:
-        """Show a finished trial."""
+        """Show a trial that has ended."""
         records, front, plan = self._study.records(), self._study.front(), self._study.plan
         self._done += record.finished  # several trials of other processes may be reported at once
         status, left = self._status(records, front), self._left_text()
@@ -81,7 +81,7 @@ class SearchProgress:
         self._warn_of_limits(records)
 
     def _warn_of_limits(self, records: Sequence[TrialRecord]) -> None:
-        """Warn once if the time limit stopped all of the first trials."""
+        """Warn once if the time limit stopped all of the first :data:`FIRST_TRIALS` trials."""
         finished = [record for record in records if record.finished]
         if self._warned or len(finished) < FIRST_TRIALS:
             return

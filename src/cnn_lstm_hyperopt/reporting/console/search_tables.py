@@ -18,11 +18,11 @@ MAX_SYMBOL_CHARACTERS = 24
 
 
 def data_lines(facts: Mapping[str, Any], *, used_by_trials: int | None = None) -> list[str]:
-    """Source, target and number of windows in a few lines.
+    """Return lines with the source of the bars, the target and the number of windows.
 
     Args:
         facts: content of ``data.json``.
-        used_by_trials: training windows that trials use; None: all.
+        used_by_trials: number of training windows that trials use; None: all training windows.
     """
     symbols = list(facts.get("symbols", ()))
     named = ", ".join(symbols)
@@ -39,14 +39,14 @@ def data_lines(facts: Mapping[str, Any], *, used_by_trials: int | None = None) -
 
 
 def show_windows(terminal: Terminal, facts: dict[str, Any], *, hidden: bool = False) -> None:
-    """Show the tables of windows and of folds; ``hidden``: only in the log."""
+    """Show the tables of windows and of folds; if ``hidden``, write the tables only to the log."""
     terminal.table(split_table(facts), hidden=hidden)
     if "folds" in facts:
         terminal.table(fold_table(facts["folds"], facts["cv_scheme"]), hidden=hidden)
 
 
 def split_table(facts: dict[str, Any]) -> Table:
-    """Windows of each symbol in each split, dates of the splits, and shares of the classes."""
+    """Return a table: windows of each symbol in each split, dates of the splits, share of windows in each class."""
     splits = facts["splits"]
     table = plain_table("Windows")
     table.add_column("")  # wraps where the terminal is narrow, so that no number is cut
@@ -63,7 +63,7 @@ def split_table(facts: dict[str, Any]) -> Table:
 
 
 def fold_table(folds: Sequence[dict[str, Any]], scheme: str) -> Table:
-    """Training and validation windows of each fold. Windows may have no dates; combinatorial folds have several blocks."""
+    """Return a table of the training and validation windows of each fold, with dates if the windows have dates."""
     table = plain_table(f"{counted(len(folds), 'fold')}, {scheme}: a trial's score is the mean over them")
     table.add_column("fold", justify="right")
     for name in ("training", "windows", "validation", "windows"):
@@ -83,7 +83,7 @@ def fold_table(folds: Sequence[dict[str, Any]], scheme: str) -> Table:
 
 
 def front_table(front: Sequence[TrialRecord], plan: StudyPlan, objective: str, width: int = 120) -> Table:
-    """Best trials of the front, with as many columns of their configuration as ``width`` allows."""
+    """Return a table of the best trials of the front, with the columns of their configuration that fit into ``width``."""
     title = f"Pareto front: {counted(len(front), 'trial')}"
     rows = [_short_params(with_fixed(plan.space, record.params)) for record in front[:FRONT_ROWS]]
 
@@ -102,5 +102,5 @@ def front_table(front: Sequence[TrialRecord], plan: StudyPlan, objective: str, w
 
 
 def _short_params(params: Params) -> dict[str, str]:
-    """Return network and optimiser in a few words, by column."""
+    """Return a short text about the network and about the optimiser, by the title of its column."""
     return {**family_of(params).columns(params), "optimizer": str(params["training.optimizer"])}

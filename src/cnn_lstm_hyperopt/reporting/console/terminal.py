@@ -15,18 +15,18 @@ from cnn_lstm_hyperopt.utils.processes import program
 log = logging.getLogger(__name__)
 
 PIPED_WIDTH = 80
-"""Columns of tables in files and pipes."""
+"""Width of tables in files and pipes, in characters."""
 
 
 class Terminal:
-    """Standard output and the log of the run.
+    """Output of a run: prints on standard output and writes all lines to ``run.log``.
 
     Args:
-        quiet: write to the log only.
-        verbose: also print the details, which otherwise only the log has.
+        quiet: print nothing; write only to the log.
+        verbose: also print the details, which are otherwise only in the log.
 
     Raises:
-        ConfigError: both are set.
+        ConfigError: both ``quiet`` and ``verbose`` are set.
     """
 
     def __init__(self, *, quiet: bool = False, verbose: bool = False) -> None:

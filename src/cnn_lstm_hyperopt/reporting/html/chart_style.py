@@ -12,11 +12,11 @@ import plotly.graph_objects as go
 from matplotlib.ticker import LogLocator, MaxNLocator
 
 MAX_DRAWN = 1000
-"""Points of a trace: an SVG of more is slow and shows no more."""
+"""Maximum number of points in a trace: an SVG with more points is slow and shows no more detail."""
 
 _STYLE = files(__package__).joinpath("page.css").read_text(encoding="utf-8")
 COLOURS: dict[str, str] = dict(re.findall(r"--([a-z-]+): (#[0-9a-f]{6})", _STYLE.partition("}")[0]))
-"""The light colours of ``page.css``. The page's script replaces each by the value that its name has in the page."""
+"""Light colours of ``page.css`` by name. The script of the page replaces each by the current colour of the same name."""
 CYCLE = [COLOURS[name] for name in ("accent", "orange", "good", "open", "bad", "soft")]
 STATE_COLOURS = {
     "COMPLETE": COLOURS["accent"],
@@ -26,7 +26,7 @@ STATE_COLOURS = {
     "WAITING": COLOURS["open"],
 }
 BAR = {"thickness": 12, "outlinewidth": 0}
-"""A colour bar."""
+"""Format of all colour bars."""
 
 _AXIS = {
     "gridcolor": COLOURS["line"],
@@ -50,20 +50,20 @@ TEMPLATE = {
     "xaxis": _AXIS,
     "yaxis": _AXIS,
 }
-"""The layout that all figures share; the page has it once."""
+"""Layout that all figures share; the page contains this layout only once."""
 
 
 def figure(traces: Iterable[Any], x: dict[str, Any], y: dict[str, Any], **layout: Any) -> go.Figure | None:
-    """Return a figure of the traces that have points; None if there are none."""
+    """Return a figure of those traces that have points; None if no trace has points."""
     drawn = [trace for trace in traces if trace.x is not None and len(trace.x) > 0]
     return go.Figure(drawn, {"xaxis": x, "yaxis": y, "template": "none", **layout}) if drawn else None
 
 
 def axis(title: str, values: Any = None, **more: Any) -> dict[str, Any]:
-    """An axis; a logarithmic one for ``values``, if any of them is positive.
+    """Return an axis; the axis is logarithmic if any of ``values`` is positive.
 
-    Plotly writes whole values beside a log axis that has a format. It shows 1, 2 and 5 of each decade for up to two decades
-    with 3 ticks, and else decades.
+    With a tick format, Plotly writes full values at the ticks of a log axis. With 3 ticks it shows 1, 2 and 5 times each
+    power of ten on an axis of up to two decades, and only powers of ten on a longer axis.
     """
     positive = [] if values is None else [math.log10(value) for value in values if value > 0]
     decades = math.ceil(1.12 * (max(positive) - min(positive))) if positive else 0  # Plotly leaves room at both ends
@@ -72,14 +72,14 @@ def axis(title: str, values: Any = None, **more: Any) -> dict[str, Any]:
 
 
 def points(name: str, trials: pd.DataFrame, x: Any, y: Any, *, max_drawn: int = MAX_DRAWN, **marker: Any) -> Any:
-    """Return a marker per trial; of too many, a sample spread evenly over the study.
+    """Return a trace with a marker per trial; if there are too many trials, an evenly spread sample of them.
 
     Args:
-        name: in the legend, with the number of drawn trials if that is not all.
-        trials: a row each, by number.
-        x: a column of ``trials``, or a value for each of them by number.
+        name: name in the legend; the number of drawn trials is added if some are not drawn.
+        trials: one row for each trial, with the trial number as index.
+        x: name of a column of ``trials``, or a series of values by trial number.
         y: like ``x``.
-        max_drawn: number of markers.
+        max_drawn: maximum number of markers.
         marker: properties of the markers.
     """
     drawn = spread(trials, max_drawn)
@@ -104,12 +104,12 @@ def spread(trials: pd.DataFrame, max_drawn: int = MAX_DRAWN) -> pd.DataFrame:
 
 
 def small(values: Any) -> Any:
-    """Numbers as Plotly writes them in half the characters: as 32-bit floats; unknown ones are NaN."""
+    """Return numbers as 32-bit floats, which take half the characters in the page; unknown numbers become NaN."""
     return pd.Series(values, dtype="float32").to_numpy()
 
 
 def log_bar(values: Iterable[float]) -> dict[str, Any]:
-    """Ticks of a colour bar whose colours are the decimal logarithms of ``values``, all above 0."""
+    """Return a colour bar with ticks for colours that are the decimal logarithms of ``values`` (all above 0)."""
     known = list(values)
     low, high = min(known), max(known)
     ticks = log_ticks(low, high) if high > low else [low]
@@ -120,11 +120,11 @@ def log_bar(values: Iterable[float]) -> dict[str, Any]:
 
 
 def log_ticks(low: float, high: float, max_ticks: int = 8) -> list[float]:
-    """Return ticks of a log axis: 1, 2 and 5 of each decade where there is room, else decades; more within a decade.
+    """Return ticks of a log axis: powers of ten, also 2 and 5 times these if they fit, and finer ticks within a decade.
 
     Args:
         low, high: ends of the axis, above 0.
-        max_ticks: number of ticks.
+        max_ticks: maximum number of ticks.
     """
     short = high / low < 10
     sets = ((1, 1.5, 2, 3, 5, 7), (1, 2, 5)) if short else ((1, 2, 5), (1, 3), (1,))

@@ -28,23 +28,23 @@ from cnn_lstm_hyperopt.search import State, hypervolume_history, with_fixed
 from cnn_lstm_hyperopt.search.pareto_front import finish_order
 
 MAX_CURVES = 60
-"""Maximum of learning curves of pruned trials."""
+"""Maximum number of pruned trials whose learning curves are drawn."""
 MIN_WINDOWS = 30
-"""Minimum of windows of a connected bin; with fewer, its interval spans 0.3 or more."""
+"""Minimum number of windows in a calibration bin that the line connects; with fewer, its interval spans 0.3 or more."""
 
 
 def objectives(table: TrialTable) -> dict[str, str]:
-    """Return the title of each objective, by column."""
+    """Return the title of each objective by the name of its column."""
     return {"score": table.content.skill.words, "seconds": "training time (s)", "mb": "size (MB)"}
 
 
 def objective_axis(table: TrialTable, which: str) -> dict[str, Any]:
-    """Return the axis of an objective."""
+    """Return the axis for the objective in column ``which``."""
     return axis(objectives(table)[which], None if which == "score" else table.complete[which])
 
 
 def front(table: TrialTable) -> go.Figure | None:
-    """Return score against training time; the last trace rings the chosen trial."""
+    """Return the chart of score against training time; its last trace is a ring around the chosen trial."""
     best = table.front
     if best.empty:
         return None
@@ -70,7 +70,7 @@ def front(table: TrialTable) -> go.Figure | None:
 
 
 def states(table: TrialTable) -> go.Figure | None:
-    """Return the number of ended trials by state over time."""
+    """Return the chart of the number of trials in each state after each ended trial."""
     ended = pd.Series([record.state.value for record in finish_order(table.content.records)], dtype=object)
     traces = [
         go.Scatter(
@@ -88,7 +88,7 @@ def states(table: TrialTable) -> go.Figure | None:
 
 
 def hypervolume(table: TrialTable, by: str) -> go.Figure | None:
-    """Return the hypervolume of the front by finished ``trials`` or by ``seconds`` of training."""
+    """Return the chart of the front's hypervolume against finished ``trials`` or ``seconds`` of training."""
     records = table.content.records
     history = hypervolume_history(records, table.content.skill)
     if not history:
@@ -113,7 +113,7 @@ def hypervolume(table: TrialTable, by: str) -> go.Figure | None:
 
 
 def history(table: TrialTable, which: str) -> go.Figure | None:
-    """Return an objective of each trial, with the best so far."""
+    """Return the chart of an objective of each trial, with the best value so far."""
     complete, trials = table.complete, table.trials
     pruned = trials[(trials.state == State.PRUNED.value) & trials.score.notna() & (which == "score")]
     best = complete[which].cummax() if which == "score" else complete[which].cummin()
@@ -127,7 +127,7 @@ def history(table: TrialTable, which: str) -> go.Figure | None:
 
 
 def size(table: TrialTable) -> go.Figure | None:
-    """Return score against size, with the best up to each size."""
+    """Return the chart of score against model size, with the best score up to each size."""
     ordered = table.complete.sort_values("mb", kind="stable")
     traces = [
         points("completed trials", table.complete, "mb", "score", color=COLOURS["grey"], size=6, opacity=0.6),
@@ -142,7 +142,7 @@ def _steps(name: str, x: Any, y: Any, colour: str) -> Any:
 
 
 def timeline(table: TrialTable) -> go.Figure | None:
-    """Return the time span of each trial, one lane per worker."""
+    """Return the chart of the time span of each trial, with one lane per worker."""
     trials = table.trials[table.trials.start.notna()].sort_values("start")
     if trials.empty:
         return None
@@ -179,7 +179,7 @@ def _lanes(trials: pd.DataFrame, ends: pd.Series) -> tuple[dict[int, int], list[
 
 
 def curves(table: TrialTable) -> go.Figure | None:
-    """Return score by epoch of retrained trials (or else of the front), and of pruned trials in grey."""
+    """Return the learning curves of retrained trials (or of the front if none is retrained), and in grey of pruned trials."""
     best, pruned = curve_trials(table)
     lines = [(*table.curves[number], number) for number in pruned]
     grey = {"color": COLOURS["grey"], "width": 1}
@@ -195,7 +195,7 @@ def curves(table: TrialTable) -> go.Figure | None:
 
 
 def curve_trials(table: TrialTable) -> tuple[list[int], list[int]]:
-    """Return the best trials and a sample of the pruned ones, for the learning curves."""
+    """Return numbers of trials for the learning curves: the best trials, and a sample of the pruned trials."""
     content = table.content
     ranked = [entry["trial_number"] for entry in content.models] or table.front.index[:8]
     pruned = table.trials[(table.trials.state == State.PRUNED.value) & table.trials.index.isin(list(table.curves))]
@@ -210,7 +210,7 @@ def trial_curve(table: TrialTable) -> go.Figure | None:
 
 
 def _lines(name: str, lines: Sequence[tuple[Sequence[float], Sequence[float], int]], **style: Any) -> Any:
-    """Return one trace of many lines: x, y, trial number."""
+    """Return one trace of many lines, each given as x values, y values and trial number."""
     gap = [np.nan]
     return go.Scatter(
         name=name,
@@ -222,7 +222,7 @@ def _lines(name: str, lines: Sequence[tuple[Sequence[float], Sequence[float], in
 
 
 def efficiency(table: TrialTable, which: str) -> go.Figure | None:
-    """Return ``seconds`` per epoch, or peak ``memory``, against multiply-adds of a window."""
+    """Return the chart of ``seconds`` per epoch, or of peak ``memory``, against multiply-adds per window."""
     cost = _cost(table.content)
     cost = cost[cost[which].notna()]
     shown = spread(cost)
@@ -235,7 +235,7 @@ def efficiency(table: TrialTable, which: str) -> go.Figure | None:
 
 
 def _cost(content: Content) -> pd.DataFrame:
-    """Return seconds per epoch, memory, multiply-adds and batch size; empty if the inputs are unknown."""
+    """Return seconds per epoch, memory, multiply-adds and batch size of each trial; empty if the input size is unknown."""
     data, rows = content.data, {}
     features, lookback, classes = data.get("features"), data.get("lookback"), data.get("class_names")
     width = len(features) if isinstance(features, list) else features  # DataLoaders have a number, without names
@@ -260,7 +260,7 @@ def _cost(content: Content) -> pd.DataFrame:
 
 
 def calibration(table: TrialTable) -> go.Figure | None:
-    """Return the share of correct predictions against mean confidence, per retrained model."""
+    """Return the chart of the share of correct predictions against mean confidence, for each retrained model."""
     traces, grey = [], COLOURS["grey"]
     for entry, colour in zip(table.content.models, cycle(CYCLE), strict=False):
         name = f"model {entry['model_rank']}"
@@ -277,9 +277,9 @@ def calibration(table: TrialTable) -> go.Figure | None:
 
 
 def calibration_rows(bins: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """Return the bins that have windows, with a 95 % interval of the share of correct predictions.
+    """Return the calibration bins that have windows, with a 95 % interval of the share of correct predictions.
 
-    The interval is Wilson's, which stays within 0 to 1 (Wilson 1927); it takes windows as independent.
+    The interval of Wilson (1927) stays between 0 and 1; it assumes that windows are independent.
 
     Args:
         bins: rows with ``confidence``, ``right`` (shares) and ``n`` (windows), as in ``results.json``.
@@ -294,7 +294,7 @@ def calibration_rows(bins: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
 
 
 def _bins(name: str, rows: pd.DataFrame, colour: str, symbol: str = "circle", **style: Any) -> Any:
-    """Return the bins of a model as one trace."""
+    """Return the calibration bins of a model as one trace."""
     shares = (100 * rows[["right", "low", "high"]]).round(1).astype(str)
     texts = name + ": correct in " + shares.right + " % of " + rows.n.astype(str) + " windows"
     bar = {

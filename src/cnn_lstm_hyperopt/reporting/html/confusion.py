@@ -1,4 +1,4 @@
-"""The confusion matrix of a retrained model on the test set."""
+"""Confusion matrix of a retrained model on the test set."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -6,15 +6,15 @@ from typing import NamedTuple
 import pandas as pd
 
 MAX_CLASSES = 20
-"""Maximum of classes with a matrix in the page; ``predictions.csv`` has all."""
+"""Maximum number of classes for which the page has a matrix; ``predictions.csv`` has the predictions of all classes."""
 
 
 class Confusion(NamedTuple):
-    """Actual classes in rows, predicted ones in columns.
+    """Confusion matrix (rows: actual classes, columns: predicted classes).
 
     Attributes:
-        names: of the classes.
-        counts: windows, a row for each actual class.
+        names: names of the classes.
+        counts: numbers of windows, with a row for each actual class.
     """
 
     names: list[str]
@@ -22,11 +22,11 @@ class Confusion(NamedTuple):
 
 
 def confusion(frame: pd.DataFrame | None, names: Sequence[str]) -> Confusion | None:
-    """Count the predictions; None without any, and for more than :data:`MAX_CLASSES` classes.
+    """Return the confusion matrix of a model; None without predictions or with more than :data:`MAX_CLASSES` classes.
 
     Args:
-        frame: columns ``label`` and ``class``, a row for each window.
-        names: of the classes, as far as they are known.
+        frame: predictions with the columns ``label`` and ``class`` and a row for each window.
+        names: names of the classes, as far as they are known.
     """
     if frame is None or frame.empty:
         return None

@@ -1,4 +1,4 @@
-"""Estimate the gain of more trials from the gain of the last doubling."""
+"""Estimate of the gain that more trials would bring, from the gain since the number of trials last doubled."""
 
 import math
 from collections.abc import Sequence
@@ -9,18 +9,18 @@ from cnn_lstm_hyperopt.search import Milestone
 MORE = 100
 """Number of further trials in the forecast."""
 MIN_GAIN = 0.01
-"""Relative gain of the hypervolume from which more trials are worth it."""
+"""Minimum relative gain of the hypervolume at which more trials are called worth it."""
 MIN_TRIALS = 20
-"""Minimum of finished trials for a forecast."""
+"""Minimum number of finished trials for a forecast."""
 
 
 class Outlook(NamedTuple):
-    """The expected gain of more trials.
+    """Expected gain of the hypervolume from more trials.
 
     Attributes:
-        trials: finished so far.
-        last_doubling: gain of the hypervolume since half of these trials, as a share of the hypervolume.
-        expected: gain by the next :data:`MORE` trials at that pace, as a share of the hypervolume.
+        trials: number of finished trials.
+        last_doubling: gain of the hypervolume in the second half of these trials, as a share of the hypervolume.
+        expected: gain expected from the next :data:`MORE` trials, as a share of the hypervolume.
     """
 
     trials: int
@@ -29,12 +29,12 @@ class Outlook(NamedTuple):
 
     @property
     def worth_it(self) -> bool:
-        """Whether the expected gain reaches :data:`MIN_GAIN`."""
+        """Whether the expected gain is at least :data:`MIN_GAIN`."""
         return self.expected >= MIN_GAIN
 
     @property
     def sentence(self) -> str:
-        """Answer and reason in one sentence."""
+        """Sentence that says whether more trials are probably worth it, and why."""
         answer = "Probably worth it" if self.worth_it else "Probably not worth it"
         return (
             f"{answer}: the second half of {self.trials:,} trials brought {100 * self.last_doubling:.1f} % of the hypervolume;"
@@ -43,15 +43,15 @@ class Outlook(NamedTuple):
 
 
 def outlook(history: Sequence[Milestone], trials: int) -> Outlook | None:
-    """Forecast the gain of another hundred trials; None with too few trials.
+    """Forecast the gain of the hypervolume from :data:`MORE` further trials; None with too few trials.
 
     The best of n independent draws grows by as much from n to 2n draws as from 2n to 4n, because records come at the rate 1/n
-    (Rényi 1962). So the gain of the last doubling, from n/2 to n, times log2((n + m)/n) is what m more trials would add. A
-    sampler that learns may gain more, a search near its optimum less: it is a rule of thumb.
+    (Rényi 1962). So m more trials add the gain from n/2 to n trials times log2((n + m)/n). This is a rule of thumb: a
+    sampler that uses earlier results may gain more, and a search near its optimum less.
 
     Args:
-        history: the rises of the hypervolume, all at one reference.
-        trials: finished by now.
+        history: increases of the hypervolume, all with the same reference point.
+        trials: number of finished trials.
     """
     if trials < MIN_TRIALS or not history or history[-1].hypervolume <= 0:
         return None

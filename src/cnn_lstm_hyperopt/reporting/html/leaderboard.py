@@ -12,11 +12,11 @@ FIGURES = {
     "test_calibration_error": ("calib. error", "{:.3f}"),
     "test_reg_mse": ("MSE", "{:.4g}"),
 }
-"""Title and format of each column beside the score."""
+"""Title and format of each column other than the score."""
 
 
 def leaderboard(content: Content) -> dict[str, Any]:
-    """Return rows (best first), titles of further figures by key, and the ends of the common axis of the intervals."""
+    """Return the rows (best first), the titles of the other columns by key, and the range of the axis of the intervals."""
     results = content.results
     score = "test_class_acc" if content.skill.metric == "accuracy" else "test_score"  # what the study maximises
     candidates = (results.get("confirmation") or {}).get("candidates") or []

@@ -1,4 +1,4 @@
-"""Render the page: text with Jinja, which escapes all names of the user; charts with Plotly, whose script is included."""
+"""Rendering of ``report.html``: Jinja writes the text and escapes the user's names, Plotly draws the charts."""
 
 import json
 import re
@@ -36,7 +36,7 @@ CHARTS: dict[str, Callable[[TrialTable], Any]] = {
     "calibration": charts.calibration,
     "trial": charts.trial_curve,
 }
-"""Charts without a select, by their names in the page."""
+"""Charts without selection lists, by their names in the page."""
 
 
 def write_report(
@@ -45,12 +45,12 @@ def write_report(
     """Write ``report.html`` and ``figures/*.png`` of the study in ``save_dir``; return the path of the page.
 
     Args:
-        save_dir: of the study.
-        running: whether a run is active; None: check the lock.
-        warn: shows a warning, such as of trials that are skipped.
+        save_dir: results directory of the study.
+        running: whether a run is active; None: find out from the lock.
+        warn: shows a warning, for example about skipped trials.
 
     Raises:
-        SaveDirError: there is no study, or a file of it is damaged.
+        SaveDirError: there is no study, or a file of the study is damaged.
         OSError: the files can't be written.
     """
     content = read_content(save_dir, running=running)
@@ -63,7 +63,7 @@ def write_report(
 
 
 def render(table: TrialTable) -> str:
-    """Return the page as self-contained HTML."""
+    """Return ``report.html`` as text; the page needs no other files."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader(__package__, "."),
         autoescape=True,
@@ -90,7 +90,7 @@ def render(table: TrialTable) -> str:
 
 
 def _charts(table: TrialTable) -> dict[str, Any]:
-    """The figures of each chart that has any, with the options of the selects above it."""
+    """Return the figures of each chart that has data, with the options of the selection lists above the chart."""
     drawn: dict[str, Variants] = {
         **{name: {(): draw(table)} for name, draw in CHARTS.items()},
         "history": {(which,): history(table, which) for which in objectives(table)},
@@ -114,7 +114,7 @@ def _charts(table: TrialTable) -> dict[str, Any]:
 
 
 def breakable(name: str) -> Markup:
-    """The name of a parameter as HTML that a narrow column breaks after a dot or an underscore, not within a word."""
+    """Return a parameter's name as HTML with possible line breaks after dots and underscores, not within words."""
     return Markup(re.sub(r"([._])", r"\1<wbr>", str(escape(name))))  # noqa: S704 - escaped
 
 
@@ -123,6 +123,6 @@ def _part(name: str) -> str:
 
 
 def for_script(value: Any) -> Markup:
-    """JSON that can stand in a ``<script>``: no name that a user gave can end it, or begin a comment."""
+    """Return JSON that is safe in a ``<script>``: no user-supplied name can end the script or begin a comment."""
     text = json.dumps(value, allow_nan=False, separators=(",", ":"))
     return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))  # noqa: S704 - no tag is left

@@ -1,4 +1,4 @@
-"""Charts of parameters: slices, contours, parallel coordinates. Each has one figure per choice in its selects."""
+"""Charts of parameters (slices, contours, parallel coordinates), with one figure per choice in the selection lists."""
 
 from html import escape
 from itertools import combinations
@@ -13,35 +13,35 @@ from cnn_lstm_hyperopt.reporting.html.charts import objective_axis, objectives
 from cnn_lstm_hyperopt.reporting.html.trial_table import TrialTable
 
 Variants = dict[tuple[str, ...], go.Figure | None]
-"""Figures of a chart by the choices in its selects."""
+"""Figures of a chart by the choices in its selection lists."""
 FEW_DRAWN = 400
-"""Number of points of a figure that exists once per parameter or pair."""
+"""Maximum number of points in a figure that exists for each parameter or each pair of parameters."""
 PAIR_PARAMETERS = 10
-"""Number of parameters with contours: the most important ones and those with many values, half each."""
+"""Number of parameters with contours: half of them the most important ones, the others those with the most values."""
 MAX_AXES = 8
-"""Number of parameters in the parallel coordinates."""
+"""Maximum number of parameters in the parallel coordinates."""
 NARROW_AXES = 4
-"""Number of them on a phone."""
+"""Number of parameters that the parallel coordinates show at first on a phone."""
 GRID = 24
-"""Grid points of a contour per axis."""
+"""Number of grid points of a contour along each axis."""
 MIN_WEIGHT = 1.5
-"""Sum of weights of near trials below which a contour is empty."""
+"""Minimum sum of the weights of nearby trials; at grid points with a lower sum the contour is empty."""
 MAX_LETTERS = 24
-"""Maximum of characters of a choice beside an axis."""
+"""Maximum number of characters of a choice in the labels of an axis."""
 FIFTHS = (("grey", 0.3), ("grey", 0.45), ("accent", 0.35), ("accent", 0.6), ("orange", 0.9))
 """Colour and opacity of the lines in the parallel coordinates, from the lowest fifth of the scores to the highest."""
 
 
 class Scale:
-    """Positions of the values of a parameter on an axis: numbers by value or logarithm; choices and few numbers side by side.
+    """Positions of the values of a parameter on an axis: by number, by logarithm, or (a few values) at equal distances.
 
     Attributes:
-        discrete: whether the values lie side by side.
-        at: the place of each completed trial that has a value, by number.
-        share: the same from 0, the lowest place, to 1, the highest.
-        grid, grid_share: places of a contour, in the units of ``at`` and of ``share``.
-        labels: texts at places from 0 to 1: every choice, or both ends.
-        axis: the axis.
+        discrete: whether the values have equal distances (choices, or few different numbers).
+        at: position of each completed trial that has a value, by trial number.
+        share: the same positions, scaled so that the lowest is 0 and the highest is 1.
+        grid, grid_share: grid points of a contour, in the units of ``at`` and of ``share``.
+        labels: texts with their positions from 0 to 1: every choice, or the lowest and the highest number.
+        axis: the axis for Plotly.
     """
 
     def __init__(self, name: str, table: TrialTable) -> None:
@@ -68,17 +68,17 @@ class Scale:
         self.axis["fixedrange"] = True
 
     def weights(self, numbers: Any, width: float) -> Any:
-        """Return the weight of each trial at each grid point: a Gaussian of the distance; for choices, 1 if equal."""
+        """Return the weight of each trial at each grid point: a Gaussian of their distance; if discrete, 1 for equal values."""
         distance = self.grid_share[:, None] - self.share[numbers].to_numpy()
         return (distance == 0).astype(float) if self.discrete else np.exp(-0.5 * (distance / width) ** 2)
 
     def shifted(self, share: float, turn: float = 0.618034) -> Any:
-        """Return the positions with small fixed shifts, which separate equal choices."""
+        """Return the positions; if discrete, with small fixed shifts that separate trials of equal values."""
         return self.at + share * ((self.at.index * turn) % 1 - 0.5) if self.discrete else self.at
 
 
 def varied(table: TrialTable) -> list[str]:
-    """Return parameters with several values in the completed trials: important ones first, then by number of values."""
+    """Return parameters with several values in the completed trials: important ones first, then continuous ones."""
     scales = {name: Scale(name, table) for name in table.params}
     names = [name for name, scale in scales.items() if len(set(scale.at)) > 1]
     measured = [name for name in names if not scales[name].discrete]
@@ -86,12 +86,12 @@ def varied(table: TrialTable) -> list[str]:
 
 
 def important(table: TrialTable) -> list[str]:
-    """Return the most important parameters for the score, or else for another objective."""
+    """Return the most important parameters for the score, or for another objective if those for the score are unknown."""
     return list(next((shares for shares in table.content.importances.values() if shares), {}))
 
 
 def slices(table: TrialTable) -> Variants:
-    """Return figures of an objective against a parameter, by both."""
+    """Return figures of each objective against each parameter, by objective and parameter."""
     drawn: Variants = {}
     for name in varied(table):
         scale = Scale(name, table)
@@ -107,7 +107,7 @@ def slices(table: TrialTable) -> Variants:
 
 
 def contours(table: TrialTable) -> Variants:
-    """Return figures of an objective over two parameters, by objective and pair."""
+    """Return contour figures of each objective over two parameters, by objective and the two parameters."""
     scales = [Scale(name, table) for name in varied(table)]
     half = PAIR_PARAMETERS // 2
     scales = [*scales[:half], *sorted(scales[half:], key=lambda scale: scale.discrete)][:PAIR_PARAMETERS]
@@ -119,7 +119,7 @@ def contours(table: TrialTable) -> Variants:
 
 
 def _contour(table: TrialTable, which: str, across: Scale, up: Scale) -> go.Figure | None:
-    """Return the mean of near trials weighted by distance (Nadaraya 1964, Watson 1964); empty with too few trials."""
+    """Return the contour of the weighted mean of nearby trials (Nadaraya 1964, Watson 1964); empty with too few trials."""
     trials = table.complete.loc[across.at.index.intersection(up.at.index)]
     values = trials[which] if which == "score" else np.log10(trials[which])
     width = min(0.25, 0.3 * max(len(trials), 1) ** (-1 / 6))
@@ -150,7 +150,7 @@ def _contour(table: TrialTable, which: str, across: Scale, up: Scale) -> go.Figu
 
 
 def parallel(table: TrialTable) -> Variants:
-    """Return parallel coordinates of the important parameters, coloured by score: all trials, the best tenth, the front."""
+    """Return parallel coordinates of the most important parameters for all trials, the best tenth and the front."""
     complete = table.complete
     best = complete.sort_values("score", ascending=False, kind="stable").head(max(1, -(-len(complete) // 10)))
     scales = [Scale(name, table) for name in important(table)[:MAX_AXES] if name in table.params]

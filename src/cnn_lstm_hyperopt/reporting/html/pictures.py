@@ -1,4 +1,4 @@
-"""Write ``figures/*.png``: the main charts for papers and slides, drawn with matplotlib."""
+"""Writer of ``figures/*.png``, the main charts for papers and slides, drawn with matplotlib."""
 
 import io
 from collections.abc import Callable
@@ -21,7 +21,7 @@ DOTS_PER_INCH = 200
 
 
 def write_pictures(table: TrialTable) -> list[Path]:
-    """Write the pictures that have data, delete older ones without data, and return the paths."""
+    """Write the pictures that have data, delete older pictures that have no data now, and return the paths."""
     folder = table.content.save_dir / FIGURES
     folder.mkdir(exist_ok=True)
     written = []
@@ -58,7 +58,7 @@ def _log(axis: Axis) -> None:
 
 
 def _of(title: str, chart: Callable[[TrialTable], Any]) -> Callable[[TrialTable, Figure], bool]:
-    """Draw a chart of the page that has only scatter traces."""
+    """Return a function that draws a chart of the page with matplotlib; the chart may have only scatter traces."""
 
     def draw(table: TrialTable, picture: Figure) -> bool:
         figure = chart(table)
@@ -140,4 +140,4 @@ PICTURES: dict[str, Callable[[TrialTable, Figure], bool]] = {
     "test_period": _test_period,
     "model_size": _of("Model size", charts.size),
 }
-"""Functions that draw into a figure, by file name; they return False without data."""
+"""Functions that draw a picture into a figure and return whether there are data, by file name."""

@@ -1,4 +1,4 @@
-"""Read the content of ``save_dir`` for a report, also during a run."""
+"""Reader of the study and the results in ``save_dir`` for a report, also during a run."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -29,18 +29,18 @@ from cnn_lstm_hyperopt.utils.text import one_line
 
 @dataclass(frozen=True)
 class Content:
-    """Content of a report: the study and its results.
+    """Study and results that a report shows.
 
     Attributes:
-        n_trials: number of trials to run.
+        n_trials: number of trials that the study will run in total.
         running: whether a run is active.
         openings: number of evaluations on the test set.
-        times: start and end of each trial by the local clock; None if not stored.
-        results: of ``results.json``; empty before it is written.
-        data: of ``data.json``; empty without one.
-        importances: see :func:`.importances`.
-        predictions: of the retrained models on the test windows, by rank.
-        outside: sentences about trials that other programs added or changed.
+        times: start and end of each trial in local time; None if a time is not stored.
+        results: content of ``results.json``; empty before this file is written.
+        data: content of ``data.json``; empty without this file.
+        importances: importances of the parameters; see :func:`.importances`.
+        predictions: predictions of the retrained models on the test windows, by rank of the model.
+        outside: sentences about trials of ``study.db`` that other programs added or changed.
     """
 
     save_dir: Path
@@ -60,7 +60,7 @@ class Content:
 
     @property
     def space(self) -> SearchSpace:
-        """Search space of the study."""
+        """Search space of the study, as its trials used it."""
         return study_space(self.settings, self.data)
 
     @property
@@ -75,17 +75,17 @@ class Content:
 
     @property
     def models(self) -> list[dict[str, Any]]:
-        """Retrained models by rank."""
+        """Entries of the retrained models in ``results.json``, in the order of rank."""
         found: list[dict[str, Any]] = self.results.get("retrained_models") or []
         return found
 
 
 def read_content(save_dir: Path, *, running: bool | None = None) -> Content:
-    """Read the study and its results.
+    """Read the study and its results from ``save_dir``.
 
     Args:
-        save_dir: of the study.
-        running: whether a run is active; None: check the lock.
+        save_dir: results directory of the study.
+        running: whether a run is active; None: find out from the lock.
 
     Raises:
         SaveDirError: there is no study, or a file is damaged.
@@ -136,7 +136,7 @@ def read_content(save_dir: Path, *, running: bool | None = None) -> Content:
 
 
 def _predictions(save_dir: Path, results: Mapping[str, Any]) -> dict[int, pd.DataFrame]:
-    """Return the test predictions of the models, without missing or damaged files."""
+    """Return the test predictions of the models by rank; skip missing and damaged files."""
     found = {}
     for entry in results.get("retrained_models") or []:
         path = model_folder(save_dir, entry["model_rank"]) / PREDICTIONS

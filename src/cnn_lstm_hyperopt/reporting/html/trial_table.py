@@ -1,4 +1,4 @@
-"""All trials as tables, for the charts and for the script of the page."""
+"""Tables of all trials for the charts and for the script of the page."""
 
 import math
 from datetime import datetime
@@ -12,16 +12,16 @@ from cnn_lstm_hyperopt.reporting.html.study_files import Content
 from cnn_lstm_hyperopt.search import State, TrialRecord, above_chance, selected, with_fixed
 
 MAX_POINTS, FEW_POINTS, MANY_TRIALS = 200, 40, 1000
-"""Maximum of points of a learning curve; the smaller one applies to large studies."""
+"""Maximum number of points of a learning curve, the same for large studies, and the number of trials of a large study."""
 
 
 class TrialTable:
-    """Trials of a study, one row each, by number.
+    """Tables of a study's trials, with one row per trial and the trial number as index.
 
     Attributes:
-        content: what they are of.
-        trials: state, score, seconds, mb, epochs, reason, worker, retry_of, start and end (seconds since the first began).
-        params: a column for each parameter, in the order of the settings; None where a trial has none.
+        content: the study and its results.
+        trials: state, score, seconds, mb, epochs, reason, worker, retry_of, start and end (seconds since the first start).
+        params: a column for each parameter, in the order of the settings; None if a trial does not have the parameter.
     """
 
     params: Any  # pandas-stubs take names of columns for any hashable
@@ -52,23 +52,23 @@ class TrialTable:
 
     @cached_property
     def complete(self) -> pd.DataFrame:
-        """Completed trials."""
+        """Rows of the completed trials."""
         return self.trials[self.trials.state == State.COMPLETE.value]
 
     @cached_property
     def front(self) -> pd.DataFrame:
-        """Trials of the front by rank."""
+        """Rows of the trials of the front, by rank."""
         return self.trials.loc[[record.number for record in self.content.front]]
 
     @cached_property
     def curves(self) -> dict[int, tuple[list[float], list[float]]]:
-        """Epochs and scores of each trial with a curve."""
+        """Epochs and scores of each trial that has a learning curve, by trial number."""
         max_points = FEW_POINTS if len(self.trials) > MANY_TRIALS else MAX_POINTS
         every = {record.number: _curve(record, max_points) for record in self.content.records}
         return {number: curve for number, curve in every.items() if curve[0]}
 
     def as_columns(self) -> dict[str, Any]:
-        """Return columns for the script of the page, without NaN; a third of the size of a list of objects."""
+        """Return the columns for the script of the page, with None for NaN; columns need a third of the space of objects."""
         curves = [self.curves.get(number) for number in self.trials.index]
         return {
             "number": self.trials.index.tolist(),
@@ -79,14 +79,14 @@ class TrialTable:
 
 
 def _params(content: Content, record: TrialRecord) -> dict[str, Any]:
-    """Return the parameters in user notation with fixed ones; those of another space as stored."""
+    """Return a trial's parameters in readable form with the fixed ones; unknown parameters are returned as stored."""
     if all(name in PARAMETERS for name in record.params):
         return readable(with_fixed(content.space, record.params))
     return dict(record.params)
 
 
 def _score(record: TrialRecord) -> float | None:
-    """Return the score, or the score at the best epoch of an unfinished trial."""
+    """Return the score of a completed trial, or the score at the best epoch of another trial."""
     if record.values is not None:
         return record.values.score
     point = selected(record.curve, math.inf)
@@ -94,7 +94,7 @@ def _score(record: TrialRecord) -> float | None:
 
 
 def _reason(record: TrialRecord, content: Content) -> str | None:
-    """Return why a trial ended, or that a completed one does not beat chance."""
+    """Return why a trial ended; for a completed trial that does not beat chance, add this."""
     if record.values is None or above_chance(record, content.skill):
         return record.reason
     return f"{record.reason}; not above chance" if record.reason else "not above chance"
@@ -107,7 +107,7 @@ def _cell(value: Any) -> Any:
 
 
 def _json(value: Any) -> Any:
-    """Return a value for strict JSON; six digits are enough to draw."""
+    """Return a value for strict JSON: numbers rounded to six digits, None for NaN and infinity."""
     if not isinstance(value, float):
         return value
     rounded = float(f"{value:.6g}")

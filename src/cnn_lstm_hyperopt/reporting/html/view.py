@@ -1,4 +1,4 @@
-"""The text of the page: sentences and tables, as they are shown."""
+"""Sentences and tables of the page as text."""
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -20,7 +20,7 @@ from cnn_lstm_hyperopt.utils.secrets import masked
 from cnn_lstm_hyperopt.utils.text import counted, seconds_text
 
 MAX_CONFIGS, MAX_GROUPS = 5, 50
-"""Number of compared configurations; number of symbols in a table."""
+"""Maximum number of compared configurations, and maximum number of rows in a table of symbols or years."""
 STATISTICS = {
     "min": "minimum",
     "25%": "lower quartile",
@@ -32,7 +32,7 @@ STATISTICS = {
 
 
 def view(table: TrialTable) -> dict[str, Any]:
-    """Return the variables of the template."""
+    """Return the variables of the template ``page.html.j2``."""
     content = table.content
     return {
         "name": content.name,
@@ -70,18 +70,18 @@ def digits(value: Any, form: str = ".4f") -> str:
 
 
 def shown(value: Any) -> str:
-    """Format the value of a parameter."""
+    """Format the value of a parameter for the page."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     return digits(value, ".4g") if value is None or isinstance(value, float) else str(value)
 
 
 FILTERS: dict[str, Callable[..., Any]] = {"digits": digits, "shown": shown, "seconds": seconds_text}
-"""Filters of the template."""
+"""Jinja filters of the template, by name."""
 
 
 def _verdict(content: Content) -> dict[str, str]:
-    """Return title, CSS class and sentence of the verdict."""
+    """Return the title, the CSS class and the sentence of the verdict."""
     verdict = content.results.get("verdict")
     done = sum(record.finished for record in content.records)
     if verdict and (content.models or not content.above_chance):  # otherwise it is older than the front
@@ -106,7 +106,7 @@ def _verdict(content: Content) -> dict[str, str]:
 
 
 def _tiles(content: Content) -> list[tuple[str, str]]:
-    """Return the figures at the top, each with its label."""
+    """Return the labels and values of the key figures at the top of the page."""
     count = {state: sum(record.state is state for record in content.records) for state in State}
     done = count[State.COMPLETE] + count[State.PRUNED]
     seconds = sum(record.seconds for record in content.records)
@@ -122,7 +122,7 @@ def _tiles(content: Content) -> list[tuple[str, str]]:
 
 
 def _statistics(table: TrialTable) -> dict[str, dict[str, str]]:
-    """Quartiles over the completed trials, by objective; empty with fewer than two."""
+    """Return the quartiles of each objective over the completed trials; empty with fewer than two trials."""
     if len(table.complete) < 2:
         return {}
     words = objectives(table) | {"seconds": "training seconds"}
@@ -134,12 +134,12 @@ def _statistics(table: TrialTable) -> dict[str, dict[str, str]]:
 
 
 def _three(figure: float) -> str:
-    """Three digits, or all those before the point."""
+    """Format a number with three significant digits, or with all digits before the decimal point."""
     return f"{figure:,.0f}" if figure >= 1000 else f"{figure:.3g}"
 
 
 def _configs(table: TrialTable) -> dict[str, list[str]]:
-    """The parameters of the first trials of the front, by name."""
+    """Return the values of each parameter in the first trials of the front, by name of the parameter."""
     params = table.params.loc[table.front.index[:MAX_CONFIGS]]
     return {name: [shown(value) for value in params[name]] for name in params if params[name].notna().any()}
 
@@ -170,7 +170,7 @@ def _convergence(content: Content) -> str:
 
 
 def _importances(content: Content) -> dict[str, dict[str, float]]:
-    """The shares of the first parameters of each objective, by its title."""
+    """Return the importances (shares) of the most important parameters of each objective, by title of the objective."""
     titles = {
         "score": content.skill.words,
         "seconds": "training time",
@@ -182,7 +182,7 @@ def _importances(content: Content) -> dict[str, dict[str, float]]:
 
 
 def _size_line(content: Content) -> str:
-    """Return a sentence about the smallest model that is about as good as the best."""
+    """Return a sentence about the smallest model whose score is close to the best score."""
     front = [(record, record.values) for record in content.front if record.values is not None]
     if not front:
         return ""
@@ -210,7 +210,7 @@ def _curves_line(table: TrialTable) -> str:
 
 
 def _problems(data: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return the findings of the bar checks: symbol and text."""
+    """Return the problems that the checks of the bars found, as symbol and text."""
     return [
         (symbol, f"{problem['severity']}: {problem['text']}")
         for symbol, facts in (data.get("symbols") or {}).items()
