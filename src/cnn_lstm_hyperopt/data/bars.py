@@ -1,4 +1,4 @@
-"""Price bars of one symbol, normalised and checked. Every source returns them."""
+"""Price bars of one symbol, normalised and checked. Every source of bars returns this type."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -21,19 +21,19 @@ from cnn_lstm_hyperopt.utils.text import counted
 __all__ = ["COLUMNS", "PRICES", "Bars", "WholeRange", "bars_of", "date_text", "normalise_bars", "outside"]
 
 _HASHED = 100_000
-"""Bars hashed at a time."""
+"""Number of bars that are hashed at a time."""
 
 Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class WholeRange:
-    """Dates of a table of which only a part was read.
+    """Date range of a whole table, when only a part of the table was read.
 
     Attributes:
-        first, last: of all rows.
-        before: last date before that part, if any.
-        after: first date after it, if any.
+        first, last: first and last date of all rows.
+        before: last date before the part that was read; None: the part has the first row.
+        after: first date after the part that was read; None: the part has the last row.
     """
 
     first: pd.Timestamp
@@ -52,7 +52,7 @@ class Bars:
             stamps, strictly ascending.
         adjustment: how prices were adjusted, as a sentence.
         problems: warnings about the bars.
-        whole: dates of the source, if only a part of it was read; None: these bars are all.
+        whole: date range of the source's bars; None: the whole source was read.
     """
 
     symbol: str
@@ -63,7 +63,7 @@ class Bars:
 
     @cached_property
     def sha256(self) -> str:
-        """Hash of the stamps (int64 nanoseconds) and the values (float64, bar by bar), little-endian."""
+        """SHA-256 of the dates (int64 nanoseconds) and the values (float64, bar by bar), both little-endian."""
         digest = hashlib.sha256(np.ascontiguousarray(self.index.as_unit("ns").asi8, dtype="<i8").data)
         for start in range(0, len(self.frame), _HASHED):
             part = self.frame.iloc[start : start + _HASHED].to_numpy()
@@ -87,19 +87,19 @@ def normalise_bars(
 ) -> Bars:
     """Convert a frame of bars, such as the result of ``pandas.read_csv``, to :class:`Bars`.
 
-    Names of columns may have any case and surrounding spaces; rows may have any order. Dates come from a column named date,
-    datetime or timestamp, from an index of dates, or from an unnamed column.
+    Names of columns may be in any case and have surrounding spaces; rows may be in any order. Dates come from a column
+    named date, datetime or timestamp, from an index of dates, or from an unnamed column.
 
     Args:
         symbol: name of the bars.
         raw: the table.
-        where: the file, for errors.
+        where: the file, named in errors.
         on_bad_bars: what happens to invalid rows; ``docs/explanation/data.md`` has the rules.
         columns: further columns to read, as the settings spell them; NaN where a value is missing.
         can_drop: whether errors mention the option to drop bad rows.
 
     Raises:
-        BadBarsError: see :func:`bars_of`; or a column is missing or occurs twice.
+        BadBarsError: as of :func:`bars_of`; or a column is missing or occurs twice.
     """
     found = Findings(symbol, where, on_bad_bars, can_drop=can_drop)
     return bars_of(symbol, frame_columns(raw, columns, found), found, columns=columns)
@@ -117,20 +117,21 @@ def bars_of(
 ) -> Bars:
     """Convert the columns of a table to :class:`Bars`.
 
-    With an adjusted close, prices are multiplied by adj_close / close and volume is divided by it. Price × volume stays the
-    same.
+    If the table has an adjusted close, prices are multiplied by adj_close / close and volumes are divided by this
+    factor. Price × volume stays the same.
 
     Args:
         symbol: name of the bars.
-        table: the columns to use; it is emptied.
+        table: the columns to use; the mapping is emptied to save memory.
         found: findings so far; new ones are added.
         columns: further columns, as the settings spell them.
-        adjusted: the adjustments of the source; None: unknown.
-        start, end: first and last date; None: no limit. Only the dates of other rows are checked. A table without a row
-            between them gives no bars.
+        adjusted: how the source adjusted the prices, as a sentence; None: unknown.
+        start, end: first and last date to return; None: no limit. Of rows outside this range only the dates are
+            checked. A table without a row in this range gives no bars.
 
     Raises:
-        BadBarsError: all errors of the table, a line each: invalid rows (unless they are dropped or kept), or no rows.
+        BadBarsError: the table has no rows, or invalid rows that are neither dropped nor kept; the text has a line for
+            each error.
     """
     if not len(table["date"]):
         raise found.fail("no_rows", "has no rows of bars", "give a file with at least one bar")
@@ -163,7 +164,7 @@ def bars_of(
 def outside(
     index: pd.DatetimeIndex, start: date | None, end: date | None
 ) -> tuple[NDArray[np.bool_], WholeRange | None]:
-    """Mask (rows,) of dates before ``start`` or after ``end``, and the range of all rows; None: the mask is empty."""
+    """Return a mask (rows,) of dates outside ``start`` to ``end``, and the range of all rows (None: mask is empty)."""
     early, late = np.zeros((2, len(index)), dtype=bool)
     if start is not None:
         early = np.asarray(index < pd.Timestamp(start))
@@ -179,7 +180,7 @@ def outside(
 def _within(
     dates: DateColumn, table: Table, start: date | None, end: date | None, found: Findings
 ) -> tuple[DateColumn, WholeRange | None]:
-    """Keep the rows from ``start`` to ``end`` and those with an unreadable date; return the range of all if others exist."""
+    """Remove readable dates outside ``start`` to ``end``; return the range of all rows if any were removed."""
     excluded, whole = outside(dates.index, start, end)
     if whole is None:
         return dates, None
@@ -198,7 +199,7 @@ def _no_bars(columns: Sequence[str]) -> pd.DataFrame:
 def _in_order(
     numbers: Mapping[str, Array], dates: pd.DatetimeIndex, found: Findings
 ) -> tuple[pd.DatetimeIndex, dict[str, Array]]:
-    """Return dates and numbers of the remaining rows, in order of date."""
+    """Return dates and numbers of the rows that are not dropped, in order of date."""
     rows: NDArray[np.int64] | None = None if found.dropped is None else np.flatnonzero(~found.dropped)
     if rows is not None and not len(rows):
         why = "; ".join(problem.finding for problem in found.problems if problem.cure.startswith("dropped"))
@@ -223,9 +224,10 @@ def _in_order(
 
 
 def _adjust(values: dict[str, Array]) -> str:
-    """Multiply prices and divide volume if there is an adjusted close; return what was done, as a sentence.
+    """Adjust prices and volume if there is an adjusted close; return a sentence about the adjustment.
 
-    The close is multiplied too, not replaced: with one factor, rounding keeps the order of the four prices.
+    The close is multiplied like the other prices, not replaced by the adjusted close. With one factor, rounding keeps
+    the order of the four prices.
     """
     if "adj_close" not in values:
         return "none: prices and volume as in the file, which has no adjusted close"

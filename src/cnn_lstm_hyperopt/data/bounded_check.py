@@ -2,8 +2,8 @@
 
 The function may loop, fork, use all memory or end its process. None of that may affect the run.
 
-``python -P … cnn_lstm_hyperopt.data.bounded_check FOLDER`` reads the request from the folder and writes the answer there. It
-ends when its standard input closes, because then the run has ended.
+``python -P … cnn_lstm_hyperopt.data.bounded_check FOLDER`` reads the request from the folder and writes the answer
+there. This process ends when its standard input closes, because then the run has ended.
 """
 
 import contextlib
@@ -32,19 +32,20 @@ from cnn_lstm_hyperopt.utils.text import shown_name
 
 _REQUEST, _ANSWER, _PROCESSES = "request.json", "answer.json", "processes"
 _MAX_PROCESSES = 100
-"""Processes that the function and its descendants may start during the check."""
+"""Maximum number of processes that the function and its descendants may start during the check."""
 _MEMORY_SHARE, _MIN_MEMORY = 0.8, 10**9
-"""Share of the memory that is free at the start, and bytes that are always allowed."""
+"""Limit of additional memory: this share of the memory that is free at the start, at least this number of bytes."""
 _STARTS = ("os.fork", "os.forkpty", "os.posix_spawn", "subprocess.Popen")
-"""Audit events of Python before a process starts."""
+"""Audit events that Python raises before it starts a process."""
 _POLL_SECONDS = 0.05
 
 
 def checked_feature_set(settings: DataSettings, bars: Sequence[Bars]) -> FeatureSet:
-    """Return the inputs that the settings name, checked as in :func:`feature_set`; a function is checked in a bounded process.
+    """Return the inputs that the settings name, after the check of :func:`feature_set` in a bounded process.
 
     Raises:
-        DataError: as of :func:`feature_set`, or the function takes too long, starts too many processes or ends its process.
+        DataError: as of :func:`feature_set`; or the function takes too long, starts too many processes or ends the
+            process that checks it.
     """
     segments = longest_segments(bars, settings.max_gap_days)
     if settings.features is None or not segments:
@@ -84,7 +85,7 @@ def _check(settings: DataSettings, segments: Sequence[tuple[str, pd.DataFrame]])
 
 
 def _run(folder: Path, seconds: float) -> tuple[str, str]:
-    """Run the process and end all that it started; return code and text of an error, empty if there is none."""
+    """Run the checking process and kill its descendants; return the code and text of its error, or empty texts."""
     command = module_command("cnn_lstm_hyperopt.data.bounded_check", folder)
     process = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)  # noqa: S603 - our own module, no shell
     deadline = time.monotonic() + seconds
@@ -126,7 +127,7 @@ def _interruptible() -> Iterator[None]:
 
 
 def _kill_group(process: "subprocess.Popen[bytes]") -> None:
-    """Kill the process and all that it has started, even if the process itself has ended."""
+    """Kill the process and all of its descendants, even if the process itself has ended."""
     if hasattr(os, "killpg"):
         try:
             os.killpg(process.pid, signal.SIGKILL)  # a group keeps its number until its last process ends
@@ -180,7 +181,7 @@ def _end_group() -> None:
 
 
 def _bound_memory() -> None:
-    """Limit the memory. Beyond the limit Python raises MemoryError, which is an error of the function like any other."""
+    """Limit the memory. Python raises MemoryError beyond the limit; the answer reports this as the function's error."""
     try:
         import resource
     except ImportError:  # Windows
@@ -196,7 +197,7 @@ def _bound_memory() -> None:
 
 
 def _bound_processes(folder: Path) -> None:
-    """Count the processes that this one and its descendants start, in shared memory; end them all above the limit."""
+    """Count the processes that this process and its descendants start; kill all of them if there are too many."""
     started = mmap.mmap(-1, 8)
 
     def count(event: str, _: tuple[Any, ...]) -> None:

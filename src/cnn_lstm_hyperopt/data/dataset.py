@@ -63,7 +63,7 @@ class TrialData:
     """The data of trials, without the test period.
 
     Attributes:
-        folds: the score of a trial is the mean over them; one without cross-validation.
+        folds: folds whose mean score is the score of a trial; without cross-validation one fold.
         n_classes, has_regression: as in :class:`Dataset`.
     """
 
@@ -78,22 +78,22 @@ class Dataset:
 
     Attributes:
         train: all training windows, for final models.
-        train_share: share of the training windows, also of each fold, that trials use.
+        train_share: share of the training windows (of the dataset and of each fold) that trials use.
         validation: validation windows.
-        folds: of trials; without cross-validation one fold of the training and validation windows.
-        test: test windows, locked.
-        class_names: of classes 0, 1, …
-        value_name: the formula of ``values``; None: no regression.
-        feature_names: of the inputs.
-        scaler: of the series; None: DataLoaders, whose inputs are not scaled.
+        folds: folds for trials; without cross-validation one fold of the training and validation windows.
+        test: the locked test windows.
+        class_names: names of classes 0, 1, …
+        value_name: formula of the regression target; None: no regression.
+        feature_names: names of the inputs.
+        scaler: scaler of the inputs; None: inputs from DataLoaders, which are not scaled.
         value_mean: mean of the training values in the target's units; 0 without regression.
         value_std: population deviation of the training values, > 0; 1 without regression.
         target: ``data.target``, or the label of a user's loaders.
         lookback: bars in a window.
         horizon: bars from the decision to the end of a label.
         description: content of data.json; strict JSON.
-        warnings: one sentence each.
-        feature_set: computes the inputs from bars; None: DataLoaders.
+        warnings: warnings about the data, one sentence each.
+        feature_set: computes the inputs from bars; None: the inputs come from DataLoaders.
     """
 
     train: Windows
@@ -121,12 +121,12 @@ class Dataset:
 
     @property
     def has_regression(self) -> bool:
-        """Whether ``values`` exist."""
+        """Whether windows have a regression target."""
         return self.value_name is not None
 
     @property
     def from_loaders(self) -> bool:
-        """Whether the windows come from DataLoaders; these windows share no rows."""
+        """Whether the windows come from DataLoaders; windows of DataLoaders share no rows."""
         return self.scaler is None
 
     @property
@@ -156,14 +156,14 @@ def _for_trials(fold: Fold, share: float) -> Fold:
 
 
 def prepare_dataset(settings: DataSettings, loaded: tuple[list[Bars], list[str]] | None = None) -> Dataset:
-    """Return the dataset of the settings: read bars, then compute windows, labels, splits and scaling.
+    """Return the dataset of the settings: read bars, compute labels and splits, and cut scaled windows.
 
     Args:
         settings: source, symbols, dates, target, lookback, horizon, split, purge.
         loaded: bars and warnings of ``load_bars(settings)``; None: read them now.
 
     Raises:
-        DataError: a missing symbol or range of dates, invalid bars, or too few of them.
+        DataError: a symbol or date range without bars, invalid bars, or too few bars.
     """
     bars, source_warnings = loaded or load_bars(settings)
     labelling = labeller(settings)
@@ -217,7 +217,7 @@ def prepare_dataset(settings: DataSettings, loaded: tuple[list[Bars], list[str]]
 
 
 def _require_classes(names: tuple[str, ...], fold: Fold, where: str = "") -> None:
-    """Raise DataError if all windows have one class, or if training lacks a class."""
+    """Raise DataError if all windows have the same class, or if no training window has one of the classes."""
     for part, windows in (("training", fold.train), ("validation", fold.validation)):
         counts = windows.class_counts(len(names))
         if max(counts) == len(windows):
@@ -235,7 +235,7 @@ def _require_classes(names: tuple[str, ...], fold: Fold, where: str = "") -> Non
 
 
 def _fold(table: WindowTable, indices: FoldIndices, whole: Fold, split: NDArray[np.int8], lookback: int) -> Fold:
-    """Return a fold scaled by its own training rows, over a series of only the rows that it reads."""
+    """Return a fold scaled by its own training rows; its series has only the rows of its windows."""
     train, validation = indices.train, indices.validation
     if np.array_equal(train, np.flatnonzero(split == TRAIN)) and np.array_equal(
         validation, np.flatnonzero(split == VALIDATION)

@@ -1,4 +1,4 @@
-"""Description of a dataset: the content of data.json, and warnings."""
+"""Description of a dataset for data.json, and warnings about the dataset."""
 
 import hashlib
 import json
@@ -42,13 +42,13 @@ def describe(
         settings: settings of the data.
         source: source of the bars.
         labeller: names of the classes and of the values.
-        features: names of the inputs, and the origin of those of the user.
+        features: names of the inputs, and the origin of the user's own inputs.
         n_segments: segments of each symbol's bars.
         cuts: first dates of validation and of test.
-        splits: the windows of train, validation and test.
+        splits: windows of training, validation and test, by name.
         folds: folds with the first and last decision date of each held-out block.
-        purged: (purged windows,) symbols.
-        warnings: warnings of source and data.
+        purged: (purged windows,) symbol of each purged window.
+        warnings: warnings of the source and about the data.
     """
     n_classes = len(labeller.class_names)
     facts: dict[str, Any] = {
@@ -84,7 +84,7 @@ def describe(
 def data_warnings(
     bars: Sequence[Bars], settings: DataSettings, *, train: Windows, cuts: tuple[Any, Any], folds: Sequence[Fold]
 ) -> tuple[str, ...]:
-    """Return warnings about symbols without training windows, a target near noise, and folds.
+    """Return warnings about symbols without training windows, an almost unpredictable target, and folds.
 
     Args:
         bars: bars of all symbols.
@@ -158,7 +158,7 @@ def _label_settings(settings: DataSettings) -> dict[str, Any]:
 
 
 def _purge(settings: DataSettings) -> int | dict[str, Any]:
-    """Number of bars left out before each cut; for labels of unequal length, training uses each and validation the longest."""
+    """Return the number of purged bars before a cut: one number, or one for training and one for validation."""
     if settings.target == "triple_barrier" and settings.purge is None:
         return {"train": "as far as each label looks", "validation": settings.purge_bars}
     return settings.purge_bars
@@ -167,7 +167,7 @@ def _purge(settings: DataSettings) -> int | dict[str, Any]:
 def _cross_validation(
     settings: DataSettings, folds: Sequence[tuple[Fold, Sequence[tuple[Any, Any]]]]
 ) -> dict[str, Any]:
-    """Return the folds; empty without cross-validation."""
+    """Return the description of the folds; empty without cross-validation."""
     if settings.bar_folds == 1:
         return {}
     return {
@@ -196,6 +196,6 @@ def _stretch(windows: Windows) -> dict[str, Any]:
 
 
 def class_balance(windows: Windows, n_classes: int) -> dict[str, Any]:
-    """Return the number of windows of each class, and their shares."""
+    """Return the number of windows of each class, and its share of all windows."""
     counts = windows.class_counts(n_classes)
     return {"class_counts": list(counts), "class_shares": [count / len(windows) for count in counts]}

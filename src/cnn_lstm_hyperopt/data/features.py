@@ -1,4 +1,4 @@
-"""Eleven causal, scale-free features of price bars, and the segments in which they may be computed."""
+"""Eleven causal, scale-free features of price bars, and segments of bars without long gaps."""
 
 from collections.abc import Callable
 from itertools import pairwise
@@ -23,10 +23,10 @@ FEATURE_NAMES: tuple[str, ...] = (
     "signed_volume20",  # Σ sign(r) V / Σ V over 20 bars, in [−1, 1]
 )
 WARM_UP = 33
-"""Bars at the start of a segment without features: 25 of the MACD's slow average and 8 of its signal."""
+"""Bars at the start of a segment that have no features: 25 for the MACD's slow average and 8 for its signal line."""
 
 _BAND = 20
-_PART = 2**15  # windows reduced at a time: 5 MB of them, which stay in the cache
+_PART = 2**15  # windows reduced at a time: 5 MB, so that they stay in the cache
 _WILDER = 14
 _ZERO = 1e-12  # relative: smaller ATR and σ are rounding, not movement
 Array = NDArray[np.float64]
@@ -35,8 +35,9 @@ Array = NDArray[np.float64]
 def write_features(frame: pd.DataFrame, out: Array) -> None:
     """Write features of consecutive bars (one segment) into the first columns of ``out``.
 
-    Row t depends on bars 0..t only. Prices × k and volume × k do not change the features (for the volume as long as
-    ln(1 + V) ≈ ln V). Where a formula would divide by zero (no range, movement or volume), the feature is 0.
+    Row t depends on bars 0..t only. Multiplying all prices, or all volumes V, by a constant does not change the
+    features (for volumes if ln(1 + V) ≈ ln V). Where a formula would divide by zero (no range, movement or volume), the
+    feature is 0.
 
     Args:
         frame: (bars,) float64 columns open, high, low, close, volume.
@@ -81,7 +82,7 @@ def segments(index: pd.DatetimeIndex, max_gap_days: float) -> NDArray[np.int64]:
 
 
 def _indicator(compute: Callable[[], Array], bars: int, *, at_least: int) -> Array:
-    """Return all NaN if there are too few bars for TA-Lib."""
+    """Return ``compute()``, or all NaN if there are too few bars for TA-Lib."""
     return compute() if bars >= at_least else np.full(bars, np.nan)
 
 
@@ -93,10 +94,10 @@ def _divide(top: Array, bottom: Array, scale: Array) -> Array:
 
 
 def _trailing(values: Array, reduce: Callable[[NDArray[np.float64]], Array]) -> Array:
-    """Return ``reduce`` of each bar's last 20 values, NaN before. Running sums would drift.
+    """Return ``reduce`` of the last 20 values at each bar; NaN at the first 19 bars. Running sums would drift.
 
-    Works in parts of equal size to save memory. A part is never a single window (unless there is only one), because NumPy adds
-    a single row in another order.
+    Works in parts of equal size to save memory. A part has at least two windows (unless there is only one), because
+    NumPy sums a single row in another order.
     """
     out = np.full(len(values), np.nan)
     windows = len(values) - _BAND + 1
@@ -116,7 +117,7 @@ def _z_score(values: Array) -> Array:
 
 
 def _rsi(close: Array, before: Array) -> Array:
-    """Return Wilder's RSI on [−1, 1]; 0 after 14 bars without a change, where TA-Lib keeps an old value."""
+    """Return Wilder's RSI, scaled to [−1, 1]; 0 after 14 bars without a change, where TA-Lib repeats an old value."""
     rsi = _indicator(lambda: talib.RSI(close, timeperiod=_WILDER), len(close), at_least=_WILDER + 1)
     last_change = np.maximum.accumulate(np.where(close != before, np.arange(len(close)), 0))
     still = np.arange(len(close)) - last_change >= _WILDER

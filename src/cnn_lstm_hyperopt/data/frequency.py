@@ -1,4 +1,4 @@
-"""Steps between bars, and their names."""
+"""Time steps between bars, and names of frequencies."""
 
 import numpy as np
 import pandas as pd

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from cnn_lstm_hyperopt.config.schema.data import DataSettings, Target
 
 HISTORY = 60
-"""Number of ranges in the median of the target volatility."""
+"""Number of past ranges whose median is the class boundary of the target volatility."""
 ATR_BARS = 14
 """Bars of Wilder's average true range, the unit of dead zones and barriers."""
 
@@ -27,7 +27,7 @@ class Labels:
     Attributes:
         classes: (bars,) int64, from 0; −1 where not valid.
         values: (bars,) float64, the regression target; NaN where not valid.
-        valid: (bars,) bool, whether bars t+1..t+horizon (and the history) exist.
+        valid: (bars,) bool, whether bars t+1..t+horizon and the history that the label needs exist.
         reach: (bars,) int64; the label at t ends at the close of bar t+reach; 0 where not valid.
     """
 
@@ -42,10 +42,10 @@ class Labeller:
     """A target and the function that labels consecutive bars (one segment).
 
     Attributes:
-        class_names: of classes 0, 1, …
+        class_names: names of classes 0, 1, …
         value_name: the formula of the values.
         history: bars up to and including t that the label at t needs.
-        label: labels of a frame (bars,) with float64 columns open, high, low, close, volume.
+        label: function that returns the labels of a frame (bars,) with float64 columns open, high, low, close, volume.
     """
 
     class_names: tuple[str, ...]
@@ -59,9 +59,9 @@ class OwnUnit:
     """A readable unit of a target's value, in addition to the predicted unit.
 
     Attributes:
-        column: of predictions, such as ``range_percent``.
-        words: its description.
-        convert: predicted values → values in this unit; both (windows,).
+        column: column of predictions, such as ``range_percent``.
+        words: description of the unit.
+        convert: function from predicted values to values in this unit, both (windows,).
     """
 
     column: str
@@ -90,7 +90,7 @@ def labeller(settings: DataSettings) -> Labeller:
 
 
 def _direction(settings: DataSettings) -> Labeller:
-    """Label the sign of C[t+h] − C[t]; the value is ln(C[t+h] / C[t]).
+    """Label the sign of C[t+h] − C[t], with close C and horizon h; the value is ln(C[t+h] / C[t]).
 
     Two classes: 1 if C[t+h] > C[t], otherwise 0. Three: 1 (flat) if |C[t+h] − C[t]| ≤ dead_zone_atr × ATR[t], 0 below, 2 above.
     """
@@ -135,11 +135,12 @@ def _triple_barrier(settings: DataSettings) -> Labeller:
     """Label the first barrier passed (López de Prado 2018, ch. 3): class 2 upper, C[t] + up × ATR[t]; 0 lower,
     C[t] − down × ATR[t]; 1 neither within h bars. The value is ln(exit price / C[t]).
 
-    A barrier is passed in the first of bars t+1..t+h whose high is above it, or whose low is below it: strictly, as in his
-    snippet 3.2, because an order at the touched price may not be filled. If one bar passes both, the lower one counts, which is
-    worse for a long position. The exit price is the barrier, also after a gap beyond it, or else C[t+h]. The label ends with the
-    bar of the exit, its ``reach``. It is valid only if bar t+h exists: otherwise the last labels of a segment would all be early
-    exits.
+    The upper barrier is passed by the first bar of t+1..t+h whose high is above it, the lower barrier by the first
+    whose low is below it. A bar that only touches a barrier does not pass it (snippet 3.2 of the source), because an
+    order at the touched price may not be filled. If one bar passes both barriers, the lower counts, which is worse for
+    a long position. The exit price is the passed barrier, also after a gap beyond it; without one, C[t+h]. The label
+    ends with the bar of the exit (``reach``). A label is valid only if bar t+h exists: otherwise the last labels of a
+    segment would all be early exits.
     """
     horizon, (up, down) = settings.horizon, settings.barriers_atr
 
@@ -151,15 +152,15 @@ def _triple_barrier(settings: DataSettings) -> Labeller:
         classes, reach = np.where(valid, 1, -1), np.where(valid, horizon, 0)
         for first in range(0, len(frame), _PART):
             open_ = first + np.flatnonzero(valid[first : first + _PART])
-            for step in range(1, horizon + 1):  # costs the sum of all reaches, because few stay open for long
+            for step in range(1, horizon + 1):  # run time: the sum of all reaches; few labels need many bars
                 below, above = low[open_ + step] < lower[open_], high[open_ + step] > upper[open_]
                 passed = below | above
                 if passed.any():
                     classes[open_[above]] = 2
-                    classes[open_[below]] = 0  # after the upper one: the lower one counts if both are passed
+                    classes[open_[below]] = 0  # after the upper barrier: the lower counts if both are passed
                     reach[open_[passed]] = step
                     open_ = open_[~passed]
-        # A lower barrier may be negative, but lows are above 0, so none passes it.
+        # A lower barrier may be negative; no low passes it then, because prices are above 0.
         exits = np.select([classes == 0, classes == 2, valid], [lower, upper, _ahead(close, horizon)], np.nan)
         return Labels(classes.astype(np.int64), np.log(exits / close), valid, reach.astype(np.int64))
 
@@ -183,7 +184,7 @@ def average_true_range(frame: pd.DataFrame) -> Floats:
 
 
 def _ahead(values: Floats, horizon: int) -> Floats:
-    """Return the value ``horizon`` bars later; NaN where there is none."""
+    """Return the value ``horizon`` bars after each bar; NaN where no such bar exists."""
     return np.concatenate([values[horizon:], np.full(min(horizon, len(values)), np.nan)])
 
 

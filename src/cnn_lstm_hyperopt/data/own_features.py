@@ -21,9 +21,9 @@ from cnn_lstm_hyperopt.data.tables.columns import LARGEST
 from cnn_lstm_hyperopt.errors import DataError
 from cnn_lstm_hyperopt.utils.text import shown_names
 
-_SAMPLED_BARS = 20_000  # of all symbols together, for the statistics
+_SAMPLED_BARS = 20_000  # rows of all symbols together, for the statistics
 _SAMPLED_SYMBOLS = 8
-_RECOMPUTED_BARS = 2_000  # of each symbol whose features are recomputed
+_RECOMPUTED_BARS = 2_000  # bars of each symbol whose features are recomputed
 _RECOMPUTED_SYMBOLS = 2
 _MIN_VALUES = 1_000
 Array = NDArray[np.float64]
@@ -34,9 +34,9 @@ class FeatureSet:
     """The inputs of windows.
 
     Attributes:
-        columns: columns of the user's files that are inputs.
-        function: computes more features; None: no function.
-        added: names of the function's features.
+        columns: names of the columns of the user's files that are inputs.
+        function: the user's function that computes further features; None: no function.
+        added: names of the features that the function computes.
     """
 
     columns: tuple[str, ...] = ()
@@ -45,21 +45,21 @@ class FeatureSet:
 
     @property
     def own(self) -> tuple[str, ...]:
-        """Names of the user's inputs."""
+        """Names of the user's own inputs (columns and features of the function)."""
         return (*self.columns, *self.added)
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Names of the inputs, in order."""
+        """Names of all inputs, in order."""
         return (*FEATURE_NAMES, *self.own)
 
     def describe(self, inputs: Array) -> dict[str, Any]:
-        """Return the facts for data.json: names, and the source and a hash of the values of the user's inputs.
+        """Return the facts for data.json: names of all inputs; origin and hash of the user's own inputs.
 
-        The hash reveals a changed function or column with the same name.
+        The hash of the values reveals a function or column that changed and kept its name.
 
         Args:
-            inputs: (rows, features) of all symbols.
+            inputs: (rows, features) inputs of all symbols.
         """
         if not self.own:
             return {"features": list(self.names)}
@@ -72,7 +72,7 @@ class FeatureSet:
         return {"features": list(self.names), "own_features": own}
 
     def compute(self, frame: pd.DataFrame, symbol: str = "bars") -> Array:
-        """Return the inputs of consecutive bars (one segment); NaN before their first value.
+        """Return the inputs of consecutive bars (one segment); NaN where an input has no value yet.
 
         Args:
             frame: (bars,) float64 columns open, high, low, close, volume and ``columns``.
@@ -116,7 +116,7 @@ class FeatureSet:
 
 
 BUILT_IN = FeatureSet()
-"""Only the eleven features."""
+"""Inputs without the user's own: only the eleven features."""
 
 
 def _require_finite(values: Array, name: str, dates: pd.Index, symbol: str) -> None:
@@ -142,8 +142,8 @@ def feature_set(settings: DataSettings, bars: Sequence[Bars]) -> FeatureSet:
     """Return the inputs of the settings, after a check that none uses later bars.
 
     Args:
-        settings: columns, function, target, horizon and longest hole.
-        bars: of all symbols.
+        settings: settings of the data.
+        bars: bars of all symbols.
 
     Raises:
         DataError: the function can't be loaded or breaks a rule, or a feature uses later bars.
@@ -151,7 +151,7 @@ def feature_set(settings: DataSettings, bars: Sequence[Bars]) -> FeatureSet:
     _require_new_names(settings.feature_columns)
     features = FeatureSet(settings.feature_columns)
     segments_of = longest_segments(bars, settings.max_gap_days)
-    if not segments_of:  # no bar has features, so there are no windows
+    if not segments_of:  # too few bars for features, so there are no windows
         return features
     symbol, longest = segments_of[0]
     check_recomputed(BUILT_IN.compute, longest.tail(_RECOMPUTED_BARS), BUILT_IN.names, symbol)
@@ -170,7 +170,7 @@ def feature_set(settings: DataSettings, bars: Sequence[Bars]) -> FeatureSet:
 
 
 def with_function(features: FeatureSet, function: OwnFunction, frame: pd.DataFrame, symbol: str) -> FeatureSet:
-    """Return ``features`` with those of ``function``; a call with ``frame`` gives their names."""
+    """Add the features of a user's function to the inputs; a call with ``frame`` shows their names."""
     made = function(frame[[*COLUMNS, *features.columns]], symbol)
     return replace(features, function=function, added=tuple(made.columns))
 
@@ -186,7 +186,7 @@ def _require_new_names(columns: Sequence[str]) -> None:
 
 
 def longest_segments(bars: Sequence[Bars], max_gap_days: float) -> list[tuple[str, pd.DataFrame]]:
-    """Return name and longest segment of a few evenly spread symbols with enough bars for features."""
+    """Return name and longest segment of a few symbols with enough bars for features."""
     chosen = []
     for each in bars:
         counts = np.bincount(segments(each.index, max_gap_days))
@@ -198,7 +198,7 @@ def longest_segments(bars: Sequence[Bars], max_gap_days: float) -> list[tuple[st
 
 
 def _sample(features: FeatureSet, segment: pd.DataFrame, bars: int, symbol: str) -> tuple[pd.DataFrame, Array]:
-    """Return the last bars of a segment and their user features; more bars if a feature has too few values."""
+    """Return the last bars of a segment and their own features; more than ``bars`` if a feature has too few values."""
     while True:
         frame = segment.tail(bars)
         own = features.compute_own(frame, symbol)

@@ -27,10 +27,11 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class OwnFunction:
-    """A user's function ``frame -> frame`` of more features.
+    """A user's function ``frame -> frame`` that computes further features.
 
-    It gets the bars of one segment of one symbol: columns open, high, low, close, volume and ``data.feature_columns``, with
-    the dates as index. It returns numeric columns of new names with the same index; NaN where a feature has no value yet.
+    The function gets the bars of one segment of one symbol: columns open, high, low, close, volume and
+        ``data.feature_columns``, with the dates as index. The function returns numeric columns with new names and the
+        same index; NaN where a feature has no value yet.
 
     Attributes:
         reference: ``module:function``.
@@ -41,10 +42,10 @@ class OwnFunction:
     call: Callable[[pd.DataFrame], Any] = field(repr=False, compare=False)
 
     def __call__(self, frame: pd.DataFrame, symbol: str) -> pd.DataFrame:
-        """Return the features of ``frame`` as float64, checked.
+        """Call the function; return its features as float64, checked.
 
         Raises:
-            DataError: the function raises, changes the frame that it gets, or returns something else.
+            DataError: the function raises an error, changes its argument, or returns anything but such a frame.
         """
         passed, process = frame.copy(deep=False), os.getpid()  # pandas copies the frame on write
         try:
@@ -115,7 +116,7 @@ def load_function(reference: str) -> OwnFunction:
     library does not replace that library.
 
     Raises:
-        DataError: there is no such module or function, or its import raises.
+        DataError: the module or function does not exist, or the import of the module raises an error.
     """
     name, _, function = reference.partition(":")
     try:
@@ -157,7 +158,7 @@ def load_function(reference: str) -> OwnFunction:
 
 
 def _end_copies(process: int) -> None:
-    """End this process if it is a forked copy: after os.fork() a function returns in both processes."""
+    """End this process if it is a forked copy: after os.fork() the user's function returns in both processes."""
     if os.getpid() != process:
         os._exit(RETURNED_TWICE)
 

@@ -13,7 +13,7 @@ from cnn_lstm_hyperopt.errors import DataError, Violation
 from cnn_lstm_hyperopt.utils.text import counted
 
 MAX_LINES = 20
-"""Lines that an error shows; it counts the others."""
+"""Maximum number of lines that an error shows; further lines are only counted."""
 _FIX = "correct or remove these rows"
 
 Mask = NDArray[np.bool_]
@@ -31,10 +31,10 @@ class Problem:
         severity: error: the bars can't be used; warning: rows were dropped or kept, or look suspicious.
         finding: the finding, as text.
         cure: the fix, or what was done.
-        count: number of rows or bars.
-        first: date of the first; None: it has no date.
-        value: the value there, as text; empty: not informative.
-        row: number of the first in the table, from 1; None: it is not about rows.
+        count: number of rows or bars that the finding is about.
+        first: date of the first of these rows; None: that row has no date.
+        value: the value in the first of these rows, as text; empty: no single value.
+        row: number of the first of these rows in the table, from 1; None: the finding is not about rows.
     """
 
     symbol: str
@@ -50,16 +50,16 @@ class Problem:
 
     @property
     def code(self) -> str:
-        """The rule as the code of an error: ``high-below-low``."""
+        """Error code of the rule, such as ``high-below-low``."""
         return self.rule.replace("_", "-")
 
     def text(self) -> str:
-        """Return one line."""
+        """Return the finding as one line of text."""
         place = f"{self.symbol} ({self.where})" if self.where else self.symbol
         return f"{place}: {self.finding}; {self.cure}"
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the entry of data.json."""
+        """Return the entry of the finding in data.json."""
         return {
             "rule": self.rule,
             "severity": self.severity,
@@ -71,7 +71,7 @@ class Problem:
 
 
 class BadBarsError(DataError):
-    """Bars can't be used; the text has all errors of all files, a line each.
+    """Bars can't be used; the text has one line for each error of each file.
 
     Attributes:
         problems: errors and warnings.
@@ -96,8 +96,8 @@ class Findings:
         symbol, where: as in :class:`Problem`.
         on_bad_bars: what happens to invalid rows.
         problems: problems so far.
-        dropped: (rows,) mask of rows to drop; None: none.
-        broken: (rows,) mask of rows that break a rule; later rules skip them.
+        dropped: (rows,) mask of rows to drop; None: no row.
+        broken: (rows,) mask of rows that break a rule; later rules skip these rows.
         selected: (rows,) numbers of the rows that are checked; None: all.
         can_drop: whether the user can choose to drop bad rows.
     """
@@ -112,13 +112,13 @@ class Findings:
     can_drop: bool = True
 
     def select(self, rows: NDArray[np.int64]) -> None:
-        """Check only these rows from now on; arrays have these rows in this order."""
+        """Restrict later checks to these rows; the arrays passed from now on have these rows in this order."""
         self.selected = rows
         self.dropped = None if self.dropped is None else self.dropped[rows]
         self.broken = None if self.broken is None else self.broken[rows]
 
     def row_number(self, place: int) -> int:
-        """Return the number in the table, from 1, of a selected row."""
+        """Return the number, from 1, in the table of the row at a position of the selected rows."""
         return 1 + (place if self.selected is None else int(self.selected[place]))
 
     def fail(self, rule: str, finding: str, cure: str) -> BadBarsError:
@@ -129,7 +129,7 @@ class Findings:
     def warn(
         self, rule: str, finding: str, cure: str, *, count: int = 1, first: str | None = None, value: str = ""
     ) -> None:
-        """Add a warning about values that may be right."""
+        """Add a warning about suspicious values."""
         self.problems.append(
             Problem(self.symbol, self.where, rule, "warning", finding, cure, count=count, first=first, value=value)
         )
@@ -146,16 +146,16 @@ class Findings:
         droppable: bool = True,
         cure: str = _FIX,
     ) -> None:
-        """Report invalid rows as an error, drop them or keep them, as ``on_bad_bars`` says.
+        """Report invalid rows as an error, drop these rows or keep them, depending on ``on_bad_bars``.
 
         Args:
             rule: short name.
             bad: (rows,) mask of invalid rows.
             finding: the rule, as text.
-            shown: returns the value of a row as text.
+            shown: function that returns the value of a row as text.
             dates: (rows,) dates of the rows; None: unreadable.
-            computable: whether features and labels can be computed from such rows, so that they can be kept.
-            droppable: whether the other rows can be trusted without them.
+            computable: whether features and labels can be computed from invalid rows, so that these can be kept.
+            droppable: whether the remaining rows can be trusted after the invalid rows are dropped.
             cure: the fix.
         """
         rows = np.flatnonzero(bad)
@@ -186,7 +186,7 @@ class Findings:
             self.dropped = bad.copy() if self.dropped is None else self.dropped | bad
 
     def refuse_lines(self, rule: str, finding: str, cure: str, *, count: int, value: str) -> None:
-        """Report lines that are not rows of the table."""
+        """Report lines of a file that are not rows of its table."""
         severity, what = self._decide(cure, computable=False)
         self.problems.append(Problem(self.symbol, self.where, rule, severity, finding, what, count=count, value=value))
 
@@ -203,7 +203,7 @@ class Findings:
         return "error", f"{cure} (or --on-bad-bars drop)" if self.can_drop else cure
 
     def raise_errors(self) -> None:
-        """Raise all errors together, if any."""
+        """Raise one error with all errors found so far, if any."""
         if any(problem.severity == "error" for problem in self.problems):
             raise BadBarsError(self.problems)
 

@@ -9,15 +9,15 @@ from numpy.typing import NDArray
 
 _PART = 2**16  # rows scaled at a time
 CLIP = 10.0
-"""Bound of scaled features, so that a single outlier does not dominate a network."""
+"""Largest absolute value of a scaled feature, so that a single outlier does not dominate a network."""
 
 
 @dataclass(frozen=True)
 class Scaler:
-    """(x − mean) / std per feature, clipped at ±10.
+    """Scales each feature x to (x − mean) / std, clipped at ±10.
 
     Attributes:
-        mean: (features,) of the training rows.
+        mean: (features,) mean of the training rows.
         std: (features,) population standard deviation; 1 where a feature is constant.
     """
 
@@ -26,11 +26,11 @@ class Scaler:
 
     @classmethod
     def fit(cls, rows: NDArray[np.float64], chosen: NDArray[np.bool_] | None = None) -> "Scaler":
-        """Return the scaler of ``rows`` (bars, features), which must be bars of training windows only.
+        """Return the scaler with mean and deviation of ``rows``, which must be bars of training windows only.
 
         Args:
             rows: (bars, features).
-            chosen: (bars,) mask of the rows to use, without a copy; None: all.
+            chosen: (bars,) mask of the rows to use, which saves a copy of them; None: all rows.
         """
         count = len(rows) if chosen is None else int(np.count_nonzero(chosen))
         mean = _sum(rows, chosen, lambda part: part) / count
@@ -46,11 +46,11 @@ class Scaler:
     def transform_to_float32(
         self, rows: NDArray[np.float64], chosen: NDArray[np.bool_] | None = None
     ) -> NDArray[np.float32]:
-        """Return :meth:`transform` as float32; works part by part to save memory.
+        """Return the scaled rows as float32, like :meth:`transform`; works part by part to save memory.
 
         Args:
             rows: (bars, features).
-            chosen: (bars,) mask of the rows to return; None: all.
+            chosen: (bars,) mask of the rows to return; None: all rows.
         """
         count = len(rows) if chosen is None else int(np.count_nonzero(chosen))
         scaled, done = np.empty((count, rows.shape[1]), np.float32), 0
@@ -61,7 +61,7 @@ class Scaler:
         return scaled
 
     def as_dict(self) -> dict[str, list[float]]:
-        """Return the scaler for JSON."""
+        """Return mean and deviation as lists, for JSON."""
         return {"mean": list(self.mean), "std": list(self.std)}
 
     @classmethod

@@ -1,4 +1,4 @@
-"""Session days of intraday bars: all bars of one trading session are one day, also when it crosses midnight."""
+"""Session days of intraday bars: all bars of a trading session belong to one day, also across midnight."""
 
 from itertools import pairwise
 from typing import Any
@@ -9,24 +9,25 @@ from numpy.typing import NDArray
 _DAY = 86_400 * 10**9
 _WEEK = 7 * _DAY
 _FIRST_SATURDAY = 2 * _DAY
-"""1970-01-03: weeks start on a day on which exchanges are closed."""
+"""1970-01-03, a Saturday: weeks start on a day on which exchanges are closed."""
 _INTRADAY = 0.9
-"""Bars with a median distance below this share of a day are intraday."""
+"""Bars are intraday if their median distance is below this share of a day."""
 _PAUSE = 1.5
-"""A break in trading is longer than this multiple of the distance of bars."""
+"""A break in trading is longer than this multiple of the median distance between bars."""
 
 
 def session_days(dates: NDArray[Any]) -> NDArray[np.int64] | None:
     """Return the number of the session day of each date.
 
-    A day begins in the middle of the longest break in the trading hours of its week, which may change between winter and summer
-    time. Where trading never pauses, a day begins at midnight.
+    A day begins in the middle of the longest daily break in trading. This break is determined for each week, because it
+    may change between winter and summer time. Where trading never pauses, a day begins at midnight.
 
     Args:
         dates: ``(windows,)`` datetime64 in any order, with repetitions.
 
     Returns:
-        ``(windows,)`` int64, ascending with time and without holes; None: dates are not times, or are a day or more apart.
+        ``(windows,)`` int64, ascending with time, every number used; None: the dates are not datetimes, or not
+        intraday.
     """
     if not np.issubdtype(dates.dtype, np.datetime64):
         return None
@@ -42,13 +43,13 @@ def session_days(dates: NDArray[Any]) -> NDArray[np.int64] | None:
 
 
 def _runs(numbers: NDArray[np.int64]) -> list[tuple[int, int]]:
-    """Return first and last + 1 position of each run of equal numbers."""
+    """Return the half-open range of positions of each run of equal numbers."""
     cuts = [0, *(np.flatnonzero(np.diff(numbers)) + 1).tolist(), len(numbers)]
     return list(pairwise(cuts))
 
 
 def _begin_of_day(times: NDArray[np.int64], step: float) -> int:
-    """Return the time at which the days of a week begin, in nanoseconds from midnight, in (−12 h, 12 h]."""
+    """Return the time at which days begin in nanoseconds from midnight, −12 h (exclusive) to 12 h."""
     hours = np.unique(times)
     breaks = np.diff(np.append(hours, hours[0] + _DAY))
     longest = int(np.argmax(breaks))

@@ -26,7 +26,7 @@ def save_trial_data(path: Path, data: TrialData) -> None:
     }
     names = sorted({str(name) for windows in parts.values() for name in np.unique(windows.symbols)})
     tensors: dict[str, Tensor] = {}
-    owners: dict[int, str] = {}  # the part that names each series; parts can share one
+    owners: dict[int, str] = {}  # name of the part that stores each series; parts may share a series
     for part, windows in parts.items():
         tensors[f"{part}.starts"] = windows.starts
         tensors[f"{part}.labels"] = windows.labels

@@ -1,10 +1,10 @@
 """Assign windows to training, validation, test and folds: pure functions of dates and integers.
 
-The cuts are dates, the same for all symbols: otherwise a training window of one symbol would include market days on which another
-symbol is tested. The interval of a label is closed: from the decision date to the reach date. Training uses a window only if its
-interval meets no interval of later or held-out windows of any symbol. The choice of evaluated windows depends on no price after
-the decision: a window is evaluated if its longest possible label ends before the next split. Otherwise the last windows before a
-cut would all be ones with an early exit.
+The cuts are dates and the same for all symbols. Otherwise a training window of one symbol would include market days on
+which another symbol is tested. The interval of a label is closed: from the decision date to the reach date. Training
+uses a window only if its interval meets no interval of later or held-out windows of any symbol. The choice of evaluated
+windows depends on no price after the decision: a window is evaluated if its longest possible label ends before the next
+split. Otherwise all of the last windows before a cut would have labels with an early exit.
 """
 
 from dataclasses import dataclass
@@ -20,21 +20,22 @@ from cnn_lstm_hyperopt.errors import DataError
 TRAIN, VALIDATION, TEST, PURGED = 0, 1, 2, -1
 SPLIT_NAMES = ("train", "validation", "test")
 Dates = NDArray[Any]
-"""datetime64 or integers."""
+"""Dates of windows, as datetime64 or integers."""
 Integers = NDArray[np.int64]
 
 
 def cut_dates(dates: Dates, shares: tuple[float, float, float]) -> tuple[Any, Any]:
     """Return the first decision dates of validation and of test.
 
-    Each is the first date with at least ``shares[0]`` (or ``shares[0] + shares[1]``) of all windows before it.
+    The validation cut is the first date with at least the share ``shares[0]`` of all windows before it. The test cut is
+    the first date with at least ``shares[0] + shares[1]``.
 
     Args:
         dates: (windows,) decision date of each window, all symbols together, in any order.
-        shares: of training, validation and test; their sum is 1.
+        shares: shares of the windows for training, validation and test; their sum is 1.
 
     Raises:
-        DataError: no date can be the cut, or both cuts are one date (too few dates).
+        DataError: too few dates: no date can be a cut, or both cuts would be the same date.
     """
     unique, counts = np.unique(dates, return_counts=True)
     before = np.cumsum(counts) - counts
@@ -53,15 +54,15 @@ def cut_dates(dates: Dates, shares: tuple[float, float, float]) -> tuple[Any, An
 def assign(dates: Dates, reach_dates: Dates, cuts: tuple[Any, Any], *, furthest: Dates) -> NDArray[np.int8]:
     """Return the split of each window: 0 train, 1 validation, 2 test, −1 purged.
 
-    A window belongs to the split of its decision date. A training window is purged if its own label reaches a later split. A
-    validation window is purged if its longest possible label would, so the outcome does not decide which windows are evaluated.
-    No label of one split uses a bar of a later split.
+    A window belongs to the split of its decision date. A training window is purged if its own label reaches a later
+    split. A validation window is purged if its longest possible label would reach the test split. So the outcome does
+    not decide which windows are evaluated. No label of one split uses a bar of a later split.
 
     Args:
         dates: (windows,) decision dates.
         reach_dates: (windows,) date of the last bar that each label looks at, or of the bar ``purge`` bars after the decision.
         cuts: first dates of validation and test.
-        furthest: (windows,) date of the last bar of the longest possible label; the reach or later.
+        furthest: (windows,) date of the last bar of the longest possible label; at or after ``reach_dates``.
 
     Raises:
         DataError: a split is empty.
@@ -82,7 +83,7 @@ def assign(dates: Dates, reach_dates: Dates, cuts: tuple[Any, Any], *, furthest:
 
 
 def evenly_spread(n: int, share: float) -> NDArray[np.int64]:
-    """Return evenly spaced ascending indices of ``share`` of n items, at least one unless n is 0."""
+    """Return evenly spaced ascending indices that select ``share`` of n items: at least one index unless n is 0."""
     kept = min(n, max(1, round(n * share)))
     return (
         ((np.arange(kept, dtype=np.int64) * 2 + 1) * n // (2 * kept)).astype(np.int64) if n else np.empty(0, np.int64)
@@ -97,7 +98,7 @@ def _place(dates: Dates, cuts: tuple[Any, Any]) -> NDArray[np.int8]:
 
 
 class EmptyBlockError(DataError):
-    """A validation block has no windows: one date is never divided between blocks."""
+    """A validation block would have no windows, because all windows of a date belong to one block."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,7 +108,7 @@ class WindowDates:
     Attributes:
         decided: decision dates.
         reach: dates of the last bar of a label, or of a later bar (the purge).
-        embargo: dates of the bar ``embargo`` bars after ``reach``; the same dates without an embargo.
+        embargo: dates of the bar ``embargo`` bars after ``reach``; equal to ``reach`` without an embargo.
         furthest: dates of the last bar of the longest possible label: ``reach`` or later.
     """
 
@@ -122,8 +123,8 @@ class FoldIndices:
     """Window positions of one fold.
 
     Attributes:
-        train: (n,) training windows, ascending.
-        validation: (m,) held-out windows, ascending.
+        train: (training windows,) positions, ascending.
+        validation: (held-out windows,) positions, ascending.
         blocks: first and last decision date of each held-out block, in order of time.
     """
 
@@ -133,10 +134,10 @@ class FoldIndices:
 
 
 def make_folds(dates: WindowDates, cuts: tuple[Any, Any], settings: DataSettings) -> tuple[FoldIndices, ...]:
-    """Return the folds of the settings; walk-forward folds are in order of time.
+    """Return the cross-validation folds that the settings ask for; walk-forward folds are in order of time.
 
     Args:
-        dates: of all windows; windows that reach the test period are in no fold.
+        dates: dates of all windows; windows that reach the test period are in no fold.
         cuts: first dates of validation and of test.
         settings: cv_folds, cv_scheme, cv_test_blocks.
 
@@ -153,16 +154,17 @@ def walk_forward(
 ) -> tuple[FoldIndices, ...]:
     """Return folds with consecutive validation blocks, each with a training set before its block.
 
-    The last block is the split's validation block. The others come directly before it and have about as many windows: a date is
-    never divided, and windows are counted before purging, so no price moves a border. A fold trains on all windows before its
-    block, or (rolling) on as many windows directly before it as there are before the first block. Each training window is purged
-    by its own label. A block holds all windows decided in it whose longest possible label ends before the test period.
+    The last block is the split's validation block. The other blocks come directly before it and have about the same
+    number of windows. All windows of a date are in one block, and windows are counted before purging, so no price moves
+    a border. A fold trains on all windows before its block; with ``rolling``, only on the last ones, as many as the
+    first fold has. Each training window is purged by its own label. A block has all windows that are decided in it and
+    whose longest possible label ends before the test period.
 
     Args:
-        dates: of all windows; windows that reach the test period are in no fold.
+        dates: dates of all windows; windows that reach the test period are in no fold.
         cuts: first dates of validation and of test.
         n_folds: number of blocks, ≥ 1.
-        rolling: whether the training set keeps its length.
+        rolling: whether all folds have training sets of the same length.
 
     Raises:
         EmptyBlockError: a date has more windows than a block, so two blocks would begin on it.
@@ -172,7 +174,7 @@ def walk_forward(
     ascending = np.sort(dates.decided[dates.decided < cuts[1]])
     before = int(np.searchsorted(ascending, cuts[0]))
     in_block = len(ascending) - before
-    # Windows decided before the first label ends have nothing to train on.
+    # A block before the end of the first label would have no training windows.
     unknown = int(np.searchsorted(ascending, dates.reach.min(), side="right"))
     max_folds = 1 + (before - unknown) // in_block if in_block and before > unknown else 0
     if n_folds > max_folds:
@@ -209,16 +211,17 @@ def walk_forward(
 def combinatorial(dates: WindowDates, cuts: tuple[Any, Any], n_blocks: int, n_held_out: int) -> tuple[FoldIndices, ...]:
     """Return the folds of combinatorial purged cross-validation (López de Prado 2018, ch. 12) before the test period.
 
-    The windows form ``n_blocks`` blocks of about equal size (as in :func:`walk_forward`). Each combination of ``n_held_out``
-    blocks is held out once, so C(n_blocks − 1, n_held_out − 1) folds hold out each window. Training windows are purged on both
-    sides of a block, and windows decided during the embargo after it are excluded (ch. 7.4). Windows whose longest possible label
-    reaches the test period, but whose own label does not, are only trained on.
+    The windows form ``n_blocks`` blocks of about equal size (as in :func:`walk_forward`). Each combination of
+    ``n_held_out`` blocks is held out once, so each window is held out in C(n_blocks − 1, n_held_out − 1) folds (a
+    binomial coefficient). Training windows are purged on both sides of a block, and windows decided during the embargo
+    after it are excluded (ch. 7.4). A window whose longest possible label reaches the test period, but whose own label
+    does not, is used only for training.
 
     Args:
-        dates: of all windows; windows that reach the test period are in no fold.
+        dates: dates of all windows; windows that reach the test period are in no fold.
         cuts: first dates of validation (not used) and of test.
-        n_blocks: blocks.
-        n_held_out: held-out blocks of each fold, 1 ≤ n_held_out < n_blocks.
+        n_blocks: number of blocks.
+        n_held_out: number of held-out blocks of each fold, 1 ≤ n_held_out < n_blocks.
 
     Raises:
         DataError: too few dates for this number of blocks, or a fold without training windows.
@@ -248,7 +251,7 @@ def combinatorial(dates: WindowDates, cuts: tuple[Any, Any], n_blocks: int, n_he
 
 
 def _beside(dates: WindowDates, held: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Return windows whose label ends before the held-out block, or which are decided after its labels and embargo."""
+    """Return the mask of windows that end before the held-out block or are decided after its embargo."""
     beside: NDArray[np.bool_] = (dates.reach < dates.decided[held].min()) | (dates.decided > dates.embargo[held].max())
     return beside
 

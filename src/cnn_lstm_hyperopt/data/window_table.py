@@ -26,14 +26,15 @@ class WindowTable:
 
     Attributes:
         features: (rows, features) unscaled.
-        starts: (windows,) first row.
+        starts: (windows,) first row of each window.
         dates: (windows,) datetime64[ns] of the decisions.
-        reach: (windows,) datetime64[ns] of the last bar of the label, or of the bar ``purge`` bars after the decision.
+        reach: (windows,) datetime64[ns] of the last bar of the label; with ``purge``, of the bar ``purge`` bars after
+            the decision.
         embargo: (windows,) datetime64[ns] of the bar ``embargo`` bars after the reach.
         furthest: (windows,) datetime64[ns] of the last bar of the longest possible label, or of the purge.
-        classes: (windows,) int64.
-        values: (windows,) float64.
-        symbols: (windows,) names.
+        classes: (windows,) int64, the class of each label.
+        values: (windows,) float64, the regression target.
+        symbols: (windows,) name of each window's symbol.
         n_segments: number of segments of each symbol.
     """
 
@@ -49,7 +50,7 @@ class WindowTable:
     n_segments: dict[str, int]
 
     def covered(self, starts: Integers, lookback: int) -> NDArray[np.bool_]:
-        """Return which rows the windows at ``starts`` contain, (rows,)."""
+        """Return the mask (rows,) of the rows in the windows that begin at ``starts``."""
         steps = np.zeros(len(self.features) + 1, dtype=np.int64)
         steps[starts] += 1
         steps[starts + lookback] -= 1
@@ -71,7 +72,7 @@ class WindowTable:
 def window_table(
     every: Sequence[Bars], settings: DataSettings, labelling: Labeller, features: FeatureSet
 ) -> WindowTable:
-    """Return the windows of all symbols.
+    """Return the labelled windows of the bars of all symbols.
 
     Raises:
         DataError: too few bars for a single window.
@@ -120,7 +121,7 @@ def _symbol_table(
         furthest=reach if equal else dates[reach_bars(rows.segment, settings.purge_bars)[decided]],
         classes=labels.classes[decided],
         values=labels.values[decided],
-        symbols=np.broadcast_to(np.array(bars.symbol), len(ends)),  # one name in memory
+        symbols=np.broadcast_to(np.array(bars.symbol), len(ends)),  # the name is in memory once
         n_segments={bars.symbol: int(rows.segment[-1]) + 1},
     )
 
@@ -130,9 +131,9 @@ class FeatureRows:
     """Feature rows of one frame.
 
     Attributes:
-        features: (rows, features) rows after the warm-up of each segment, in order of time.
-        bars: (rows,) position in the frame of each row's bar.
-        ends: (windows,) last row of each window of ``lookback`` finite rows of one segment.
+        features: (rows, features) features of the bars after the warm-up of each segment, in order of time.
+        bars: (rows,) position of each row's bar in the frame.
+        ends: (windows,) last row of each window; a window has ``lookback`` rows of one segment, all finite.
         segment: (bars,) segment number of each bar of the frame.
     """
 
@@ -185,7 +186,7 @@ def feature_rows(
 
 
 def _joined(parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
-    """Return the parts joined; a single part is not copied."""
+    """Concatenate arrays; a single array is returned without a copy."""
     return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
@@ -238,7 +239,7 @@ def frame_labels(frame: pd.DataFrame, segment: Integers, labelling: Labeller) ->
 
 
 def reach_bars(segment: Integers, bars: Integers | int) -> Integers:
-    """Return the bar ``bars`` later, but at most the last of the segment, (bars,)."""
+    """Return for each bar the position of the bar ``bars`` later, at most the last of its segment, (bars,)."""
     last = np.searchsorted(segment, segment, side="right") - 1
     reached: Integers = np.minimum(np.arange(len(segment)) + bars, last).astype(np.int64)
     return reached
@@ -250,13 +251,13 @@ def bars_needed(settings: DataSettings) -> int:
 
 
 def _borders(segment: Integers) -> list[tuple[int, int]]:
-    """Return the half-open ranges of bars of the segments."""
+    """Return the half-open range of bars of each segment."""
     starts = np.flatnonzero(np.diff(segment, prepend=-1))
     return list(zip(starts.tolist(), [*starts[1:].tolist(), len(segment)], strict=True))
 
 
 def _full_windows(features: NDArray[np.float64], lookback: int) -> Integers:
-    """Return the last rows of the windows of one segment without missing values."""
+    """Return the last row of each window without missing values, for one segment."""
     ends = np.arange(lookback - 1, len(features), dtype=np.int64)
     missing = np.isnan(features).any(axis=1)
     if not missing.any():

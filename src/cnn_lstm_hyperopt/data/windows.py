@@ -1,4 +1,4 @@
-"""Windows over a series of feature rows in memory, without copies: the inputs of networks."""
+"""Windows over a series of feature rows in memory, without copies. They are the inputs of networks."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,7 +15,8 @@ from cnn_lstm_hyperopt.data.frequency import step_seconds
 class Windows:
     """Windows of ``lookback`` consecutive rows, each with a label.
 
-    All splits share one ``series``. A window is identified by its first row; its last row is the bar of the decision.
+    All splits share one ``series``. The first row of a window identifies the window; the last row is the bar of the
+    decision.
 
     Attributes:
         series: (rows, features) float32, scaled.
@@ -23,11 +24,12 @@ class Windows:
         lookback: rows in a window.
         labels: (windows,) int64 classes.
         values: (windows,) float32, the regression target in its own units; None: no regression.
-        dates: (windows,) decision dates, datetime64[ns] or integers that grow with time; without dates the window numbers.
-        symbols: (windows,) names.
+        dates: (windows,) decision dates, datetime64[ns] or integers that grow with time; if the windows have no dates,
+            the window numbers.
+        symbols: (windows,) name of each window's symbol.
         dated: whether ``dates`` are dates; False: they are window numbers without order in time.
-        groups: (windows,) int64; windows of one group are dependent, windows of different groups are not. A group has the same
-            number in all splits. None: no groups.
+        groups: (windows,) int64; windows of one group are dependent, windows of different groups are independent. A
+            group has the same number in all splits. None: no groups.
     """
 
     series: Tensor
@@ -58,7 +60,7 @@ class Windows:
 
     @property
     def step_seconds(self) -> float | None:
-        """Median step of decision dates, of the symbol with the most windows; None for DataLoaders."""
+        """Median step of the decision dates in seconds, for the symbol with the most windows; None for DataLoaders."""
         if self.dates.dtype.kind != "M" or not len(self):
             return None
         names, counts = np.unique(self.symbols, return_counts=True)
@@ -92,7 +94,7 @@ class Windows:
         )
 
     def to(self, device: torch.device | str, *, series: Tensor | None = None) -> "Windows":
-        """Return the windows with their tensors on ``device``; ``series``: an existing copy on that device."""
+        """Return the windows with tensors on ``device``; ``series`` is a copy of the series that is there already."""
         return replace(
             self,
             series=self.series.to(device) if series is None else series,
@@ -113,7 +115,8 @@ class Fold:
     Attributes:
         train: training windows, scaled by the mean and deviation of their own rows.
         validation: later windows (combinatorial folds: also earlier ones), with the same scaling.
-        value_mean, value_std: of the training windows' values, in the target's units; 0 and 1 without regression.
+        value_mean, value_std: mean and deviation of the training windows' values in the target's units; 0 and 1 without
+            regression.
     """
 
     train: Windows
@@ -123,9 +126,9 @@ class Fold:
 
 
 def without_other_rows(*parts: Windows) -> tuple[Windows, ...]:
-    """Return the windows over a series of only the rows that they read; ``parts`` share one series.
+    """Return windows over a shorter series with only the rows of these windows; ``parts`` share one series.
 
-    If they read every row, they are returned unchanged, without a copy.
+    Windows that contain every row of the series are returned unchanged, without a copy.
     """
     series, lookback = parts[0].series, parts[0].lookback
     read = torch.zeros(len(series) + 1, dtype=torch.int64)
@@ -141,5 +144,5 @@ def without_other_rows(*parts: Windows) -> tuple[Windows, ...]:
 
 
 def _names_at(names: NDArray[np.str_], index: NDArray[np.int64]) -> NDArray[np.str_]:
-    """Return the names at ``index``; a broadcast single name stays one name in memory."""
+    """Return the names at ``index``; a single broadcast name is not copied."""
     return np.broadcast_to(names[:1], len(index)) if names.strides == (0,) else names[index]

@@ -30,22 +30,23 @@ Drained = tuple[Tensor, Tensor, Tensor | None]
 
 
 def loader_error(name: str, text: str, *, code: str, part: str = "") -> DataError:
-    """Return an error about the loader of a split, or about ``x``, ``y_class`` or ``y_reg`` in it."""
+    """Return an error about the loader of a split; ``part`` is ``x``, ``y_class``, ``y_reg`` or empty."""
     return DataError(text, field=f"data_loaders.{name}{part and '.'}{part}", code=code)
 
 
 def drain(name: str, loader: Iterable[Any]) -> tuple[Drained, Tensor]:
-    """Read all batches of a loader. Training windows and those of a shuffling loader get a fixed order.
+    """Read all batches of a loader. Training windows and the windows of a shuffling loader get a fixed order.
 
     Args:
-        name: of the split.
+        name: name of the split.
         loader: yields ``(x, y_class)`` or ``(x, y_class, y_reg)``.
 
     Returns:
         ``x (windows, time, features)``, labels and values, and their positions in the loader's order, ``(windows,)`` int64.
 
     Raises:
-        DataError: the loader or one of its batches breaks a rule, or the loader ends before its length.
+        DataError: the loader or one of its batches breaks a rule, or the loader yields fewer batches than ``len``
+            returns.
     """
     where = f"the {name} loader"
     if isinstance(attribute_of(name, loader, "dataset"), IterableDataset) or not hasattr(type(loader), "__len__"):
@@ -81,7 +82,7 @@ def drain(name: str, loader: Iterable[Any]) -> tuple[Drained, Tensor]:
 
 
 def _length(name: str, loader: Any) -> int:
-    """Return the number of batches that a loader promises."""
+    """Return the length of a loader (``len``): its number of batches."""
     try:
         length = len(loader)
     except KeyboardInterrupt:
@@ -98,7 +99,7 @@ def _length(name: str, loader: Any) -> int:
 
 
 def _batches(name: str, loader: Any, length: int) -> Iterator[Any]:
-    """Yield at most ``length`` batches; a loader that has more may be endless."""
+    """Yield at most ``length`` batches, because a loader that yields more batches may be endless."""
     batches: Iterator[Any] | None = None
     for number in range(length + 1):
         try:
@@ -124,7 +125,7 @@ def _batches(name: str, loader: Any, length: int) -> Iterator[Any]:
 
 
 def _require_all(name: str, loader: Any, length: int, xs: Sequence[Tensor]) -> None:
-    """Raise DataError where a loader ends before its length, or a plain one has fewer windows than its sampler."""
+    """Raise DataError if a loader has fewer batches than its length, or a plain loader fewer windows than expected."""
     windows, promised = sum(map(len, xs)), promised_windows(name, loader)
     found = f"{windows:,} windows" if promised is None else f"{windows:,} of {promised:,} windows"
     if len(xs) < length:
@@ -142,7 +143,7 @@ def _require_all(name: str, loader: Any, length: int, xs: Sequence[Tensor]) -> N
 
 
 def promised_windows(name: str, loader: Any) -> int | None:
-    """Return the number of windows that the batches of a ``DataLoader`` should hold; None if it can't be known."""
+    """Return the number of windows that all batches of a ``DataLoader`` should have together; None: unknown."""
     batches = attribute_of(name, loader, "batch_sampler")
     if (
         not isinstance(loader, DataLoader)
@@ -155,7 +156,7 @@ def promised_windows(name: str, loader: Any) -> int | None:
 
 
 def _is_plain_loader(loader: Any) -> bool:
-    """Return whether each item of the dataset becomes one window. A user's collate function may drop some."""
+    """Return whether each item of the dataset becomes one window. A user's collate function may drop items."""
     return type(loader) is DataLoader and loader.collate_fn is default_collate
 
 
@@ -264,14 +265,14 @@ def is_shuffled(name: str, loader: Iterable[Any]) -> bool:
 
 
 def _sampler(name: str, loader: Iterable[Any]) -> Any:
-    """Return what chooses the windows; of a user's batch sampler, the sampler inside it."""
+    """Return the sampler that chooses the windows; for a user's batch sampler, the sampler inside it."""
     batches = attribute_of(name, loader, "batch_sampler")
     inside = attribute_of(name, batches, "sampler")
     return attribute_of(name, loader, "sampler") if inside is None else inside
 
 
 def attribute_of(name: str, holder: Any, attribute: str) -> Any:
-    """Return an attribute of the loader of a split, or of a part of the loader; None if there is none."""
+    """Return an attribute of a split's loader, or of a part of this loader; None if it has no such attribute."""
     try:
         return getattr(holder, attribute, None)
     except KeyboardInterrupt:

@@ -21,24 +21,24 @@ class Marks:
     """Dates and groups of one split's windows, in the order of its loader.
 
     Attributes:
-        dates: (windows,) datetime64[ns] (UTC where they had a zone) or int64; None: there are none.
-        groups: (windows,) int64 codes; the same group has the same code in all splits; None: there are none.
+        dates: (windows,) datetime64[ns] (UTC if the dates had a time zone) or int64; None: no dates.
+        groups: (windows,) int64 codes; the same group has the same code in all splits; None: no groups.
     """
 
     dates: NDArray[Any] | None
     groups: NDArray[np.int64] | None
 
     def in_order(self, name: str, order: NDArray[np.int64], *, shuffled: bool) -> "Marks":
-        """Return the marks of the windows at ``order``.
+        """Return the dates and groups of the windows at ``order``.
 
         Args:
-            name: of the split.
+            name: name of the split.
             order: (windows,) positions in the loader's order, each once.
             shuffled: whether the loader shuffles.
 
         Raises:
-            DataError: the number of marks differs from the number of windows, or the loader shuffles, so no mark can be assigned
-                to its window.
+            DataError: the number of dates or groups differs from the number of windows, or the loader shuffles, so no
+                date or group can be assigned to its window.
         """
         given = {"dates": self.dates, "groups": self.groups}
         for field, values in given.items():
@@ -51,12 +51,13 @@ def read_marks(dates: Any, groups: Any) -> list[Marks]:
     """Return the dates and groups of the windows of the training, validation and test loader.
 
     Args:
-        dates: three sequences of datetimes, ISO text or whole numbers, or None for a loader without dates; None: no dates.
-        groups: likewise; text or whole numbers.
+        dates: three sequences of datetimes, ISO text or whole numbers, or None for a loader without dates; None: no
+            dates.
+        groups: three sequences of text or whole numbers, or None for a loader without groups; None: no groups.
 
     Raises:
-        DataError: an argument is not a sequence of three; one of them is not one-dimensional, has a missing value or holds
-            something else; dates mix datetimes and numbers.
+        DataError: an argument does not have three entries; an entry is not one-dimensional, has a missing value or a
+            value of another type; dates mix datetimes and numbers.
     """
     return [
         Marks(*parts)
@@ -65,10 +66,10 @@ def read_marks(dates: Any, groups: Any) -> list[Marks]:
 
 
 def shared_groups(marks: Sequence[Marks]) -> list[str]:
-    """Return a warning for each evaluation split that shares groups with training.
+    """Return a warning for each of validation and test if it shares groups with training.
 
     Args:
-        marks: of training, validation and test.
+        marks: dates and groups of training, validation and test.
     """
     train = marks[0].groups
     if train is None:
@@ -89,7 +90,7 @@ def single_group(validation: Sequence[Windows]) -> list[str]:
     """Return a warning if all validation windows belong to one group.
 
     Args:
-        validation: of each fold.
+        validation: validation windows of each fold.
     """
     groups = [each.groups for each in validation if each.groups is not None]
     if len(groups) < len(validation) or len(np.unique(np.concatenate(groups))) > 1:
@@ -101,7 +102,7 @@ def single_group(validation: Sequence[Windows]) -> list[str]:
 
 
 def _parts(name: str, given: Any) -> tuple[Any, ...]:
-    """Return the entries of each split; None for a split without entries."""
+    """Return the dates (or groups) of each split; None for a split without these."""
     if given is None:
         return (None,) * len(SPLIT_NAMES)
     rule = f"{name} must be (train, validation, test), each a sequence with one entry per window or None"
@@ -174,7 +175,7 @@ def _groups(name: str, part: Any) -> NDArray[np.str_]:
 
 
 def _one_dimensional(field: str, name: str, part: Any) -> NDArray[Any]:
-    """Return the entries as an array without missing values."""
+    """Return the dates or groups of a split as a one-dimensional array; raise DataError if a value is missing."""
     rule = "must be a sequence with one entry per window, but"
     try:
         values = part.to_numpy() if hasattr(part, "to_numpy") else np.asarray(part)

@@ -20,9 +20,10 @@ from cnn_lstm_hyperopt.utils.rng import stream_seed
 from cnn_lstm_hyperopt.utils.text import counted
 
 AUTO_FOLDS = 5
-"""Folds of ``auto``: each trains on four fifths of the windows."""
+"""Number of folds of ``auto``: with five folds, each trains on four fifths of the windows."""
 ENOUGH_VALIDATION = 500
-"""Validation windows from which ``auto`` uses no folds: the standard error of an accuracy is at most 2 points."""
+"""With at least this number of validation windows, ``auto`` uses one fold: an accuracy then has a standard error
+of at most 2 percentage points."""
 
 FoldCount = int | Literal["auto"]
 
@@ -34,8 +35,8 @@ class LoaderFolds:
     Attributes:
         folds: at least one.
         facts: for ``data.json``: ``cv_scheme`` and ``folds``; empty without cross-validation.
-        warnings: about fewer folds than ``auto`` wants, and about validation windows that copy or overlap training windows
-            of their fold.
+        warnings: warnings if ``auto`` made fewer than :data:`AUTO_FOLDS` folds, or if validation windows copy or
+            overlap training windows of their fold.
     """
 
     folds: tuple[Fold, ...]
@@ -51,15 +52,17 @@ def make_loader_folds(
     Args:
         train: all windows of the training loader.
         validation: all windows of the validation loader.
-        requested: number of folds; 1: training and validation as the loaders have them. ``auto``: :data:`AUTO_FOLDS` below
-            :data:`ENOUGH_VALIDATION` validation windows, or as many as the windows allow, else 1. ``auto`` is also 1 if only
-            one of the two loaders has dates or groups, or if windows overlap without dates or groups.
-        horizon: windows ahead that a label looks; as many dates before a block are purged.
-        seed: of the study; decides which windows are held out together.
+        requested: number of folds; 1: the training and validation windows of the loaders. ``auto``: with fewer than
+            :data:`ENOUGH_VALIDATION` validation windows, :data:`AUTO_FOLDS` or the largest number below it that the
+            windows allow; else 1. ``auto`` is also 1 if only one of the two loaders has dates or groups, or if windows
+            overlap and have neither dates nor groups.
+        horizon: number of later windows that a label depends on; training windows of the last ``horizon`` dates before
+            a validation block are purged.
+        seed: seed of the study; decides which windows are held out together.
 
     Raises:
-        DataError: the windows do not allow this number of folds; the text has the largest number and the reason. Or only one
-            loader has dates or groups, which the folds would ignore.
+        DataError: the windows do not allow this number of folds (the text has the largest possible number and the
+            reason); or only one loader has dates or groups, which the folds would ignore.
     """
     plain = LoaderFolds((_fold(train, validation),), {})
     wanted = requested if requested != "auto" else AUTO_FOLDS if len(validation) < ENOUGH_VALIDATION else 1
@@ -99,7 +102,7 @@ def _too_many(count: int, why: str, fix: str) -> DataError:
 
 
 def _marks_of_one_loader(train: Windows, validation: Windows) -> str | None:
-    """Return which dates or groups folds would ignore because only one loader has them; None if there are none."""
+    """Return a text about dates or groups that only one loader has, so folds would ignore them; None without such."""
     for name, of_train, of_validation in (
         ("dates", train.dated, validation.dated),
         ("groups", train.groups is not None, validation.groups is not None),
@@ -114,7 +117,7 @@ def _marks_of_one_loader(train: Windows, validation: Windows) -> str | None:
 
 
 def _overlapping(train: Windows, horizon: int) -> str | None:
-    """Return why random folds would train on windows that overlap validation windows; None if they would not."""
+    """Return why random folds would train on windows that overlap validation windows; None if no windows overlap."""
     if horizon == 1 or train.dated or train.groups is not None:
         return None
     return (
@@ -124,7 +127,7 @@ def _overlapping(train: Windows, horizon: int) -> str | None:
 
 
 def _copies_apart(folds: Sequence[Fold], windows: Windows) -> list[str]:
-    """Return a warning if folds train on copies of windows that they hold out, such as oversampled ones."""
+    """Return a warning if folds train on copies of their own validation windows, as after oversampling."""
     if windows.dated:
         return []
     every = [(_numbers(fold.validation), _numbers(fold.train)) for fold in folds]
@@ -138,12 +141,12 @@ def _copies_apart(folds: Sequence[Fold], windows: Windows) -> list[str]:
 
 
 def _numbers(windows: Windows) -> torch.Tensor:
-    """Return all inputs, ``(windows, time, features)``."""
+    """Return the inputs of all windows, ``(windows, time, features)``."""
     return windows.gather(torch.arange(len(windows)))
 
 
 Split = Callable[[int], Sequence[FoldIndices] | str]
-"""Returns the folds for a number of folds, or the reason why there can't be so many."""
+"""Function from a number of folds to the folds, or to the reason why the windows do not allow this number."""
 
 
 def _scheme(windows: Windows, n_train: int, horizon: int, seed: int) -> tuple[str, Split]:
@@ -177,7 +180,7 @@ def _by_class(windows: Windows, count: int, seed: int) -> Sequence[FoldIndices] 
 def _by_date(
     windows: Windows, n_train: int, count: int, horizon: int, *, groups_apart: bool
 ) -> Sequence[FoldIndices] | str:
-    """Split into blocks of dates; a fold trains before its block, with ``groups_apart`` on other groups than the block's."""
+    """Split into blocks of dates. A fold trains on windows before its block; with ``groups_apart``, of other groups."""
     days, place = np.unique(windows.dates, return_inverse=True)
     cuts = np.sort(windows.dates)[n_train], days[-1] + 1
     # A label looks ``horizon`` dates ahead. The user's own split limits labels beyond the last date.
@@ -219,7 +222,7 @@ def _problem(folds: Sequence[FoldIndices], windows: Windows, n_classes: int) -> 
 
 
 def _pooled(train: Windows, validation: Windows) -> Windows:
-    """Return the windows of both over one series; windows without dates get consecutive numbers."""
+    """Join training and validation windows over one series; windows without dates get consecutive numbers."""
     both = (train, validation)
     dated = train.dated and validation.dated
     groups = [part.groups for part in both if part.groups is not None]
@@ -238,19 +241,19 @@ def _pooled(train: Windows, validation: Windows) -> Windows:
 
 
 def _fold(train: Windows, validation: Windows) -> Fold:
-    """Return a fold; its own training windows scale the values, and inputs stay unscaled."""
+    """Return a fold; values are scaled by its own training windows, and inputs stay unscaled."""
     return Fold(train, validation, *value_scale(train.values))
 
 
 def value_scale(values: torch.Tensor | None) -> tuple[float, float]:
-    """Return mean and population deviation of targets ``(windows,)``; 0 and 1 without targets, deviation 1 if all are equal."""
+    """Return mean and population deviation (1 if all are equal) of targets ``(windows,)``; 0 and 1 without targets."""
     if values is None:
         return 0.0, 1.0
     return float(values.double().mean()), float(values.double().std(correction=0)) or 1.0
 
 
 def _facts(scheme: str, folds: Sequence[Fold], indices: Sequence[FoldIndices]) -> dict[str, Any]:
-    """Return the facts for ``data.json``; with first and last dates if windows are dated."""
+    """Return the facts about folds for ``data.json``, with first and last dates if windows have dates."""
 
     def block(first: Any, last: Any) -> dict[str, Any]:
         return {"first": mark_text(first), "last": mark_text(last)}

@@ -55,11 +55,12 @@ def dataset_from_loaders(
         loaders: each yields ``(x, y_class)`` or ``(x, y_class, y_reg)``: ``x`` float ``(batch, time, features)``, ``y_class``
             integer ``(batch,)`` from 0, ``y_reg`` float ``(batch,)`` or ``(batch, 1)``.
         input_dim: expected number of features; None: no check.
-        dates, groups: of the windows of each loader, ``(windows,)`` in its order, or None. Windows without dates are independent.
+        dates, groups: for each loader, dates and groups of its windows, ``(windows,)`` in its order, or None. Windows
+            without dates count as independent.
         train_share: share of the training windows that trials use.
-        horizon: windows ahead that a label looks; as many consecutive windows overlap.
-        cv_folds: of training and validation windows together, see :func:`make_loader_folds`.
-        seed: of the study; decides which windows a fold holds out.
+        horizon: number of later windows that a label depends on; labels of ``horizon`` consecutive windows overlap.
+        cv_folds: number of folds of training and validation windows together, see :func:`make_loader_folds`.
+        seed: seed of the study; decides which windows a fold holds out.
 
     Raises:
         DataError: a loader breaks a rule; the text names the loader, the rule and the fix.
@@ -204,12 +205,12 @@ def _warnings(loaders: Sequence[Iterable[Any]], drained: Sequence[Drained]) -> l
 
 
 def _is_random(dataset: Any) -> bool:
-    """Return whether the first items differ when read twice; False if they can't be read or compared."""
+    """Return whether a dataset's first items differ when read twice; False if they can't be read or compared."""
     try:
         return any(not _equal(dataset[index], dataset[index]) for index in range(min(_PROBED_ITEMS, len(dataset))))
     except KeyboardInterrupt:
         raise
-    except BaseException as error:  # noqa: BLE001 - of a user's own items
+    except BaseException as error:  # noqa: BLE001 - items of a user may raise anything
         log.debug("a dataset's items can't be compared: %s", one_line(error))
         return False
 
@@ -269,7 +270,7 @@ def _describe(
 
 
 def _marks_facts(windows: Windows) -> dict[str, Any]:
-    """Return first and last date and the number of groups, if there are any."""
+    """Return first and last date if windows have dates, and the number of groups if windows have groups."""
     facts: dict[str, Any] = {}
     if windows.dated:
         ends = windows.dates.min(), windows.dates.max()

@@ -11,9 +11,9 @@ from cnn_lstm_hyperopt.data.splits import SPLIT_NAMES
 from cnn_lstm_hyperopt.errors import DataError
 
 SPREAD_TOLERANCE, VALUE_TOLERANCE = 1e-5, 2e-6
-"""Two windows are copies if each pair of numbers differs by at most these shares of the feature's deviation and of the number.
+"""Tolerances of copies: two numbers may differ by these shares of the feature's deviation and of the number.
 
-The second share covers a copy times 1 + 1e-6; float32 rounds by 6e-8.
+The second share covers a copy that is multiplied by 1 + 1e-6; float32 rounds by 6e-8.
 """
 _PROJECTIONS, _NEAREST, _CHUNK = 4, 4, 4096
 _SPLIT = "split the windows, so that each is in one loader only"
@@ -25,13 +25,13 @@ Places = NDArray[np.float64]
 def check_repeated(splits: Sequence[Tensor]) -> list[str]:
     """Return a warning for each pair of splits that share windows.
 
-    The search for copies uses distances, so neither rounding nor the sign of a zero hides a copy.
+    The search for copies uses distances, so it also finds copies that differ by rounding or by the sign of a zero.
 
     Args:
         splits: ``(windows, time, features)`` of training, validation and test, finite, all of one shape (time, features).
 
     Raises:
-        DataError: all windows of a split are in another one.
+        DataError: all windows of a split are also in another split.
     """
     windows = [each.numpy().reshape(len(each), -1) for each in splits]
     mean, spread = _scale(splits[0])
@@ -70,7 +70,7 @@ def _refuse(split: int, other: int, count: int) -> None:
 
 
 def _consequence(first: int) -> str:
-    """Return why windows of the first split must not be in a later one."""
+    """Return why windows of the split with number ``first`` must not be in a later split."""
     return (
         "their scores would measure memory, not skill"
         if first == 0
@@ -79,7 +79,7 @@ def _consequence(first: int) -> str:
 
 
 def _scale(train: Tensor) -> tuple[Places, Places]:
-    """Return mean and standard deviation of the feature of each number of a window, ``(time × features,)``."""
+    """Return, for each number of a window, mean and standard deviation of its feature, ``(time × features,)``."""
     rows = train.numpy().reshape(-1, train.shape[2])
     mean, spread = rows.mean(axis=0, dtype=np.float64), rows.std(axis=0, dtype=np.float64)
     return np.tile(mean, train.shape[1]), np.tile(spread, train.shape[1])

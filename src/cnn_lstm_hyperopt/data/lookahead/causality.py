@@ -1,4 +1,4 @@
-"""Check whether a function's features use later bars: recompute them without later bars and with changed ones."""
+"""Check whether features use later bars: recompute the features without later bars and with changed later bars."""
 
 from collections.abc import Callable, Iterator, Sequence
 
@@ -18,16 +18,16 @@ Compute = Callable[[pd.DataFrame, str], Array]
 
 
 def check_recomputed(compute: Compute, frame: pd.DataFrame, names: Sequence[str], symbol: str) -> None:
-    """Recompute features on only the bars up to t, and with other bars after t, for some t; rows up to t must not change.
+    """Recompute features without the bars after some bar t, and with changed ones; rows up to t must stay equal.
 
     Args:
-        compute: (frame, symbol) → (bars, features).
+        compute: function from (frame, symbol) to features (bars, features).
         frame: (bars,) of one segment, float64.
-        names: of the features.
-        symbol: of the bars, for the error.
+        names: names of the features.
+        symbol: symbol of the bars, named in the error.
 
     Raises:
-        DataError: a feature changes with later bars, or between calls.
+        DataError: a feature depends on later bars, or differs between two equal calls.
     """
     whole = compute(frame, symbol)
     for t, other, what in _counterfactuals(frame, whole):
@@ -52,14 +52,14 @@ def check_recomputed(compute: Compute, frame: pd.DataFrame, names: Sequence[str]
 
 
 def _counterfactuals(frame: pd.DataFrame, whole: Array) -> Iterator[tuple[int, pd.DataFrame, str]]:
-    """Yield bars t, a frame that is equal up to t, and how it differs after t."""
+    """Yield a bar t, a frame equal to ``frame`` up to t, and a text how the two differ after t."""
     bars = len(frame)
     yield bars - 1, frame, ""
     known = np.isfinite(whole).all(axis=1)
-    first = max(int(np.argmax(known)), WARM_UP) if known.any() else bars // 2  # no shorter segment is computed
+    first = max(int(np.argmax(known)), WARM_UP) if known.any() else bars // 2  # shorter segments are never computed
     for t in _decision_bars(frame, first):
         yield t, frame.iloc[: t + 1], "without the bars after"
-    random = np.random.default_rng(0)  # any other numbers would do
+    random = np.random.default_rng(0)  # any other numbers are as good
     for t in np.linspace(first, bars - 2, num=_DISTORTIONS + 2)[1:-1].astype(int).tolist():
         prices, others = np.exp(random.uniform(-0.5, 0.5, (2, bars - t - 1)))
         later = {
@@ -72,7 +72,8 @@ def _counterfactuals(frame: pd.DataFrame, whole: Array) -> Iterator[tuple[int, p
 def _decision_bars(frame: pd.DataFrame, first: int) -> list[int]:
     """Return bars spread over the frame, the last bars, and bars that reveal a leak most easily.
 
-    The first bar of a day, week or month reveals a maximum of the whole period. A bar without a value reveals backward filling.
+    The first bar of a day, week or month reveals a feature that uses the maximum of the whole period. A bar without a
+    value reveals a feature that is filled backward.
     """
     last = len(frame) - 2
     bars = {*np.linspace(first, last, num=_TRUNCATIONS).astype(int).tolist(), last - 1}
@@ -87,12 +88,12 @@ def _decision_bars(frame: pd.DataFrame, first: int) -> list[int]:
 
 
 def _some(places: NDArray[np.int64], first: int) -> list[int]:
-    """Return two of the places from ``first`` on, at one third and two thirds."""
+    """Return two of the positions from ``first`` on: those at one third and two thirds of the list."""
     there = places[places >= first]
     return [int(there[len(there) * third // 3]) for third in (1, 2)] if len(there) else []
 
 
 def _tiny(values: Array) -> Array:
-    """Return differences that may be rounding, (features,), as in sums that cancel out."""
+    """Return the largest difference that rounding may cause in each feature, (features,)."""
     largest: Array = np.where(np.isfinite(values), np.abs(values), 0.0).max(axis=0)
     return 1e-3 * _ROUNDING * largest

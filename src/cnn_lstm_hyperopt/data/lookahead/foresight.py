@@ -1,4 +1,4 @@
-"""Check by statistics whether a column contains later bars, if it can't be recomputed without them.
+"""Check by statistics whether a column contains later bars, for columns that can't be recomputed.
 
 The statistics find copies of later bars, also with small changes. They can't tell a weak or noisy leak from a good feature.
 """
@@ -24,20 +24,21 @@ from cnn_lstm_hyperopt.data.lookahead.surroundings import (
 from cnn_lstm_hyperopt.errors import DataError
 
 THRESHOLD = 0.9
-"""A partial correlation with later bars that no honest feature reaches.
+"""Partial correlation with later bars that no feature without a leak reaches.
 
-Given the bars up to t, an honest feature of bar t correlates with later bars only as far as these can be predicted. On real bars
-a correlation of 0.1 with the next return is remarkable. In the synthetic market, which allows an accuracy of 72 %, it is 0.35.
-The check has only a few past bars of a slow feature, so later bars add information about its level: with n noisy measurements of
-the level on both sides, the later ones explain at most 1 / (2 + v) of the remaining variance (v > 0: variance of their noise), a
-correlation of at most √½ = 0.71. A copy has 1.
+Given the bars up to t, a feature of bar t without a leak correlates with later bars only as far as later bars can be
+predicted. On real bars a correlation of 0.1 with the next return is remarkable. In the synthetic market, which allows
+an accuracy of 72 %, the correlation is 0.35. The check has only a few past bars of a slow feature, so later bars add
+information about its level: with n noisy measurements of the level on both sides, the later ones explain at most 1 / (2
++ v) of the remaining variance (v > 0: variance of their noise), which is a correlation of at most √½ = 0.71. A copy of
+later bars has the correlation 1.
 """
 
 _CURE = "shift the column by one bar if it is known only afterwards, else leave it out"
 _MIN_BARS = 100
 _OWN_LAGS = 3
 _TAIL = 0.02  # share clipped on each side, so that a single crash does not dominate
-_SIGNIFICANT = 6.0  # standard errors; chance exceeds them once in 10⁹ comparisons
+_SIGNIFICANT = 6.0  # standard errors; chance exceeds this bound once in 10⁹ comparisons
 _COPY, _MIN_COPIED = 0.999, 10  # correlation of a copy, and independent rows that it needs
 _RAREST = 0.4  # maximum rank correlation of a flag on 5 % of the bars; rarer flags may be known in advance (half days)
 _NEWS, _RANKED_NEWS = 0.1, 0.3  # minimum share of the variance of later bars that the past does not explain
@@ -50,24 +51,25 @@ def check_foresight(
 ) -> None:
     """Raise DataError if later bars explain a feature better than is possible without a leak.
 
-    There are two statistics of each feature x over the bars t of one segment. Both are computed within the time of day (for daily
-    bars the day of the week), because the calendar is known in advance:
+    There are two statistics of each feature x over the bars t of one segment. Both compare only bars with the same time
+    of day (daily bars: day of the week), because the calendar is known in advance.
 
-    1. The partial multiple correlation of x[t] with bars t+1..t+5 and longer stretches, given as many bars up to t and earlier
-       values of x. It ignores slow quantities (levels, averages, trends), because the bars up to t explain them equally well.
-    2. The rank correlation of x[t] with single quantities of these bars, relative to the largest that ties allow. It finds
-       copies with few values, such as the sign of a return or the class of the label. It must be far above the correlation with
-       the same quantity of bars up to t.
+    1. The partial multiple correlation of x[t] with bars t+1..t+5 and longer stretches after t, given equally long
+    stretches up to t and earlier values of x. Slow quantities (levels, averages, trends) do not raise this correlation,
+    because the bars up to t explain them equally well.
+    2. The rank correlation of x[t] with single quantities of these later bars, divided by the largest rank correlation
+    that ties allow. This statistic finds copies with few values, such as the sign of a return or the class of the
+    label. A leak needs a correlation far above that with the same quantity of bars up to t.
 
-    Fewer than 100 bars always pass.
+    A segment of fewer than 100 bars always passes.
 
     Args:
         frame: (bars,) of one segment.
         own: (bars, features).
-        names: of the features.
-        labels: of the same bars.
-        horizon: bars that the label looks ahead.
-        symbol: of the bars, for the error.
+        names: names of the features.
+        labels: labels of the same bars.
+        horizon: number of later bars that a label depends on.
+        symbol: symbol of the bars, named in the error.
 
     Raises:
         DataError: a feature seems to contain later bars; the text has the bars and the correlation.
@@ -82,7 +84,7 @@ def check_foresight(
 def _found(
     frame: pd.DataFrame, own: Array, names: Sequence[str], labels: Labels, horizon: int
 ) -> Iterator[tuple[str, str]]:
-    """Yield features with leaks, and what they contain."""
+    """Yield the name of each feature with a leak, and a text that names the later bars in it."""
     enough_for = int(np.count_nonzero(np.isfinite(own).all(axis=1) & labels.valid))
     usual = Usual.of(frame)
     around = quantities_around(frame, usual, horizon, enough_for)
@@ -110,9 +112,10 @@ class _News:
     """The part of later bars that the bars up to t do not explain.
 
     Attributes:
-        calendar: of the rows.
-        past: (rows, ≤ quantities) orthonormal: the bars up to t, within the calendar's groups.
-        names: of the later quantities.
+        calendar: groups of the rows by calendar.
+        past: (rows, at most the number of past quantities) orthonormal basis of the bars up to t, centred in each
+            calendar group.
+        names: names of the later quantities.
         left: (rows, quantities) residuals of the later quantities given the past.
     """
 
@@ -132,10 +135,11 @@ class _News:
         return cls(calendar, past, list(later), left)
 
     def leak(self, known: Array) -> tuple[float, str]:
-        """Return the share of a feature that only later bars explain, and a text if that share is too high, else "".
+        """Return the share of a feature's variance that only later bars explain; with a text if this share is too high.
 
         Args:
-            known: (rows, 1 + lags) the feature and its values at earlier bars; given these, a slow feature reveals what is new.
+            known: (rows, 1 + lags) the feature and its values at ``lags`` earlier bars; the share excludes what these
+                explain.
         """
         residuals = _residuals(known, self.past, self.calendar)
         own = _orthonormal(residuals[:, 1:])
@@ -165,14 +169,14 @@ class _News:
 
 
 def _orthonormal(columns: Array) -> Array:
-    """Return an orthonormal basis of a space that contains the columns."""
+    """Return an orthonormal basis of a space that contains all columns of a matrix."""
     spread = columns.std(axis=0)
     basis: Array = np.linalg.qr(columns[:, spread > 0] / spread[spread > 0])[0]
     return basis
 
 
 def _residuals(columns: Array, basis: Array, calendar: Calendar) -> Array:
-    """Return the residuals of the columns (rows, columns) within the calendar's groups; 0 where they are rounding."""
+    """Return the residuals of columns (rows, columns) within calendar groups; residuals from rounding become 0."""
     left = calendar.within(columns)
     for _ in range(2):  # twice, because of rounding
         left -= basis @ (basis.T @ left)
@@ -182,14 +186,14 @@ def _residuals(columns: Array, basis: Array, calendar: Calendar) -> Array:
 
 @dataclass(frozen=True, eq=False)
 class _Ranked:
-    """A quantity at one lead, for the second statistic.
+    """Ranks of one quantity at one lead (number of bars after t), for the second statistic.
 
     Attributes:
-        name: of the quantity.
+        name: name of the quantity.
         later: (rows,) ranks of later values.
-        earlier: (rows,) each, ranks of values up to t.
-        n_independent: number of independent rows; a quantity may span several bars, and persist.
-        news: whether the bars up to t leave enough of it unexplained.
+        earlier: ranks of values up to t, (rows,) for each lag.
+        n_independent: estimated number of independent rows: fewer if a quantity spans several bars, or changes slowly.
+        news: whether the bars up to t leave enough of the quantity's variance unexplained.
     """
 
     name: str
@@ -201,7 +205,7 @@ class _Ranked:
 
     @classmethod
     def of(cls, quantity: Quantity, rows: Integers, news: _News) -> "list[_Ranked]":
-        """Return one for each lead."""
+        """Return the ranks of a quantity for each of its leads."""
         earlier = [_ranks(each[rows]) for each in quantity.earlier()]
         ranked: list[_Ranked] = []
         for lead, (name, each) in zip(quantity.leads, quantity.later().items(), strict=True):
@@ -221,8 +225,10 @@ class _Ranked:
         return ranked
 
     def leak(self, ranks: Array) -> str:
-        """Return what a feature with these ranks (rows,) contains: "" unless it ranks bars like later values, and unlike earlier
-        ones. A perfect copy needs fewer rows."""
+        """Return a text about the later values in a feature with these ranks (rows,), or "" without a leak.
+
+        A leak ranks bars like the later values and unlike the earlier values. A perfect copy needs fewer rows.
+        """
         now, max_correlation = _rank_correlation(ranks, self.later, self.calendar)
         share = min(abs(now) / max_correlation, 1.0) if max_correlation >= _RAREST else 0.0
         proven = self.news and abs(now) * np.sqrt(self.n_independent) >= _SIGNIFICANT
@@ -239,12 +245,12 @@ class _Ranked:
 
 
 def _ranks(values: Array) -> Array:
-    """Return ranks; equal values get their mean rank."""
+    """Return the ranks of values; equal values get the mean of their ranks."""
     return np.asarray(pd.Series(values).rank())  # the import of scipy.stats takes 0.5 s
 
 
 def _rank_correlation(a: Array, b: Array, calendar: Calendar) -> tuple[float, float]:
-    """Return the correlation of ranks within the calendar's groups, and the largest that ties allow without groups."""
+    """Return the correlation of ranks within calendar groups, and the largest that ties allow (without groups)."""
     inside = calendar.within(np.column_stack([a, b]))
     spread = inside.std(axis=0)
     if spread.min() <= _ROUNDING * len(a):

@@ -1,4 +1,4 @@
-"""Quantities of bars after t and up to t, scaled so that calm and volatile times have equal weight."""
+"""Quantities of bars before and after a bar t, scaled so that calm and volatile times have equal weight."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from cnn_lstm_hyperopt.data.labels import Labels
 
 _MANY_BARS = 250
-_BARS_PER_LEAD = 30  # bars needed per bar of a stretch, because stretches overlap
+_BARS_PER_LEAD = 30  # a stretch of n bars needs n times this number of bars, because stretches overlap
 _LEADS, _FEW_LEADS = 5, 2
 _SPANS = (10, 20, 50)
 _DAY = 86_400_000_000_000  # nanoseconds
@@ -18,7 +18,7 @@ Integers = NDArray[np.int64]
 
 
 def moved(series: Array, bars: int) -> Array:
-    """Return the value ``bars`` later (earlier if negative); NaN where there is none."""
+    """Return the value ``bars`` bars later (earlier if negative); NaN where no such bar exists."""
     moved = np.full(len(series), np.nan)
     if bars >= 0:
         moved[: max(len(series) - bars, 0)] = series[bars:]
@@ -31,7 +31,7 @@ def moved(series: Array, bars: int) -> Array:
 class Usual:
     """Usual size of moves and volumes at the close of each bar, (bars,) each, above 0.
 
-    They scale quantities so that volatile times and high prices do not dominate the regression on the past.
+    Quantities are divided by these, so that volatile times and high prices do not dominate the regression on the past.
     """
 
     close: Array
@@ -46,12 +46,12 @@ class Usual:
         return cls(close, _trailing(spread + np.abs(returns)), _trailing(frame["volume"].to_numpy(np.float64)))
 
     def units(self) -> tuple[Array, ...]:
-        """Return possible units of a feature: numbers, moves, moves in money, traded volumes."""
+        """Return possible units of a feature, (bars,) each: 1, a usual move, a usual move in money, a usual volume."""
         return np.ones(len(self.close)), self.move, self.move * self.close, self.volume
 
 
 def _trailing(series: Array) -> Array:
-    """Return the exponential average of 20 bars, above 0 also without movement."""
+    """Return the exponential average of 20 bars, kept above 0 where nothing moves."""
     average = pd.Series(series).ewm(span=20).mean().to_numpy(np.float64)
     mean: Array = np.maximum(average, 1e-3 * float(average.mean()))
     return mean if mean.any() else np.ones(len(series))
@@ -62,8 +62,8 @@ class Quantity:
     """A quantity that is known at the close of each bar.
 
     Attributes:
-        name: with a placeholder for the lead.
-        series: (bars,); NaN where it is unknown.
+        name: name with a placeholder for the lead.
+        series: values (bars,); NaN where unknown.
         leads: bars after t whose values are compared with x[t].
         lags: bars before t (0: t itself) that form the past.
         level, unit: (bars,) at t: values are measured as (value − level) / unit.
@@ -77,16 +77,16 @@ class Quantity:
     unit: Array | float = 1.0
 
     def later(self) -> dict[str, Array]:
-        """Return the values after t by name, (bars,) each."""
+        """Return the scaled values after each bar t by name, (bars,) for each lead."""
         return {self.name.format(lead): (moved(self.series, lead) - self.level) / self.unit for lead in self.leads}
 
     def earlier(self) -> list[Array]:
-        """Return the values up to t, (bars,) each."""
+        """Return the scaled values up to each bar t, (bars,) for each lag."""
         return [(moved(self.series, -lag) - self.level) / self.unit for lag in self.lags]
 
 
 def quantities_around(frame: pd.DataFrame, usual: Usual, horizon: int, bars: int) -> list[Quantity]:
-    """Return the quantities of the first statistic; more ``bars`` allow longer leads."""
+    """Return the quantities of the first statistic; longer leads need a larger number of ``bars``."""
     leads = tuple(range(1, 1 + (_LEADS if bars >= _MANY_BARS else _FEW_LEADS)))
     lags = (0, *leads)
     spans = tuple(span for span in sorted({*_SPANS, horizon} - {*leads}) if span <= bars // _BARS_PER_LEAD)
@@ -149,7 +149,8 @@ class Calendar:
     """Groups of rows by calendar.
 
     Attributes:
-        group: (rows,) from 0: time of day, or its hour if there are too many times; day of the week of daily and longer bars.
+        group: (rows,) from 0: time of day, or its hour if there are too many different times; for daily and longer bars
+            the day of the week.
         size: (groups,) number of rows.
     """
 

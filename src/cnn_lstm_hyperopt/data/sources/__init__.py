@@ -1,4 +1,4 @@
-"""Sources of bars: every file here that defines a :class:`Source`. To add a source, add a file."""
+"""Sources of bars. Each file of this folder that defines a :class:`Source` adds one source."""
 
 from dataclasses import fields, replace
 
@@ -12,14 +12,15 @@ from cnn_lstm_hyperopt.utils.registry import members
 from cnn_lstm_hyperopt.utils.text import shown_names
 
 SOURCES: dict[str, type[Source]] = members(__name__, Source)
-"""Sources by the value of the setting ``source``."""
+"""Classes of sources by the value of the setting ``source``."""
 
 
 def open_source(settings: DataSettings) -> Source:
-    """Return the source that the settings name.
+    """Return the source of bars that the settings name.
 
     Raises:
-        DataError: the source is DataLoaders, which only Python can pass; or the source has no feature columns.
+        DataError: the source is DataLoaders, which only Python code can pass; or feature columns are set, which the
+            source does not offer.
     """
     if settings.source == "loaders":
         raise DataError(
@@ -41,7 +42,7 @@ def open_source(settings: DataSettings) -> Source:
 
 
 def load_bars(settings: DataSettings) -> tuple[list[Bars], list[str]]:
-    """Load and check the bars that the settings select; return them with all warnings.
+    """Load and check the bars that the settings select; return the bars and all warnings.
 
     Raises:
         DataError: a symbol is unknown or has no bars in the range.

@@ -1,4 +1,4 @@
-"""Base class of sources of bars, and what all sources share: the choice of dates and the list of symbols."""
+"""Base class of sources of bars; functions that choose dates and list symbols for all sources."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -22,9 +22,9 @@ class Source(ABC):
 
     Attributes:
         name: value of the setting ``source``.
-        place: position in the order of the sources.
-        description: a few words.
-        survivorship: what is known about symbols that are missing because they did not survive.
+        place: position of the source in lists of sources.
+        description: short description of the source, a few words.
+        survivorship: a sentence about survivorship bias: whether delisted symbols are missing.
     """
 
     name: ClassVar[str]
@@ -50,7 +50,7 @@ class Source(ABC):
             end: last date, inclusive; None: to the last bar.
 
         Raises:
-            DataError: a symbol is unknown or has no bar in the range; the text lists what is available.
+            DataError: a symbol is unknown or has no bar in the range; the text lists the available symbols and dates.
         """
 
 
@@ -58,7 +58,7 @@ def read_all(symbols: Sequence[str], read: Callable[[str], Bars]) -> list[Bars]:
     """Return the bars of all symbols.
 
     Raises:
-        BadBarsError: all errors of all symbols.
+        BadBarsError: bars of a symbol are invalid; the text has the errors of all symbols.
     """
     every: list[Bars] = []
     problems: list[Problem] = []
@@ -98,7 +98,7 @@ def choose_dates(
         start: first date; None: no limit.
         end: last date, inclusive; None: no limit.
         asked: whether the user named the symbols.
-        available: the list for the error; empty: of these bars.
+        available: list of available dates for the error; empty: the dates of ``every``.
     """
     available = available or listing({bars.symbol: span_of(bars) for bars in every})
     span = f"{start or 'the first bar'} to {end or 'the last bar'}"
@@ -128,7 +128,7 @@ def _between(bars: Bars, start: date | None, end: date | None) -> Bars:
 
 
 def _nearest(bars: Bars) -> str:
-    """Name the bars around the range if it is inside a hole."""
+    """Return a text about the bars before and after the range, if the range is inside a hole of the bars."""
     if bars.whole is None or bars.whole.before is None or bars.whole.after is None:
         return ""
     return f" (none between {date_text(bars.whole.before)} and {date_text(bars.whole.after)})"

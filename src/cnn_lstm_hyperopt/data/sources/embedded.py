@@ -1,4 +1,4 @@
-"""Real daily bars in the package; data/embedded/NOTICE names their origins."""
+"""Real daily bars that the package contains; data/embedded/NOTICE names their origins."""
 
 import json
 from collections.abc import Sequence
@@ -33,14 +33,14 @@ class EmbeddedSource(Source):
     survivorship = _SURVIVORS
 
     def available(self) -> dict[str, Span]:
-        """Return the first and last date of each symbol; reads only the index."""
+        """Return the first and last date of each symbol; reads only index.json."""
         return {
             symbol: (date.fromisoformat(entry["first"]), date.fromisoformat(entry["last"]))
             for symbol, entry in embedded_index().items()
         }
 
     def load(self, symbols: Sequence[str], start: date | None, end: date | None) -> tuple[list[Bars], list[str]]:
-        """See :class:`~cnn_lstm_hyperopt.data.sources.base.Source`; GOOGL replaces GOOG, with a warning."""
+        """Return bars and warnings, see :class:`.Source`; GOOGL replaces GOOG, with a warning."""
         available = f"{listing(self.available())}. {_HINT}"
         chosen: list[str] = []
         warnings = [_SURVIVORS]
@@ -68,7 +68,7 @@ class EmbeddedSource(Source):
 
 @cache
 def embedded_index() -> dict[str, dict[str, Any]]:
-    """Content of index.json: symbol → file, first, last, rows, sha256, adjustment."""
+    """Return index.json: for each symbol the file, first and last date, number of rows, hash and adjustment."""
     text = (resources.files("cnn_lstm_hyperopt.data") / "embedded" / "index.json").read_text(encoding="utf-8")
     index: dict[str, dict[str, Any]] = json.loads(text)
     return index

@@ -46,9 +46,9 @@ class FileSource(Source):
         return {symbol: span_of(self._read(symbol, path)) for symbol, path in self._paths().items()}
 
     def load(self, symbols: Sequence[str], start: date | None, end: date | None) -> tuple[list[Bars], list[str]]:
-        """See :class:`~cnn_lstm_hyperopt.data.sources.base.Source`; reports all errors of all files together.
+        """Return bars and warnings, see :class:`.Source`; one error reports the invalid rows of all files.
 
-        Only the dates of rows before ``start`` and after ``end`` are checked.
+        Of rows before ``start`` or after ``end``, only the dates are checked.
         """
         paths = self._paths()
         by_key = {symbol.upper(): symbol for symbol in paths}
@@ -71,7 +71,7 @@ class FileSource(Source):
         return choose_dates(every, start, end, asked=bool(symbols))
 
     def _paths(self) -> dict[str, Path]:
-        """Symbol → file, sorted."""
+        """Return the file of each symbol, sorted by symbol."""
         folder = self._folder
         try:
             if not self.data_dir.is_dir():
@@ -110,7 +110,7 @@ class FileSource(Source):
             )
 
     def _listing(self) -> str:
-        """List all symbols with their dates; unreadable files are named, because another error is being reported."""
+        """Return one line per symbol with its dates, or with a note that its file is unreadable."""
         spans: dict[str, Span] = {}
         broken: list[str] = []
         for symbol, path in self._paths().items():

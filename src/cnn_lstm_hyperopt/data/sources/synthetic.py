@@ -1,4 +1,4 @@
-"""A synthetic market with a known best accuracy: a test of the search, not a model of a real market."""
+"""A synthetic market with a known best accuracy. It tests the search; it is no model of a real market."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ SWITCH = 1 / 60
 RETURN_SIZE = 0.008
 """Standard deviation of a bar's return before its sign is drawn."""
 LONG_WICK = {"follow": 0.008, "fade": 0.024}
-"""Mean length (log) of a bar's longer wick; the shorter one is a quarter of it."""
+"""Mean length of the longer wick in log prices, by regime; the shorter wick has a quarter of it."""
 
 
 @dataclass(frozen=True)
@@ -32,10 +32,10 @@ class SyntheticSource(Source):
     """Two alternating regimes, and bars whose longer wick points up or down at random.
 
     In the regime *follow*, the next return has the sign of the bar's push (up if the lower wick is longer) with probability
-    0.72. In the regime *fade*, it has the other sign with this probability. Only the length of the wicks shows the regime.
-    Neither push nor length alone predicts anything, so a linear model of the features can't learn it, and returns alone are a
-    random walk. A model that knows the regime is right in 72 % of the cases. No model can do better on average, because the
-    sign is drawn with this probability given the whole past.
+    0.72. In the regime *fade*, the next return has the opposite sign with this probability. Only the length of the
+    wicks shows the regime. Neither push nor length alone predicts anything, so a linear model of the features can't
+    learn the sign, and returns alone are a random walk. A model that knows the regime is right in 72 % of the cases. No
+    model has a higher accuracy on average, because the sign is drawn with this probability given the whole past.
 
     Attributes:
         synthetic_seed: seed of the market.
@@ -47,7 +47,7 @@ class SyntheticSource(Source):
     synthetic_seed: int
 
     def best_accuracy(self, target: str, horizon: int) -> float | None:
-        """Return the best accuracy that a model can reach on average; None: unknown."""
+        """Return the best accuracy that a model can reach on average; None: unknown for this target."""
         return BEST if target == "direction" and horizon == 1 else None
 
     def available(self) -> dict[str, Span]:
@@ -76,12 +76,12 @@ def _days() -> pd.DatetimeIndex:
 
 
 def _bars(symbol: str, seed: int) -> Bars:
-    """Return one symbol of the market ``seed``; symbols are independent."""
+    """Return the bars of one symbol of the market with this seed; symbols are independent."""
     random = stream(seed, SYMBOLS.index(symbol), "synthetic market")
     fade = (np.cumsum(random.random(BARS) < SWITCH) + random.integers(2)) % 2 == 1  # (bars,)
     push = random.choice([-1.0, 1.0], BARS)
     obeys = np.where(random.random(BARS) < BEST, 1.0, -1.0)
-    called_for = np.where(fade, -push, push)  # by bar t, for bar t + 1
+    called_for = np.where(fade, -push, push)  # entry t: prediction by bar t for bar t + 1
     signs = np.concatenate([[1.0], (called_for * obeys)[:-1]])
     returns = signs * np.abs(random.normal(0, RETURN_SIZE, BARS))
     close = 100 * np.exp(np.cumsum(returns))

@@ -1,4 +1,4 @@
-"""Daily bars from Yahoo Finance, through the package yfinance. A cache keeps them for resumed studies."""
+"""Daily bars from Yahoo Finance, through the package yfinance. A cache stores the bars for resumed studies."""
 
 import logging
 import re
@@ -28,7 +28,7 @@ from cnn_lstm_hyperopt.utils.text import typed_line
 
 TRIES = 3
 FIRST_WAIT = 0.5
-"""Seconds before the second try; doubled for each later one, plus a random share of up to one half."""
+"""Seconds before the second attempt, doubled before each later attempt, plus a random share of up to one half."""
 TIMEOUT = 10
 """Timeout of a request in seconds."""
 _ADJUSTED = "splits and dividends, by Yahoo Finance (yfinance, auto_adjust)"
@@ -43,8 +43,8 @@ log = logging.getLogger(__name__)
 class YahooSource(Source):
     """Daily bars of any symbol that Yahoo Finance knows, adjusted for splits and dividends.
 
-    A symbol is downloaded once, with its whole history. Later runs use its file in the cache and report its age, so a resumed
-    study gets the same bars.
+    A symbol is downloaded once, with its whole history. Later runs read the symbol's file in the cache and report the
+    file's age, so a resumed study gets the same bars.
     """
 
     name, place = "yahoo", 3
@@ -56,7 +56,7 @@ class YahooSource(Source):
     on_bad_bars: BadBars = "error"
 
     def available(self) -> dict[str, Span]:
-        """Return the first and last date of each symbol in the cache; Yahoo offers no list."""
+        """Return the first and last date of each symbol in the cache; Yahoo offers no list of symbols."""
         spans: dict[str, Span] = {}
         for path in sorted(cache_file("X").parent.glob("*.parquet")):
             found = Findings(path.stem, str(path), "drop")
@@ -90,7 +90,7 @@ def cache_file(symbol: str) -> Path:
 
 
 def _cached(symbol: str) -> tuple[Table, str] | None:
-    """Return the cached table of a symbol and a note of its age; None: no readable file."""
+    """Return the cached table of a symbol and a note about its age; None: the cache has no readable file."""
     path = cache_file(symbol)
     if not path.is_file():
         return None
@@ -125,10 +125,10 @@ def _fetch_and_store(symbol: str, found: Findings) -> tuple[Table, str]:
 
 
 def _fetch(symbol: str) -> pd.DataFrame:
-    """Download all daily bars of a symbol, with a few retries unless Yahoo has none.
+    """Download all daily bars of a symbol, with a few retries unless Yahoo answers that it has no bars.
 
     Raises:
-        DataError: no bars; the text has the reason and names other sources.
+        DataError: the download failed; the text has the reason and names other sources.
     """
     try:
         import yfinance
@@ -176,7 +176,7 @@ def _quiet(yfinance: Any) -> Iterator[None]:
 
 
 def _reason(error: Exception) -> tuple[str, str]:
-    """Return why the request failed, and the code of the error."""
+    """Return the reason why the request failed, and the error code."""
     name = type(error).__name__
     if name in _NO_SUCH_SYMBOL:
         return "Yahoo Finance has no bars of this symbol", "unknown-symbol"

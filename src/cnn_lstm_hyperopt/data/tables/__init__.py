@@ -1,1 +1,1 @@
-"""Tables of users (CSV, Parquet and frames) to columns of dates and numbers, in every unambiguous form."""
+"""Convert tables of users (CSV, Parquet, frames) to columns of dates and numbers."""

@@ -1,4 +1,4 @@
-"""The columns of a user's table: standard names in any case, an adjusted close, feature columns."""
+"""Find the columns of a user's table: standard names in any case, an adjusted close, feature columns."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -13,24 +13,24 @@ COLUMNS = (*PRICES, "volume")
 DATE_NAMES = ("date", "datetime", "timestamp")
 EXAMPLE = "date,open,high,low,close,volume"
 LARGEST = 1e18
-"""Largest number in a user's data: squares and products of such numbers are finite in float32."""
+"""Largest allowed number in a user's data: squares and products of smaller numbers are finite in float32."""
 _STANDARD = (*COLUMNS, "adj_close")
-_ADJUSTED_NAMES = ("adjclose", "adjustedclose")  # letters only: "Adj. Close**" is meant, too
+_ADJUSTED_NAMES = ("adjclose", "adjustedclose")  # letters only, so that "Adj. Close**" matches, too
 
 Table = dict[str, pd.Series]
-"""The columns in use, (rows,) each, by their standard names (``date`` first) or the user's names."""
+"""Columns of bars, (rows,) each, by their standard names (``date`` first) or the user's names."""
 
 
 def choose_columns(
     header: Sequence[str], columns: Sequence[str], found: Findings, *, dates_in: Callable[[int], bool] = lambda _: True
 ) -> dict[str, int]:
-    """Return the positions of the columns in use, by standard name or the user's name.
+    """Return the positions of the columns to read, by standard name or the user's name.
 
     Args:
         header: names in the table.
-        columns: further columns.
+        columns: names of further columns to read.
         found: findings about the table.
-        dates_in: whether an unnamed column may hold the dates.
+        dates_in: function that returns whether the unnamed column at a position may contain the dates.
 
     Raises:
         BadBarsError: a column is missing or occurs twice.
@@ -55,7 +55,7 @@ def choose_columns(
 
 
 def _date_places(keys: Sequence[str], dates_in: Callable[[int], bool]) -> list[int]:
-    """Return the positions of columns of dates: by name, or the first column without a name."""
+    """Return the positions of columns with a name for dates; if there are none, the first column without a name."""
     for names in (DATE_NAMES, ("time",)):
         named = [place for place, key in enumerate(keys) if key in names]
         if named:
@@ -105,7 +105,7 @@ def _looks_like_data(name: str) -> bool:
 
 
 def frame_columns(frame: pd.DataFrame, columns: Sequence[str], found: Findings) -> Table:
-    """Return the columns in use of a frame; an index of stamps, or one named like dates, holds the dates.
+    """Return the columns of a frame to read; an index of datetimes, or one with a name for dates, is the dates.
 
     Raises:
         BadBarsError: a column is missing or occurs twice.

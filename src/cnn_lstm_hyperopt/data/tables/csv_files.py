@@ -1,4 +1,4 @@
-"""CSV files to tables: all separators, encodings and headers that are unambiguous."""
+"""Read CSV files as tables, with any separator, encoding and header that is unambiguous."""
 
 import codecs
 import csv
@@ -18,14 +18,14 @@ from cnn_lstm_hyperopt.data.tables.file_kind import other_kind
 from cnn_lstm_hyperopt.utils.text import counted, one_line
 
 _HEAD = 64 * 1024
-"""Bytes at the start of a file that are searched for the header."""
+"""Number of bytes at the start of a file that are searched for the header."""
 _BEFORE_HEADER = 10
 """Maximum number of lines before the header."""
 _SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 _LONGEST_LINE = 1_000_000
-"""Bytes; about the size of a block that Arrow reads."""
+"""Maximum length of a line in bytes: about the size of a block that Arrow reads."""
 _LINE_ENDS = re.compile("\r\n|\n|\r")
-"""Line ends of Arrow. str.splitlines has more, but both must count the same lines."""
+"""Line ends that Arrow knows. str.splitlines knows more, but this module must count the same lines as Arrow."""
 _NOTHING = ["", "NA", "N/A", "n/a", "NaN", "nan", "-nan", "NULL", "Null", "null", "None", "none", "#N/A", "<NA>"]
 _BYTE_ORDER_MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 
@@ -48,11 +48,11 @@ class Layout:
 
 
 def read_csv(path: Path, columns: Sequence[str], found: Findings) -> Table:
-    """Read the columns in use of a CSV file: numbers as float64, or as text if one is invalid; dates as text.
+    """Read bar columns of a CSV file: numbers as float64 (as text if a number is invalid), dates as text.
 
     Args:
         path: the file.
-        columns: further columns.
+        columns: names of further columns to read.
         found: findings about the file.
 
     Raises:
@@ -85,7 +85,7 @@ def read_csv(path: Path, columns: Sequence[str], found: Findings) -> Table:
 
 @dataclass
 class _OtherLines:
-    """Number of lines with more or fewer fields than the header, and the first of them."""
+    """Number of lines with more or fewer fields than the header, and the first such line."""
 
     count: int = 0
     first: Any = None
@@ -111,7 +111,7 @@ def _report_other_lines(other: _OtherLines, layout: Layout, found: Findings) -> 
 
 
 def _odd_line(path: Path) -> str | None:
-    """Return what probably makes a CSV file unreadable, if a line looks wrong."""
+    """Return a text about the first line that probably makes a CSV file unreadable, if any."""
     with path.open("rb") as file:
         number = 0
         while line := file.readline(_LONGEST_LINE + 1):
@@ -194,7 +194,7 @@ def _known_names(row: Sequence[str]) -> int:
 
 
 def _named_fields(lines: Sequence[str], separator: str) -> tuple[int, int]:
-    """Return the number of known names that a separator yields in the first lines, and of fields in the first."""
+    """Return the number of known column names that a separator yields, and the number of fields of the first line."""
     rows = [_fields(line, separator) for line in lines[:_BEFORE_HEADER]]
     return max(map(_known_names, rows), default=0), max(map(len, rows[:1]), default=0)
 
@@ -209,7 +209,7 @@ def _plain_layout(rows: Sequence[Sequence[str]], encoding: str, separator: str) 
 
 
 def _yfinance_layout(rows: Sequence[Sequence[str]], encoding: str, separator: str) -> Layout | None:
-    """Return the layout of ``yfinance.download(...).to_csv()``: names, a line of tickers, a line with only the name of dates."""
+    """Return the layout of ``yfinance.download(...).to_csv()``: lines of names, of tickers, and of the date's name."""
     if len(rows) < 3 or not rows[0] or not rows[1] or not rows[2]:
         return None
     names, tickers, dates = rows[:3]
@@ -223,7 +223,7 @@ def _yfinance_layout(rows: Sequence[Sequence[str]], encoding: str, separator: st
 def _read_any(
     path: Path, layout: Layout, wanted: Sequence[int], dates: int, other: _OtherLines
 ) -> tuple[pa.Table, str]:
-    """Read columns as numbers, or as text if one is invalid; return them and the encoding: Windows-1252 if not UTF-8."""
+    """Read columns as numbers, or as text if any is invalid; return them and the encoding (UTF-8 or Windows-1252)."""
     failure: Exception | None = None
     for encoding in (layout.encoding, "latin-1") if layout.encoding == "utf-8" else (layout.encoding,):
         for kind in (pa.float64(), pa.string()):
@@ -237,8 +237,8 @@ def _read_any(
 
 
 def _read(path: Path, layout: Layout, encoding: str, types: dict[str, Any], other: _OtherLines) -> pa.Table:
-    """Read the file in one pass, block by block; each block is freed when its columns are built."""
-    with path.open("rb") as file:  # Arrow requires UTF-8 paths and takes s3:x for an address
+    """Read a CSV file in one pass, block by block; each block is freed when its columns are built."""
+    with path.open("rb") as file:  # Arrow requires UTF-8 paths and reads s3:x as an address
         return pyarrow.csv.read_csv(
             file,
             read_options=pyarrow.csv.ReadOptions(

@@ -1,4 +1,4 @@
-"""Dates of bars: ISO or US style, with or without time zone, epochs, closing times."""
+"""Parse dates of bars: ISO or US style, with or without time zone, epochs, closing times."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -24,7 +24,7 @@ _US_FORMATS = (
 )
 _EPOCHS = ((10**8, 10**11, "s"), (10**11, 10**14, "ms"), (10**14, 10**17, "us"), (10**17, 10**19, "ns"))
 _PART = 250_000
-"""Rows of text read at a time where each becomes a Python object."""
+"""Number of rows of text that are converted to Python objects at a time."""
 _DAY = 86_400 * 10**9
 _EARLIEST, _LATEST = np.datetime64("1700-01-01"), np.datetime64("2200-01-01")
 
@@ -38,11 +38,11 @@ class DateColumn:
 
     Attributes:
         index: (rows,) naive nanosecond stamps in the order of the rows; NaT where unreadable.
-        daily: whether each bar is a day or longer: the stamps are then at midnight.
-        wrong_zone: (rows,) rows with a time zone where most have none, or without one where most have one.
+        daily: whether each bar is a day or longer; the stamps of such bars are at midnight.
+        wrong_zone: (rows,) mask: the row has a time zone and most rows have none, or the reverse.
         zoned: whether most rows carry a time zone.
-        offsets: smallest and largest offset in minutes east of UTC, if any.
-        order_unclear: whether month/day/year was assumed and no day above 12 proves it.
+        offsets: smallest and largest offset from UTC in minutes (east is positive), if any.
+        order_unclear: whether month/day/year was assumed, and no day above 12 proves this order.
     """
 
     index: pd.DatetimeIndex
@@ -57,8 +57,8 @@ def read_dates(column: pd.Series) -> DateColumn:
     """Return dates of bars as naive nanosecond stamps, in the order of the rows.
 
     Daily bars (no date has two different times, or every local time is midnight) get midnight of their local date, so
-    that symbols of several files line up: their time of day is a closing time, which varies with early closes and daylight
-    saving. Other stamps become UTC if they have a time zone, and stay unchanged if they have none.
+    that bars of different symbols have equal dates. The time of day of a daily bar is a closing time, which varies with
+    early closes and daylight saving. Other stamps become UTC if they have a time zone, and otherwise stay unchanged.
 
     Args:
         column: (rows,) strings, datetimes (naive or zoned), or integers (20150401, or epoch seconds, milliseconds,
@@ -90,7 +90,7 @@ def _column(wall: Stamps, utc: Stamps, wrong_zone: Mask, **more: Any) -> DateCol
 
 
 def _is_daily(wall: Stamps) -> bool:
-    """Return whether every time is midnight, or no date has two different times."""
+    """Return whether bars are daily: every time is midnight, or no date has two different times."""
     known = wall[~np.isnat(wall)].view(np.int64)
     if not len(known) or not np.any(known % _DAY):
         return True
@@ -101,7 +101,7 @@ def _is_daily(wall: Stamps) -> bool:
 
 
 def _naive(index: pd.DatetimeIndex) -> Stamps:
-    """Convert to nanoseconds; years outside 1700 to 2199 are typing errors or placeholders and become NaT."""
+    """Convert dates to nanoseconds; years outside 1700 to 2199 are typing errors or placeholders and become NaT."""
     stamps = index.to_numpy()
     beyond = (stamps < _EARLIEST) | (stamps >= _LATEST)
     if np.any(beyond):
@@ -139,7 +139,7 @@ def _from_text(text: Any) -> DateColumn:
 
 
 def _zones(text: Any) -> tuple[Any, Mask, NDArray[np.int64]] | None:
-    """Return the text without offsets, the rows with an offset, and minutes east of UTC (0 without offset)."""
+    """Return texts of dates without offsets, the mask of rows with an offset, and offsets in minutes east of UTC."""
     if not pc.any(pc.match_substring_regex(text, _ZONED)).as_py():
         return None
     parts = pc.extract_regex(text, _ZONED)
@@ -152,7 +152,7 @@ def _zones(text: Any) -> tuple[Any, Mask, NDArray[np.int64]] | None:
 
 
 def _minutes(offset: str) -> int:
-    """Return minutes east of UTC: 330 for +05:30 or +0530, -300 for -05, 0 for Z and UTC."""
+    """Return an offset in minutes east of UTC: 330 for +05:30 or +0530, -300 for -05, 0 for Z and UTC."""
     if offset in ("Z", "UTC"):
         return 0
     digits = offset[1:].replace(":", "")
@@ -160,7 +160,7 @@ def _minutes(offset: str) -> int:
 
 
 def _parse(text: Any) -> tuple[Stamps, bool]:
-    """Parse text without offsets as ISO 8601, US style or names of months; return stamps and whether US style is uncertain."""
+    """Parse dates without offsets: ISO 8601, US style, names of months; also return whether US style is a guess."""
     cast = _cast(text)
     if cast is not None:
         return cast, False
@@ -176,7 +176,7 @@ def _parse(text: Any) -> tuple[Stamps, bool]:
             missing &= part.str.contains(_MONTH if style == "mixed" else _DIGIT, regex=True, na=False).to_numpy(bool)
             read = pd.to_datetime(
                 part[missing], format=style, errors="coerce"
-            )  # rows without a digit: pandas reads "now" as a date
+            )  # rows without a digit are no dates, but pandas reads "now" as one
             found[missing] = _naive(pd.DatetimeIndex(read))
             if style in _US_FORMATS and read.notna().any():
                 us, proven = True, proven or bool((read.dt.day > 12).any())
@@ -184,7 +184,7 @@ def _parse(text: Any) -> tuple[Stamps, bool]:
 
 
 def _cast(text: Any) -> Stamps | None:
-    """Parse text that is ISO 8601 in every row, without Python objects; None: a row is not."""
+    """Parse text without Python objects if every row is ISO 8601; None: a row is not."""
     try:
         return _naive(pd.DatetimeIndex(text.cast(pa.timestamp("ns")).to_numpy()))
     except pa.ArrowInvalid:
@@ -192,7 +192,7 @@ def _cast(text: Any) -> Stamps | None:
 
 
 def _from_integers(numbers: NDArray[np.int64], missing: Mask) -> Stamps:
-    """Parse epochs (UTC) if all numbers have one magnitude, otherwise dates like 20150401; NaT where neither fits."""
+    """Parse integers as epochs (UTC) if all have one magnitude, else as dates like 20150401; NaT if neither fits."""
     known = numbers[~missing]
     for low, high, unit in _EPOCHS:
         if len(known) and bool(np.all((known >= low) & (known < high))):

@@ -25,11 +25,11 @@ _WRITTEN = {"CSV": "CSV UTF-8", "Parquet": "Parquet"}
 
 
 def other_kind(head: bytes, wanted: Literal["CSV", "Parquet"]) -> tuple[str, str] | None:
-    """Return what a file is instead of CSV or Parquet, and the fix; None: unknown.
+    """Return the real type of a file that is not CSV or Parquet as its name says, and the fix; None: unknown.
 
     Args:
-        head: its first bytes.
-        wanted: type that its name says.
+        head: first bytes of the file.
+        wanted: type that the name of the file says.
     """
     starts: Iterable[bytes] = (head, head.removeprefix(b"\xef\xbb\xbf").lstrip()[:16].lower())
     for magic, what, cure in _KINDS:

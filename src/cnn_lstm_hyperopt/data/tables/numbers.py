@@ -1,4 +1,4 @@
-"""Columns of numbers: numbers, text that means numbers, and decimal commas where these are unambiguous."""
+"""Read columns of numbers: numbers, numbers as text, and unambiguous decimal commas."""
 
 import re
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ CURE = "write plain numbers such as 1234.5, without currency signs, units and th
 _THOUSANDS = re.compile(r"[+-]?\d{1,3}(,\d{3})+(\.\d*)?")
 _DECIMAL = re.compile(r"[+-]?\d*,\d+")
 _PART = 250_000
-"""Rows of text read at a time: each becomes a Python object."""
+"""Number of rows of text that are converted to Python objects at a time."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,7 +26,7 @@ class NumberColumn:
     """A column of numbers.
 
     Attributes:
-        values: (rows,) float64; NaN where missing or text.
+        values: (rows,) float64; NaN where the field is empty or not a number.
         missing: (rows,) mask of empty fields.
         text: (rows,) mask of fields that are not numbers.
     """
@@ -37,13 +37,13 @@ class NumberColumn:
 
 
 def read_numbers(columns: Mapping[str, pd.Series]) -> tuple[dict[str, NumberColumn], CommaStyle | None]:
-    """Return the numbers of a table and the style of its commas; None: no commas, or ambiguous.
+    """Return the numbers of a table and the style of its commas; None: no commas, or commas of unknown meaning.
 
     The whole table has one style. ``1,234.5`` and ``1,234,567`` prove thousands separators, ``12,5`` proves decimal
     commas; ``1,234`` alone proves nothing and stays text.
 
     Args:
-        columns: (rows,) each.
+        columns: columns by name, (rows,) each.
     """
     numbers = {name: _read(column) for name, column in columns.items()}
     with_text = [name for name, each in numbers.items() if each.text.any()]
@@ -72,7 +72,7 @@ def _read(column: pd.Series) -> NumberColumn:
 
 
 def _style(column: pd.Series, numbers: NumberColumn) -> CommaStyle | None:
-    """Return the style that the commas of one column prove."""
+    """Return the style of commas that the numbers of one column prove; None: none is proved."""
     texts = column[numbers.text].astype("string").str.strip()
     texts = texts[texts.str.contains(",", regex=False)]
     if not len(texts):

@@ -1,7 +1,7 @@
-"""Parquet files to tables with Arrow: only the columns in use.
+"""Read Parquet files as tables with Arrow: only the columns of bars.
 
-The reader of pandas builds types that the metadata of a file name, and reads all columns. Here metadata only give the name of
-the index. No type is built from the text of a file, and nothing is unpickled.
+The reader of pandas reads all columns and creates types whose names are in the metadata of a file. This module uses
+metadata only for the name of the index. It creates no type from the text of a file and unpickles nothing.
 """
 
 import json
@@ -22,17 +22,18 @@ from cnn_lstm_hyperopt.utils.text import one_line, shown_name
 
 _FREE_ROWS = 10_000_000
 _ROWS_A_BYTE = 2
-"""A file with more rows than both limits has no real bars: these take several bytes a row."""
+"""A file is refused if it has more rows than ``_FREE_ROWS`` and than ``_ROWS_A_BYTE`` × its bytes: a real bar takes
+several bytes."""
 _LONGEST_TEXT = 64
 """Maximum number of characters of a date or a number."""
 
 
 def read_parquet(path: Path, columns: Sequence[str], found: Findings) -> Table:
-    """Read the columns in use of a Parquet file: numbers as float64; dates as stamps, numbers or text.
+    """Read bar columns of a Parquet file: numbers as float64; dates as datetimes, numbers or text.
 
     Args:
         path: the file.
-        columns: further columns.
+        columns: names of further columns to read.
         found: findings about the file.
 
     Raises:
@@ -71,7 +72,7 @@ def _read(stream: Any, size: int, columns: Sequence[str], found: Findings) -> Ta
 
 
 def _open(stream: Any, found: Findings) -> pq.ParquetFile:
-    """Open the file; extension types of pandas parse its metadata and raise several types of errors."""
+    """Open a Parquet file; pandas' extension types parse its metadata and raise errors of several types."""
     try:
         return pq.ParquetFile(stream, memory_map=False)
     except (TypeError, KeyError, ValueError) as error:
@@ -91,7 +92,7 @@ def _require_size(rows: int, size: int, found: Findings) -> None:
 
 
 def _header(schema: pa.Schema) -> list[str]:
-    """Return the names of columns; an unnamed index is empty, an index of stamps is ``date``."""
+    """Return the names of columns: "" for an unnamed index, ``date`` for an index of datetimes."""
     index = _index_columns(schema)
     names: list[str] = []
     for column in schema:
@@ -103,7 +104,7 @@ def _header(schema: pa.Schema) -> list[str]:
 
 
 def _index_columns(schema: pa.Schema) -> set[str]:
-    """Return the columns of the index, if the metadata of pandas name them."""
+    """Return the names of the index columns in the metadata of pandas, if any."""
     try:
         metadata = json.loads((schema.metadata or {}).get(b"pandas", b"{}"))
     except (ValueError, RecursionError):
@@ -121,7 +122,7 @@ def _is_number(kind: Any) -> bool:
 
 
 def _is_dates(kind: Any) -> bool:
-    """Return whether a column without a name may be the dates."""
+    """Return whether a column of this type, without a name, may contain the dates."""
     return bool(pa.types.is_timestamp(kind) or pa.types.is_date(kind) or _is_text(kind))
 
 
@@ -161,7 +162,7 @@ def _series(column: Any) -> pd.Series:
 
 
 def _short(chunk: Any) -> Any:
-    """Decode a dictionary-encoded chunk; texts are cut, because long ones are not numbers."""
+    """Decode a dictionary-encoded chunk; long texts are cut, because they are not numbers."""
     values = chunk.dictionary
     if _is_text(values.type):
         values = pc.utf8_slice_codeunits(values, 0, _LONGEST_TEXT)

@@ -1,1 +1,1 @@
-"""Invalid bars and suspicious bars."""
+"""Find invalid bars and suspicious bars."""

@@ -1,4 +1,4 @@
-"""Suspicious bars: jumps like splits, stale prices, two frequencies, holes."""
+"""Find suspicious bars: jumps like splits, stale prices, two frequencies, holes."""
 
 import math
 
@@ -23,18 +23,18 @@ SPLITS = {
         *(f"{n}:1" for n in (6, 7, 8, 9, 12, 15, 25, 30, 40, 50, 100)),
     )
 }
-"""Text of each ratio of new to old shares."""
+"""Texts of the split ratios (new shares divided by old shares)."""
 SPLIT_TOLERANCE = 0.06
-"""Largest logarithmic move of the price besides a split."""
+"""Largest logarithmic move of the price on the day of a split, without the split itself."""
 _MIN_JUMP = math.log(min(SPLITS)) * 0.8
 _AROUND = 60
-"""Number of bars on each side whose median volumes are compared."""
+"""Number of bars before and after a jump whose median volumes are compared."""
 _VOLUME_SHARE = 0.7
-"""Least change of the volume, as a share of the logarithmic ratio."""
+"""Minimum logarithmic change of the volume at a split, as a share of the logarithm of the split ratio."""
 STALE = 20
-"""Number of consecutive bars with the same four prices."""
+"""Number of consecutive bars with the same four prices from which prices count as stale."""
 MIXED_STEPS = 3.0
-"""Factor between the median step of a stretch of bars and the usual one, from which its frequency differs."""
+"""A stretch of bars has another frequency if its median step and that of all bars differ by this factor."""
 STRETCH = 50
 _RECURRING_DAYS = 120
 
@@ -58,9 +58,10 @@ def look_over(found: Findings, frame: pd.DataFrame, *, daily: bool) -> None:
 
 
 def look_for_splits(found: Findings, frame: pd.DataFrame) -> None:
-    """Warn about jumps like unadjusted splits: the next open and close both change by the ratio of a split.
+    """Warn about jumps like unadjusted splits: from a close, the next open and close change by a split ratio.
 
-    Common ratios need no more. Other ratios n:m also need a volume that changes in the other direction and stays there.
+    Common ratios need no further sign. Other ratios n:m also need a lasting change of the volume in the opposite
+    direction.
     """
     close = frame["close"].to_numpy()
     opened = frame["open"].to_numpy()
@@ -95,7 +96,7 @@ def look_for_splits(found: Findings, frame: pd.DataFrame) -> None:
 
 
 def _volume_moved(volume: NDArray[np.float64], row: int, sign: float) -> float:
-    """Return the logarithmic change of the median volume between the bars up to ``row`` and those after it, times ``sign``."""
+    """Return ``sign`` × the log of the median volume of bars after ``row`` divided by that of bars up to it."""
     before, after = volume[max(0, row + 1 - _AROUND) : row + 1], volume[row + 1 : row + 1 + _AROUND]
     medians = float(np.median(before)), float(np.median(after))
     return sign * math.log(medians[1] / medians[0]) if min(medians) > 0 else 0.0
@@ -118,7 +119,7 @@ def _look_at_volume(found: Findings, volume: NDArray[np.float64], index: pd.Date
 
 
 def _look_for_stale_prices(found: Findings, frame: pd.DataFrame, index: pd.DatetimeIndex) -> None:
-    same = np.ones(max(len(frame) - 1, 0), dtype=bool)  # equal to the bar before
+    same = np.ones(max(len(frame) - 1, 0), dtype=bool)  # the bar equals the previous bar
     for name in ("open", "high", "low", "close"):
         values = frame[name].to_numpy()
         same &= values[1:] == values[:-1]
@@ -141,7 +142,7 @@ def _look_for_stale_prices(found: Findings, frame: pd.DataFrame, index: pd.Datet
 
 
 def _look_for_other_steps(found: Findings, stamps: NDArray[np.int64], index: pd.DatetimeIndex) -> bool:
-    """Warn about stretches of 50 bars with another median step than usual; return whether there are any."""
+    """Warn about stretches of 50 bars with another median step than all bars; return whether there are any."""
     steps = np.diff(stamps)
     stretches = len(steps) // STRETCH
     if stretches < 2:
@@ -164,7 +165,7 @@ def _look_for_other_steps(found: Findings, stamps: NDArray[np.int64], index: pd.
 
 
 def _look_for_lone_midnights(found: Findings, stamps: NDArray[np.int64], index: pd.DatetimeIndex) -> None:
-    """Warn about daily rows among intraday bars: bars at midnight, far from the bars before and after."""
+    """Warn about daily rows among intraday bars: rows at midnight, far from the bars before and after."""
     if len(stamps) < 3:
         return
     steps = np.diff(stamps)
@@ -185,12 +186,12 @@ def _look_for_lone_midnights(found: Findings, stamps: NDArray[np.int64], index: 
 
 
 def hole_problem(symbol: str, index: pd.DatetimeIndex, max_gap_days: float) -> Problem | None:
-    """Return the warning about holes in the bars, if any: longer than ``max_gap_days``, or unusually long for these bars.
+    """Return a warning about holes longer than ``max_gap_days`` or unusually long; None: no such holes.
 
     Args:
         symbol: name of the bars.
         index: (bars,) ascending dates.
-        max_gap_days: longest distance of bars in a segment, in days.
+        max_gap_days: longest distance between bars of a segment, in days.
     """
     stamps = index.as_unit("ns").asi8
     if len(stamps) < 2:
@@ -222,10 +223,10 @@ def hole_problem(symbol: str, index: pd.DatetimeIndex, max_gap_days: float) -> P
 
 
 def _unusual_gap(steps: NDArray[np.float64]) -> float:
-    """Return the distance of bars, in days, above which a gap is unusual.
+    """Return the distance between bars, in the unit of ``steps`` (days), above which a gap is unusual.
 
-    Nights, weekends and holidays come back: a gap is usual if gaps of its length or longer come at least every 120 days. An
-    unusual one is at least twice as long as all usual ones, and 20 times the median distance.
+    Nights, weekends and holidays recur. A gap is usual if gaps of its length or longer recur at least every 120 days.
+    An unusual gap is longer than twice the longest usual gap and longer than 20 times the median distance.
     """
     recurring = max(3, int(steps.sum() / _RECURRING_DAYS))
     ordered = np.sort(steps)

@@ -1,4 +1,4 @@
-"""Rules for valid bars: each rule finds invalid rows; ``on_bad_bars`` decides what happens to them."""
+"""Rules for valid bars. The setting ``on_bad_bars`` decides whether invalid rows are errors, dropped or kept."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -14,11 +14,11 @@ from cnn_lstm_hyperopt.data.tables.numbers import CURE as NUMBER_CURE
 from cnn_lstm_hyperopt.data.tables.numbers import read_numbers
 
 SMALLEST = 1 / LARGEST
-"""Smallest price: ratios of prices and their products are finite."""
+"""Smallest valid price: ratios of larger prices, and products of such ratios, are finite."""
 ROUNDING = 1e-5
-"""Relative tolerance: open and close may be beyond high or low by rounding."""
+"""Relative tolerance: because of rounding, open and close may exceed the high or fall below the low."""
 _FUTURE = pd.Timedelta(days=1)
-"""East of UTC, the date may be one day ahead."""
+"""A bar may be this far in the future: in time zones east of UTC, the date may be one day ahead."""
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -50,7 +50,7 @@ def checked_dates(column: pd.Series, found: Findings) -> DateColumn:
             "date must be a date in every row",
             shown,
             None,
-            droppable=not european,  # day and month of the other dates are swapped
+            droppable=not european,  # day and month of the readable dates are then swapped
             cure=cure,
         )
     if dates.offsets is not None and dates.offsets[1] - dates.offsets[0] > 120:
@@ -92,7 +92,7 @@ def check_stamps(dates: DateColumn, column: pd.Series, found: Findings) -> None:
 def checked_numbers(
     table: Mapping[str, pd.Series], columns: Sequence[str], dates: pd.DatetimeIndex, found: Findings
 ) -> dict[str, Array]:
-    """Return the columns of numbers; rows without a date are not checked."""
+    """Return the columns of numbers; report invalid numbers in rows with a date."""
     known = ~np.asarray(dates.isna())
     read, commas = read_numbers(table)
     if commas is not None:
@@ -161,7 +161,8 @@ def check_prices(numbers: Mapping[str, Array], dates: pd.DatetimeIndex, found: F
 def check_duplicates(numbers: Mapping[str, Array], dates: DateColumn, found: Findings) -> None:
     """Report dates that occur twice.
 
-    Of identical bars, all but the first are invalid. Of different bars with one date, all are: the valid one is unknown.
+    Of identical bars with the same date, all but the first are invalid. Different bars with the same date are all
+    invalid, because it is unknown which of them is right.
     """
     stamps = dates.index.asi8
     if np.all(stamps[1:] > stamps[:-1]) and not dates.index.hasnans:

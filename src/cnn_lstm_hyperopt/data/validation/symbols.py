@@ -1,4 +1,4 @@
-"""Valid names of symbols: safe on the screen, in file names and in spreadsheets."""
+"""Check names of symbols: a valid name is safe on the screen, in file names and in spreadsheets."""
 
 import unicodedata
 from collections import Counter
@@ -11,12 +11,12 @@ _LONGEST = 64
 _INSIDE = frozenset(".-_^=&+$#!'()~% @:")
 _FIRST = frozenset("^_$#")
 _ALIKE = ("LATIN", "GREEK", "CYRILLIC", "ARMENIAN", "CHEROKEE")
-"""Alphabets with letters that look alike."""
+"""Alphabets that have letters of the same look."""
 _RULE = "letters, digits, inner spaces and . - _ ^ = & + $ # ! ' ( ) ~ % @ :, first a letter, a digit or one of ^ _ $ #"
 
 
 def symbol_error(name: str) -> str | None:
-    """Return the error of the name of a symbol, if any.
+    """Return a text about the error in the name of a symbol, if any.
 
     Symbols are written to CSV files, where a leading ``= + - @`` starts a formula, to file names and to the screen.
     """
@@ -55,7 +55,7 @@ def _letter(letter: str) -> str:
 
 
 def require_symbols(names: Sequence[str]) -> None:
-    """Require valid names.
+    """Require valid names of symbols.
 
     Raises:
         DataError: the text has all invalid names.
@@ -70,7 +70,7 @@ def unique_symbols(symbols: Sequence[str]) -> list[str]:
     """Return the symbols without surrounding spaces, in the Unicode form NFC.
 
     Raises:
-        DataError: a name is invalid, or occurs twice in any case.
+        DataError: a name is invalid, or two names are equal or differ only in case.
     """
     names = [composed(symbol.strip()) for symbol in symbols]
     require_symbols(names)
@@ -82,5 +82,5 @@ def unique_symbols(symbols: Sequence[str]) -> list[str]:
 
 
 def composed(name: str) -> str:
-    """Return the name with one character for each letter and its accents; file names of macOS use several."""
+    """Return a name in the Unicode form NFC: one character for a letter with its accents. macOS uses several."""
     return unicodedata.normalize("NFC", name)
