@@ -28,10 +28,10 @@ class WindowTable:
         features: (rows, features) unscaled.
         starts: (windows,) first row of each window.
         dates: (windows,) datetime64[ns] of the decisions.
-        reach: (windows,) datetime64[ns] of the last bar of the label; with ``purge``, of the bar ``purge`` bars after
-            the decision.
+        reach: (windows,) datetime64[ns] of the label's last bar, or of the bar ``purge`` bars after the decision if
+            later.
         embargo: (windows,) datetime64[ns] of the bar ``embargo`` bars after the reach.
-        furthest: (windows,) datetime64[ns] of the last bar of the longest possible label, or of the purge.
+        furthest: (windows,) datetime64[ns] like ``reach``, for the longest possible label.
         classes: (windows,) int64, the class of each label.
         values: (windows,) float64, the regression target.
         symbols: (windows,) name of each window's symbol.

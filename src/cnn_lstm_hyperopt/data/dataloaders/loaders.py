@@ -55,8 +55,7 @@ def dataset_from_loaders(
         loaders: each yields ``(x, y_class)`` or ``(x, y_class, y_reg)``: ``x`` float ``(batch, time, features)``, ``y_class``
             integer ``(batch,)`` from 0, ``y_reg`` float ``(batch,)`` or ``(batch, 1)``.
         input_dim: expected number of features; None: no check.
-        dates, groups: for each loader, dates and groups of its windows, ``(windows,)`` in its order, or None. Windows
-            without dates count as independent.
+        dates, groups: dates and groups of each loader's windows, in its order; None: independent windows.
         train_share: share of the training windows that trials use.
         horizon: number of later windows that a label depends on; labels of ``horizon`` consecutive windows overlap.
         cv_folds: number of folds of training and validation windows together, see :func:`make_loader_folds`.
