@@ -104,27 +104,20 @@ def test_a_study_is_exported_once_whatever_happens(planted: Planted) -> None:
     assert (study.info.run_id, "hypervolume_after_7") in histories(save_dir)
 
 
-def test_a_database_that_can_not_be_opened_is_an_error_of_the_status(planted: Planted) -> None:
-    from cnn_lstm_hyperopt.tracking.export import Exporter
-
-    save_dir = planted([State.COMPLETE], tracking_uri="sqlite:////proc/nowhere/mlflow.db")
-    status = save_dir.parent / "status.json"
-    with contextlib.closing(Exporter(save_dir, target_of(save_dir), status)) as exporter:
-        assert not exporter.sync(final=True)
-        (save_dir / "config.yaml").unlink()
-        assert not exporter.sync(final=True)
-    assert json.loads(status.read_text())["error"]
-
-
-def test_a_deleted_experiment_is_an_error_of_the_status(planted: Planted) -> None:
+@pytest.mark.parametrize("uri", ["sqlite:////proc/nowhere/mlflow.db", None], ids=["no database", "deleted experiment"])
+def test_what_can_not_be_written_is_an_error_of_the_status(planted: Planted, uri: str | None) -> None:
     from mlflow import MlflowClient
 
     from cnn_lstm_hyperopt.tracking.export import Exporter
 
-    save_dir = planted([State.COMPLETE])
+    save_dir = planted([State.COMPLETE], tracking_uri=uri)
     target, status = target_of(save_dir), save_dir.parent / "status.json"
-    client = MlflowClient(tracking_uri=target.uri)
-    client.delete_experiment(client.create_experiment(target.experiment))
+    if uri is None:
+        client = MlflowClient(tracking_uri=target.uri)
+        client.delete_experiment(client.create_experiment(target.experiment))
     with contextlib.closing(Exporter(save_dir, target, status)) as exporter:
         assert not exporter.sync(final=True)
-    assert target.experiment in json.loads(status.read_text())["error"]
+        error = json.loads(status.read_text())["error"]
+        assert target.experiment in error if uri is None else error
+        (save_dir / "config.yaml").unlink()
+        assert not exporter.sync(final=True)

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from filelock import FileLock
 
-from cnn_lstm_hyperopt.config import load_settings
+from builders.errors import raises
+from cnn_lstm_hyperopt.config import Settings, load_settings
 from cnn_lstm_hyperopt.errors import InterruptedRunError, TrackingError
 from cnn_lstm_hyperopt.search import State
 from cnn_lstm_hyperopt.tracking.process import ExportProcess, SyncStatus, track_once, tracked
@@ -29,24 +30,24 @@ def dying(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
 
 
+def run_events(export: MlflowExport, settings: Settings, ending: BaseException | None) -> None:
+    unused: Any = None
+    export.on_settings(settings)
+    export.on_study(settings, unused, {})
+    export.on_study_end(ending)
+
+
 def test_a_process_that_dies_at_start_reports_why_without_secrets(planted: Planted, dying: None) -> None:
     save_dir = planted([State.COMPLETE])
     error = ExportProcess(save_dir, target_of(save_dir)).finish(600).error
-    assert "exit code 1" in error
-    assert "no mlflow for http://" in error
+    assert all(part in error for part in ("exit code 1", "no mlflow for http://"))
     assert "secret" not in error
 
 
-@pytest.mark.parametrize(
-    ("status", "missing"),
-    [
-        (SyncStatus(trials=18), "12 of 30 trials"),
-        (SyncStatus(trials=30, models=1, of_models=3), "2 of 3 retrained models"),
-        (SyncStatus(trials=30), ""),
-    ],
-)
-def test_missing_trials_and_models_are_counted(status: SyncStatus, missing: str) -> None:
-    assert status.missing(30) == missing
+def test_missing_trials_and_models_are_counted() -> None:
+    assert SyncStatus(trials=18).missing(30) == "12 of 30 trials"
+    assert SyncStatus(trials=30, models=1, of_models=3).missing(30) == "2 of 3 retrained models"
+    assert SyncStatus(trials=30).missing(30) == ""
 
 
 def test_the_process_ends_when_the_run_is_killed(planted: Planted) -> None:
@@ -61,10 +62,9 @@ def test_the_process_ends_when_the_run_is_killed(planted: Planted) -> None:
 
 def test_only_one_process_exports_a_study(planted: Planted) -> None:
     save_dir = planted([State.COMPLETE])
-    with FileLock(save_dir / LOCK_FILE), pytest.raises(TrackingError) as caught:
+    with FileLock(save_dir / LOCK_FILE), raises(TrackingError, "not-exported") as text:
         track_once(load_settings(save_dir / "config.yaml", environment={}))
-    assert caught.value.code == "not-exported"
-    assert str(save_dir) in str(caught.value)
+    assert str(save_dir) in text[0]
 
 
 @pytest.mark.parametrize("ending", [None, InterruptedRunError("Ctrl-C"), KeyboardInterrupt()], ids=repr)
@@ -75,13 +75,9 @@ def test_the_end_of_a_run_reports_what_is_missing_and_the_command_that_sends_it(
     settings = load_settings(save_dir / "config.yaml", environment={})
     lines: list[str] = []
     export = MlflowExport(lines.append, lines.append)
-    unused: Any = None
-    export.on_settings(settings)
-    export.on_study(settings, unused, {})
-    export.on_study_end(ending)
+    run_events(export, settings, ending)
     (line,) = lines
-    assert "1 of 1 trials" in line
-    assert f"track --save-dir {save_dir}" in line
+    assert all(part in line for part in ("1 of 1 trials", f"track --save-dir {save_dir}"))
 
 
 def test_a_process_that_can_not_start_and_a_study_that_is_gone_are_reported(
@@ -102,9 +98,5 @@ def test_a_process_that_can_not_start_and_a_study_that_is_gone_are_reported(
 def test_off_means_nothing_happens(planted: Planted) -> None:
     settings = load_settings(planted([State.COMPLETE], enabled=False) / "config.yaml", environment={})
     fail: Callable[[str], None] = pytest.fail
-    export = MlflowExport(fail, fail)
-    export.on_settings(settings)
-    unused: Any = None
-    export.on_study(settings, unused, {})
-    export.on_study_end(None)
+    run_events(MlflowExport(fail, fail), settings, None)
     track_once(settings)

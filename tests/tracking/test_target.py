@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
+from builders.errors import raises
 from cnn_lstm_hyperopt.cli import main
 from cnn_lstm_hyperopt.config import Settings, dump_settings, load_settings
 from cnn_lstm_hyperopt.errors import ConfigError
 from cnn_lstm_hyperopt.tracking.target import Target, tracking_target
 
-SECRET = "postgresql://me:geheim@host/db"  # noqa: S105 - a made-up one
 VARIABLE = "MLFLOW_TRACKING_URI"
 
 
@@ -23,33 +23,24 @@ def target_of(environment: dict[str, str] | None = None, **mlflow: object) -> Ta
     return target
 
 
-def test_the_default_is_a_database_in_the_directory() -> None:
-    target = target_of()
-    assert target.uri == "sqlite:////data/results/mlflow.db"
-    assert target.artifacts == "file:///data/results/mlartifacts"
+def test_the_default_is_a_database_in_the_directory_and_a_setting_comes_before_the_variable() -> None:
+    target, variable = target_of(), {VARIABLE: "http://host:5000"}
+    assert (target.uri, target.artifacts) == ("sqlite:////data/results/mlflow.db", "file:///data/results/mlartifacts")
     assert target.experiment == "CNN_LSTM_Hyperopt_Task_5_5"
-    assert tracking_target(settings(enabled=False), {VARIABLE: "http://host:1"}) is None
-
-
-def test_a_setting_comes_before_the_variable() -> None:
-    variable = {VARIABLE: "http://host:5000"}
+    assert tracking_target(settings(enabled=False), variable) is None
     assert (target_of(variable).uri, target_of(variable).artifacts) == ("http://host:5000", None)
     assert target_of(variable, tracking_uri="https://other").uri == "https://other"
 
 
 @pytest.mark.parametrize(
-    ("uri", "shown"),
-    [
-        (None, "http://127.0.0.1:5000/#/experiments/7/runs?workflowType=machine_learning"),
-        ("https://host:5000/", "https://host:5000/#/experiments/7/runs?workflowType=machine_learning"),
-        ("databricks", "databricks"),
-    ],
+    ("uri", "host"), [(None, "http://127.0.0.1:5000"), ("https://host:5000/", "https://host:5000")]
 )
-def test_the_page_that_shows_the_runs(uri: str | None, shown: str) -> None:
+def test_the_page_that_shows_the_runs(uri: str | None, host: str) -> None:
     target = target_of(tracking_uri=uri)
-    assert target.how_to_look("7").endswith(shown)
+    assert target.how_to_look("7").endswith(f"{host}/#/experiments/7/runs?workflowType=machine_learning")
     assert "/#/" not in target.how_to_look("")
     assert (f"mlflow ui --backend-store-uri {target.uri}" in target.how_to_look("7")) == (uri is None)
+    assert target_of(tracking_uri="databricks").how_to_look("7").endswith("databricks")
 
 
 WRONG = ("", "mlruns", "file:///tmp/mlruns", "sqlite:///", "sqlite://", "http://", "ftp://host", " http://a")
@@ -60,9 +51,8 @@ def test_uris_that_mlflow_can_not_write_to_are_refused(uri: str) -> None:
     with pytest.raises(ConfigError, match=r"^mlflow\.tracking_uri "):
         settings(tracking_uri=uri)
     if uri:
-        with pytest.raises(ConfigError) as caught:
+        with raises(ConfigError, "not-a-tracking-uri", VARIABLE):
             target_of({VARIABLE: uri})
-        assert (caught.value.field, caught.value.code) == (VARIABLE, "not-a-tracking-uri")
 
 
 def test_a_relative_database_becomes_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -72,24 +62,18 @@ def test_a_relative_database_becomes_absolute(tmp_path: Path, monkeypatch: pytes
     assert target.artifacts == (tmp_path / "mlartifacts").as_uri()
 
 
-def test_a_password_is_not_written_and_asked_for_on_resume() -> None:
-    written = dump_settings(settings(tracking_uri=SECRET))
-    assert "geheim" not in written
-    assert "postgresql://me:***@host/db" in written
-    with pytest.raises(ConfigError) as caught:
-        target_of(tracking_uri="postgresql://me:***@host/db")
-    assert (caught.value.field, caught.value.code) == ("mlflow.tracking_uri", "password-missing")
-    assert VARIABLE in str(caught.value)
-    assert target_of({VARIABLE: SECRET}, tracking_uri="postgresql://me:***@host/db").uri == SECRET
-
-
 @pytest.mark.parametrize("password", ["geheim", "ge/heim", "ge?he#im"])
-def test_no_message_has_the_password(password: str) -> None:
-    uri = f"postgresql://me:{password}@host/db"
-    target = target_of(tracking_uri=uri)
-    assert target.shown == "postgresql://me:***@host/db"
-    assert password not in target.error_text(RuntimeError(f"can't reach {uri} with password {password}"))
-    assert password not in dump_settings(settings(tracking_uri=uri))
+def test_a_password_is_in_no_message_and_no_file_and_asked_for_on_resume(password: str) -> None:
+    secret, hidden = f"postgresql://me:{password}@host/db", "postgresql://me:***@host/db"
+    target = target_of(tracking_uri=secret)
+    written = dump_settings(settings(tracking_uri=secret))
+    assert target.shown == hidden
+    assert hidden in written
+    assert password not in written + target.error_text(RuntimeError(f"can't reach {secret} with password {password}"))
+    with raises(ConfigError, "password-missing", "mlflow.tracking_uri") as text:
+        target_of(tracking_uri=hidden)
+    assert VARIABLE in text[0]
+    assert target_of({VARIABLE: secret}, tracking_uri=hidden).uri == secret
 
 
 def test_errors_of_a_server_become_one_of_three_reasons() -> None:
@@ -104,15 +88,12 @@ def test_errors_of_a_server_become_one_of_three_reasons() -> None:
     assert not any("HTTPConnectionPool" in text or "API request" in text for text in texts)
 
 
-def test_a_wrong_uri_on_the_command_line_is_an_error_with_its_flag_and_without_its_password(
+def test_commands_refuse_a_wrong_uri_without_its_password_and_track_without_a_study(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     assert main(["run", "--tracking-uri", "ftp://me:geheim@host", "--save-dir", str(tmp_path / "r")]) == 2
     err = capsys.readouterr().err
     assert "--tracking-uri" in err
     assert "geheim" not in err
-
-
-def test_track_needs_a_study(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert main(["track", "--save-dir", str(tmp_path)]) == 2
     assert "config.yaml" in capsys.readouterr().err
