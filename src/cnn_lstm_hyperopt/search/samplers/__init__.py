@@ -5,6 +5,6 @@ from cnn_lstm_hyperopt.search.samplers.random import RandomSampler, random_confi
 from cnn_lstm_hyperopt.utils.registry import members
 
 SAMPLERS: dict[str, type[Sampler]] = members(__name__, Sampler)
-"""Samplers by their name in the settings."""
+"""Sampler classes by their name in the settings."""
 
 __all__ = ["SAMPLERS", "Proposal", "ProposalRequest", "RandomSampler", "Sampler", "random_configuration"]

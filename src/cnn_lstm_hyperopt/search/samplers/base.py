@@ -13,10 +13,10 @@ from cnn_lstm_hyperopt.space.domains import Scalar
 
 @dataclass(frozen=True)
 class ProposalRequest:
-    """Input of a proposal.
+    """Input of a sampler for one proposal.
 
     Attributes:
-        number: of the new trial; with the seed it determines all randomness.
+        number: number of the new trial; number and seed determine all randomness.
         history: observations of finished trials, in the order in which they finished.
         running: parameters of trials that other workers run now.
         attempt: number of rejected proposals for this trial.
@@ -32,8 +32,8 @@ class Proposal(NamedTuple):
     """A proposed configuration.
 
     Attributes:
-        params: every active parameter that is not fixed.
-        note: JSON that is stored with the trial and returned with its observation.
+        params: values of all active parameters that are not fixed.
+        note: JSON value that is stored with the trial and returned to the sampler with the trial's observation.
         expected_score: final score that the sampler's model predicts; None without a model.
     """
 
@@ -45,17 +45,20 @@ class Proposal(NamedTuple):
 class Sampler(abc.ABC):
     """Proposes configurations.
 
-    A proposal depends on the request and the plan alone, so a resumed study continues like an uninterrupted one.
+    A proposal depends on the request and the plan alone, so an interrupted, resumed study proposes the same configurations.
     """
 
     name: ClassVar[str]
-    """Name in the settings."""
+    """Name of the sampler in the settings."""
     place: ClassVar[int]
-    """Position in lists of samplers."""
+    """Position of the sampler in lists of samplers."""
     description: ClassVar[str]
-    """A few words for help and documentation."""
+    """A few words about the sampler for help and documentation."""
     uses: ClassVar[tuple[str, ...]] = ()
-    """Settings that it reads besides ``n_startup_trials``. Literals, as all above: settings read them without an import."""
+    """Names of the settings that the sampler reads, except ``n_startup_trials``.
+
+    Class attributes are literals, so that settings need not import samplers.
+    """
     default_startup: ClassVar[int] = 0
     """Number of random trials before the first model, if ``n_startup_trials`` is ``auto``; at most a third of all trials."""
 
@@ -70,7 +73,7 @@ class Sampler(abc.ABC):
         self.n_startup = min(self.default_startup, self.n_trials // 3) if n_startup == "auto" else n_startup
 
     def inactive_because(self) -> str | None:
-        """Return why this sampler can't learn in a study of this plan, or None."""
+        """Return the reason why this sampler never uses its model in a study of this plan; None: it uses the model."""
         if self.n_startup < self.plan.n_trials or self.n_startup == 0:
             return None
         return (
@@ -80,7 +83,7 @@ class Sampler(abc.ABC):
 
     @property
     def n_blind(self) -> int:
-        """Number of first trials whose proposals depend on the seed alone."""
+        """Number of trials at the start of the study whose proposals depend on the seed alone."""
         return self.n_startup
 
     @abc.abstractmethod
@@ -88,6 +91,6 @@ class Sampler(abc.ABC):
         """Propose a configuration for trial ``request.number``."""
 
     def searched(self, params: Params) -> dict[str, Scalar]:
-        """Return ``params`` without the fixed ones."""
+        """Return ``params`` without the fixed parameters."""
         names = self.space.searched()
         return {name: value for name, value in params.items() if name in names}

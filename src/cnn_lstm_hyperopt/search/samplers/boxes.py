@@ -9,15 +9,15 @@ Array = NDArray[np.float64]
 def undominated_boxes(front: Array, reference: float) -> tuple[Array, Array]:
     """Partition the non-dominated space below ``reference`` into disjoint boxes, for three objectives.
 
-    The third objective cuts the space into slabs, at the values of the front. Within a slab, the rows with a smaller third loss
-    dominate a staircase in the first two objectives. The rest of the slab is a sequence of strips.
+    The values of the front in the third objective divide the space into slabs. Within a slab, the rows with a smaller third loss
+    dominate a staircase-shaped region of the first two objectives. The rest of the slab is divided into strips, the boxes.
 
     Args:
-        front: shape ``(rows, 3)``, all minimised; rows that are not below the reference are ignored.
+        front: losses, shape ``(rows, 3)``, all minimised; rows that are not below the reference in all losses are ignored.
         reference: upper bound of each objective.
 
     Returns:
-        Lower and upper corners, shapes ``(boxes, 3)``; lower corners may be −∞.
+        Lower and upper corners of the boxes, shapes ``(boxes, 3)``; coordinates of lower corners may be −∞.
     """
     rows = front[(front < reference).all(axis=1)]
     levels = np.unique(np.append(rows[:, 2], reference))
@@ -26,7 +26,7 @@ def undominated_boxes(front: Array, reference: float) -> tuple[Array, Array]:
     for level in levels:
         stairs = _staircase(rows[rows[:, 2] < level][:, :2])
         left = -np.inf
-        # One strip for each step in the first loss; its height is the second loss of the step before.
+        # One strip for each step of the staircase; its upper bound in the second loss is the second loss of the step before.
         edges = [*stairs[:, 0], reference]
         heights = [reference, *stairs[:, 1]]
         for edge, height in zip(edges, heights, strict=True):
@@ -39,11 +39,11 @@ def undominated_boxes(front: Array, reference: float) -> tuple[Array, Array]:
 
 
 def improvement(points: Array, lows: Array, highs: Array) -> Array:
-    """Return the hypervolume that each point alone adds: the volume of the boxes that it dominates.
+    """Return the hypervolume that a front gains from each point alone: the volume that the point dominates within the boxes.
 
     Args:
-        points: shape ``(points, 3)``.
-        lows, highs: of :func:`undominated_boxes`.
+        points: losses, shape ``(points, 3)``.
+        lows, highs: lower and upper corners from :func:`undominated_boxes`.
 
     Returns:
         Shape ``(points,)``.
@@ -55,7 +55,7 @@ def improvement(points: Array, lows: Array, highs: Array) -> Array:
 
 
 def _staircase(points: Array) -> Array:
-    """Return the non-dominated points of two losses, sorted by the first."""
+    """Return the non-dominated points of two losses, sorted by the first loss."""
     steps: list[tuple[float, float]] = []
     for first, second in sorted(map(tuple, points)):
         if not steps or second < steps[-1][1]:

@@ -1,4 +1,4 @@
-"""Encode configurations as points of the unit cube, for numerical samplers."""
+"""Encoding of configurations as points of the unit cube, for numerical samplers."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,9 +21,9 @@ class Axis:
     """A searched parameter.
 
     Attributes:
-        name: of the parameter.
-        domain: a range, or choices.
-        columns: its columns of the feature matrix: one for a number, else one for each choice.
+        name: name of the parameter.
+        domain: domain of the parameter, a range or choices.
+        columns: columns of the parameter in the feature matrix: a number has one column, choices have one column each.
     """
 
     name: str
@@ -36,7 +36,7 @@ class Axis:
         return len(self.domain.values) if isinstance(self.domain, Choices) else 0
 
     def position(self, value: Scalar) -> float:
-        """Return the position of a number in [0, 1] (on the log scale of a log domain), or the index of a choice."""
+        """Return the index of a choice, or the position of a number in its range, 0 to 1 (log domains: of the logarithm)."""
         match self.domain:
             case Choices(values):
                 return float(values.index(value))
@@ -47,7 +47,7 @@ class Axis:
                 raise ValueError(f"{self.name} is fixed and has no axis")
 
     def value(self, position: float) -> Scalar:
-        """Return the value at any position in [0, 1] or index; the inverse of :meth:`position`."""
+        """Return the value at a position in [0, 1], or the choice with an index; the inverse of :meth:`position`."""
         match self.domain:
             case Choices(values):
                 return values[int(position)]
@@ -65,9 +65,9 @@ class Encoding:
 
     A configuration has two encodings:
 
-    - *vector*, shape ``(axes,)``: positions; NaN for inactive parameters.
-    - *features*, shape ``(columns,)``: the position of a number; one-hot times √½ for a choice, so that two choices have the same
-      distance as the two ends of a number. An inactive number has the neutral middle, an inactive choice zeros.
+    - *vector*, shape ``(axes,)``: the position of a number, the index of a choice, and NaN for an inactive parameter.
+    - *features*, shape ``(columns,)``: the position of a number; one-hot columns times √½ for choices, so that two choices are
+      as far apart as the two ends of a range. An inactive number has :data:`NEUTRAL`, an inactive choice has zeros.
     """
 
     def __init__(self, space: SearchSpace) -> None:
@@ -86,7 +86,7 @@ class Encoding:
         )
 
     def vector(self, params: Params) -> Array:
-        """Return the positions of a configuration; NaN for inactive parameters."""
+        """Return the vector of a configuration, shape ``(axes,)``; NaN for inactive parameters."""
         return np.array(
             [axis.position(params[axis.name]) if axis.name in params else math.nan for axis in self.axes], dtype=float
         )
@@ -96,16 +96,16 @@ class Encoding:
         return np.array([self.vector(params) for params in many], dtype=float).reshape(len(many), len(self.axes))
 
     def params(self, vector: Array, fill: Array) -> dict[str, Scalar]:
-        """Return the searched, active parameters at a vector.
+        """Return the searched, active parameters of the configuration at a vector.
 
         Args:
-            vector: shape ``(axes,)``; a NaN is replaced by the position of ``fill``.
+            vector: shape ``(axes,)``; a NaN is replaced by the element of ``fill`` on the same axis.
             fill: shape ``(axes,)``, without NaN.
         """
         return self.searched(self.configuration(np.where(np.isnan(vector), fill, vector)))
 
     def configuration(self, vector: Array) -> dict[str, Scalar]:
-        """Return the full configuration at a vector ``(axes,)``, with fixed parameters; inactive positions may be NaN."""
+        """Return the full configuration at a vector ``(axes,)``, with fixed parameters; inactive axes may be NaN."""
         positions: list[float] = vector.tolist()
         params: dict[str, Scalar] = {}
         for name in self.space.active(params):
@@ -122,7 +122,7 @@ class Encoding:
         return {name: value for name, value in configuration.items() if name in self._by_name}
 
     def features(self, vectors: Array) -> Array:
-        """Return the inputs of a kernel, shape ``(configurations, columns)``."""
+        """Return the features of configurations, the inputs of a kernel, shape ``(configurations, columns)``."""
         rows = np.empty((len(vectors), self.n_columns))
         for i, axis in enumerate(self.axes):
             positions = vectors[:, i]
@@ -133,9 +133,10 @@ class Encoding:
         return rows
 
     def snapped(self, vectors: Array) -> Array:
-        """Return the vector of the configuration at each vector; same shape.
+        """Move each vector to the exact vector of the configuration that it encodes; the shape stays the same.
 
-        Integers move to their own positions and head counts to one that divides their width; inactive parameters become NaN.
+        Integers move to the position of the nearest integer. Head counts move to a head count that divides the width. Inactive
+        parameters become NaN.
 
         Args:
             vectors: shape ``(configurations, axes)``, without NaN.
@@ -164,7 +165,10 @@ class Encoding:
     def _is_one_of(
         self, vectors: Array, index: int | None, name: str, values: tuple[Scalar, ...]
     ) -> NDArray[np.bool_] | bool:
-        """Whether a parameter has one of these values, shape ``(configurations,)``; one bool without an axis."""
+        """Return which configurations have one of these values of a parameter, shape ``(configurations,)``.
+
+        For a parameter without an axis (a fixed one), return a single bool for all configurations.
+        """
         if index is None:
             return any(self.space.domains[name].contains(value) for value in values)
         axis = self.axes[index]
@@ -173,7 +177,7 @@ class Encoding:
 
 
 class _Decoded(Mapping[str, Scalar]):
-    """Lazily decoded values of one vector."""
+    """Mapping of parameter names to the values at one vector, each decoded at its first use."""
 
     def __init__(self, encoding: Encoding, vector: Array) -> None:
         self._fixed = {n: d.value for n, d in encoding.space.domains.items() if isinstance(d, Fixed)}
@@ -194,7 +198,7 @@ class _Decoded(Mapping[str, Scalar]):
 
 
 def _at_whole_numbers(domain: IntRange, positions: Array) -> Array:
-    """Return ``axis.position(axis.value(p))`` for many positions p."""
+    """Return, for many positions p, the position of the nearest integer: ``axis.position(axis.value(p))``."""
     start, end = _ends(domain)
     numbers = start + positions * (end - start)
     whole = np.clip(np.rint(np.exp(numbers) if domain.log else numbers), domain.low, domain.high)
@@ -202,7 +206,7 @@ def _at_whole_numbers(domain: IntRange, positions: Array) -> Array:
 
 
 def _ends(domain: IntRange | FloatRange) -> tuple[float, float]:
-    """Return the positions 0 and 1 on the scale of the domain; an integer k covers [k − ½, k + ½]."""
+    """Return the values (log domains: logarithms) at positions 0 and 1: the bounds, for integers half a unit wider."""
     half = 0.5 if isinstance(domain, IntRange) else 0.0
     return _scale(domain.low - half, domain.log), _scale(domain.high + half, domain.log)
 

@@ -19,28 +19,28 @@ POPULATION = 50
 ETA = 20.0
 """Distribution index of the mutation; larger values keep children closer to their parents (Deb et al. 2002, section V)."""
 REDRAWS = 20
-"""Max. number of children drawn to find one that is new and within the limits."""
+"""Maximum number of children that are drawn to find a configuration that is new and within the limits."""
 
 
 class _WithoutGenerations(optuna.samplers.NSGAIISampler):
-    """Selects parents from all trials that are finished at the time of the request.
+    """NSGA-II of Optuna that selects parents from all trials that are finished at the time of the request.
 
-    Optuna itself stores the generation in attributes of its own trials and waits until a generation is COMPLETE. It would ignore
-    enqueued trials, and a rebuilt study would produce other children.
+    Optuna's sampler stores the generation in attributes of trials and waits until all trials of a generation are COMPLETE. It
+    would ignore enqueued trials, and a rebuilt study would produce other children.
     """
 
     _parents: list[FrozenTrial] | None = None
 
     def get_trial_generation(self, study: optuna.Study, trial: FrozenTrial) -> int:
-        """See Optuna; generation 0 is the history, 1 the new trial."""
+        """Return the generation of a trial (see Optuna): 0 for trials of the history, 1 for the new trial."""
         return 1
 
     def get_population(self, study: optuna.Study, generation: int) -> list[FrozenTrial]:
-        """See Optuna."""
+        """Return the trials of a generation (see Optuna)."""
         return study.get_trials(deepcopy=False, states=[TrialState.COMPLETE]) if generation == 0 else []
 
     def get_parent_population(self, study: optuna.Study, generation: int) -> list[FrozenTrial]:
-        """See Optuna; computed once."""
+        """Return the parents of a generation (see Optuna); they are computed once."""
         if generation == 0:
             return []
         if self._parents is None:
@@ -49,10 +49,10 @@ class _WithoutGenerations(optuna.samplers.NSGAIISampler):
 
 
 class Nsga2Sampler(Sampler):
-    """Proposes children of the best trials so far, seeded by (seed, trial number).
+    """Proposes children of the best trials so far; random numbers depend on the study's seed and the trial number.
 
-    Trials below the skill threshold violate a constraint by their shortfall. Otherwise small models at chance, which nothing
-    dominates, would fill the population. Conditional parameters that some trials do not have are drawn at random.
+    A trial below the skill threshold violates a constraint by its distance to the threshold. Without this constraint, small
+    models at chance, which no trial dominates, would fill the population. Parameters that are inactive in a parent are drawn at random.
     """
 
     name, place = "nsga2", 3

@@ -1,4 +1,4 @@
-"""In-memory Optuna study with the observations, for Optuna's samplers."""
+"""In-memory Optuna study that contains the observations, for Optuna's samplers."""
 
 from collections.abc import Callable, Sequence
 
@@ -12,11 +12,11 @@ from cnn_lstm_hyperopt.space.domains import Scalar
 
 
 class OptunaStudy:
-    """Shows all observations to Optuna's samplers as COMPLETE trials; pruned trials have their expected losses.
+    """Passes all observations to Optuna's samplers as COMPLETE trials; pruned trials have their predicted losses.
 
     Args:
         space: the searched space.
-        constraints: of an observation; positive values are violations.
+        constraints: function that returns the constraint values of an observation by name; positive values are violations.
     """
 
     def __init__(
@@ -28,7 +28,7 @@ class OptunaStudy:
         self._study = _new_study()
 
     def learn(self, rows: Sequence[Observation]) -> None:
-        """Add the history; rebuild the study if the expected losses of a pruned trial have changed."""
+        """Add the new observations; rebuild the study if the predicted losses of a pruned trial have changed."""
         if list(rows[: len(self._observations)]) != self._observations:
             self._observations, self._study = [], _new_study()
         for row in rows[len(self._observations) :]:
@@ -43,7 +43,10 @@ class OptunaStudy:
         self._observations = list(rows)
 
     def ask(self, sampler: optuna.samplers.BaseSampler) -> dict[str, Scalar]:
-        """Return a full configuration. The trial is closed as failed: its result comes later, with the history."""
+        """Return a full configuration from Optuna's sampler.
+
+        Optuna's trial is ended as failed, since the next history contains the result.
+        """
         self._study.sampler = sampler
         trial = self._study.ask()
         params: dict[str, Scalar] = {}

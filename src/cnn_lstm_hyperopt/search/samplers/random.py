@@ -11,19 +11,19 @@ from cnn_lstm_hyperopt.utils.rng import stream
 
 
 class RandomSampler(Sampler):
-    """Draws each active parameter independently."""
+    """Draws each active parameter at random, independently of other parameters."""
 
     name, place = "random", 2
     description = "uniform draws, log-uniform for log ranges"
 
     def propose(self, request: ProposalRequest) -> Proposal:
-        """See the base class; ignores the history."""
+        """Propose a random configuration; the history is ignored."""
         params = random_configuration(self.space, self.seed, request.number, request.attempt)
         return Proposal(self.searched(params))
 
 
 def random_configuration(space: SearchSpace, seed: int, number: int, attempt: int = 0) -> dict[str, Scalar]:
-    """Return a random full configuration, with fixed parameters; deterministic in its arguments."""
+    """Return a random full configuration, with fixed parameters; equal arguments give the same configuration."""
     generator = stream(seed, number, f"proposal {attempt}")
     params: dict[str, Scalar] = {}
     for name in space.active(params):
@@ -32,7 +32,7 @@ def random_configuration(space: SearchSpace, seed: int, number: int, attempt: in
 
 
 def draw(domain: Domain, generator: np.random.Generator) -> Scalar:
-    """Draw a value of the domain."""
+    """Return a random value of the domain."""
     match domain:
         case Fixed(value):
             return value
@@ -41,7 +41,7 @@ def draw(domain: Domain, generator: np.random.Generator) -> Scalar:
         case IntRange(low, high, log):
             if not log:
                 return int(generator.integers(low, high + 1))
-            # Bounds half a unit wider give both ends their full share.
+            # With bounds half a unit wider, both end values are as likely as the other integers.
             value = math.exp(generator.uniform(math.log(low - 0.5), math.log(high + 0.5)))
             return min(max(round(value), low), high)
         case FloatRange(low, high, log):

@@ -1,6 +1,6 @@
 """Search distribution of CatCMA with margin (Hamano et al. 2025, arXiv 2504.07884), from the `cmaes` package.
 
-The package is imported lazily: it loads scipy.stats, which takes half a second.
+The `cmaes` package is imported at first use, since it imports scipy.stats, which takes half a second.
 """
 
 import math
@@ -24,15 +24,16 @@ from cnn_lstm_hyperopt.space.search_space import values_of
 MAX_STEPS = 32
 """Integers with more values are treated as rounded real numbers."""
 START_SD = 0.2
-"""Initial standard deviation of a number, relative to its range. The package's default, a twelfth, hardly leaves the start."""
+"""Initial standard deviation of a number, as a share of its range. With the package's default, a twelfth, draws stay near the
+initial mean."""
 START_WEIGHT = 0.5
-"""Weight of the initial trials' shares in the initial probabilities of choices; the rest is uniform."""
+"""Initial probability of a choice: this weight times its share among initial trials, plus the rest times uniform probability."""
 GROWTH, MAX_GROWTHS = 2, 3
-"""Growth factor of the population from run to run (IPOP, Auger & Hansen 2005), and how often it grows at most: with a larger
-population, 1000 trials would be fewer than a dozen generations."""
+"""Growth factor of the population from run to run (IPOP, Auger & Hansen 2005), and the maximum number of times that the
+population grows. With a larger population, 1000 trials would be fewer than a dozen generations."""
 COLLAPSED_SD = 0.03
-"""A run ends when the standard deviation of every real number, relative to its range, is smaller (IPOP's TolX): noise hides
-smaller differences."""
+"""A run ends when the standard deviation of every real number, as a share of its range, is below this bound (IPOP's TolX).
+Smaller differences between configurations have less effect than noise."""
 STALLED_GENERATIONS, STALLED_DRAWS = 5, 60
 """A run ends after this many generations and draws without a new point on the front: the stagnation of BIPOP (Hansen 2009), with
 the front instead of the best value, and smaller limits for hundreds of trials instead of millions."""
@@ -43,8 +44,8 @@ class Draw(NamedTuple):
 
     Attributes:
         run: index of the run, from 0.
-        generation: of the run, from 0.
-        numbers: real numbers and integers, neither clipped nor rounded.
+        generation: index of the generation within the run, from 0.
+        numbers: values of the real numbers and integers before clipping and rounding.
         choices: index of each choice.
     """
 
@@ -55,14 +56,14 @@ class Draw(NamedTuple):
 
     @property
     def note(self) -> dict[str, list[Any]]:
-        """The draw as JSON; :meth:`Variables.draw` reads it."""
+        """The draw as a JSON value; :meth:`Variables.draw` is the inverse."""
         return {"cmaes": [self.run, self.generation], "numbers": self.numbers, "choices": self.choices}
 
 
 class Variables:
-    """Maps axes to real numbers, integers and choices of the distribution; axes with a single value are left out.
+    """Maps axes to the real numbers, integers and choices of the distribution; axes with a single value are left out.
 
-    Integers with two values are choices, as the package recommends.
+    Integers with two values are treated as choices, as the package recommends.
     """
 
     def __init__(self, encoding: Encoding) -> None:
@@ -85,7 +86,7 @@ class Variables:
 
     @property
     def spaces(self) -> dict[str, Any]:
-        """Arguments of the package."""
+        """Arguments of CatCMAwM that describe the search space."""
         return {
             "x_space": [[0.0, 1.0]] * len(self.reals) or None,
             "z_space": [list(self._positions[i]) for i in self.wholes] or None,
@@ -106,14 +107,20 @@ class Variables:
         return self.encoding.params(vector, vector)
 
     def mean(self, vectors: Array) -> Array:
-        """Return the mean of each number over the configurations that have it, shape ``(numbers,)``; the middle if none has."""
+        """Return the mean of each number over the configurations in which it is active, shape ``(numbers,)``.
+
+        If a number is inactive in all configurations, return the middle of its range.
+        """
         columns = vectors[:, self.numbers].T
         return np.array(
             [column[~np.isnan(column)].mean() if not np.isnan(column).all() else NEUTRAL for column in columns]
         )
 
     def shares(self, vectors: Array) -> Array:
-        """Return the shares of each choice among the configurations that have it, ``(axes, max. choices)``, padded with 0."""
+        """Return the share of each choice among the configurations in which its parameter is active.
+
+        The shape is ``(axes, max. choices)``; rows of axes with fewer choices are padded with 0.
+        """
         shares = np.zeros((len(self.choices), max(self.n_choices, default=0)))
         for k, (i, n) in enumerate(zip(self.choices, self.n_choices, strict=True)):
             made = vectors[~np.isnan(vectors[:, i]), i]
@@ -122,11 +129,11 @@ class Variables:
         return shares
 
     def one_hot(self, choices: Sequence[int]) -> Any:
-        """Return choices in the package's form; None without choices."""
+        """Return the indices of choices one-hot encoded, as the package requires them; None without choices."""
         return np.array(choices)[:, None] == np.arange(max(self.n_choices)) if choices else None
 
     def draw(self, note: object) -> Draw | None:
-        """Return the draw in a trial's note; None if it is not from this distribution."""
+        """Return the draw in a trial's note; None if the note contains no draw from this distribution."""
         match note:
             case {"cmaes": [int(run), int(generation)], "numbers": list(numbers), "choices": list(choices)}:
                 fits = len(numbers) == len(self.numbers) and len(choices) == len(self.choices)
@@ -139,7 +146,7 @@ class Run:
     """One run of the distribution, from its start to convergence or stagnation.
 
     Args:
-        index: of the run, from 0; determines the population size.
+        index: index of the run, from 0; determines the population size.
         mean: initial mean of the numbers, shape ``(numbers,)``.
         shares: initial shares of the choices, shape ``(axes, max. choices)``.
     """
@@ -184,11 +191,11 @@ class Run:
         return Draw(self.index, self.generation, numbers, choices), self._variables.params(solution)
 
     def tell(self, draws: Sequence[Draw], fitness: Array) -> None:
-        """Update the distribution by one generation; its draws may be of earlier generations.
+        """Update the distribution with the draws of one generation; some draws may come from earlier generations.
 
         Args:
-            draws: as many as the population size.
-            fitness: of each draw, higher is better; positive for a new point on the front.
+            draws: as many draws as the population size.
+            fitness: fitness of each draw, higher is better; positive for a new point on the front.
         """
         if self._has_no_spread(fitness):
             self._stalled += 1
@@ -202,10 +209,10 @@ class Run:
         self._stalled = 0 if (fitness > 0).any() else self._stalled + 1
 
     def _has_no_spread(self, fitness: Array) -> bool:
-        """Whether the middle half of this generation has equal fitness, as in all generations before.
+        """Return whether this and all earlier generations have equal fitness in the middle half of their draws.
 
-        The package scales its penalty for values beyond the range by the spread of the middle half. Without any spread it
-        computes NaN from then on.
+        The package multiplies its penalty for values beyond the range by the spread of fitness in the middle half. If no
+        generation has a spread, an update makes the package compute NaN in all later generations.
         """
         if not self._variables.reals or distribution_of(self._distribution).has_seen_spread:
             return False
@@ -213,10 +220,10 @@ class Run:
         return bool(ordered[3 * len(ordered) // 4] == ordered[len(ordered) // 4])
 
     def _clipped(self, numbers: Array) -> Array:
-        """Pull rows towards the mean that are farther away than plausible draws (Hansen 2011, arXiv 1110.4181: c_y).
+        """Move rows towards the mean that are farther away than plausible draws (c_y in Hansen 2011, arXiv 1110.4181).
 
-        Draws of earlier generations, or from before a revision of the losses of pruned trials, may be anywhere. Without the limit
-        they would make the step size explode.
+        Draws of earlier generations, or draws made before losses of pruned trials were revised, may be far from the mean. Without
+        this limit, such draws would make the step size explode.
         """
         now, n = distribution_of(self._distribution), numbers.shape[1]
         axes, lengths = axes_of(self._distribution)

@@ -1,4 +1,4 @@
-"""Access to private parts of the cmaes package, in one place: its distribution and its draws."""
+"""Access to private parts of the cmaes package (distribution and draws); no other module uses private parts."""
 
 from importlib.metadata import version
 from typing import Any, NamedTuple
@@ -14,13 +14,13 @@ _SUPPORTED = "0.13."
 
 
 class Distribution(NamedTuple):
-    """Normal distribution of the numbers.
+    """Normal distribution of the real numbers and integers.
 
     Attributes:
         mean: shape ``(numbers,)``.
         scales: step size of each number, shape ``(numbers,)``.
         covariance: shape ``(numbers, numbers)``.
-        has_seen_spread: whether a generation had different losses; without one the package computes NaN.
+        has_seen_spread: whether at least one generation had different losses; otherwise the package computes NaN.
     """
 
     mean: Array
@@ -30,7 +30,7 @@ class Distribution(NamedTuple):
 
 
 def require_supported() -> None:
-    """Raise HyperoptError if another version of cmaes is installed, since its private parts may differ."""
+    """Raise HyperoptError if the installed version of cmaes is not supported, since its private parts may differ."""
     if not version("cmaes").startswith(_SUPPORTED):
         text = f"cmaes {version('cmaes')} is not supported; install cmaes>=0.13.1,<0.14"
         raise HyperoptError(text, field="cmaes", code="unsupported-version")
@@ -42,18 +42,18 @@ def distribution_of(optimiser: Any) -> Distribution:
 
 
 def axes_of(optimiser: Any) -> tuple[Array, Array]:
-    """Return eigenvectors and standard deviations of the covariance."""
+    """Return the eigenvectors of the covariance, and the standard deviation along each eigenvector."""
     axes, lengths = optimiser._eigen_decomposition()
     return axes, lengths
 
 
 def numbers_of(solution: Any) -> list[float]:
-    """Return the raw numbers of a draw, before rounding; an update uses nothing else of it."""
+    """Return the numbers of a draw before rounding; an update of the distribution uses only these and the choices."""
     return [float(number) for number in solution._v_raw]
 
 
 def solution_of(numbers: Array | None, choices: Array | None) -> Any:
-    """Return the solution with these raw numbers and choices; the inverse of :func:`numbers_of`."""
+    """Return the package's solution object with these numbers (before rounding) and one-hot choices."""
     from cmaes import CatCMAwM
 
     return CatCMAwM.Solution(c=choices, _v_raw=numbers)

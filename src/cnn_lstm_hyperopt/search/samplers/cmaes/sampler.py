@@ -1,4 +1,4 @@
-"""CatCMA with margin on uncrowded hypervolume improvement, with restarts; its state is replayed from the history."""
+"""CatCMA with margin: maximises the uncrowded hypervolume improvement, with restarts; its state is computed from the history."""
 
 from collections.abc import Sequence
 
@@ -12,16 +12,17 @@ from cnn_lstm_hyperopt.search.study_plan import StudyPlan
 from cnn_lstm_hyperopt.utils.rng import stream, stream_seed
 
 REDRAWS = 20
-"""Max. number of draws to find a configuration that is new and within the limits."""
+"""Maximum number of additional draws to find a configuration that is new and within the limits."""
 FRONT_STARTS = 0.5
-"""Share of restarts from a trial of the front."""
+"""Probability that a restart begins at a trial of the front; otherwise it begins at a random point."""
 
 
 class CmaEsSampler(Sampler):
     """Draws from a distribution that moves towards improvements of the front.
 
-    The package's own multi-objective variant supports two objectives only. Each trial is stored with its draw; the state is not
-    stored. Resumed studies and parallel workers replay the draws of finished trials, generation by generation.
+    The multi-objective variant in the `cmaes` package supports two objectives only. Each trial is stored with its draw; the state
+    of the distribution is not stored. Resumed studies and parallel workers compute the state from the draws of finished trials,
+    generation by generation.
     """
 
     name, place = "cmaes", 1
@@ -49,7 +50,10 @@ class CmaEsSampler(Sampler):
         return Proposal(params, draw.note)
 
     def _replayed(self, rows: list[Observation]) -> "Replay":
-        """Extend the last replay; start a new one if earlier observations have changed, as those of pruned trials do."""
+        """Return the replay of ``rows``: the last replay, extended by new observations.
+
+        If earlier observations have changed (predicted losses of pruned trials do), a new replay is computed.
+        """
         replay = self._replay
         if replay is None or rows[: len(replay.rows)] != replay.rows:
             replay = self._replay = Replay(self.plan, self._variables, rows[: self.n_startup])
@@ -59,13 +63,14 @@ class CmaEsSampler(Sampler):
 
 
 class Replay:
-    """The search distribution after ``rows``: a function of these observations and the seed of the study.
+    """The search distribution after a sequence of observations: a function of the observations and the seed of the study.
 
-    A run updates after each generation of its finished draws. With several workers, draws of an earlier generation count for the
-    current one when they finish. All other trials, including late draws of an earlier run, only update the front.
+    A run updates its distribution whenever as many of its draws have finished as a generation has. With several workers, draws of
+    an earlier generation that finish late count for the current generation. All other trials, including late draws of an earlier
+    run, only update the front.
 
     Args:
-        initial: observations before the first run starts.
+        initial: observations of the trials before the first run.
     """
 
     def __init__(self, plan: StudyPlan, variables: Variables, initial: Sequence[Observation]) -> None:
@@ -89,14 +94,17 @@ class Replay:
             return
         self._pending.append((draw, row))
         if len(self._pending) == self.run.population:
-            # Compare with the front before this generation; otherwise the second of two equal points would gain nothing.
-            self.run.tell([d for d, _ in self._pending], self._archive.fitness([r for _, r in self._pending]))
+            # Fitness is relative to the front before this generation. Otherwise the second of two equal points would gain
+            nothing.self.run.tell([d for d, _ in self._pending], self._archive.fitness([r for _, r in self._pending]))
             self._archive_pending()
             if self.run.finished:
                 self._restart(self.run.index + 1)
 
     def _switch_run(self, draw: Draw) -> None:
-        """Switch to the run of a draw: when it was made, other losses of pruned trials may have ended a run sooner or later."""
+        """Switch to the run of a draw.
+
+        When the draw was made, pruned trials had other predicted losses, with which a run may have ended earlier or later.
+        """
         if draw.run > self.run.index:
             self._restart(draw.run)
             return
@@ -114,7 +122,11 @@ class Replay:
         self._pending = []
 
     def _start(self, index: int) -> Run:
-        """Start a run: the first at the useful front (or the middle of the space), others at one of its trials or anywhere."""
+        """Start a run.
+
+        The first run starts at the mean of the useful front, or in the middle of the space without one. A later run starts at a
+        random trial of the useful front or at a random point.
+        """
         generator = stream(self._seed, index, "cmaes run")
         front = self._variables.encoding.vectors([row.params for row in self._archive.useful_front()])
         mean = generator.random(len(self._variables.numbers))

@@ -1,7 +1,8 @@
 """Uncrowded hypervolume improvement (Touré, Hansen, Auger & Brockhoff 2019, arXiv 1904.08823): one number from three losses.
 
-For a non-dominated point: the hypervolume that it adds. For a dominated point: minus its distance to the non-dominated region. So
-dominated points have an order, too, which leads to the gaps of the front rather than to crowded parts.
+For a non-dominated point, the improvement is the hypervolume that the point adds. For a dominated point, it is minus the point's
+distance to the non-dominated region. So dominated points are ordered, too: those near gaps of the front before those near
+crowded parts.
 """
 
 from collections.abc import Sequence
@@ -17,21 +18,21 @@ from cnn_lstm_hyperopt.search.skill_threshold import SkillThreshold
 Array = NDArray[np.float64]
 
 REFERENCE = 1.1
-"""Reference in every normalised loss: a tenth beyond the worst useful trial, so that the ends of the front add volume."""
+"""Reference point in every normalised loss. The worst useful trial has 1, so the worst members of the front add volume, too."""
 USEFUL_SHARE = 0.25
-"""A trial is useful if its score is above chance by this share of the best score's distance from chance."""
+"""A trial is useful if its score minus chance exceeds this share of the best score minus chance."""
 MIN_RANGE = 1e-3
-"""Min. range of ln seconds and ln MB in the normalisation."""
+"""Lower bound of the ranges of ln seconds and ln MB that are normalised to [0, 1]."""
 MIN_SCORE_RANGE = 1 / 20
-"""Min. range of the score in the normalisation, in units of :attr:`SkillThreshold.small_gain`."""
+"""Lower bound of the score range that is normalised to [0, 1], in units of :attr:`SkillThreshold.small_gain`."""
 FAR = 2.0
-"""Min. distance of trials that are not useful, and max. distance of all others; no point within the box is farther away."""
+"""Upper bound of the distance of useful trials, and lower bound for all others; no point within the box is farther away."""
 
 
 class Box(NamedTuple):
     """Normalisation that maps the range of each loss over the useful trials to [0, 1].
 
-    The range of the front alone would be too small: with only small models on the front, all larger models would lie outside
+    The range over the front alone would be too small: with only small models on the front, all larger models would be outside
     the box and could never improve the front.
     """
 
@@ -46,9 +47,9 @@ class Box(NamedTuple):
 class Front:
     """Non-dominated points and the local upper bounds of the non-dominated region.
 
-    A point is weakly dominated unless it is strictly below one of the bounds (Klamroth, Lacour & Vanderpooten 2015, "On the
-    representation of the search region in multi-objective optimization", EJOR 245). Scaling does not change these relations, so
-    points and bounds are stored without normalisation.
+    A point that is strictly below one of the bounds is not weakly dominated; every other point is (Klamroth, Lacour &
+    Vanderpooten 2015, "On the representation of the search region in multi-objective optimization", EJOR 245). Scaling does not
+    change these relations, so points and bounds are stored without normalisation.
     """
 
     def __init__(self, objectives: int) -> None:
@@ -75,8 +76,8 @@ class Front:
     def improvements(self, points: Array, box: Box) -> Array:
         """Return the uncrowded hypervolume improvement of each row of ``points`` in the box, shape ``(rows,)``.
 
-        The distance is exact: the nearest non-dominated point has, in each coordinate, the smaller value of the row and of the
-        nearest local upper bound.
+        Distances to the non-dominated region are exact: the nearest point of the region has, in each coordinate, the smaller of
+        two values, that of the row and that of the nearest local upper bound.
         """
         front = box.normalised(self.points)
         bounds = np.minimum(box.normalised(self.bounds), REFERENCE)
@@ -93,10 +94,10 @@ class Front:
 
 
 class Archive:
-    """Front and normalisation of all trials so far, by which other trials are rated.
+    """Front and normalisation of all trials so far, from which the fitness of new trials is computed.
 
-    Both use COMPLETE trials only: the expected losses of a pruned trial change while the study grows, and pruned trials are never
-    on the front of the study.
+    Front and normalisation use COMPLETE trials only: the predicted losses of a pruned trial change while the study grows, and
+    pruned trials are never on the front of the study.
     """
 
     def __init__(self, skill: SkillThreshold) -> None:
@@ -108,7 +109,7 @@ class Archive:
         self._best_loss = -skill.chance
 
     def add(self, row: Observation) -> None:
-        """Add a trial; ignore those that are not COMPLETE or not better than chance."""
+        """Add a trial if it is COMPLETE and better than chance."""
         if row.kind is Kind.COMPLETE and row.losses[0] < -self._chance:
             self._complete.append(row.losses)
             self._best_loss = min(self._best_loss, row.losses[0])
@@ -117,7 +118,7 @@ class Archive:
 
     @property
     def useful_bound(self) -> float:
-        """Upper bound of −score for useful trials."""
+        """Upper bound of −score (the first loss) for useful trials."""
         return -self._chance + USEFUL_SHARE * (self._best_loss + self._chance)
 
     def useful_front(self) -> list[Observation]:
@@ -127,7 +128,7 @@ class Archive:
     def fitness(self, rows: Sequence[Observation]) -> Array:
         """Return the fitness of each row, shape ``(rows,)``; higher is better.
 
-        Trials that are not useful come after all others, ordered by score alone; diverged trials come last.
+        Trials that are not useful have a lower fitness than all useful trials, by score alone; diverged trials have the lowest.
         """
         losses = np.array([row.losses for row in rows], dtype=float).reshape(-1, 3)
         diverged = np.array([row.kind is Kind.DIVERGED for row in rows], dtype=bool)
@@ -138,7 +139,7 @@ class Archive:
         return values
 
     def box(self) -> Box:
-        """Return the normalisation by the useful COMPLETE trials; requires at least one."""
+        """Return the normalisation to the range of the useful COMPLETE trials; requires at least one useful trial."""
         losses = np.array(self._complete).reshape(-1, 3)
         losses = losses[losses[:, 0] < self.useful_bound]
         low = losses.min(axis=0)

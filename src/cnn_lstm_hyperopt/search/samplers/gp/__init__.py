@@ -1,1 +1,1 @@
-"""The sampler ``gp``: Gaussian processes and hypervolume improvement."""
+"""The sampler ``gp``: Bayesian optimisation with Gaussian processes and expected hypervolume improvement."""

@@ -1,4 +1,4 @@
-"""Selection for the sampler ``gp``: parents, rows for the models, and the candidate with the largest expected gain."""
+"""Selection functions of the sampler ``gp``: parents, rows for the models, and the candidates with the largest expected gain."""
 
 import math
 
@@ -11,21 +11,23 @@ from cnn_lstm_hyperopt.search.samplers.boxes import improvement, undominated_box
 Array = NDArray[np.float64]
 
 REFERENCE = 1.1
-"""Corner of the box in each scaled loss; candidates beyond it gain nothing."""
+"""Reference point in each scaled loss: candidates with a larger loss gain no hypervolume."""
 OPTIMISM = 0.7
-"""Finalists are chosen by their gain at this many standard deviations below the mean."""
+"""Finalists are the candidates with the largest gain if each loss is this many standard deviations below its predicted mean."""
 FINALISTS, DRAWS = 48, 8
-"""Number of candidates whose expected gain is computed, and of draws for the expectation."""
+"""Number of finalists (candidates whose expected gain is computed), and number of random draws for each expectation."""
 GOOD_SHARE, MIN_GOOD, MAX_GOOD = 0.15, 5, 60
-"""Number of parents: share of all trials, and its bounds."""
+"""Number of parents as a share of all trials, and the lower and upper bound of this number."""
 
 
 def parents(z: Array, diverged: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Return the indices of parents: the front within the box, thinned if crowded, else the rows nearest to it.
+    """Return the indices of parents: the part of the front below :data:`REFERENCE`.
+
+    If this part has too many rows, the most crowded rows are removed. If it has too few rows, the rows nearest to it are added.
 
     Args:
         z: scaled losses, shape ``(rows, 3)``.
-        diverged: rows that are no parents, shape ``(rows,)``.
+        diverged: mask of diverged trials, which are never parents, shape ``(rows,)``.
     """
     candidates = np.flatnonzero(~diverged)
     count = min(len(candidates), max(MIN_GOOD, min(MAX_GOOD, math.ceil(GOOD_SHARE * len(z)))))
@@ -45,18 +47,21 @@ def parents(z: Array, diverged: NDArray[np.bool_]) -> NDArray[np.int64]:
 
 
 def cost_discount(log_seconds: Array, typical_log_seconds: Array, quantile: float) -> Array:
-    """Return the factor of each candidate's gain: 1 / (1 + seconds / affordable seconds).
+    """Return the factor by which each candidate's gain is multiplied: 1 / (1 + seconds / affordable seconds).
 
     Args:
-        log_seconds: ln of predicted seconds, shape ``(candidates,)``.
-        typical_log_seconds: the same of random configurations.
-        quantile: of these, which is affordable.
+        log_seconds: ln of the candidates' predicted seconds, shape ``(candidates,)``.
+        typical_log_seconds: ln of the predicted seconds of random configurations, shape ``(configurations,)``.
+        quantile: the affordable seconds are this quantile of the random configurations' seconds.
     """
     return np.asarray(1.0 / (1.0 + np.exp(log_seconds - np.quantile(typical_log_seconds, quantile))))
 
 
 def thin(points: Array, count: int) -> NDArray[np.int64]:
-    """Return the indices of ``count`` points: remove the most crowded tenth repeatedly (crowding distance of Deb et al. 2002)."""
+    """Return the indices of at most ``count`` points.
+
+    The most crowded tenth of the points is removed repeatedly (crowding distance of Deb et al. 2002).
+    """
     left = np.arange(len(points))
     while len(left) > count:
         distance = crowding_distances(points[left])
@@ -66,7 +71,7 @@ def thin(points: Array, count: int) -> NDArray[np.int64]:
 
 
 def subsample(n: int, good: NDArray[np.int64], max_rows: int, generator: np.random.Generator) -> NDArray[np.int64]:
-    """Return the indices of all rows, or of the good ones and of random others up to ``max_rows``."""
+    """Return the indices of all ``n`` rows; with more than ``max_rows``, of the good rows and of random other rows."""
     if n <= max_rows:
         return np.arange(n)
     others = np.setdiff1d(np.arange(n), good)
@@ -76,7 +81,10 @@ def subsample(n: int, good: NDArray[np.int64], max_rows: int, generator: np.rand
 def ranked_by_gain(
     mean: Array, sd: Array, front: Array, discount: Array, generator: np.random.Generator
 ) -> NDArray[np.int64]:
-    """Sort candidates by expected gain in hypervolume times ``discount``, best first; by optimistic losses if none gains."""
+    """Return candidates' indices sorted by expected gain in hypervolume times ``discount``, best first.
+
+    If no candidate has a gain even with optimistic losses, candidates are sorted by optimistic losses.
+    """
     lows, highs = undominated_boxes(front, REFERENCE)
     optimistic = improvement(mean - OPTIMISM * sd, lows, highs) * discount
     order = np.argsort(-optimistic, kind="stable")

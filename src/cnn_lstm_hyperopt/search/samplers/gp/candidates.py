@@ -1,4 +1,4 @@
-"""Create candidates from good configurations by crossover and mutation; works without gradients for mixed parameters."""
+"""Creation of candidates from good configurations by crossover and mutation, for numbers and choices, without gradients."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,11 +8,12 @@ from cnn_lstm_hyperopt.search.samplers.encoding import Encoding
 Array = NDArray[np.float64]
 
 CROSSOVER, MIN_SD, UNIFORM = 0.2, 0.05, 0.1
-"""Probability that a coordinate comes from the second parent; min. step; probability that a number is drawn uniformly."""
+"""Probability that a coordinate comes from the second parent; lower bound of the standard deviation of a mutation; probability
+that a number is drawn uniformly."""
 
 
 def children(encoding: Encoding, good: Array, count: int, n_uniform: int, generator: np.random.Generator) -> Array:
-    """Return vectors of new configurations, shape ``(count, axes)``; the last ``n_uniform`` are random.
+    """Return vectors of new configurations, shape ``(count, axes)``; the last ``n_uniform`` vectors are random.
 
     Args:
         good: vectors of the parents, shape ``(parents, axes)``; NaN for inactive parameters.
@@ -40,13 +41,13 @@ def children(encoding: Encoding, good: Array, count: int, n_uniform: int, genera
 
 
 def _reflect(x: Array) -> Array:
-    """Reflect values into [0, 1]."""
+    """Reflect values at 0 and 1 into [0, 1]."""
     x = np.abs(x) % 2.0
     return np.where(x > 1.0, 2.0 - x, x)
 
 
 def _nanstd(vectors: Array) -> Array:
-    """Return the standard deviation of each column without NaN; 0 for an empty column."""
+    """Return the standard deviation of each column, ignoring NaN; 0 for a column of NaN."""
     known = ~np.isnan(vectors)
     count = np.maximum(known.sum(axis=0), 1)
     filled = np.where(known, vectors, 0.0)

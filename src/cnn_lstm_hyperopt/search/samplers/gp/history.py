@@ -1,4 +1,4 @@
-"""The history as arrays; each trial is encoded once."""
+"""The history of observations as arrays; each trial is encoded once."""
 
 import math
 from collections.abc import Sequence
@@ -24,10 +24,10 @@ class Rows:
     """Observations as arrays.
 
     Attributes:
-        vectors: positions, shape ``(rows, axes)``.
+        vectors: vectors of the configurations (see :class:`.Encoding`), shape ``(rows, axes)``.
         losses: (−score, ln seconds, ln MB), shape ``(rows, 3)``.
-        variances: of the score, shape ``(rows,)``; infinite if the score is unknown.
-        complete, diverged: masks, shape ``(rows,)``.
+        variances: variance of each score, shape ``(rows,)``; infinite if the score is unknown.
+        complete, diverged: masks of COMPLETE and of diverged trials, shape ``(rows,)``.
     """
 
     vectors: Array
@@ -37,14 +37,14 @@ class Rows:
     diverged: NDArray[np.bool_]
 
     def known(self, i: int) -> NDArray[np.bool_]:
-        """Return which rows have a value of loss i."""
+        """Return a mask of the rows in which loss i (index in ``losses``) is known."""
         if i == 0:
             return np.isfinite(self.variances)
         return ~self.diverged if i == 1 else np.ones(len(self.losses), dtype=bool)
 
 
 class History:
-    """Caches positions, keys and predicted seconds of trials by number."""
+    """Caches vectors, keys and predicted seconds of trials by trial number."""
 
     def __init__(self, plan: StudyPlan, encoding: Encoding) -> None:
         self._plan = plan
@@ -54,7 +54,7 @@ class History:
         self._seconds: dict[int, float] = {}
 
     def rows(self, history: Sequence[Observation]) -> Rows:
-        """Return the history as arrays."""
+        """Return the observations as arrays."""
         for row in history:
             if row.number not in self._vectors:
                 self._vectors[row.number] = self._encoding.vector(row.params)
@@ -69,11 +69,11 @@ class History:
         )
 
     def taken(self, history: Sequence[Observation], running: Sequence[Params]) -> set[Key]:
-        """Return the keys of finished configurations (after :meth:`rows`) and of running ones."""
+        """Return the keys of finished and of running configurations; call :meth:`rows` first."""
         return {self._keys[row.number] for row in history} | {key_of(each) for each in running}
 
     def predicted_log_seconds(self, history: Sequence[Observation]) -> Array:
-        """Return ln of the predicted seconds of each trial; the model learns the difference from the measured ones."""
+        """Return ln of the predicted seconds of each trial; the model is fitted to ln measured minus ln predicted seconds."""
         for row in history:
             if row.number not in self._seconds:
                 self._seconds[row.number] = log_seconds(

@@ -1,4 +1,4 @@
-"""Gaussian process regression on features of the unit cube (Rasmussen & Williams 2006, chapters 2 and 5), in numpy."""
+"""Gaussian process regression in numpy, with features in the unit cube (Rasmussen & Williams 2006, chapters 2 and 5)."""
 
 import math
 from dataclasses import dataclass
@@ -11,13 +11,13 @@ from scipy.optimize import minimize
 Array = NDArray[np.float64]
 
 LENGTH_BOUNDS, NOISE_BOUNDS = (-3.0, 3.5), (-9.0, 0.0)
-"""Bounds of ln length scale and ln noise variance."""
+"""Lower and upper bounds of ln length scale, and of ln noise variance."""
 LENGTH_PRIOR_SD, LENGTH_PRIOR_WEIGHT = 1.5, 0.3
 NOISE_PRIOR = (-5.0, 3.0)
 """Mean and standard deviation of the normal prior on ln noise variance."""
 JITTER = 1e-8
 MIN_SIGNAL = 1e-12
-"""Signal variance of constant targets."""
+"""Signal variance that is assumed for constant targets."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Hyperparameters:
 
     Attributes:
         log_lengths: ln length scale of each axis, shape ``(axes,)``.
-        log_noise: ln noise variance, relative to the signal variance.
+        log_noise: ln of the ratio of noise variance to signal variance.
     """
 
     log_lengths: Array
@@ -39,10 +39,10 @@ class Hyperparameters:
 
 
 def length_prior(n_axes: int) -> float:
-    """Return the mean of the normal prior on ln length scale: ½ ln axes.
+    """Return the mean of the normal prior on ln length scale: half the logarithm of the number of axes.
 
-    Distances grow with the square root of the number of axes. A prior that ignores it would make the points of a large space
-    uncorrelated (Hvarfner, Hellsten & Nardi 2024, arXiv 2402.02229).
+    Distances grow with the square root of the number of axes. With a prior that ignores this number, the points of a large space
+    would be uncorrelated (Hvarfner, Hellsten & Nardi 2024, arXiv 2402.02229).
     """
     return 0.5 * math.log(max(1, n_axes))
 
@@ -56,15 +56,17 @@ def fit(
     *,
     steps: int,
 ) -> Hyperparameters:
-    """Return the maximum a posteriori estimate, by L-BFGS; the signal variance is y' K⁻¹ y / n in closed form.
+    """Return the maximum a posteriori estimate of the hyperparameters, computed by L-BFGS.
+
+    The signal variance has the closed form y' K⁻¹ y / n, with the n targets y and their kernel matrix K.
 
     Args:
         features: shape ``(rows, columns)``.
         targets: shape ``(rows,)``, standardised.
-        variances: of each target beyond the common noise, shape ``(rows,)``.
-        axis_of_column: axis of each feature column, shape ``(columns,)``.
-        start: initial values.
-        steps: max. iterations.
+        variances: variance of each target in addition to the common noise, shape ``(rows,)``.
+        axis_of_column: index of the axis of each feature column, shape ``(columns,)``.
+        start: initial hyperparameters.
+        steps: maximum number of iterations.
     """
     n_axes = len(start.log_lengths)
     squares = np.zeros((n_axes, len(features), len(features)))
@@ -89,7 +91,10 @@ def fit(
 
 
 def _negative_log_posterior(theta: Array, squares: Array, y: Array, variances: Array) -> tuple[float, Array]:
-    """Value and gradient. With the signal variance s² = y' K⁻¹ y / n, −log p = n/2 ln s² + ½ ln |K| + constant."""
+    """Return the negative log posterior, without constants, and its gradient.
+
+    With n targets y, kernel matrix K and signal variance s² = y' K⁻¹ y / n, −log likelihood = n/2 ln s² + ½ ln |K| + constant.
+    """
     n = len(y)
     inverse_squares = np.exp(-2 * theta[:-1])
     r2 = (inverse_squares @ squares).reshape(n, n)
@@ -118,14 +123,14 @@ def _negative_log_posterior(theta: Array, squares: Array, y: Array, variances: A
 
 
 class Posterior:
-    """Posterior of the process given rows; targets may have any scale.
+    """Posterior of the Gaussian process given features and targets.
 
     Args:
         features: shape ``(rows, columns)``.
-        targets: shape ``(rows,)``.
-        variances: of the targets beyond the common noise, shape ``(rows,)``.
-        axis_of_column: shape ``(columns,)``.
-        hyperparameters: of the kernel.
+        targets: shape ``(rows,)``, on any scale.
+        variances: variance of each target in addition to the common noise, shape ``(rows,)``.
+        axis_of_column: index of the axis of each feature column, shape ``(columns,)``.
+        hyperparameters: hyperparameters of the kernel.
     """
 
     def __init__(
@@ -157,13 +162,16 @@ class Posterior:
 
 
 def standard(targets: Array) -> tuple[float, float]:
-    """Return mean and standard deviation; 1 as the deviation of constant targets."""
+    """Return the mean and the standard deviation of targets; the deviation of constant targets is 1."""
     sd = float(targets.std())
     return float(targets.mean()), sd if sd > 1e-9 else 1.0
 
 
 def matern(a: Array, b: Array) -> Array:
-    """Return the Matérn 5/2 kernel with length scale 1: (1 + √5 d + 5/3 d²) e^{−√5 d}; shape ``(rows of a, rows of b)``."""
+    """Return the Matérn 5/2 kernel with length scale 1, shape ``(rows of a, rows of b)``.
+
+    The kernel is (1 + √5 d + 5/3 d²) e^{−√5 d}, with the distance d between two rows.
+    """
     d2 = (a * a).sum(axis=1)[:, None] + (b * b).sum(axis=1) - 2 * (a @ b.T)
     r = np.sqrt(5 * np.maximum(d2, 0.0))
     return np.asarray((1 + r + r * r / 3) * np.exp(-r))

@@ -1,12 +1,12 @@
-"""Bayesian optimisation of three objectives: one Gaussian process each, and the expected gain in hypervolume.
+"""Bayesian optimisation of three objectives: a Gaussian process for each objective, and the expected gain in hypervolume.
 
-The gain is the expected hypervolume improvement of Emmerich, Giannakoglou & Naujoks (2006), by common random draws. Candidates
-are children of good configurations (``candidates.py``).
+The gain is the expected hypervolume improvement of Emmerich, Giannakoglou & Naujoks (2006), computed with the same random draws
+for all candidates. Candidates are children of good configurations (``candidates.py``).
 
 If seconds are predicted before training, the search starts with cheap configurations, and a gain is divided by
-1 + seconds / affordable seconds. The affordable seconds grow with the number of trials, from those of the cheapest configurations
-to those of most (cost cooling of Lee et al. 2020, "Cost-aware Bayesian optimization", with trials as the budget). Gain per second
-alone would spend hundreds of trials on the smallest models.
+1 + seconds / affordable seconds. The affordable seconds grow with the number of trials, from the seconds of the cheapest
+configurations to a bound that most configurations meet (cost cooling of Lee et al. 2020, "Cost-aware Bayesian optimization", with
+trials as the budget). A sampler that maximised the gain per second would spend hundreds of trials on the smallest models.
 """
 
 import math
@@ -40,33 +40,33 @@ from cnn_lstm_hyperopt.utils.rng import stream
 Array = NDArray[np.float64]
 
 CANDIDATES, PRICED_CANDIDATES = 256, 128
-"""Number of candidates of a proposal, and the number if the cost of each is predicted. A quarter are random; half in a bold
-proposal."""
+"""Number of candidates for a proposal, without and with predicted costs. A quarter of the candidates are random; in a bold
+proposal, half."""
 ROWS, FIT_ROWS, FRONT_ROWS = 300, 150, 60
-"""Max. number of trials for the models, for the fit of their hyperparameters, and of front members for the gain."""
+"""Maximum number of trials in the models, of trials for the fit of hyperparameters, and of front members in gain computations."""
 FIRST_STEPS, WARM_STEPS = 15, 8
 USEFUL = 0.25
-"""Trials determine the range of seconds and MB if their score exceeds chance by this share of the best score's distance."""
+"""A trial is useful if its score minus chance exceeds this share of the best score minus chance."""
 BOLD_EVERY, BOLDNESS = 6, 3.0
 FEW_SKILLED = 3
-"""With n < 3 COMPLETE trials above the skill threshold, 3 − n of three proposals are random. Without evidence of learning, the
-models would prefer the smallest configurations again and again."""
+"""With fewer than three COMPLETE trials above the skill threshold, for each missing one a third of the proposals is random. The
+models would repeatedly prefer the smallest configurations if no trial were above the threshold."""
 DRAWN, CHEAPEST = 32, 0.3
-"""Number of random configurations from which each trial of a cheap start is chosen, and the share of the cheapest ones that the
-start covers."""
+"""Number of random configurations from which each trial of a cheap start is chosen, and the share of them, the cheapest, that may
+be chosen."""
 TYPICAL, EXPENSIVE = 128, 0.75
-"""Number of random configurations whose predicted costs describe the space, and the quantile that bounds the range of seconds and
-MB and is affordable at the end of the study."""
+"""Number of random configurations whose predicted costs describe the space, and a quantile of these costs. The ranges of seconds
+and MB extend at least to this quantile, and it is affordable at the end of the study."""
 
 
 class GpSampler(Sampler):
-    """See the module.
+    """Proposes the candidate with the largest expected gain in hypervolume; see the module.
 
-    With predicted seconds, the first trials are cheap configurations, in increasing order. Without, they are random, and the
-    model of the seconds learns costs from them.
+    With predicted seconds, the first trials are cheap configurations in order of increasing cost. Without predicted seconds, the
+    first trials are random, and the model of the seconds is fitted to their measured seconds.
 
-    Hyperparameters of the kernels are stored with the trial whose proposal fitted them: each fit starts from the last one, also
-    after a resume.
+    Kernel hyperparameters are fitted during a proposal and stored with the proposed trial. So each fit starts from the result of
+    the last fit, also after a resume.
     """
 
     name, place = "gp", 4
@@ -101,7 +101,7 @@ class GpSampler(Sampler):
             return self._by_model(request, rows)
 
     def _predicted_costs(self) -> Array | None:
-        """Return ln (seconds, MB) of random configurations within the limits, ``(configurations, 2)``, if predicted."""
+        """Return ln (seconds, MB) of random configurations within the limits, ``(configurations, 2)``; None: not predicted."""
         drawn = (self.plan.cost(random_configuration(self.space, self.seed, number)) for number in range(TYPICAL))
         costs = [cost for cost in drawn if self.plan.limits.allow(cost)]
         if not costs or not all(cost.seconds > 0 for cost in costs):
@@ -156,19 +156,23 @@ class GpSampler(Sampler):
         return Proposal(self._random.propose(request).params, note)
 
     def _costs(self, rows: Rows, offsets: Array) -> Array | None:
-        """Return ln (seconds, MB) of random configurations, ``(configurations, 2)``, corrected by finished trials."""
+        """Return ln (seconds, MB) of random configurations, ``(configurations, 2)``; None: costs are not predicted.
+
+        The seconds are corrected by the median of the differences between measured and predicted ln seconds.
+        """
         if self._typical is None:
             return None
         slower = float(np.median((rows.losses[:, 1] - offsets)[rows.complete]))
         return np.asarray(self._typical + np.array([slower, 0.0]))
 
     def _box(self, rows: Rows, costs: Array | None) -> tuple[Array, Array]:
-        """Return lowest loss and range of all useful trials; with the range of the front alone, larger models would gain nothing.
+        """Return the minimum and the range of each loss over the useful trials, two arrays of shape ``(3,)``.
 
-        With predicted costs, the range extends to the costs of most configurations, since a cheap start has tried none of them.
+        With the range over the front alone, larger models would gain nothing. With predicted costs, the range extends to the
+        costs of most configurations, since a cheap start tries no expensive configuration.
 
-        The reference score is the lowest useful one, and at least the skill threshold: otherwise models at chance, the smallest
-        and fastest, would gain most. If no trial is above the threshold, the best score is a small gain above it.
+        The reference score is the lowest useful score, and at least the skill threshold: otherwise models at chance, the smallest
+        and fastest, would gain most. If no trial is above the threshold, the best score is set slightly above the threshold.
         """
         skill = self.plan.skill
         score = -rows.losses[:, 0]
@@ -185,9 +189,9 @@ class GpSampler(Sampler):
         return low, width
 
     def _front(self, score: Posterior, rows: Rows, low: Array, width: Array) -> Array:
-        """Return the front of COMPLETE trials in the box, with the scores that the model predicts for them.
+        """Return the scaled losses of the front of COMPLETE trials, shape ``(front, 3)``, with scores predicted by the model.
 
-        A front of measured scores would consist of the highest positive errors (selection noise).
+        A front of measured scores would consist of the scores with the largest positive errors (selection noise).
         """
         complete = np.flatnonzero(rows.complete)
         losses = rows.losses[complete].copy()
@@ -200,7 +204,10 @@ class GpSampler(Sampler):
     def _hyperparameters(
         self, request: ProposalRequest, rows: Rows, seen: NDArray[np.int64], offsets: Array
     ) -> tuple[list[Hyperparameters], Any]:
-        """Return those of the latest fit; if the history has grown by a tenth since, fit again and return a note to store."""
+        """Return the hyperparameters of the three models, and a note to store; None: no new fit.
+
+        Hyperparameters are fitted again when the history has grown by a tenth since the latest fit.
+        """
         latest: Any = next((row.note for row in reversed(request.history) if _is_fit(row.note)), None)
         size, n_axes = len(request.history), len(self._encoding.axes)
         starts = [Hyperparameters.initial(n_axes)] * 3
@@ -259,7 +266,10 @@ class GpSampler(Sampler):
     def _predict(
         self, posteriors: Sequence[Posterior], vectors: Array, low: Array, width: Array
     ) -> tuple[Array, Array, list[Params]]:
-        """Return mean and standard deviation of the scaled losses; and the configurations, if their costs are predicted."""
+        """Return mean and standard deviation of the scaled losses, ``(vectors, 3)`` each, and the configurations.
+
+        Without predicted costs, the list of configurations is empty.
+        """
         features = self._encoding.features(vectors)
         mean, sd = np.zeros((len(vectors), 3)), np.zeros((len(vectors), 3))
         for i, posterior in enumerate(posteriors):
