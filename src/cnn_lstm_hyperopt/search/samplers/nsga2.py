@@ -52,7 +52,8 @@ class Nsga2Sampler(Sampler):
     """Proposes children of the best trials so far; random numbers depend on the study's seed and the trial number.
 
     A trial below the skill threshold violates a constraint by its distance to the threshold. Without this constraint, small
-    models at chance, which no trial dominates, would fill the population. Parameters that are inactive in a parent are drawn at random.
+    models at chance, which no trial dominates, would fill the population. Conditional parameters that some
+    trials do not have are drawn at random.
     """
 
     name, place = "nsga2", 3

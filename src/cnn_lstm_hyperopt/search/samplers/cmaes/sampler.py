@@ -94,8 +94,8 @@ class Replay:
             return
         self._pending.append((draw, row))
         if len(self._pending) == self.run.population:
-            # Fitness is relative to the front before this generation. Otherwise the second of two equal points would gain
-            nothing.self.run.tell([d for d, _ in self._pending], self._archive.fitness([r for _, r in self._pending]))
+            # Fitness is relative to the front before this generation: otherwise the second of two equal points would have none.
+            self.run.tell([d for d, _ in self._pending], self._archive.fitness([r for _, r in self._pending]))
             self._archive_pending()
             if self.run.finished:
                 self._restart(self.run.index + 1)
