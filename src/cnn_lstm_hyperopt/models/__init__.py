@@ -1,6 +1,6 @@
-"""Families of networks: parameters, cost, description and construction.
+"""Families of networks, with their parameters, costs, descriptions and construction.
 
-Importing this package does not load torch; a family loads it when it builds a network.
+Importing this package does not load torch; a family loads torch when it builds a network.
 """
 
 from cnn_lstm_hyperopt.models.base import Family, NetworkConfig

@@ -1,4 +1,4 @@
-"""Protocol of a network family: parameters, build, cost, describe. Code outside ``models`` uses only this protocol."""
+"""Interface of a family of networks. Code outside ``models`` uses families only through this interface."""
 
 import abc
 from collections.abc import Mapping
@@ -11,12 +11,12 @@ from cnn_lstm_hyperopt.space.parameters import Params, Specs
 
 @dataclass(frozen=True)
 class NetworkConfig(abc.ABC):
-    """Configuration of one network; a family's subclass adds the layers.
+    """Configuration of one network; the subclass of a family adds the configuration of the layers.
 
     Attributes:
         family: name of the network's family.
-        input_dim: features per bar.
-        n_classes: classes of the classification head, ≥ 2.
+        input_dim: number of features per bar.
+        n_classes: number of classes of the classification head, ≥ 2.
         has_regression: whether the network has a regression head.
     """
 
@@ -27,7 +27,7 @@ class NetworkConfig(abc.ABC):
 
     @abc.abstractmethod
     def cost(self, *, lookback: int) -> Profile:
-        """Return the network's parameters and arithmetic on windows of ``lookback`` bars, without building it."""
+        """Return the network's size and its arithmetic per window of ``lookback`` bars, without building the network."""
 
     @abc.abstractmethod
     def describe(self) -> str:
@@ -39,8 +39,9 @@ class Family(Protocol):
 
     Attributes:
         name: name in the registry.
-        parameters: parameters of its networks by full name (``lstm.hidden_dim``); a parent precedes its dependents.
-        structure: phrase that describes all its networks.
+        parameters: parameters of the family by full name (``lstm.hidden_dim``). A parameter follows the parameters on which
+            it depends.
+        structure: phrase that describes all networks of the family.
     """
 
     name: str
@@ -48,7 +49,7 @@ class Family(Protocol):
     structure: str
 
     def config(self, params: Params, *, input_dim: int, n_classes: int, has_regression: bool) -> NetworkConfig:
-        """Return the network of a full configuration; see :class:`NetworkConfig` for the arguments.
+        """Return the network's configuration for these parameters; see :class:`NetworkConfig` for the other arguments.
 
         Raises:
             ConfigError: a parameter is missing.
@@ -58,4 +59,4 @@ class Family(Protocol):
         """Build a :class:`.Network` with weights from torch's global generator."""
 
     def columns(self, params: Params) -> Mapping[str, str]:
-        """Return short table cells that distinguish networks: header → cell."""
+        """Return short texts that distinguish networks in a table, by column header."""

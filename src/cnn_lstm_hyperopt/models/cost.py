@@ -1,4 +1,4 @@
-"""Size and arithmetic of layers, from their dimensions; a family adds up its layers."""
+"""Size and arithmetic of layers, from their dimensions. A family adds up the costs of its layers."""
 
 from dataclasses import dataclass
 
@@ -7,19 +7,22 @@ BYTES_PER_PARAMETER = 4  # float32
 
 @dataclass(frozen=True)
 class Profile:
-    """Cost of a network; all but ``parameters`` refer to the forward pass of one window.
+    """Cost of a network. All attributes except ``parameters`` are counts for the forward pass of one window.
 
     Counts kinds of arithmetic separately, because a machine performs them at different speeds.
 
     Attributes:
         parameters: number of learned parameters; the networks have no buffers.
-        multiply_adds: multiply-adds in matrix products and convolutions, with the next two; without norms and activations.
+        multiply_adds: multiply-adds in all matrix products and convolutions, including the recurrent and narrow ones, without
+            norms and activations.
         recurrent_multiply_adds: multiply-adds of the LSTM layers.
         narrow_multiply_adds: multiply-adds over the input features, which are too few to fill a vector unit.
-        recurrent_reads: weights that the LSTM layers read again at every time step, for any batch size.
-        recurrent_states: elements of the LSTM's hidden states over all time steps.
-        sequence_elements: elements of the other sequences stored for the backward pass, with dropout and norms.
-        attention_scores: queries × keys × heads.
+        recurrent_reads: number of weights that the LSTM layers read, counted again at every time step; it does not depend on the
+            batch size.
+        recurrent_states: number of elements of the LSTM's hidden states over all time steps.
+        sequence_elements: number of elements of all other sequences that are stored for the backward pass, including those of
+            dropout and norms.
+        attention_scores: number of attention scores: queries × keys × heads.
     """
 
     parameters: int = 0
@@ -41,13 +44,13 @@ class Profile:
 
 
 def linear(inputs: int, outputs: int, *, times: int = 1, bias: bool = True, narrow: bool = False) -> Profile:
-    """Return the cost of a linear layer applied ``times`` times per window; ``narrow``: to the input features."""
+    """Return the cost of a linear layer applied ``times`` times per window; set ``narrow`` if it reads the input features."""
     multiply_adds = inputs * outputs * times
     return Profile((inputs + bias) * outputs, multiply_adds, narrow_multiply_adds=multiply_adds if narrow else 0)
 
 
 def attention(query_dim: int, source_dim: int, width: int, *, queries: int, steps: int, heads: int) -> Profile:
-    """Return the cost of a :class:`.MultiHeadAttention` of ``queries`` to ``steps``."""
+    """Return the cost of a :class:`.MultiHeadAttention` of ``queries`` queries to a sequence of ``steps`` steps."""
     projections = (
         linear(query_dim, width, times=queries)
         + linear(source_dim, width, times=steps, bias=False)

@@ -10,20 +10,27 @@ from cnn_lstm_hyperopt.models.base import NetworkConfig
 
 
 class Output(NamedTuple):
-    """Output of a network: ``logits`` ``(batch, n_classes)``; standardised ``value`` ``(batch,)``, None without its head."""
+    """Output of a network.
+
+    Attributes:
+        logits: ``(batch, n_classes)`` logits of the classes.
+        value: ``(batch,)`` standardised regression value; None without a regression head.
+    """
 
     logits: Tensor
     value: Tensor | None
 
     def as_float32(self) -> "Output":
-        """Return the output in float32; losses and scores need more digits than bfloat16 has."""
+        """Return the output in float32, because losses and scores need more digits than bfloat16 has."""
         if self.logits.dtype is not torch.bfloat16:
             return self
         return Output(self.logits.float(), None if self.value is None else self.value.float())
 
 
 class Network(nn.Module, abc.ABC):
-    """A network that classifies windows and may predict a value. It has no buffers; outputs do not depend on the batch.
+    """A network that classifies windows and may predict a value.
+
+    A network has no buffers. The output for a window does not depend on the other windows of the batch.
 
     Attributes:
         config: configuration of the network.
@@ -33,8 +40,8 @@ class Network(nn.Module, abc.ABC):
 
     @abc.abstractmethod
     def recompute_in_backward(self, recompute: bool) -> None:
-        """Switch gradient checkpointing on or off: less memory for a second forward pass."""
+        """Switch gradient checkpointing on or off. It needs less memory, but a second forward pass."""
 
     @abc.abstractmethod
     def forward(self, x: Tensor) -> Output:
-        """``(batch, lookback, input_dim)`` → :class:`Output`."""
+        """Return the output for windows ``(batch, lookback, input_dim)``."""

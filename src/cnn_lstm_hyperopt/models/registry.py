@@ -1,4 +1,4 @@
-"""Registry of network families. To add one, add a package beside ``cnn_lstm`` and a line here."""
+"""Registry of network families. To add a family, add a package to ``models`` and a line to this file."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -11,13 +11,13 @@ from cnn_lstm_hyperopt.space.parameters import ParameterSpec, Params
 _MEMBERS: tuple[Family, ...] = (CnnLstmFamily(),)
 
 FAMILIES: Mapping[str, Family] = {family.name: family for family in _MEMBERS}
-"""Families by name; the first is the default."""
+"""Families by name; the first family is the default."""
 FAMILY = "model.family"
-"""Parameter with the name of a configuration's family; exists if there are several families."""
+"""Name of the parameter that selects a configuration's family; the parameter exists if there are several families."""
 
 
 def parameters_of(families: Iterable[Family]) -> dict[str, ParameterSpec]:
-    """Return the parameters of all families; of several, each family's depend on :data:`FAMILY`."""
+    """Return the parameters of all families. If there are several, the parameters of each family depend on :data:`FAMILY`."""
     first, *others = families
     if not others:
         return dict(first.parameters)
@@ -35,6 +35,6 @@ def family_of(params: Params) -> Family:
 
 
 def network_config(params: Params, *, input_dim: int, n_classes: int, has_regression: bool) -> NetworkConfig:
-    """Return the network of a full configuration; see :meth:`.Family.config`."""
+    """Return the network's configuration for the parameters of a full configuration; see :meth:`.Family.config`."""
     family = family_of(params)
     return family.config(params, input_dim=input_dim, n_classes=n_classes, has_regression=has_regression)

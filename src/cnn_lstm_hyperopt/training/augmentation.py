@@ -8,13 +8,13 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class AugmentationConfig:
-    """Strengths; 0 switches a kind off.
+    """Strength of each kind of augmentation; 0 switches a kind off.
 
     Attributes:
-        jitter: standard deviation of the noise added to each (scaled) feature.
-        scaling: standard deviation of a random factor around 1 that multiplies each feature of a window.
-        time_masking: maximum share of the window that is set to 0 (the features' mean), as one run of bars.
-        mixup: α of the Beta(α, α) weight that mixes pairs of windows (Zhang et al. 2018, arXiv 1710.09412).
+        jitter: standard deviation of the noise that is added to each scaled feature of each bar.
+        scaling: standard deviation of the random factor, with mean 1, that multiplies each feature of a window.
+        time_masking: maximum share of a window's bars that are set to 0 (the mean of the features), as one block of bars.
+        mixup: parameter α of the Beta(α, α) weight that mixes pairs of windows (Zhang et al. 2018, arXiv 1710.09412).
     """
 
     jitter: float = 0.0
@@ -24,7 +24,7 @@ class AugmentationConfig:
 
     @property
     def active(self) -> bool:
-        """Whether any kind is switched on."""
+        """Whether any kind of augmentation is switched on."""
         return max(self.jitter, self.scaling, self.time_masking, self.mixup) > 0
 
 
@@ -33,9 +33,9 @@ class Mixed:
     """An augmented batch.
 
     Attributes:
-        x: ``(batch, time, features)``.
-        partner: ``(batch,)`` index of the row mixed into each row; None without mixup.
-        share: weight of the row itself; its partner has weight 1 − share.
+        x: ``(batch, time, features)`` augmented windows.
+        partner: ``(batch,)`` index of the window that is mixed into each window; None without mixup.
+        share: weight of a window itself; its partner has the weight 1 − share.
     """
 
     x: Tensor
@@ -53,9 +53,9 @@ def augment(x: Tensor, config: AugmentationConfig, generator: torch.Generator) -
     """Return an augmented copy of a batch.
 
     Args:
-        x: ``(batch, time, features)``, scaled.
-        config: strengths.
-        generator: on the CPU, so that a seed gives the same draws on every device.
+        x: ``(batch, time, features)`` windows of scaled features.
+        config: strength of each kind of augmentation.
+        generator: random generator on the CPU, so that a seed gives the same draws on every device.
     """
     batch, time, features = x.shape
 

@@ -10,7 +10,7 @@ from cnn_lstm_hyperopt.training.validation import Evaluation, Predictions
 
 
 class BestEpoch:
-    """Best epoch so far; empty until the first :meth:`save`."""
+    """Weights and evaluation of the best epoch so far; empty until the first :meth:`save`."""
 
     def __init__(self, network: Network) -> None:
         self._network = network
@@ -18,19 +18,20 @@ class BestEpoch:
         self.evaluation: Evaluation | None = None
 
     def save(self, evaluation: Evaluation) -> None:
-        """Save the network's current weights and their evaluation; replaces the previous ones."""
+        """Save the network's current weights and their evaluation, in place of those saved before."""
         self.evaluation = evaluation
         self._weights = {name: weight.detach().clone() for name, weight in self._network.state_dict().items()}
 
     def restore_weights(self) -> None:
-        """Load the saved weights into the network; does nothing if there are none."""
+        """Load the saved weights into the network; does nothing if no weights were saved."""
         if self._weights:
             self._network.load_state_dict(self._weights)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the saved state as tensors and numbers.
+        """Return the saved weights and evaluation as tensors and numbers.
 
-        If the network still has the saved weights, returns the network's own tensors: a file with both stores them once.
+        If the network still has the saved weights, returns the network's own tensors, so that a file with the states of both
+        objects stores these tensors once.
         """
         if self.evaluation is None:
             return {"weights": {}, "evaluation": None}
@@ -50,7 +51,7 @@ class BestEpoch:
         }
 
     def load_state_dict(self, state: dict[str, Any], /) -> None:
-        """Restore the result of :meth:`state_dict`; weights already on the network's device are not copied."""
+        """Restore the result of :meth:`state_dict`; weights that are already on the network's device are not copied."""
         now, saved = self._network.state_dict(), state["evaluation"]
         self._weights = {name: weight.to(now[name].device) for name, weight in state["weights"].items()}
         self.evaluation = None

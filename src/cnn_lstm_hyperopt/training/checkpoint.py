@@ -1,6 +1,7 @@
-"""Checkpoints: files with the state of a training after an epoch, from which it resumes bit for bit, in any process.
+"""Checkpoints: files with the state of a training after an epoch.
 
-A few objects hold all state of a training. Each returns and restores it as ``torch.nn.Module`` does (:class:`Stateful`).
+Any process can resume the training from its checkpoint, with bit-for-bit the same result. The state of a training consists of
+the states of several objects, which return and restore their states as ``torch.nn.Module`` does (:class:`Stateful`).
 """
 
 import hashlib
@@ -22,14 +23,14 @@ log = logging.getLogger(__name__)
 
 FORMAT = 3
 _HASH, _HASH_BYTES = "sha256", 32
-"""The file starts with a hash of the data from ``torch.save``; ``torch.load`` ignores torch's own checksums (2.13)."""
+"""Each file starts with a hash of the data from ``torch.save``, because ``torch.load`` ignores torch's checksums (2.13)."""
 
 
 class Stateful(Protocol):
     """An object whose state is made of tensors, numbers, strings, dicts, lists and tuples."""
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the state; tensors may be the object's own, not copies."""
+        """Return the state of the object; tensors may be the object's own tensors, not copies."""
 
     def load_state_dict(self, state: dict[str, Any], /) -> Any:
         """Restore the result of :meth:`state_dict`."""
@@ -37,17 +38,17 @@ class Stateful(Protocol):
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The state of a training at the end of an epoch, ready for the next epoch.
+    """The state of a training between two epochs.
 
     Attributes:
-        name: name of the checkpoint in errors.
-        about: identity of the training, see :func:`.fold.training_facts`.
-        epoch: whole epochs done.
-        finished: whether the training is complete: all epochs are done, or patience is exhausted.
-        decision: the answer to the last report.
-        reports: all reports with an evaluation so far, in order.
-        states: state of each part, by its name. A running training still owns these tensors: write them to a file before
-            it continues.
+        name: name of the checkpoint in error messages.
+        about: facts that identify the training, see :func:`.fold.training_facts`.
+        epoch: number of epochs done.
+        finished: whether the training is complete, because all epochs are done or patience is exhausted.
+        decision: the caller's answer to the last report.
+        reports: all reports with an evaluation so far, in time order.
+        states: state of each part of the training, by the part's name. A running training changes these tensors, so write them
+            to a file before the training continues.
     """
 
     name: str
@@ -59,7 +60,7 @@ class Checkpoint:
     states: dict[str, dict[str, Any]]
 
     def restore(self, parts: Mapping[str, Stateful], about: Mapping[str, Any]) -> None:
-        """Restore the states of the parts. Use a checkpoint once: its tensors become the parts' own without a copy.
+        """Restore the states of the parts of a training. Use a checkpoint once: the parts take its tensors without a copy.
 
         Raises:
             CheckpointError: the checkpoint belongs to another training than ``about``.
@@ -77,13 +78,14 @@ class Checkpoint:
 
 
 def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
-    """Write a checkpoint atomically and keep the one before it, see :func:`last_good`.
+    """Write a checkpoint atomically and keep the previous checkpoint; see :func:`last_good`.
 
-    Creates the folder if it is missing. If the process is killed, the former checkpoint survives under one of its two names;
-    the next call removes a partial file. Does not wait for the disk: the checksum detects a loss of data in a power failure.
+    Creates the folder if it is missing. If the process is killed while it writes, the previous checkpoint still exists under one
+    of its two names, and the next call removes the partial file. Does not wait for the disk: if a power failure destroys data,
+    the checksum detects that.
 
     Raises:
-        OSError: the file can't be written; the former checkpoint is unchanged.
+        OSError: the file can't be written; the previous checkpoint is unchanged.
     """
     path.parent.mkdir(exist_ok=True)  # without parents: do not create a results directory that was removed
     beside = new_part(path)
@@ -117,7 +119,7 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
-    """Read a checkpoint with all tensors on the CPU. Runs no code from the file.
+    """Read a checkpoint from a file, with all tensors on the CPU. Runs no code from the file.
 
     Raises:
         CheckpointError: the file is missing, truncated, damaged or of another version.
@@ -158,9 +160,9 @@ def read_checkpoint(path: Path) -> Checkpoint:
 
 
 def last_good(path: Path) -> Checkpoint | None:
-    """Return the newest valid checkpoint of ``path``; None if there is none.
+    """Return the newest valid checkpoint of ``path``; None if there is no valid checkpoint.
 
-    Skips a damaged one with a warning and returns the one before it: the training loses one epoch.
+    If the newest checkpoint is damaged, logs a warning and returns the previous checkpoint; the training then loses one epoch.
     """
     for place in (path, _previous(path)):
         if place.exists():
@@ -172,8 +174,8 @@ def last_good(path: Path) -> Checkpoint | None:
 
 
 def delete_checkpoint(path: Path) -> None:
-    """Remove all files of :func:`write_checkpoint` for ``path``, if there are any."""
-    # Remove the newest last: if the process is killed, the newest survives.
+    """Remove all files that :func:`write_checkpoint` wrote for ``path``; missing files are no error."""
+    # Removes the newest file last, so that it still exists if the process is killed in between.
     remove_parts(path.parent, of=path)
     for place in (_previous(path), path):
         place.unlink(missing_ok=True)
@@ -184,7 +186,7 @@ def _previous(path: Path) -> Path:
 
 
 def _differences(saved: Mapping[str, Any], current: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Yield the full name of each fact that differs, and a text with both values."""
+    """Yield the full name of each fact that differs between ``saved`` and ``current``, and a text with both values."""
     for name in sorted({*saved, *current}):
         a, b, field = saved.get(name), current.get(name), f"{prefix}{name}"
         if isinstance(a, Mapping) and isinstance(b, Mapping):

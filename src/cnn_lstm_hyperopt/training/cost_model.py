@@ -1,7 +1,8 @@
 """Predicted cost of a training: the work of a configuration times the speeds of a device.
 
-The seconds of a step are a sum over kinds of work, each with its own speed (a roofline without overlap: Williams et al. 2009).
-Non-negative least squares of the *relative* errors fits the speeds to a few timed steps (:mod:`.machine_benchmark`).
+The duration of a step is the sum, over kinds of work, of the amount of work times the seconds per unit (a roofline model
+without overlap: Williams et al. 2009). These seconds per unit are fitted to a few timed steps (:mod:`.machine_benchmark`) by
+non-negative least squares of the *relative* errors.
 """
 
 import sys
@@ -28,11 +29,11 @@ TERMS = (
     "sequence element",
     "attention score",
 )
-"""Kinds of work; a speed is in seconds per unit of work."""
+"""Kinds of work of a training step. A speed is the number of seconds per unit of one kind of work."""
 
 
 def work(profile: Profile, batch_size: int) -> NDArray[np.float64]:
-    """Return the amount of each of :data:`TERMS` in a training step, ``(terms,)``."""
+    """Return the amount of each kind of work (:data:`TERMS`) in one training step, ``(terms,)``."""
     other = profile.multiply_adds - profile.recurrent_multiply_adds - profile.narrow_multiply_adds
     by_window = (
         profile.recurrent_states,
@@ -54,11 +55,11 @@ def work(profile: Profile, batch_size: int) -> NDArray[np.float64]:
 
 
 def fit_speeds(amounts: NDArray[np.float64], seconds: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Fit the non-negative seconds per unit of work, ``(terms,)``, that minimise the sum of squared relative errors.
+    """Return the non-negative seconds per unit of each kind of work, ``(terms,)``, with the least squared relative errors.
 
     Args:
-        amounts: ``(steps, terms)``, see :func:`work`.
-        seconds: ``(steps,)`` measured.
+        amounts: ``(steps, terms)`` work of each timed step, see :func:`work`.
+        seconds: ``(steps,)`` measured seconds of each step.
     """
     relative = amounts / seconds[:, None]
     scale = np.linalg.norm(relative, axis=0)
@@ -72,12 +73,12 @@ class CostModel:
     """Speeds of a device.
 
     Attributes:
-        device: :func:`.device_name` of the device.
-        measured: time of the measurement, ISO 8601.
-        speeds: for each precision of the device, seconds per unit of each of :data:`TERMS`.
-        evaluation: for each precision, seconds to evaluate a window / seconds to train on it.
-        process_mb: memory of a process between trials.
-        error: median relative error of the fit over the timed steps.
+        device: name of the device, see :func:`.device_name`.
+        measured: time of the measurement, in ISO 8601.
+        speeds: for each precision of the device, the seconds per unit of each kind of work in :data:`TERMS`.
+        evaluation: for each precision, the seconds to evaluate a window divided by the seconds to train on a window.
+        process_mb: memory of a process between trials, in MB.
+        error: median relative error of the predicted seconds over the timed steps.
     """
 
     device: str
@@ -88,25 +89,25 @@ class CostModel:
     error: float
 
     def step_seconds(self, profile: Profile, batch_size: int, precision: Precision) -> float:
-        """Return the seconds of one training step."""
+        """Return the predicted seconds of one training step."""
         return float(work(profile, batch_size) @ np.array(self.speeds[precision]))
 
     def faster_precision(self, profile: Profile, batch_size: int) -> Precision:
-        """Return the precision in which a step takes less time; float32 if both are equal."""
+        """Return the precision in which a training step takes less time; float32 if both take the same time."""
         precisions: Sequence[Precision] = [p for p in ("float32", "bfloat16") if p in self.speeds]
         return min(precisions, key=lambda precision: self.step_seconds(profile, batch_size, precision))
 
     def evaluation_seconds(self, profile: Profile, batch_size: int, windows: int, precision: Precision) -> float:
-        """Return the seconds of one evaluation on ``windows``."""
+        """Return the predicted seconds of one evaluation on ``windows`` windows."""
         return self.evaluation[precision] * windows * self.step_seconds(profile, batch_size, precision) / batch_size
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the model as JSON data."""
+        """Return the cost model as JSON data."""
         return {**asdict(self), "terms": list(TERMS)}
 
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> "CostModel":
-        """Return the model from the result of :meth:`as_dict`.
+        """Create the cost model from the result of :meth:`as_dict`.
 
         Raises:
             ValueError: the data are not speeds, or are speeds of other kinds of work.
@@ -159,17 +160,18 @@ def _is_amount(number: Any) -> bool:
 SAVED_BYTES = {"float32": 4.0, "bfloat16": 2.0}
 BUFFERS_MB, WEIGHT_COPIES, COPIES_OF_EACH = 90.0, 2.0, 1.25
 STATE_COPIES, SEQUENCE_COPIES = 13.0, 2.7
-"""Fitted to the peaks of 60 random configurations; ``benchmarks/cost.py`` prints the errors for other configurations.
+"""Constants of :func:`memory_mb`, fitted to the memory peaks of 60 random configurations.
 
-They also cover weights in bfloat16 and in the kernels' own layout, and copies in clipping and updating.
+``benchmarks/cost.py`` prints the errors for other configurations. The constants also account for copies of the weights in
+bfloat16 and in the layout of the kernels, and for copies during clipping and updating.
 """
 
 
 def memory_mb(profile: Profile, batch_size: int, optimizer: str, precision: Precision, *, networks: int = 1) -> float:
-    """Return the predicted peak memory of a training without the process itself, in MB (10^6 bytes).
+    """Return the predicted peak memory of a training, in MB (10^6 bytes), without the memory of the process between trials.
 
-    Each network has its weights, gradients, optimiser state and best weights in memory. Only one network steps at a time, so
-    memory holds the activations of one batch.
+    The weights, gradients, optimiser state and best weights of all ``networks`` networks are in memory at the same time. Only
+    one network performs a step at a time, so the activations of only one batch are in memory.
     """
     copies = WEIGHT_COPIES + COPIES_OF_EACH * (3 + OPTIMIZERS[optimizer].states)
     others = COPIES_OF_EACH * (networks - 1) * (3 + OPTIMIZERS[optimizer].states)

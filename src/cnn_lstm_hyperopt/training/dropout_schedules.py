@@ -1,6 +1,6 @@
-"""Dropout rates over the epochs of a training.
+"""Schedules that change dropout rates over the epochs of a training.
 
-Rising schedules are curriculum dropout (Morerio et al. 2017, arXiv 1703.06229).
+Rates that rise over the epochs are called curriculum dropout (Morerio et al. 2017, arXiv 1703.06229).
 """
 
 import math
@@ -9,7 +9,7 @@ from collections.abc import Callable
 from torch import nn
 
 DropoutFactor = Callable[[float], float]
-"""Progress in [0, 1] (0 in the first epoch, 1 in the last) → share of the configured rate."""
+"""Function from progress (0 in the first epoch, 1 in the last) to the factor that multiplies the configured dropout rate."""
 
 
 def _constant(progress: float) -> float:
@@ -28,7 +28,7 @@ DROPOUT_SCHEDULES: dict[str, DropoutFactor] = {"constant": _constant, "linear": 
 
 
 class DropoutSchedule:
-    """Sets the rate of all dropout layers of a network in each epoch."""
+    """Sets the rates of all dropout layers of a network at the start of each epoch."""
 
     def __init__(self, network: nn.Module, name: str, max_epochs: int) -> None:
         self._factor = DROPOUT_SCHEDULES[name]
@@ -36,12 +36,12 @@ class DropoutSchedule:
         self._rates = [(layer, layer.p) for layer in network.modules() if isinstance(layer, nn.Dropout)]
 
     def start_epoch(self, epoch: int) -> None:
-        """Set the rates of an epoch, counted from 1; a single epoch has the configured rates."""
+        """Set the dropout rates of an epoch, counted from 1; a training of one epoch uses the configured rates."""
         factor = self._factor((epoch - 1) / self._last if self._last > 0 else 1.0)
         for layer, rate in self._rates:
             layer.p = factor * rate
 
     def restore(self) -> None:
-        """Set the configured rates."""
+        """Set all dropout layers back to their configured rates."""
         for layer, rate in self._rates:
             layer.p = rate

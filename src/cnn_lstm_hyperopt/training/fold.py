@@ -22,22 +22,22 @@ from cnn_lstm_hyperopt.training.validation import EVALUATION_BATCH, Evaluation, 
 
 
 class FoldTraining:
-    """A network, its windows, and all training state.
+    """Training of one network on one fold, with all state of this training.
 
-    Draws from ``generator`` and from its own dropout stream, so the draws of other folds do not change it. The dropout stream
-    starts from the state of torch's global generators at construction.
+    Random numbers come from ``generator`` and from the fold's own dropout stream, so the random numbers of other folds do not
+    change the result. The dropout stream starts from the state of torch's global generators at construction.
 
     Args:
-        network: trained in place, on the device of the windows.
+        network: network to train in place, on the device of the windows.
         windows: training windows; every epoch uses each window once, in a new order.
         validation: validation windows.
         config: training settings.
-        scale: standardises the regression target.
-        generator: on the CPU; draws the order of windows and augmentation.
+        scale: mean and standard deviation that standardise the regression target.
+        generator: random generator on the CPU, for the order of windows and for augmentation.
 
     Attributes:
-        steps: steps in an epoch.
-        done: finished steps of the current epoch.
+        steps: number of steps in an epoch.
+        done: number of finished steps of the current epoch.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class FoldTraining:
         self._losses = torch.zeros(2, device=windows.device)  # cross-entropy, squared error: sums over the epoch
 
     def start_epoch(self, epoch: int) -> None:
-        """Draw the order of the windows and set the dropout rates; epochs count from 1."""
+        """Draw the order of the windows and set the dropout rates of an epoch, counted from 1."""
         self._dropout.start_epoch(epoch)
         order = torch.randperm(len(self.windows), generator=self._generator).to(self.windows.device)
         self._batches, self.done = order.split(self._config.batch_size), 0
@@ -80,7 +80,7 @@ class FoldTraining:
 
     @contextlib.contextmanager
     def in_training(self) -> Iterator[None]:
-        """Set training mode and the fold's own dropout stream; call :meth:`step` inside."""
+        """Set training mode and the fold's own dropout stream in the block; call :meth:`step` only in this block."""
         self.network.train()
         with self._random.active():
             yield
@@ -91,7 +91,7 @@ class FoldTraining:
         self.done += 1
 
     def loss_so_far(self) -> float:
-        """Return the sum of both losses over the epoch's steps; waits for the device."""
+        """Return the sum of both losses over the finished steps of the epoch; waits for the device."""
         return float(self._losses.sum())
 
     def evaluate(self) -> Evaluation:
@@ -104,11 +104,11 @@ class FoldTraining:
         )
 
     def save_best(self, evaluation: Evaluation) -> None:
-        """Save the current weights as the best so far."""
+        """Save the current weights and their evaluation as the best so far."""
         self._best.save(evaluation)
 
     def end_epoch(self, loss: float) -> None:
-        """Advance the learning rate and the loss weights to the next epoch; ``loss`` is this fold's validation loss."""
+        """Advance the learning rate and the loss weights to the next epoch; ``loss`` is the validation loss of this fold."""
         self._schedule.step(loss)
         self._stepper.loss_weighting.end_epoch(*(self._losses / self.steps).tolist())
 
@@ -118,13 +118,13 @@ class FoldTraining:
         return self._best.evaluation
 
     def finish(self) -> None:
-        """Restore the best weights and the configured dropout rates; switch gradient checkpointing off."""
+        """Restore the best weights and the configured dropout rates, and switch gradient checkpointing off."""
         self.network.recompute_in_backward(False)
         self._dropout.restore()
         self._best.restore_weights()
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the state of each part at the end of an epoch; the dropout rates follow from the epoch."""
+        """Return the state of each part at the end of an epoch, without dropout rates, which depend only on the epoch."""
         return {name: part.state_dict() for name, part in self._parts.items()}
 
     def load_state_dict(self, state: dict[str, Any], /) -> None:
@@ -134,9 +134,9 @@ class FoldTraining:
 
 
 def training_facts(folds: Sequence[FoldTraining], config: TrainingConfig) -> dict[str, Any]:
-    """Return the facts that must be equal for a training to resume from a checkpoint."""
+    """Return the facts that must equal those in a checkpoint, so that a training can resume from it."""
     training = asdict(config)
-    # Early reports are over at any checkpoint and depend on the machine's speed. The other two may change after a lack of memory.
+    # Early reports end before the first checkpoint and depend on the machine's speed. The others change after a lack of memory.
     for name in ("early_reports", "micro_batches", "gradient_checkpointing"):
         del training[name]
     return {
@@ -144,5 +144,5 @@ def training_facts(folds: Sequence[FoldTraining], config: TrainingConfig) -> dic
         "training": training,
         "windows": [len(fold.windows) for fold in folds],
         "validation windows": [len(fold.validation) for fold in folds],
-        "device": folds[0].windows.device.type,  # each type of device draws other random numbers
+        "device": folds[0].windows.device.type,  # random numbers depend on the type of device
     }

@@ -1,7 +1,7 @@
-"""Weights of the two training losses. Selection and early stopping do not use them.
+"""Weights of the two training losses. Selection and early stopping do not use these weights.
 
-Each rule maps the cross-entropy and the mean squared error (of the standardised value) of a batch to one loss, and receives the
-mean of both at the end of each epoch.
+Each loss weighting combines the cross-entropy and the mean squared error (of the standardised value) of a batch into one loss.
+At the end of each epoch it receives the epoch's mean of both losses.
 """
 
 import abc
@@ -28,18 +28,18 @@ class LossWeighting(abc.ABC):
 
     @abc.abstractmethod
     def combine(self, cross_entropy: Tensor, squared_error: Tensor) -> Tensor:
-        """Combine both losses into one; all have shape ``()``."""
+        """Combine both losses of a batch into one loss; all three have the shape ``()``."""
 
     def parameters(self) -> Iterator[nn.Parameter]:
-        """Return the learned parameters; none in the base class."""
+        """Return the learned parameters of the loss weighting; the base class has none."""
         return iter(())
 
     def end_epoch(self, cross_entropy: float, squared_error: float) -> None:
-        """Receive the epoch's mean losses; the base class ignores them."""
+        """Receive the mean losses of an epoch that has ended; the base class ignores them."""
         return
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the state that changes during training; empty in the base class."""
+        """Return the state that changes during training; the state of the base class is empty."""
         return {}
 
     def load_state_dict(self, state: dict[str, Any], /) -> None:
@@ -48,7 +48,7 @@ class LossWeighting(abc.ABC):
 
 
 class FixedWeighting(LossWeighting):
-    """w · cross-entropy + v · squared error."""
+    """Fixed weights w and v of the two losses: w · cross-entropy + v · squared error."""
 
     def combine(self, cross_entropy: Tensor, squared_error: Tensor) -> Tensor:
         w, v = self.weights
@@ -56,10 +56,11 @@ class FixedWeighting(LossWeighting):
 
 
 class DynamicWeighting(LossWeighting):
-    """Dynamic weight average (Liu, Johns & Davison 2019, arXiv 1803.10704, eq. 7), on top of the fixed weights.
+    """Dynamic weight average (Liu, Johns & Davison 2019, arXiv 1803.10704, eq. 7), multiplied by the fixed weights.
 
-    λ_k(t) = K · exp(r_k(t−1) / T) / Σ_i exp(r_i(t−1) / T) with r_k(t−1) = L_k(t−1) / L_k(t−2), K = 2 tasks and T = 2:
-    the task whose loss falls more slowly gets more weight. λ = 1 in the first two epochs.
+    The weight of loss k in epoch t is λ_k(t) = K · exp(r_k(t−1) / T) / Σ_i exp(r_i(t−1) / T), with the ratio
+    r_k(t−1) = L_k(t−1) / L_k(t−2) of the mean losses L_k of two epochs, K = 2 losses and T = 2. So the loss that falls more
+    slowly gets more weight. In the first two epochs λ_k is 1.
     """
 
     TEMPERATURE = 2.0
@@ -76,7 +77,7 @@ class DynamicWeighting(LossWeighting):
     def end_epoch(self, cross_entropy: float, squared_error: float) -> None:
         now = (cross_entropy, squared_error)
         if self._before is not None:
-            # A loss of 0 can't fall, so its rate is 1.
+            # A loss of 0 can't fall, so its ratio is 1.
             rates = [after / before if before > 0 else 1.0 for after, before in zip(now, self._before, strict=True)]
             largest = max(rates)  # subtracted, so that exp() can't overflow; softmax does not change
             shares = [math.exp((rate - largest) / self.TEMPERATURE) for rate in rates]
@@ -91,9 +92,10 @@ class DynamicWeighting(LossWeighting):
 
 
 class UncertaintyWeighting(LossWeighting):
-    """Homoscedastic uncertainty (Kendall, Gal & Cipolla 2018, arXiv 1705.07115, eq. 7 and 10); learns s = ln σ².
+    """Weighting by homoscedastic uncertainty (Kendall, Gal & Cipolla 2018, arXiv 1705.07115, eq. 7 and 10).
 
-    e^(−s₁) · cross-entropy + s₁ / 2 + e^(−s₂) / 2 · squared error + s₂ / 2. Ignores the fixed weights.
+    The loss is e^(−s₁) · cross-entropy + s₁ / 2 + e^(−s₂) / 2 · squared error + s₂ / 2. The log variances s₁ and s₂ are
+    learned. The fixed weights are not used.
     """
 
     def __init__(self, *, classification: float, regression: float, device: torch.device) -> None:

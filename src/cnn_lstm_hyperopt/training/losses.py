@@ -1,4 +1,4 @@
-"""Training losses. Selection uses the plain validation cross-entropy instead."""
+"""Training losses. The best epoch is selected by another loss: the validation cross-entropy without label smoothing."""
 
 from torch import Tensor
 from torch.nn import functional
@@ -10,16 +10,16 @@ from cnn_lstm_hyperopt.training.augmentation import Mixed
 def mixed_targets(
     labels: Tensor, values: Tensor | None, mixed: Mixed, *, n_classes: int
 ) -> tuple[Tensor, Tensor | None]:
-    """Mix the targets of an augmented batch as its windows were mixed.
+    """Mix the targets of an augmented batch in the same way as its windows.
 
     Args:
-        labels: ``(batch,)`` int64.
+        labels: ``(batch,)`` int64 classes.
         values: ``(batch,)`` standardised regression targets, or None.
         mixed: the augmented batch.
         n_classes: number of classes.
 
     Returns:
-        The labels, or float32 shares of the classes ``(batch, n_classes)``; the values.
+        The labels without mixup, or the float32 share of each class ``(batch, n_classes)`` with mixup; the mixed values.
     """
     if mixed.partner is None:
         return labels, values
@@ -30,16 +30,16 @@ def mixed_targets(
 def task_losses(
     output: Output, targets: Tensor, values: Tensor | None, *, label_smoothing: float
 ) -> tuple[Tensor, Tensor | None]:
-    """Return smoothed cross-entropy and mean squared error, each of shape ``()``.
+    """Return the cross-entropy with label smoothing and the mean squared error of a batch, each of shape ``()``.
 
     Args:
         output: output of the network.
-        targets: ``(windows,)`` int64 labels, or ``(windows, n_classes)`` shares of the classes.
+        targets: ``(windows,)`` int64 labels, or ``(windows, n_classes)`` share of each class.
         values: ``(windows,)`` standardised regression targets, or None.
         label_smoothing: probability mass spread over all classes (Szegedy et al. 2016, section 7).
 
     Returns:
-        Cross-entropy in nats; squared error, None without a regression head or target.
+        The cross-entropy in nats; the squared error, which is None without a regression head or target.
     """
     cross_entropy = functional.cross_entropy(output.logits, targets, label_smoothing=label_smoothing)
     if output.value is None or values is None:

@@ -1,7 +1,7 @@
-"""Speed of this machine: measured once per device in about 12 seconds and cached for all studies.
+"""Measurement of this machine's speed. It takes about 12 seconds per device and is cached for all studies.
 
-The measurement does not depend on a study's data or space, so two studies with one seed get the same costs. The user's cache
-directory has the measurement; each study stores a copy of the one it uses.
+The measurement does not depend on a study's data or search space, so two studies with the same seed get the same predicted
+costs. The result is stored in the user's cache directory, and each study stores a copy of the result that it uses.
 """
 
 import logging
@@ -44,15 +44,15 @@ STEPS = 4
 FEATURES, LOOKBACK, SHORTEST_LOOKBACK = 11, 60, 6
 EVALUATED = 64
 MAX_BYTES = 100_000
-"""Maximum size of a cache file; a valid one has about 2,000 bytes."""
+"""Maximum size of a cache file in bytes; a valid file has about 2,000 bytes."""
 STEP_SECONDS, SLOWEST_STEP_SECONDS = 0.05, 0.15
 ASSUMED_MULTIPLY_ADDS = 25e9
-"""Per second, in float32; decides only the length of the windows in the measurement."""
+"""Assumed multiply-adds per second in float32; used only to select the length of the windows in the measurement."""
 
 
 @dataclass(frozen=True)
 class _Timed:
-    """Fastest step of one configuration in one precision; noise only adds to a step's seconds."""
+    """Seconds of one configuration's fastest step in one precision. The fastest is used because noise only adds seconds."""
 
     profile: Profile
     batch_size: int
@@ -63,11 +63,11 @@ class _Timed:
 def calibration_for(
     device: torch.device, *, remeasure: bool = False, on_start: Callable[[], None] = lambda: None
 ) -> CostModel:
-    """Return the device's speeds from the cache, or measure them.
+    """Return the cost model of the device from the cache, or measure the device.
 
     Args:
         device: device of the trials.
-        remeasure: measure even if the cache has the speeds.
+        remeasure: whether to measure even if the cache has the speeds of the device.
         on_start: called before a measurement, which takes about 12 seconds.
     """
     path = cache_file(device)
@@ -87,10 +87,10 @@ def calibration_for(
 
 
 def _read_cache(path: Path, device: torch.device) -> CostModel:
-    """Read and check a cache file.
+    """Read and check a cache file with the speeds of a device.
 
     Raises:
-        ValueError: the file can't be read, or lacks a precision of this device.
+        ValueError: the file can't be read, or the speeds in a precision of this device are missing.
     """
     model = CostModel.from_dict(parse_json(read_text(path, MAX_BYTES)))
     missing = [precision for precision in supported_precisions(device) if precision not in model.speeds]
@@ -100,13 +100,13 @@ def _read_cache(path: Path, device: torch.device) -> CostModel:
 
 
 def cache_file(device: torch.device) -> Path:
-    """Return the cache file of the device, this build of torch and its precisions."""
+    """Return the path of the cache file for the device, its precisions and the installed build of torch."""
     name = "".join(letter if letter.isalnum() else "-" for letter in device_name(device))
     return cache_folder() / f"speeds-{name}.json"
 
 
 def device_name(device: torch.device) -> str:
-    """Return the name of the device and of all that changes its speed."""
+    """Return a name of the device that also contains everything that changes its speed, such as the version of torch."""
     if device.type == "cuda":
         return f"{torch.cuda.get_device_name(device)} torch {torch.__version__}"
     instructions = torch.backends.cpu.get_cpu_capability()
@@ -114,7 +114,7 @@ def device_name(device: torch.device) -> str:
 
 
 def calibrate(device: torch.device) -> CostModel:
-    """Time training steps of random configurations of the default space, large ones on short windows."""
+    """Measure the speeds of a device by timing training steps of random configurations, the large ones on short windows."""
     keep_freed_pages()
     timed: dict[Precision, list[_Timed]] = {precision: [] for precision in supported_precisions(device)}
     with one_thread(), seeded_dropout(0, device):
@@ -137,13 +137,15 @@ def calibrate(device: torch.device) -> CostModel:
             precision: statistics.median(row.evaluation / EVALUATED / (row.step / row.batch_size) for row in rows)
             for precision, rows in timed.items()
         },
-        process_mb=resident_mb() if device.type == "cpu" else 0.0,  # with the kernels that torch keeps for some shapes
+        process_mb=resident_mb()
+        if device.type == "cpu"
+        else 0.0,  # includes the kernels that torch caches for some shapes
         error=float(statistics.median(errors)),
     )
 
 
 def _configurations() -> Iterator[tuple[Params, NetworkConfig, int]]:
-    """Yield configurations of the default space, each with a lookback that makes a step short."""
+    """Yield random configurations of the default search space, each with its network and a lookback that makes a step short."""
     space, _ = parse_space({})
     found = number = 0
     while found < CONFIGURATIONS:
@@ -160,7 +162,7 @@ def _configurations() -> Iterator[tuple[Params, NetworkConfig, int]]:
 
 
 def _windows(lookback: int) -> Windows:
-    """Return windows of noise; the speed does not depend on the values."""
+    """Return windows of random numbers; the speed of a training does not depend on the values."""
     generator, count = torch.Generator().manual_seed(0), 512
     return Windows(
         series=torch.randn(count + lookback, FEATURES, generator=generator),
@@ -194,7 +196,7 @@ def _time(
 
 
 def _seconds(action: Callable[[], Any], device: torch.device) -> float:
-    """Return the seconds of an action; on a CPU the process's CPU time, which excludes other processes on the core."""
+    """Return the seconds that an action takes; on a CPU this is the CPU time of the process, without other processes."""
     if device.type != "cuda":
         started = time.process_time()
         action()

@@ -20,19 +20,19 @@ T = TypeVar("T")
 def save_memory(
     attempt: Callable[[int], T], device: torch.device, levels: Sequence[MemoryLevel], first: int = 0
 ) -> tuple[T, int]:
-    """Train, and retry at the next memory level after each lack of memory.
+    """Train at the first memory level, and retry at the next level each time the training runs out of memory.
 
     Args:
-        attempt: trains at an index of ``levels``.
+        attempt: function that trains at the memory level with the given index in ``levels``.
         device: device whose memory is released between attempts.
-        levels: memory levels in the order of trying.
-        first: index of the first attempt.
+        levels: memory levels in the order in which they are tried.
+        first: index of the level of the first attempt.
 
     Returns:
-        The result of ``attempt``, and its index.
+        The result of ``attempt``, and the index of the level with which it succeeded.
 
     Raises:
-        MemoryError: the last level runs out of memory, too.
+        MemoryError: the training runs out of memory at the last level, too.
         Exception: ``attempt`` fails for another reason.
     """
     index = first
@@ -57,5 +57,5 @@ def _release_memory(device: torch.device) -> None:
 
 
 def used_mb(device: torch.device) -> float:
-    """Return the MB of the device's tensors; on a CPU those of the process."""
+    """Return the memory of the tensors on the device, in MB; on a CPU the memory of the whole process."""
     return torch.cuda.memory_allocated(device) / 1e6 if device.type == "cuda" else resident_mb()

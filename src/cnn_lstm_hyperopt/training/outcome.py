@@ -7,22 +7,24 @@ from cnn_lstm_hyperopt.training.validation import Evaluation
 
 
 class NonFiniteLossError(Exception):
-    """The loss is NaN or infinite, or the score is undefined. The text names the epoch and, of several folds, the fold."""
+    """The loss is NaN or infinite, or the score is undefined. The text names the epoch and, if there are several, the fold."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """Result of a training, counted from its first epoch. Its networks have the weights of the best epoch.
+    """Result of a training. After it, the networks have the weights of the best epoch.
+
+    All numbers are counted from the first epoch, also if the training was resumed.
 
     Attributes:
-        best_epoch: epoch of the lowest mean validation loss over folds; 0 if no epoch was finished.
-        best: evaluation at that epoch, over all folds (:func:`over_folds`); None if no epoch was finished.
-        epochs: epochs done; fractional if the training ended within an epoch.
-        seconds: wall seconds in training steps of all folds.
-        projected_seconds: estimated seconds of all ``max_epochs``; None while unknown.
+        best_epoch: epoch with the lowest validation loss, as the mean over folds; 0 if no epoch was finished.
+        best: evaluation at the best epoch, over all folds (:func:`over_folds`); None if no epoch was finished.
+        epochs: number of epochs done; fractional if the training ended within an epoch.
+        seconds: wall-clock seconds of the training steps of all folds.
+        projected_seconds: estimated seconds of the training steps of all ``max_epochs`` epochs; None while unknown.
         decision: decision that ended the training; CONTINUE if all epochs were done or patience was exhausted.
-        evaluation_seconds: wall seconds in evaluations.
-        paused_seconds: seconds in which the process was suspended within training steps; ``seconds`` excludes them.
+        evaluation_seconds: wall-clock seconds of evaluations.
+        paused_seconds: seconds for which the process was suspended during training steps; not part of ``seconds``.
     """
 
     best_epoch: int

@@ -5,9 +5,9 @@ from typing import Any
 
 
 class Patience:
-    """Epochs without a lower loss before a training ends: max(``minimum``, ``factor`` × best epoch).
+    """Early stopping after max(``minimum``, ``factor`` × best epoch) epochs without a lower loss.
 
-    The later the best epoch, the longer the patience ("patience increase", Bengio 2012, arXiv 1206.5533, section 3.2.2).
+    So patience is longer if the best epoch is later ("patience increase", Bengio 2012, arXiv 1206.5533, section 3.2.2).
     """
 
     def __init__(self, *, minimum: int, factor: float) -> None:
@@ -17,7 +17,7 @@ class Patience:
         self._factor = factor
 
     def improved(self, epoch: int, loss: float) -> bool:
-        """Record the loss of an epoch, counted from 1; return whether it is the lowest so far."""
+        """Record the loss of an epoch, counted from 1; return whether this loss is the lowest so far."""
         if loss < self.best_loss:
             self.best_loss, self.best_epoch = loss, epoch
             return True
@@ -29,7 +29,7 @@ class Patience:
         return epoch - self.best_epoch >= patience
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the state that changes during training."""
+        """Return the best loss and epoch so far, the state that changes during training."""
         return {"best_loss": self.best_loss, "best_epoch": self.best_epoch}
 
     def load_state_dict(self, state: dict[str, Any], /) -> None:

@@ -1,7 +1,7 @@
-"""L1, L2 and decoupled weight decay, each in one call for all weights.
+"""L1 and L2 penalties and decoupled weight decay, each computed in one call for all weights.
 
-The penalties are added to the gradient directly: autograd would build a graph over all weights in each step. They include
-biases and norms, as PyTorch's optimisers do.
+The gradients of the penalties are added to the weights' gradients directly, because autograd would build a graph over all
+weights in each step. The penalties include biases and the parameters of norms, as in PyTorch's optimisers.
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from torch import nn
 
 
 def add_penalty_gradients(weights: Sequence[nn.Parameter], *, l1: float, l2: float) -> None:
-    """Add the gradient of l1 · Σ|w| + l2 / 2 · Σ w² to the gradients; the sign of 0 is 0."""
+    """Add the gradient of l1 · Σ|w| + l2 / 2 · Σ w² to the gradients of the weights w; the derivative of |w| at 0 is 0."""
     gradients = [weight.grad for weight in weights if weight.grad is not None]
     values = [weight.detach() for weight in weights if weight.grad is not None]
     if l1 > 0:
@@ -21,6 +21,9 @@ def add_penalty_gradients(weights: Sequence[nn.Parameter], *, l1: float, l2: flo
 
 
 def decay_weights(weights: Sequence[nn.Parameter], *, learning_rate: float, decay: float) -> None:
-    """Set w ← (1 − learning rate · decay) w before the step (Loshchilov & Hutter 2019, arXiv 1711.05101; PyTorch's AdamW)."""
+    """Multiply all weights by 1 − learning rate · decay, before the optimiser's step.
+
+    Loshchilov & Hutter 2019, arXiv 1711.05101; PyTorch's AdamW does the same.
+    """
     if decay > 0:
         torch._foreach_mul_([weight.detach() for weight in weights], 1 - learning_rate * decay)

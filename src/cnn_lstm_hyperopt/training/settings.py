@@ -1,4 +1,4 @@
-"""Settings of one training, from a trial's parameters and the study's settings."""
+"""Settings of one training, which come from a trial's parameters and the study's settings."""
 
 from dataclasses import dataclass
 
@@ -15,18 +15,19 @@ class TrainingConfig:
     """Settings of one training.
 
     Attributes:
-        gradient_clip: maximum norm of the whole gradient.
+        gradient_clip: maximum norm of the gradient over all weights.
         weight_decay: strength of the optimiser's weight decay.
         l1, l2: strengths of the penalties Σ|w| and Σw² / 2.
         balancing: loss weighting, a key of :data:`.LOSS_WEIGHTINGS`.
-        classification_weight: weight w of the cross-entropy; ``uncertainty`` ignores it.
+        classification_weight: weight of the cross-entropy in the loss; the loss weighting ``uncertainty`` does not use it.
         precision: precision of matrix products in training and evaluation.
-        early_reports: shares of the first epoch after which the network is evaluated.
-        metric: metric of an evaluation's score.
-        micro_batches: parts of a batch that pass through the network one by one, with accumulated gradients. Less memory,
-            the same step up to rounding and dropout draws. An evaluation batch is then no larger than a part.
-        gradient_checkpointing: recompute intermediate results in the backward pass instead of storing them. Less memory,
-            bit for bit the same step on a CPU.
+        early_reports: shares of the first epoch's steps after which the network is also evaluated.
+        metric: metric that is the score of an evaluation.
+        micro_batches: number of parts into which a batch is divided. The parts pass through the network one by one, and their
+            gradients are added. More parts need less memory and give the same step, up to rounding and dropout's random
+            numbers. With several parts, an evaluation batch is no larger than a part.
+        gradient_checkpointing: whether the backward pass recomputes intermediate results that are otherwise stored. It needs
+            less memory; on a CPU the step is bit for bit the same.
     """
 
     learning_rate: float
@@ -53,7 +54,7 @@ class TrainingConfig:
 
     @property
     def regression_weight(self) -> float:
-        """1 − classification weight, clipped to [0.2, 0.7]."""
+        """Weight of the squared error in the loss: 1 − classification weight, clipped to [0.2, 0.7]."""
         return min(max(1.0 - self.classification_weight, 0.2), 0.7)
 
     @classmethod

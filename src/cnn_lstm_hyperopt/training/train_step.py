@@ -1,4 +1,4 @@
-"""One optimisation step: batch, losses, penalties, clipping, update."""
+"""One optimisation step: batch, losses, penalties, gradient clipping and update of the weights."""
 
 from collections.abc import Iterator
 
@@ -21,11 +21,11 @@ class Stepper:
     """Performs the optimisation steps of one training.
 
     Args:
-        network: trained in place.
+        network: network to train in place.
         windows: training windows, on the network's device.
         config: training settings.
-        scale: standardises the regression target.
-        generator: on the CPU, for augmentation.
+        scale: mean and standard deviation that standardise the regression target.
+        generator: random generator on the CPU, for augmentation.
     """
 
     def __init__(
@@ -48,7 +48,11 @@ class Stepper:
         self.optimizer = self._optimizer_kind.make(learned, config.learning_rate)
 
     def step(self, index: Tensor) -> Tensor:
-        """Train on the windows of ``index``; return both losses before the step, ``(2,)`` and detached (0: no such loss)."""
+        """Train on the windows at the positions ``index``, with one step of the optimiser.
+
+        Returns:
+            Cross-entropy and squared error before the step, ``(2,)`` and detached; a squared error of 0 if there is none.
+        """
         config = self.config
         self.optimizer.zero_grad()
         losses = torch.zeros(2, device=self.windows.device)
@@ -59,7 +63,7 @@ class Stepper:
                 output.as_float32(), targets, values, label_smoothing=config.label_smoothing
             )
             loss = cross_entropy if squared_error is None else self.loss_weighting.combine(cross_entropy, squared_error)
-            # Losses are means over windows: weighted by the parts' shares, they add up to those of the whole batch.
+            # Losses are means over windows, so the losses of the parts, weighted by their shares, add up to those of the batch.
             loss.backward(torch.full_like(loss, share))
             second = torch.zeros_like(cross_entropy) if squared_error is None else squared_error
             losses += share * torch.stack([cross_entropy, second]).detach()
@@ -71,9 +75,10 @@ class Stepper:
         return losses
 
     def _parts(self, index: Tensor) -> Iterator[tuple[float, Tensor, Tensor, Tensor | None]]:
-        """Yield share of the batch, inputs, targets and values of each of ``micro_batches`` parts of nearly equal size.
+        """Divide a batch into ``micro_batches`` parts of nearly equal size.
 
-        Augments the whole batch first, because mixup may pair windows of two parts.
+        Yields, for each part, its share of the batch's windows, inputs, targets and values. Augments the whole batch first,
+        because mixup may mix windows of different parts.
         """
         windows, config = self.windows, self.config
         values = None if windows.values is None else (windows.values[index] - self._scale.mean) / self._scale.std

@@ -1,4 +1,4 @@
-"""Training loop of one fold or several folds side by side, with one callback."""
+"""Training loop of one or several folds. Several folds train in turn, epoch by epoch, and send common reports."""
 
 import logging
 import math
@@ -23,19 +23,21 @@ from cnn_lstm_hyperopt.utils.processes import times_continued
 log = logging.getLogger(__name__)
 
 FIRST_LOOK = 4
-"""Steps before the first report, which projects the cost of the training."""
+"""Number of steps before the first report, which has a projection of the training's seconds."""
 LOOK_SECONDS = 1.0
 """Seconds between two reports within an epoch, so that a long epoch can be interrupted."""
 
 OnEpochEnd = Callable[[Decision, Callable[[], Checkpoint]], None]
-"""Called after each epoch with the decision and a checkpoint factory; the factory copies nothing."""
+"""Function that is called after each epoch with the decision and a checkpoint factory; the factory copies no tensors."""
 
 
 class _Stopwatch:
-    """Seconds in training steps, and the projection of all steps. The speed excludes each run's first step, a warm-up.
+    """Measures the seconds of training steps, and projects the seconds of all steps of a training.
 
-    If the process was suspended within a step (Ctrl-Z, ``kill -STOP``), the step counts as the mean of the earlier steps, or, if
-    it is the first, as its CPU seconds. Only the system's signal decides that; a slow step on a busy machine counts in full.
+    The projection ignores the first step after each start or resume, because this step is a warm-up. If the process was
+    suspended within a step (Ctrl-Z, ``kill -STOP``), the step counts with the mean seconds of the earlier steps; the first step
+    counts with its CPU seconds. A suspension is detected only by the system's signal, so a slow step on a busy machine counts
+    in full.
     """
 
     def __init__(self, device: torch.device, total_steps: int) -> None:
@@ -53,11 +55,11 @@ class _Stopwatch:
         self._computed, self._continued = time.process_time(), times_continued()
 
     def reported(self) -> None:
-        """Restart the interval until the next report within an epoch."""
+        """Restart the interval of ``LOOK_SECONDS`` until the next report within an epoch."""
         self._reported = time.perf_counter()
 
     def step(self) -> bool:
-        """Count a step; return whether a report within the epoch is due."""
+        """Count a finished step; return whether a report within the epoch is due."""
         if times_continued() != self._continued:
             self._subtract_pause()
         self._step_ended = time.perf_counter()
@@ -71,7 +73,7 @@ class _Stopwatch:
         return self._steps == FIRST_LOOK or self._step_ended - self._reported > LOOK_SECONDS
 
     def _subtract_pause(self) -> None:
-        """Subtract the time in which the process was suspended since the last step."""
+        """Subtract the time for which the process was suspended since the previous step."""
         self._continued = times_continued()
         taken = time.perf_counter() - self._step_ended
         trained = self.seconds + self._step_ended - self._started
@@ -83,7 +85,7 @@ class _Stopwatch:
         log.info("the process was suspended for about %.1f s in a training step; this is not training time", pause)
 
     def stop(self) -> float:
-        """Add the time since :meth:`start`; waits for the device, which computes asynchronously."""
+        """Wait for the device, which computes asynchronously; add the time since :meth:`start` and return all seconds."""
         if self._device.type == "cuda":
             torch.cuda.synchronize(self._device)
         self.seconds += time.perf_counter() - self._started
@@ -126,7 +128,7 @@ def train(
     start: Checkpoint | None = None,
     on_epoch_end: OnEpochEnd | None = None,
 ) -> Outcome:
-    """Train one network: :func:`train_folds` with a single :class:`FoldTraining`, which document the arguments."""
+    """Train one network. :class:`FoldTraining` and :func:`train_folds` document the arguments."""
     fold = FoldTraining(network, windows, validation, config, scale=scale, generator=generator)
     return train_folds([fold], config, on_report=on_report, start=start, on_epoch_end=on_epoch_end)
 
@@ -139,19 +141,22 @@ def train_folds(
     start: Checkpoint | None = None,
     on_epoch_end: OnEpochEnd | None = None,
 ) -> Outcome:
-    """Train until all epochs are done, patience is exhausted, or ``on_report`` ends the training.
+    """Train the networks of all folds until all epochs are done, patience is exhausted, or ``on_report`` ends the training.
 
-    All folds train for an epoch; then all are evaluated. Reports, patience and the best epoch use the mean over folds, so a
+    All folds train for an epoch, then all are evaluated. Reports, patience and the best epoch use the mean over the folds, so a
     caller sees one training.
 
     Args:
-        folds: at least one, on one device, with networks of one shape; each network ends with its weights of the best epoch.
-        config: training settings, equal to those of the folds.
-        on_report: called with an evaluation after each epoch and at ``config.early_reports``; called with seconds only after
-            the first steps and about once a second within an epoch.
-        start: checkpoint to resume from, used up. Its reports are sent again first, so ``on_report`` gets the whole curve;
-            only its last answer can end the training. A finished checkpoint trains nothing and ignores all answers.
-        on_epoch_end: called after each decision at the end of an epoch, including the last and the one in ``start``.
+        folds: one or more folds, on one device, with networks of the same shape. Each network ends with its weights of the best
+            epoch.
+        config: training settings, equal to the settings of the folds.
+        on_report: called with an evaluation after each epoch and at ``config.early_reports``. After the first steps and about
+            once a second within an epoch, it is called without an evaluation.
+        start: checkpoint to resume from; its tensors are used without a copy. First its reports are sent again, so that
+            ``on_report`` gets the whole learning curve; only the answer to the last of them can end the training. If the
+            checkpoint is finished, no network is trained and all answers are ignored.
+        on_epoch_end: called after each decision at the end of an epoch, including the last epoch, and after the reports in
+            ``start``.
 
     Raises:
         CheckpointError: ``start`` belongs to another training.
@@ -179,11 +184,11 @@ def train_folds(
 
 
 class _Lockstep:
-    """Training of several folds with one clock, one learning curve and one patience.
+    """Training of several folds with one stopwatch, one learning curve and one patience.
 
     Attributes:
-        progress: epochs done, with the finished share of all folds' steps in the current one.
-        decision: the last answer to a report.
+        progress: number of epochs done, plus the finished share of all folds' steps in the current epoch.
+        decision: the answer to the last report.
     """
 
     def __init__(
@@ -213,7 +218,7 @@ class _Lockstep:
         return self._complete or self.decision.action is not Action.CONTINUE
 
     def resume_from(self, start: Checkpoint) -> None:
-        """Restore the state of the checkpoint and send its reports again."""
+        """Restore the state of the checkpoint and send its reports to the caller again."""
         start.restore(self._parts, self._about)
         self._epoch, self.progress, self._complete = start.epoch, float(start.epoch), start.finished
         self._reports.extend(start.reports)
@@ -224,7 +229,7 @@ class _Lockstep:
         self._notify_epoch_end()
 
     def train_epoch(self) -> None:
-        """Train each fold for an epoch, unless a decision within it ends the training."""
+        """Train and evaluate each fold for an epoch, unless a decision within the epoch ends the training."""
         self._epoch += 1
         for fold in self._folds:
             fold.start_epoch(self._epoch)
@@ -234,7 +239,7 @@ class _Lockstep:
                 return
             evaluations = self._evaluate()
             mean = over_folds(evaluations)
-            if stop != self._steps:  # within the first epoch: reported, but never the best epoch
+            if stop != self._steps:  # an evaluation within the first epoch is reported, but can't be the best epoch
                 self._report(mean)
                 if self.over():
                     return
@@ -244,20 +249,23 @@ class _Lockstep:
         self._complete = self._epoch == self._config.max_epochs or self.patience.exhausted(self._epoch)
         self._report(mean)
         if not self._complete:
-            # Also if a decision ends the training: a checkpoint is the state at the start of the next epoch. The learning rate
-            # follows the fold's own loss, not the mean, so that each network trains as it would alone.
+            # Even if a decision ends the training, because a checkpoint has the state at the start of the next epoch. The
+            # learning rate depends on the fold's own loss, not on the mean, so that each network trains as it would alone.
             for fold, evaluation in zip(self._folds, evaluations, strict=True):
                 fold.end_epoch(evaluation.loss)
         self._notify_epoch_end()
 
     def _stops(self) -> list[tuple[int, ...]]:
-        """Return the steps of each fold after which all are evaluated: early reports of the first epoch, and the epoch's end."""
+        """Return, for each evaluation of all folds in this epoch, the number of steps of each fold before it.
+
+        Evaluations are the early reports in the first epoch, and the end of each epoch.
+        """
         shares = self._config.early_reports if self._epoch == 1 else ()
         early = {tuple(math.ceil(share * steps) for steps in self._steps) for share in shares}
         return sorted(early | {self._steps})
 
     def _train_until(self, stop: tuple[int, ...]) -> None:
-        """Train each fold up to its step; sends reports with seconds only."""
+        """Train each fold up to its number of steps in ``stop``; send reports without an evaluation in between."""
         self.watch.reported()
         for fold, last_step in zip(self._folds, stop, strict=True):
             with fold.in_training():
@@ -276,11 +284,11 @@ class _Lockstep:
 
     @property
     def _steps_done(self) -> int:
-        """Steps of all folds in this epoch."""
+        """Number of finished steps of all folds in this epoch."""
         return sum(fold.done for fold in self._folds)
 
     def _evaluate(self) -> list[Evaluation]:
-        """Evaluate each fold."""
+        """Evaluate each fold; raise an error if a loss is not finite or a score is undefined."""
         started = time.perf_counter()
         evaluations = [fold.evaluate() for fold in self._folds]  # returns host data, so the device has finished
         self.watch.evaluation_seconds += time.perf_counter() - started
@@ -302,7 +310,7 @@ class _Lockstep:
         return f"in epoch {self._epoch}" + (f" of fold {self._folds.index(fold) + 1}" if several else "")
 
     def _report(self, evaluation: Evaluation | None) -> None:
-        """Send a report, with or without an evaluation, and store the decision."""
+        """Send a report, with or without an evaluation, to the caller and store the caller's decision."""
         self.progress = self._epoch - 1 + self._steps_done / sum(self._steps)
         report = ProgressReport(self.progress, self.watch.seconds, self.watch.projected)
         if evaluation is not None:
@@ -315,7 +323,7 @@ class _Lockstep:
             self._on_epoch_end(self.decision, self._checkpoint)
 
     def _checkpoint(self) -> Checkpoint:
-        """Return a checkpoint of the current epoch's end."""
+        """Return a checkpoint of the state at the end of the current epoch."""
         return Checkpoint(
             name=f"the checkpoint of epoch {self._epoch}",
             about=self._about,

@@ -14,7 +14,7 @@ EARLY_REPORTS = (0.25, 0.5, 0.75)
 
 
 class TrialCosts:
-    """Predicted costs of full configurations (fixed parameters included).
+    """Predicts the costs of full configurations, which include fixed parameters.
 
     Args:
         data: data of the trials.
@@ -28,7 +28,7 @@ class TrialCosts:
         self._speeds = speeds
 
     def network_config(self, params: Params) -> NetworkConfig:
-        """Return the network of a full configuration (fixed parameters included)."""
+        """Return the configuration of the network for a full configuration."""
         return network_config(
             params,
             input_dim=self._data.folds[0].train.input_dim,
@@ -37,15 +37,15 @@ class TrialCosts:
         )
 
     def profile(self, params: Params) -> Profile:
-        """Return size and arithmetic of the configuration's network, without building it."""
+        """Return the size and arithmetic of the network for a full configuration, without building the network."""
         return self.network_config(params).cost(lookback=self._data.folds[0].train.lookback)
 
     def precision(self, params: Params) -> Precision:
-        """Return the precision of a training: from the settings, or the faster one by the cost model."""
+        """Return the precision of a training: the one in the settings or, for ``auto``, the faster one by the cost model."""
         return self._shape(params)[2]
 
     def cost(self, params: Params, *, train_share: float = 1.0) -> Cost:
-        """Predict the cost of a trial over all folds, on a share of the trials' training windows."""
+        """Predict the cost of a trial over all folds, if it trains on the share ``train_share`` of the training windows."""
         network, batch_size, precision = self._shape(params)
         windows = [max(1, round(train_share * len(fold.train))) for fold in self._data.folds]
         steps = sum(math.ceil(count / batch_size) for count in windows) * self._settings.max_epochs
@@ -66,9 +66,9 @@ class TrialCosts:
         return self._speeds.evaluation_seconds(network, batch_size, windows, precision)
 
     def epochs_within(self, params: Params, windows: int, seconds: float | None, max_epochs: int) -> int:
-        """Predict how many epochs on ``windows`` training windows fit into the seconds: 1 to ``max_epochs``.
+        """Predict how many epochs on ``windows`` training windows fit into ``seconds``: at least 1, at most ``max_epochs``.
 
-        Each epoch ends with an evaluation on the last fold's number of validation windows.
+        Each epoch ends with an evaluation on as many windows as the last fold has for validation. None for ``seconds``: no limit.
         """
         if seconds is None:
             return max_epochs
@@ -78,13 +78,13 @@ class TrialCosts:
         return min(max_epochs, max(1, int(seconds / (epoch + evaluation))))
 
     def _shape(self, params: Params) -> tuple[Profile, int, Precision]:
-        """Return profile, batch size and precision, which decide the cost of a step."""
+        """Return the network's profile, the batch size and the precision, which determine the cost of a training step."""
         network, batch_size = self.profile(params), int(params["training.batch_size"])
         if self._settings.precision != "auto":
             return network, batch_size, self._settings.precision
         return network, batch_size, self._speeds.faster_precision(network, batch_size)
 
     def early_reports(self, params: Params) -> tuple[float, ...]:
-        """Return :data:`EARLY_REPORTS` if a long first epoch is predicted, else no shares."""
+        """Return the shares of the first epoch after which to evaluate: :data:`EARLY_REPORTS` if a long epoch is predicted."""
         epoch_seconds = self.cost(params).seconds / self._settings.max_epochs
         return EARLY_REPORTS if epoch_seconds > self._settings.long_epoch_seconds else ()

@@ -1,4 +1,4 @@
-"""Training of one configuration on one dataset, from parameters to trained networks."""
+"""Training of a full configuration on the folds of one dataset."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -44,11 +44,12 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class TrainedNetwork:
-    """A configuration after training.
+    """The networks of a configuration after training.
 
     Attributes:
-        networks: one per fold, in the folds' order.
-        memory_mb: peak of the process, or of the device's allocator; None if it can't be measured.
+        networks: one network for each fold, in the order of the folds.
+        outcome: result of the training.
+        memory_mb: peak memory of the process or, on a GPU, of the device's allocator, in MB; None if it can't be measured.
         precision: precision of the training.
     """
 
@@ -59,7 +60,7 @@ class TrainedNetwork:
 
     @property
     def network(self) -> Network:
-        """The network of a training on one fold.
+        """The only network of a training on one fold.
 
         Raises:
             ValueError: there are several networks.
@@ -72,14 +73,14 @@ class TrainedNetwork:
 class TrialRunner:
     """Trains configurations on data that is copied to the device once.
 
-    A trial trains one network per fold, side by side.
+    A trial trains one network for each fold, all at the same time.
 
     Args:
         data: data of the trials.
         settings: training settings.
         seed: seed of the study.
         device: device of the trainings.
-        speeds: speeds of the device; ``costs`` predicts costs from them.
+        speeds: speeds of the device, from which costs are predicted.
         metric: metric of a trial's score.
         memory_mb: memory limit of the process (on a GPU: of the device's allocator); None: no limit.
     """
@@ -117,15 +118,16 @@ class TrialRunner:
         start: Checkpoint | None = None,
         memory_level: int = 0,
     ) -> TrainedNetwork:
-        """Train a trial on all folds, on the search's share of their training windows.
+        """Train a trial on the training windows of all folds.
 
         Args:
-            number: seed of the trial, unless it resumes from a checkpoint.
+            number: number of the trial, which seeds its random streams unless it resumes from a checkpoint.
             params: the full configuration.
-            on_report: receives reports and decides; a resumed trial sends its earlier evaluations first.
-            checkpoint: file for the state at the end of each epoch; the caller removes it.
-            start: checkpoint to resume from, bit for bit on a CPU; used up. The outcome counts from the first epoch.
-            memory_level: index in the configuration's :func:`.memory_levels`.
+            on_report: receives reports and returns decisions; a resumed trial sends its earlier evaluations first.
+            checkpoint: path of the file for the state at the end of each epoch; the caller removes this file.
+            start: checkpoint to resume from, which can't be used again. On a CPU the trial resumes bit for bit. The outcome
+                counts from the first epoch.
+            memory_level: index of a level in the configuration's :func:`.memory_levels`.
 
         Raises:
             CheckpointError: ``start`` belongs to another training.
@@ -148,9 +150,10 @@ class TrialRunner:
     def confirm(
         self, number: int, params: Params, on_report: OnReport, *, checkpoint: Path | None = None
     ) -> TrainedNetwork:
-        """Train a configuration like a trial, on the same folds and epochs, with new random streams seeded by ``number``.
+        """Train a configuration as a trial, on the same folds and epochs, but with new random streams seeded by ``number``.
 
-        Writes its state to ``checkpoint`` and resumes from it if it exists; the caller removes it.
+        Writes the state of the training to ``checkpoint``. If this file exists, the training resumes from it; the caller removes
+        the file.
         """
         return self._train_with_retries(
             self._folds, params, self._settings.max_epochs, number, "confirmation", on_report, checkpoint
@@ -167,16 +170,17 @@ class TrialRunner:
         purpose: str = "retraining",
         checkpoint: Path | None = None,
     ) -> TrainedNetwork:
-        """Train one network from scratch on the fold's training windows, with early stopping on its validation windows.
+        """Train one network from new weights on the fold's training windows, with early stopping on its validation windows.
 
         Args:
-            number: seed, together with ``purpose``.
+            number: seed of the random streams, together with ``purpose``.
             params: the full configuration.
             fold: training and validation windows.
             epochs: maximum number of epochs.
-            on_report: receives reports and decides.
-            purpose: name of the random streams, so that one number can have several uses.
-            checkpoint: file for its state; the training resumes from it if it exists. The caller removes it.
+            on_report: receives reports and returns decisions.
+            purpose: name of the random streams; the same number with another purpose gives other random streams.
+            checkpoint: path of the file for the state of the training. If the file exists, the training resumes from it; the
+                caller removes the file.
         """
         return self._train_with_retries(
             _on_device([fold], self.device), params, epochs, number, purpose, on_report, checkpoint
@@ -192,7 +196,7 @@ class TrialRunner:
         on_report: OnReport,
         checkpoint: Path | None,
     ) -> TrainedNetwork:
-        """Resume from the checkpoint, if there is one; retry at the next memory level after a lack of memory."""
+        """Train, or resume from the checkpoint if it exists; after a lack of memory, retry at the next memory level."""
         train = partial(self._train, folds, params, max_epochs, number, purpose, on_report, checkpoint=checkpoint)
 
         def attempt(memory_level: int) -> TrainedNetwork:
@@ -265,7 +269,7 @@ class TrialRunner:
     def _fold_training(
         self, fold: Fold, params: Params, config: TrainingConfig, number: int, purpose: str
     ) -> FoldTraining:
-        """Return a new network on a fold, with its own streams; a trial with one fold has the first fold's streams."""
+        """Create a network and its training on a fold; random streams depend on the study's seed, ``number`` and ``purpose``."""
 
         def seed(use: str) -> int:
             return stream_seed(self._seed, number, f"{purpose}: {use}")
@@ -284,11 +288,11 @@ class TrialRunner:
 
 
 def _beat(*_: object) -> None:
-    beat()  # once per batch, in training and in evaluation
+    beat()  # sends a heartbeat once per batch, in training and in evaluation
 
 
 def _on_device(folds: Sequence[Fold], device: torch.device) -> tuple[Fold, ...]:
-    """Return the folds with their tensors on ``device``; copies a shared series once."""
+    """Return the folds with their tensors on ``device``; a series that several folds share is copied once."""
     copies: dict[int, Tensor] = {}
 
     def moved(windows: Windows) -> Windows:

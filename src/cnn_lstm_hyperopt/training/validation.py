@@ -16,12 +16,12 @@ from cnn_lstm_hyperopt.models.network import Network
 from cnn_lstm_hyperopt.training.runtime.precision import Precision, computing_in
 
 EVALUATION_BATCH = 256
-"""Windows in a batch of an evaluation, unless a lack of memory makes it smaller."""
+"""Number of windows in a batch of an evaluation, unless a lack of memory makes batches smaller."""
 
 
 @dataclass(frozen=True)
 class ValueScale:
-    """Mean and standard deviation of the regression target over training windows, in the target's units."""
+    """Mean and standard deviation of the regression target over the training windows, in the target's units."""
 
     mean: float
     std: float
@@ -32,8 +32,8 @@ class Predictions:
     """Predictions of a network, in the order of the windows.
 
     Attributes:
-        probabilities: ``(windows, n_classes)`` float32; rows add up to 1.
-        values: ``(windows,)`` float32 in the target's units; None without a regression head.
+        probabilities: ``(windows, n_classes)`` float32 probability of each class; rows add up to 1.
+        values: ``(windows,)`` float32 predicted values in the target's units; None without a regression head.
     """
 
     probabilities: NDArray[np.float32]
@@ -50,11 +50,11 @@ class Evaluation:
     """Evaluation of a network on labelled windows.
 
     Attributes:
-        loss: unsmoothed cross-entropy in nats.
+        loss: cross-entropy without label smoothing, in nats.
         accuracy: share of windows whose most probable class is correct.
         mse: mean squared error in the target's squared units; None without a regression head or target.
         predictions: the network's predictions.
-        score: the study's metric, larger is better; NaN if it is undefined (an AUC of a single class).
+        score: score by the study's metric, larger is better; NaN if it is undefined (an AUC of a single class).
     """
 
     loss: float
@@ -73,7 +73,10 @@ def predict(
     *,
     batch_size: int = EVALUATION_BATCH,
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """Return logits ``(windows, n_classes)`` and values ``(windows,)`` in the target's units (None without a head)."""
+    """Return a network's logits ``(windows, n_classes)`` and its values ``(windows,)`` in the target's units.
+
+    The values are None without a regression head.
+    """
     network.eval()
     logits, values = [], []
     for index in torch.arange(len(windows), device=windows.starts.device).split(batch_size):
@@ -94,7 +97,7 @@ def evaluate(
     *,
     batch_size: int = EVALUATION_BATCH,
 ) -> Evaluation:
-    """Evaluate the network on labelled windows."""
+    """Evaluate a network on labelled windows."""
     logits, values = predict(network, windows, scale, precision, batch_size=batch_size)
     mse = None
     if values is not None and windows.values is not None:
@@ -110,7 +113,7 @@ def evaluate(
 
 
 def over_folds(evaluations: Sequence[Evaluation]) -> Evaluation:
-    """Return the unweighted mean of each number over folds, and all predictions in the folds' order."""
+    """Return one evaluation for all folds: the unweighted mean of each number, and all predictions in the order of the folds."""
     if len(evaluations) == 1:
         return evaluations[0]
     errors = [each.mse for each in evaluations if each.mse is not None]
@@ -128,7 +131,7 @@ def over_folds(evaluations: Sequence[Evaluation]) -> Evaluation:
 
 
 def as_predictions(logits: torch.Tensor, values: torch.Tensor | None) -> Predictions:
-    """Return logits and values as probabilities and values on the host."""
+    """Return predictions on the host, with probabilities from logits."""
     return Predictions(
         probabilities=torch.softmax(logits, dim=1).cpu().numpy(),
         values=None if values is None else values.cpu().numpy(),

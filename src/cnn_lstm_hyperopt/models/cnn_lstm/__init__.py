@@ -1,1 +1,1 @@
-"""The CNN+LSTM family: a convolutional and a recurrent branch read the same window; a fusion joins them."""
+"""The CNN+LSTM family: a convolutional and a recurrent branch read the same window, and a fusion joins their outputs."""

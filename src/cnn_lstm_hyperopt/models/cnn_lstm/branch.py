@@ -1,4 +1,4 @@
-"""Outputs of the branches, inputs of the fusion."""
+"""Outputs of the branches, which are the inputs of the fusion."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 class BranchOutput(NamedTuple):
-    """Output of a branch: ``sequence`` ``(batch, time, width)``, ``summary`` ``(batch, summary_width)``."""
+    """Output of a branch: a ``sequence`` ``(batch, time, width)`` and a ``summary`` ``(batch, summary_width)``."""
 
     sequence: Tensor
     summary: Tensor

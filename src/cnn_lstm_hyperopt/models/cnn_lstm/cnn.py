@@ -12,9 +12,10 @@ from cnn_lstm_hyperopt.models.layers.recompute import run
 
 
 class ConvBranch(nn.Module):
-    """Conv1d per filter size → norm → activation (+ shortcut) → dropout (→ self-attention).
+    """Convolutional branch of a CNN+LSTM network.
 
-    The summary is the mean over time and the last step.
+    Its parts are, in this order: a convolution for each filter size, norm, activation, optional shortcut, dropout and optional
+    self-attention. The summary consists of the sequence's mean over time and its last step.
 
     Attributes:
         recompute: whether the backward pass recomputes the filters and the attention.
@@ -34,14 +35,14 @@ class ConvBranch(nn.Module):
         self.recompute = False
 
     def forward(self, x: Tensor) -> BranchOutput:
-        """``(batch, time, input_dim)`` → sequence of width ``num_filters × sizes``, summary of twice that width."""
+        """Map ``(batch, time, input_dim)`` to a sequence of width filters × sizes and a summary of twice this width."""
         sequence = run(self._filter, x, recompute=self.recompute)
         if self.attention is not None:
             sequence = run(self.attention, sequence, recompute=self.recompute)
         return BranchOutput(sequence, torch.cat([sequence.mean(dim=1), sequence[:, -1]], dim=-1))
 
     def _filter(self, x: Tensor) -> Tensor:
-        """``(batch, time, input_dim)`` → ``(batch, time, width)``, without self-attention."""
+        """Map ``(batch, time, input_dim)`` to the sequence before self-attention, ``(batch, time, width)``."""
         channels = x.transpose(1, 2)  # (batch, input_dim, time)
         filtered = torch.cat([conv(channels) for conv in self.convs], dim=1).transpose(1, 2)  # (batch, time, width)
         sequence: Tensor = self.activation(self.norm(filtered))

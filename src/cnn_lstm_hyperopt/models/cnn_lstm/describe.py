@@ -17,7 +17,7 @@ def sentence(cnn: CnnConfig, lstm: LstmConfig, fusion: Fusion) -> str:
 
 
 def columns(cnn: CnnConfig, lstm: LstmConfig, fusion: Fusion) -> dict[str, str]:
-    """Return the table cells of a network: header → cell."""
+    """Return short texts that describe a network in a table, by column header."""
     both_ways = " bidirectional" if lstm.bidirectional else ""
     return {
         "filters": f"{cnn.num_filters} × {'-'.join(map(str, cnn.filter_sizes))}",

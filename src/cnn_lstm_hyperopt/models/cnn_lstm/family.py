@@ -1,4 +1,4 @@
-"""Public interface of the family."""
+"""Public interface of the CNN+LSTM family."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,7 +10,7 @@ from cnn_lstm_hyperopt.space.parameters import Params, Specs
 
 
 class CnnLstmFamily:
-    """See :class:`.Family`."""
+    """The CNN+LSTM family; see :class:`.Family` for its methods."""
 
     name = CnnLstmConfig.family
     parameters: Specs = PARAMETERS

@@ -36,7 +36,7 @@ class LstmBranch(nn.Module):
         self.recompute = False
 
     def forward(self, x: Tensor) -> BranchOutput:
-        """``(batch, time, input_dim)`` → sequence and summary of width ``hidden_dim × directions``."""
+        """Map ``(batch, time, input_dim)`` to a sequence and a summary, both of width ``hidden_dim × directions``."""
         sequence = x
         for depth, layer in enumerate(self.layers):
             out = run(self._layer, layer, sequence, recompute=self.recompute)
@@ -51,7 +51,7 @@ class LstmBranch(nn.Module):
         return dropped
 
     def _last(self, sequence: Tensor) -> Tensor:
-        """Return each direction's last state: at the end for the forward one, at the start for the backward one."""
+        """Return the last states of both directions: the forward one is at the window's end, the backward one at its start."""
         if not self.bidirectional:
             return sequence[:, -1]
         return torch.cat([sequence[:, -1, : self.hidden_dim], sequence[:, 0, self.hidden_dim :]], dim=-1)

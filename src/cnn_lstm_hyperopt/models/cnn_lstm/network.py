@@ -19,19 +19,22 @@ if TYPE_CHECKING:
 
 
 class FusionLayers(nn.ModuleDict):
-    """A fusion with its weights."""
+    """The layers of a fusion, with their weights."""
 
     def __init__(self, fusion: Fusion, cnn: BranchShape, lstm: BranchShape) -> None:
         super().__init__(fusion.layers(cnn, lstm))
         self._fusion = fusion
 
     def forward(self, cnn: BranchOutput, lstm: BranchOutput) -> Tensor:
-        """Returns ``(batch, dim)``."""
+        """Join the outputs of both branches into one vector ``(batch, dim)``."""
         return self._fusion.forward(self, cnn, lstm)
 
 
 class CnnLstm(Network):
-    """CNN and LSTM branches on the same window; without BatchNorm, so outputs do not depend on the batch."""
+    """Network with a CNN and an LSTM branch on the same window, a fusion and heads.
+
+    It has no batch normalisation, so the output for a window does not depend on the other windows of the batch.
+    """
 
     def __init__(self, config: CnnLstmConfig) -> None:
         super().__init__()
@@ -48,7 +51,7 @@ class CnnLstm(Network):
         self._recompute = self.cnn.recompute = self.lstm.recompute = recompute
 
     def forward(self, x: Tensor) -> Output:
-        """``(batch, lookback, input_dim)`` → :class:`.Output`."""
+        """Return the output for windows ``(batch, lookback, input_dim)``."""
         fused = self.dropout(run(self.fusion, self.cnn(x), self.lstm(x), recompute=self._recompute))  # (batch, dim)
         value = self.regress(fused).squeeze(-1) if self.regress is not None else None
         return Output(self.classify(fused), value)

@@ -1,4 +1,4 @@
-"""Parameters of the family, and typed configurations of its parts."""
+"""Parameters of the CNN+LSTM family, and typed configurations of its parts."""
 
 from dataclasses import dataclass
 
@@ -13,12 +13,12 @@ MAX_LAYERS = 16
 
 
 def cnn_width(num_filters: int, filter_sizes: tuple[int, ...]) -> int:
-    """Return the channels of the CNN branch."""
+    """Return the number of channels of the CNN branch."""
     return num_filters * len(filter_sizes)
 
 
 def lstm_width(hidden_dim: int, bidirectional: bool) -> int:
-    """Return the features per time step of the LSTM branch."""
+    """Return the number of features per time step of the LSTM branch."""
     return hidden_dim * (2 if bidirectional else 1)
 
 
@@ -60,7 +60,7 @@ PARAMETERS: dict[str, ParameterSpec] = {
 
 @dataclass(frozen=True)
 class CnnConfig:
-    """Convolutional branch; ``attention_heads`` None: no self-attention."""
+    """Configuration of the convolutional branch; the branch has no self-attention if ``attention_heads`` is None."""
 
     num_filters: int
     filter_sizes: tuple[int, ...]
@@ -71,7 +71,7 @@ class CnnConfig:
 
     @property
     def width(self) -> int:
-        """Channels of the branch's sequence."""
+        """Number of channels of the branch's sequence."""
         return cnn_width(self.num_filters, self.filter_sizes)
 
     @property
@@ -82,7 +82,7 @@ class CnnConfig:
 
 @dataclass(frozen=True)
 class LstmConfig:
-    """Recurrent branch; ``attention_heads`` None: the last state instead of attention pooling."""
+    """Configuration of the recurrent branch; if ``attention_heads`` is None, the last state replaces attention pooling."""
 
     hidden_dim: int
     num_layers: int
@@ -93,12 +93,12 @@ class LstmConfig:
 
     @property
     def directions(self) -> int:
-        """1, or 2 when bidirectional."""
+        """Number of directions of the LSTM: 2 if it is bidirectional, else 1."""
         return self.width // self.hidden_dim
 
     @property
     def width(self) -> int:
-        """Features of the branch's sequence."""
+        """Number of features per time step of the branch's sequence."""
         return lstm_width(self.hidden_dim, self.bidirectional)
 
     @property
@@ -108,15 +108,15 @@ class LstmConfig:
 
 
 def read_cnn(params: Params) -> CnnConfig:
-    """Return the convolutional branch of a full configuration."""
+    """Return the configuration of the convolutional branch from the parameters of a full configuration."""
     return read_group(CnnConfig, "cnn", params, PARAMETERS)
 
 
 def read_lstm(params: Params) -> LstmConfig:
-    """Return the recurrent branch of a full configuration."""
+    """Return the configuration of the recurrent branch from the parameters of a full configuration."""
     return read_group(LstmConfig, "lstm", params, PARAMETERS)
 
 
 def read_fusion(params: Params) -> Fusion:
-    """Return the fusion of a full configuration."""
+    """Return the fusion from the parameters of a full configuration."""
     return read_group(FUSIONS[value_of("fusion.method", params, PARAMETERS)], "fusion", params, PARAMETERS)

@@ -1,4 +1,4 @@
-"""Activations: names in a configuration → classes of ``torch.nn``."""
+"""Activation functions: for each name in a configuration, the name of a class of ``torch.nn``."""
 
 ACTIVATIONS = {"relu": "ReLU", "gelu": "GELU", "swish": "SiLU"}
-"""In the order of the search space; the random draws of a study depend on it."""
+"""Classes by name, in the order of the search space; the random draws of a study depend on this order."""

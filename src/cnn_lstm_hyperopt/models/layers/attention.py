@@ -1,6 +1,6 @@
 """Attention over time: scaled dot products (Vaswani et al. 2017) and attention pooling (Lin et al. 2017).
 
-Keys have no bias: it would shift all scores of a query equally, and softmax ignores such a shift.
+Keys have no bias, because a bias shifts all scores of a query equally and softmax ignores such a shift.
 """
 
 import torch
@@ -19,7 +19,7 @@ class MultiHeadAttention(nn.Module):
         self.value = nn.Linear(source_dim, width)
 
     def forward(self, query: Tensor, source: Tensor) -> Tensor:
-        """``(batch, queries, query_dim)``, ``(batch, time, source_dim)`` → ``(batch, queries, width)``."""
+        """Map queries ``(batch, queries, query_dim)``, source ``(batch, time, source_dim)`` to ``(batch, queries, width)``."""
         q, k, v = (self._split(t) for t in (self.query(query), self.key(source), self.value(source)))
         attended = functional.scaled_dot_product_attention(q, k, v)  # (batch, heads, queries, width / heads)
         joined: Tensor = attended.transpose(1, 2).flatten(2)
@@ -31,7 +31,7 @@ class MultiHeadAttention(nn.Module):
 
 
 class SelfAttention(nn.Module):
-    """Pre-norm residual self-attention: ``x + W · attention(norm(x))``."""
+    """Residual self-attention with normalisation of the input: ``x + W · attention(norm(x))``."""
 
     def __init__(self, width: int, *, heads: int) -> None:
         super().__init__()
@@ -40,14 +40,14 @@ class SelfAttention(nn.Module):
         self.output = nn.Linear(width, width)
 
     def forward(self, x: Tensor) -> Tensor:
-        """``(batch, time, width)`` → the same shape."""
+        """Map ``(batch, time, width)`` to the same shape."""
         normed = self.norm(x)
         out: Tensor = x + self.output(self.attention(normed, normed))
         return out
 
 
 class AttentionPooling(nn.Module):
-    """Weighted mean over time; each head learns the weights of its share of the features."""
+    """Weighted mean over time. Features are divided equally among the heads; each head learns the weights of its features."""
 
     def __init__(self, width: int, *, heads: int) -> None:
         super().__init__()
@@ -55,7 +55,7 @@ class AttentionPooling(nn.Module):
         self.score = nn.Linear(width, heads, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """``(batch, time, width)`` → ``(batch, width)``."""
+        """Map ``(batch, time, width)`` to ``(batch, width)``."""
         weights = torch.softmax(self.score(x), dim=1)  # (batch, time, heads)
         shares = x.unflatten(-1, (self.heads, -1))  # (batch, time, heads, width / heads)
         pooled: Tensor = (weights.unsqueeze(-1) * shares).sum(dim=1).flatten(1)

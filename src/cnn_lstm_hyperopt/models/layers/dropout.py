@@ -1,4 +1,4 @@
-"""Dropout with masks that are fast on a CPU, where PyTorch's masks take a fifth of a small network's step."""
+"""Dropout with masks that are fast on a CPU, where PyTorch's masks take a fifth of the time of a small network's step."""
 
 import torch
 from torch import Tensor, nn
@@ -9,11 +9,11 @@ _LEVELS = 1 << 16
 class Dropout(nn.Dropout):
     """Inverted dropout (Srivastava et al. 2014) that takes four 16-bit numbers from each random 64-bit number.
 
-    Rounds rates to 1/65536 and draws from torch's global generator. On other devices it is ``nn.Dropout``.
+    Rounds rates to multiples of 1/65536. Draws from torch's global generator. On devices other than a CPU it is ``nn.Dropout``.
     """
 
     def forward(self, input: Tensor) -> Tensor:
-        """Any shape → the same shape; each number is 0 with probability ``p``, else divided by 1 − p."""
+        """Set each number to 0 with probability ``p`` and divide the others by 1 − p; the shape does not change."""
         dropped = round(self.p * _LEVELS)
         if not self.training or dropped == 0:
             return input

@@ -9,9 +9,9 @@ from torch.utils.checkpoint import checkpoint
 
 
 def run(part: Callable[..., Tensor], *inputs: Any, recompute: bool) -> Tensor:
-    """Return ``part(*inputs)``; if ``recompute``, store only the inputs and compute the part again in the backward pass.
+    """Return ``part(*inputs)``; if ``recompute``, store only the inputs and compute ``part`` again in the backward pass.
 
-    Dropout draws the same numbers again: the recomputation restores torch's generators.
+    The second computation restores torch's generators, so dropout draws the same numbers as in the first.
     """
     if not recompute or not torch.is_grad_enabled():
         return part(*inputs)

@@ -1,7 +1,7 @@
-"""The optimisers, one per file. File names are the names in the search space."""
+"""All optimisers; each has a file in this folder. File names are the names in the search space."""
 
 from cnn_lstm_hyperopt.training.optimizers.base import Optimizer
 from cnn_lstm_hyperopt.utils.registry import members
 
 OPTIMIZERS: dict[str, Optimizer] = {name: kind() for name, kind in members(__name__, Optimizer).items()}
-"""By name."""
+"""Optimisers by name."""

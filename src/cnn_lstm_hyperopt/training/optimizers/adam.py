@@ -1,4 +1,4 @@
-"""Adam with weight decay as L2 in the gradient."""
+"""Adam, with weight decay as an L2 penalty in the gradient."""
 
 from collections.abc import Iterable, Sequence
 
@@ -18,5 +18,5 @@ class Adam(Optimizer):
         return optim.Adam(weights, lr=rate, fused=True)
 
     def decay(self, weights: Sequence[nn.Parameter], *, learning_rate: float, strength: float) -> None:
-        """Add the gradient of strength / 2 · Σ w²."""
+        """Add the gradient of strength / 2 · Σ w² to the gradients of the weights w."""
         add_penalty_gradients(weights, l1=0.0, l2=strength)

@@ -10,13 +10,13 @@ from cnn_lstm_hyperopt.training.penalties import decay_weights
 
 
 class Optimizer(ABC):
-    """An optimiser.
+    """Base class of the optimisers.
 
     Attributes:
-        name: name in the search space and of its file.
+        name: name in the search space, which is also the name of the optimiser's file.
         place: position in the order of the optimisers.
         description: one line for the documentation.
-        states: state values per parameter.
+        states: number of values that the optimiser stores for each weight.
     """
 
     name: ClassVar[str]
@@ -26,8 +26,8 @@ class Optimizer(ABC):
 
     @abstractmethod
     def make(self, weights: Iterable[nn.Parameter], rate: float) -> optim.Optimizer:
-        """Return PyTorch's optimiser without weight decay; ``fused`` updates all weights in one pass over memory."""
+        """Create PyTorch's optimiser without weight decay. ``fused`` updates all weights in one pass over memory."""
 
     def decay(self, weights: Sequence[nn.Parameter], *, learning_rate: float, strength: float) -> None:
-        """Apply weight decay after gradient clipping and before the step; decoupled by default."""
+        """Apply weight decay, after gradient clipping and before the optimiser's step. The default is decoupled weight decay."""
         decay_weights(weights, learning_rate=learning_rate, decay=strength)

@@ -1,6 +1,6 @@
-"""Settings of glibc's allocator: it keeps freed memory, because returning and faulting in large blocks is slow.
+"""Settings of glibc's memory allocator, so that the process keeps freed memory for the next allocation.
 
-Does nothing with other C libraries.
+Returning large blocks to the system and requesting them again is slow. With other C libraries the functions do nothing.
 """
 
 import ctypes
@@ -28,21 +28,24 @@ def _glibc() -> ctypes.CDLL | None:
 
 @functools.cache
 def keep_freed_pages() -> bool:
-    """Keep freed memory in the process until :func:`give_back_pages`; return whether glibc accepted that. Runs once."""
+    """Keep freed memory in the process until :func:`give_back_pages`; return whether glibc accepted the settings. Runs once."""
     libc = _glibc()
     return libc is not None and bool(libc.mallopt(_M_MMAP_MAX, 0)) and bool(libc.mallopt(_M_TRIM_THRESHOLD, _NEVER))
 
 
 @functools.cache
 def reserve_blas_buffers() -> None:
-    """Let OpenBLAS (of numpy and of scipy) allocate its buffers now: without memory for them, it ends the process. Runs once."""
+    """Let OpenBLAS (of numpy and of scipy) allocate its buffers now. Runs once.
+
+    If OpenBLAS finds no memory for its buffers later, it ends the process.
+    """
     square = np.ones((256, 256))
     np.matmul(square, square)
     dgemm(1.0, square, square)
 
 
 def give_back_pages() -> None:
-    """Return free memory to the system; called between trials."""
+    """Return the process's free memory to the system; called between trials."""
     libc = _glibc()
     if libc is not None:
         libc.malloc_trim(0)

@@ -1,4 +1,4 @@
-"""Devices, threads and dropout's random streams of a training."""
+"""Device, threads and random state of a training."""
 
 import contextlib
 import logging
@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 
 
 def resolve_device(name: str) -> torch.device:
-    """Return the device of ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
+    """Return the torch device for a name: ``auto``, ``cpu``, ``cuda`` or, for example, ``cuda:1``.
 
     Raises:
         ConfigError: this machine or this build of torch does not have the device.
@@ -39,7 +39,7 @@ def resolve_device(name: str) -> torch.device:
 
 @contextlib.contextmanager
 def one_thread() -> Iterator[None]:
-    """Use one torch thread in the block: two trainings side by side are faster than one with two threads."""
+    """Use one torch thread in the block, because two trainings with one thread each are faster than one with two threads."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -50,7 +50,7 @@ def one_thread() -> Iterator[None]:
 
 @contextlib.contextmanager
 def seeded_dropout(seed: int, device: torch.device) -> Iterator[None]:
-    """Seed torch's global generators, from which dropout draws, in the block; restore them afterwards."""
+    """Seed torch's global generators, from which dropout draws, in the block; restore the generators afterwards."""
     devices = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(seed)
@@ -60,7 +60,8 @@ def seeded_dropout(seed: int, device: torch.device) -> Iterator[None]:
 class RandomState:
     """All random state of one training: its own generator, and a state of torch's global generators for dropout.
 
-    Starts from the global state at construction. Only :meth:`active` changes it, so trainings side by side are independent.
+    The dropout state starts from the global state at construction. Only random draws within :meth:`active` change the dropout
+    state, so trainings in one process are independent of each other.
     """
 
     def __init__(self, generator: torch.Generator, device: torch.device) -> None:
@@ -79,7 +80,7 @@ class RandomState:
             self._write(outside)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the states of the generators."""
+        """Return the states of the training's generators."""
         cpu, cuda = self._dropout
         return {"own": self._generator.get_state(), "cpu": cpu, "cuda": cuda}
 

@@ -1,4 +1,4 @@
-"""Memory of a training: its peak, its limits, and errors that report a lack of memory."""
+"""Memory of a training: peak, limits, and errors that report a lack of memory."""
 
 import contextlib
 import errno
@@ -27,7 +27,7 @@ _OUT_OF_MEMORY = re.compile(
 def is_out_of_memory(error: BaseException) -> bool:
     """Return whether an error of Python, torch or torch's libraries reports a lack of memory.
 
-    On a CPU torch raises a plain RuntimeError, so only its text shows the reason.
+    On a CPU torch raises a plain RuntimeError, so only the text of the error shows the reason.
     """
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
@@ -37,7 +37,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def reset_peak(device: torch.device) -> None:
-    """Start a new measurement for :func:`peak_mb`, if the platform can."""
+    """Start a new measurement for :func:`peak_mb`, if the platform supports this."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     elif _CLEAR.exists():
@@ -47,19 +47,22 @@ def reset_peak(device: torch.device) -> None:
 
 
 def peak_mb(device: torch.device) -> float | None:
-    """Return the peak in MB (10^6 bytes): of the device's allocator on CUDA, of the process on Linux, else None."""
+    """Return the peak memory in MB (10^6 bytes): of the device's allocator on CUDA, of the process on a CPU.
+
+    None if the platform does not measure it; Linux does.
+    """
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 1e6
     return _status_mb("VmHWM")
 
 
 def resident_mb() -> float:
-    """Return the MB of this process in memory; 0 if unknown."""
+    """Return the resident memory of this process in MB; 0 if unknown."""
     return _status_mb("VmRSS") or 0.0
 
 
 def total_mb(device: torch.device) -> float | None:
-    """Return the MB of the device, or of the machine or its container; None if unknown."""
+    """Return the total memory in MB of a GPU or, for a CPU, of the machine or its container; None if unknown."""
     if device.type == "cuda":
         return float(torch.cuda.get_device_properties(device).total_memory) / 1e6
     limits = []
@@ -74,7 +77,10 @@ def total_mb(device: torch.device) -> float | None:
 
 
 def memory_kills() -> list[str | int] | None:
-    """Return the id of the machine's boot, and the processes its kernel has killed since for lack of memory; None: unknown."""
+    """Return the id of the machine's last boot and the number of processes that its kernel has killed for lack of memory since.
+
+    None if unknown.
+    """
     with contextlib.suppress(OSError):
         for line in _VMSTAT.read_text().splitlines():
             name, _, count = line.partition(" ")
@@ -84,7 +90,10 @@ def memory_kills() -> list[str | int] | None:
 
 
 def have_grown(before: Sequence[str | int] | None, now: Sequence[str | int] | None) -> bool:
-    """Return whether the kernel killed a process between two results of :func:`memory_kills`; False if unknown."""
+    """Return whether the kernel killed a process between two calls of :func:`memory_kills`; False if unknown.
+
+    ``before`` and ``now`` are the results of the two calls.
+    """
     if before is None or now is None or before[0] != now[0]:
         return False
     return int(now[1]) > int(before[1])

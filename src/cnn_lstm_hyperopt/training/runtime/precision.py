@@ -1,4 +1,4 @@
-"""Matrix products in bfloat16 if the hardware has it; weights and losses stay float32."""
+"""Precision of matrix products: bfloat16 if the hardware computes in it, else float32. Weights and losses are float32."""
 
 import contextlib
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ Precision = Literal["float32", "bfloat16"]
 
 
 def supported_precisions(device: torch.device) -> tuple[Precision, ...]:
-    """Return the precisions that the device computes in hardware; bfloat16 in software is many times slower."""
+    """Return the precisions in which the device's hardware computes. Emulated bfloat16 is many times slower."""
     if device.type == "cuda":
         fast = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
@@ -22,7 +22,7 @@ def supported_precisions(device: torch.device) -> tuple[Precision, ...]:
 def computing_in(precision: Precision, device: torch.device) -> Iterator[None]:
     """Compute networks in ``precision`` in the block (autocast: Micikevicius et al. 2018, arXiv 1710.03740).
 
-    bfloat16 needs no loss scaling: it has the exponent range of float32.
+    bfloat16 needs no loss scaling, because it has the same exponent range as float32.
     """
     with torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bfloat16"):
         yield

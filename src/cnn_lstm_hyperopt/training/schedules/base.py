@@ -7,18 +7,18 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 FINAL_SHARE = 0.01
-"""Final share of the initial learning rate in ``cosine`` and ``exponential``."""
+"""Last learning rate as a share of the initial one, in ``cosine`` and ``exponential``."""
 
 
 class Schedule(ABC):
-    """A learning-rate schedule, stepped once per epoch.
+    """Base class of the learning-rate schedules. A schedule changes the learning rate once per epoch.
 
     Args:
         optimizer: optimiser whose learning rate changes.
-        max_epochs: length of the schedule.
+        max_epochs: length of the schedule in epochs.
 
     Attributes:
-        name: name in the search space and of its file.
+        name: name in the search space, which is also the name of the schedule's file.
         place: position in the order of the schedules.
         description: one line for the documentation.
     """
@@ -33,16 +33,16 @@ class Schedule(ABC):
     @staticmethod
     @abstractmethod
     def make(optimizer: Optimizer, max_epochs: int) -> LRScheduler:
-        """Return PyTorch's scheduler."""
+        """Create PyTorch's scheduler."""
 
     def step(self, loss: float) -> None:
-        """Advance by one epoch; ``loss`` is the epoch's validation loss."""
+        """Advance the schedule by one epoch; ``loss`` is the validation loss of the epoch that has ended."""
         self._scheduler.step()
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the position in the schedule; the learning rate itself is part of the optimiser's state."""
+        """Return the position in the schedule, without the learning rate, which is part of the optimiser's state."""
         return dict(self._scheduler.state_dict())
 
     def load_state_dict(self, state: dict[str, Any], /) -> None:
-        """Restore what :meth:`state_dict` returned."""
+        """Restore the result of :meth:`state_dict`."""
         self._scheduler.load_state_dict(state)

@@ -1,4 +1,4 @@
-"""Schedule that reduces the rate on plateaus of the validation loss."""
+"""Schedule that reduces the learning rate when the validation loss no longer falls."""
 
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
@@ -7,7 +7,7 @@ from cnn_lstm_hyperopt.training.schedules.base import Schedule
 
 
 class Plateau(Schedule):
-    """Halves the rate after two epochs in a row without a lower validation loss."""
+    """Halves the learning rate after two epochs in a row without a lower validation loss."""
 
     name, place = "plateau", 3
     description = "halves the rate after two epochs in a row without a lower validation loss"

@@ -9,7 +9,7 @@ from cnn_lstm_hyperopt.training.schedules.base import Schedule
 
 
 class Step(Schedule):
-    """Divides the rate by 10 after each third of the epochs, rounded up."""
+    """Divides the learning rate by 10 after each third of the epochs, rounded up."""
 
     name, place = "step", 1
     description = "divides the rate by 10 after each third of the epochs"

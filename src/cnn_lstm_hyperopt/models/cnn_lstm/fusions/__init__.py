@@ -1,4 +1,4 @@
-"""The fusions, one per file of this folder."""
+"""All fusions of the CNN+LSTM family; each has a file in this folder."""
 
 from collections.abc import Mapping
 from dataclasses import replace

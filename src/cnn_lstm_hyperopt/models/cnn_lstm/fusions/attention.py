@@ -1,4 +1,4 @@
-"""Cross-attention: each branch's summary attends to the *other* branch's sequence; a projection joins both results."""
+"""Cross-attention: the summary of each branch attends to the sequence of the *other* branch. A projection joins both results."""
 
 from __future__ import annotations
 

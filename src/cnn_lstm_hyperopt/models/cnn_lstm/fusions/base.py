@@ -17,17 +17,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Fusion(abc.ABC):
-    """A fusion joins the branches: two :class:`.BranchOutput` → one vector ``(batch, dim)``.
+    """Base class of the fusions. A fusion joins the outputs of both branches into one vector ``(batch, dim)``.
 
-    A subclass is a frozen dataclass. It loads torch only in :meth:`layers` and :meth:`forward`: reading settings must not
-    load torch.
+    A subclass is a frozen dataclass. It loads torch only in :meth:`layers` and :meth:`forward`, because reading settings must
+    not load torch.
 
     Attributes:
-        name: choice of ``fusion.method``.
-        place: position among the choices; the random draws of a study depend on their order.
+        name: value of the parameter ``fusion.method`` that selects this fusion.
+        place: position among the values of ``fusion.method``; the random draws of a study depend on their order.
         description: one line for the documentation.
-        parameters: parameters of this fusion only, without ``fusion.``; each is also a field of the subclass.
-        method: the name, as a value of the configuration.
+        parameters: parameters that only this fusion has, by name without ``fusion.``; each is also a field of the subclass.
+        method: value of ``fusion.method`` in the configuration, equal to ``name``.
         dim: width of the vector.
         dropout: dropout rate after the fusion.
     """
@@ -47,8 +47,8 @@ class Fusion(abc.ABC):
 
     @abc.abstractmethod
     def layers(self, cnn: BranchShape, lstm: BranchShape) -> dict[str, nn.Module]:
-        """Create the layers by name, in the order of initialisation; saved weights contain these names."""
+        """Create the layers of the fusion by name, in the order of initialisation. Saved weights contain these names."""
 
     @abc.abstractmethod
     def forward(self, layers: nn.ModuleDict, cnn: BranchOutput, lstm: BranchOutput) -> Tensor:
-        """Join the branches with these :meth:`layers`; return ``(batch, dim)``."""
+        """Join the outputs of the branches with ``layers``, the result of :meth:`layers`; return ``(batch, dim)``."""

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LowRankBilinear(Fusion):
-    """Low-rank bilinear pooling: P (tanh(U c) ∘ tanh(V l))."""
+    """Low-rank bilinear pooling P (tanh(U c) ∘ tanh(V l)) of the CNN summary c and the LSTM summary l."""
 
     name, place = "bilinear", 4
     description = "low-rank bilinear pooling: a projection of the elementwise product of both branches"

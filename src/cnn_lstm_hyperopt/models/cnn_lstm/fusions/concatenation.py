@@ -1,4 +1,4 @@
-"""Concatenation: one linear layer over both summaries."""
+"""Fusion by concatenation: one linear layer on the summaries of both branches."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Concatenation(Fusion):
-    """Dense layer on both summaries: relu(W [c, l])."""
+    """Dense layer relu(W [c, l]) on the CNN summary c and the LSTM summary l."""
 
     name, place = "concatenation", 1
     description = "a dense layer with ReLU on both branch outputs, side by side"

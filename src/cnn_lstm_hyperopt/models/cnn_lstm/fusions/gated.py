@@ -1,4 +1,7 @@
-"""Gated multimodal unit (Arevalo et al. 2017, arXiv 1702.01992, eq. 1–5): one network gate per feature weights the branches."""
+"""Gated multimodal unit (Arevalo et al. 2017, arXiv 1702.01992, eq. 1–5).
+
+For each feature, a learned network gate sets the weights of the two branches.
+"""
 
 from __future__ import annotations
 
@@ -15,10 +18,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class GatedUnit(Fusion):
-    """Gated multimodal unit: z ∘ tanh(W_c c) + (1 − z) ∘ tanh(W_l l), z = σ(W_z [c, l])."""
+    """Gated multimodal unit z ∘ tanh(W_c c) + (1 − z) ∘ tanh(W_l l), with the network gate z = σ(W_z [c, l]).
+
+    The vectors c and l are the summaries of the CNN and the LSTM branch.
+    """
 
     name, place = "gated", 3
-    description = "gated multimodal unit (arXiv 1702.01992): a learned network gate weights the two branches"
+    description = (
+        "gated multimodal unit (arXiv 1702.01992): a learned network gate sets the weights of the two branches"
+    )
 
     def cost(self, cnn: BranchShape, lstm: BranchShape, steps: int) -> Profile:
         both = cnn.summary_width + lstm.summary_width
