@@ -17,11 +17,11 @@ from cnn_lstm_hyperopt.utils.rng import stream_seed
 
 
 class EpochMeasurement(NamedTuple):
-    """Values that the function yields after an epoch, or after a part of the first one.
+    """Values that the optimised function yields after an epoch, or after a part of the first epoch.
 
     Attributes:
         epoch: number of epochs done.
-        score: on validation, higher is better; the last one is the trial's value.
+        score: validation score, higher is better; the last score is the trial's value.
         seconds: training seconds so far.
         size_mb: size of the model.
     """
@@ -33,12 +33,12 @@ class EpochMeasurement(NamedTuple):
 
 
 Evaluate = Callable[[dict[str, Scalar], int], Iterator[tuple[float, float, float, float]]]
-"""(full configuration, seed) → measurements. Equal arguments give equal measurements."""
+"""Function of a full configuration and a seed that yields measurements. Equal arguments must give equal measurements."""
 
 
 @dataclass
 class _Running:
-    """A trial on a worker."""
+    """A trial that a simulated worker runs."""
 
     assignment: Assignment
     measurements: Iterator[tuple[float, float, float, float]]
@@ -49,7 +49,7 @@ class _Running:
     diverged: bool = False
 
     def advance(self) -> None:
-        """Take the next measurement (None: there is none), or set ``failure``."""
+        """Set ``latest`` to the next measurement (None: the function has ended), or set ``failure``."""
         try:
             self.latest = next((EpochMeasurement(*each) for each in self.measurements), None)
         except Exception as error:  # noqa: BLE001 - any error of the function is a failure of its trial, not of the study
@@ -71,12 +71,12 @@ def optimise(study: Study, evaluate: Evaluate, *, workers: int = 1) -> None:
     """Run all trials of a study.
 
     A trial fails and is retried once if the function raises, yields nothing, or yields a value that is not finite. Workers run in
-    simulated time: the one with the earliest next measurement is served first. Trials that an earlier call left RUNNING start
-    again under their number, since this is the only process.
+    simulated time: the worker with the earliest next measurement is processed first. Trials that are still RUNNING after an
+    interrupted call start again with the same number, since no other process runs trials of the study.
 
     Args:
-        study: with the plan.
-        evaluate: the function.
+        study: study with the plan of the search.
+        evaluate: the function that is optimised.
         workers: number of simultaneous trials.
 
     Raises:
@@ -119,7 +119,7 @@ def _begin(study: Study, assignment: Assignment, evaluate: Evaluate, clock: floa
 
 
 def _report(study: Study, trial: _Running) -> None:
-    """Report the latest measurement and take the next, or store the trial's end."""
+    """Report the latest measurement to the study; then take the next measurement or store the trial's end."""
     latest, assignment, max_epochs = trial.latest, trial.assignment, study.plan.max_epochs
     if latest is None:
         raise RuntimeError(f"trial {assignment.number} has nothing to report")

@@ -18,17 +18,17 @@ Counts = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class SkillThreshold:
-    """A score two standard errors above the best constant prediction.
+    """A score two standard errors above the score of the best constant prediction.
 
-    A model that always predicts the majority class is small and fast, hence never dominated. Without the threshold, such trials
-    would fill the front and never be pruned.
+    A model that always predicts the majority class can be small and fast, and then no trial dominates it. Without the threshold,
+    such trials would fill the front and never be pruned.
 
     Attributes:
-        chance: validation score of the best constant prediction; of an accuracy, the share of the majority class.
+        chance: validation score of the best constant prediction; for accuracy, the share of the majority class.
         n_validation: number of validation windows.
-        overlap: number of windows that count as one: the horizon (whose labels share bars) times the design effect of grouped
-            labels.
-        metric: of the score.
+        overlap: number of windows that contain as much information as one independent window: the horizon (labels within a
+            horizon share bars) times the design effect of grouped labels.
+        metric: name of the score's metric.
         error: standard error of a score at chance, used for all scores; None: computed from the score and ``n_validation``.
     """
 
@@ -50,14 +50,14 @@ class SkillThreshold:
     ) -> "SkillThreshold":
         """Return the skill threshold of a study whose score is the mean over folds.
 
-        A mean of K scores, each on n_k windows, has the variance of one score on K² / Σ 1/n_k windows (with folds of equal size:
-        all windows). Windows in several folds (combinatorial folds) count once.
+        Let fold k of K folds have n_k windows. The mean of the K scores has the variance of one score on K² / Σ 1/n_k windows;
+        with folds of equal size, this is the number of all windows. Windows in several folds (combinatorial folds) count once.
 
         Args:
-            metric: of the study.
+            metric: metric of the study.
             folds: validation labels of each fold, each ``(windows,)``.
-            overlap: number of windows that count as one.
-            n_windows: number of different windows; None: all are different.
+            overlap: number of windows that contain as much information as one independent window.
+            n_windows: number of different windows in all folds; None: no window is in two folds.
 
         Raises:
             ValueError: the metric is not defined on a fold, see :func:`undefined_in`.
@@ -71,10 +71,10 @@ class SkillThreshold:
 
     @classmethod
     def from_stored(cls, stored: Any, path: Path) -> "SkillThreshold":
-        """Read the study attribute ``skill_gate``.
+        """Return the skill threshold in the study attribute ``skill_gate``.
 
         Raises:
-            SaveDirError: it is not a skill threshold.
+            SaveDirError: the attribute is not a skill threshold.
         """
         try:
             skill = cls(**stored)
@@ -91,12 +91,12 @@ class SkillThreshold:
 
     @property
     def threshold(self) -> float:
-        """Chance plus two standard errors."""
+        """Score that a trial must exceed: chance plus two standard errors."""
         return self.chance + 2 * self.standard_error(self.chance)
 
     @property
     def score_range(self) -> tuple[float, float]:
-        """Worst and best score; others are clipped."""
+        """Lower and upper bound to which scores are clipped."""
         return METRICS[self.metric].counted_range(self.chance)
 
     @property
@@ -126,22 +126,22 @@ class SkillThreshold:
         return METRICS[self.metric].standard_error(score, self.chance, self.n_effective)
 
     def passes(self, score: float) -> bool:
-        """Whether a score beats chance."""
+        """Return whether a score exceeds the threshold."""
         return score > self.threshold
 
     def shortfall(self, score: float) -> float:
-        """Return the distance to the threshold as a constraint: above 0 exactly if the score does not pass."""
+        """Return the threshold minus the score; above 0 exactly if the score does not exceed the threshold."""
         lacks = self.threshold - score
         return lacks if self.passes(score) else max(lacks, math.ulp(0.0))
 
 
 def no_skill(metric: str, folds: Sequence[Labels], overlap: float = 1.0) -> tuple[float, float]:
-    """Return (chance, standard error) of the best prediction that ignores the data, as the mean over folds.
+    """Return the mean score over folds of the best constant prediction (chance), and the standard error of this mean.
 
     Args:
-        metric: of the study.
+        metric: metric of the study.
         folds: validation labels of each fold, each ``(windows,)``.
-        overlap: number of windows that count as one.
+        overlap: number of windows that contain as much information as one independent window.
 
     Raises:
         ValueError: the metric is not defined on a fold, see :func:`undefined_in`.
@@ -153,13 +153,13 @@ def no_skill(metric: str, folds: Sequence[Labels], overlap: float = 1.0) -> tupl
 
 
 def undefined_in(metric: str, folds: Sequence[Labels]) -> int | None:
-    """Return the first fold (from 0) with a single class if the metric needs two; else None."""
+    """Return the index (from 0) of the first fold with a single class if the metric needs two classes; else None."""
     if not METRICS[metric].needs_two_classes:
         return None
     return next((fold for fold, labels in enumerate(folds) if len(_counts(labels)) < 2), None)
 
 
 def _counts(labels: Labels) -> Counts:
-    """Return the number of windows of each class that occurs, ``(classes,)``."""
+    """Return the number of windows of each class, without classes that do not occur, ``(classes,)``."""
     counts = np.bincount(labels).astype(np.float64)
     return counts[counts > 0]

@@ -45,9 +45,9 @@ from cnn_lstm_hyperopt.search.trial import OPTUNA_STATES, Point, State, TrialRec
 from cnn_lstm_hyperopt.search.trial_seals import DISCARDED, KEY, MARK, SEAL, Seals, unless_changed
 
 ENDINGS = ("reason", "cut_off_by", "given_up", "diverged", "memory_saving")
-"""Attributes that only some ended trials have."""
+"""User attributes that only some ended trials have."""
 CONSTRAINTS = "constraints"
-"""Optuna's system attribute of a trial: each number above 0 is a violated constraint."""
+"""Name of Optuna's system attribute of a trial with its constraint values: a value above 0 violates a constraint."""
 
 
 P = ParamSpec("P")
@@ -58,7 +58,7 @@ def _guarded(method: Callable[Concatenate["StudyStorage", P], R]) -> Callable[Co
     """Translate storage errors into actionable messages.
 
     Raises:
-        StorageFailedError: nothing more can be stored.
+        StorageFailedError: the study can't be read or written any more.
     """
 
     @functools.wraps(method)
@@ -81,8 +81,8 @@ class StudyStorage:
     intermediate values break Optuna's TPE.
 
     Attributes:
-        marks_trials: whether trials have marks; trials of earlier versions are recognised by their attributes.
-        news: returns sentences about trials that other programs added or changed; each trial is named once.
+        marks_trials: whether this program marks its trials; in studies of earlier versions, their attributes identify trials.
+        news: function that returns sentences about trials that other programs added or changed; it names each trial once.
     """
 
     def __init__(
@@ -96,10 +96,10 @@ class StudyStorage:
         """Open the file's only study, or create one.
 
         Args:
-            path: of the SQLite file.
-            create: name of the new study; None: the file must hold a study.
-            metric: that a new study maximises.
-            attributes: of a new study.
+            path: path of the SQLite file.
+            create: name of the new study; None: the file must contain a study.
+            metric: metric that a new study maximises.
+            attributes: user attributes of a new study.
 
         Raises:
             SaveDirError: the file is missing, damaged, not a study of this program, or holds several studies.
@@ -155,7 +155,7 @@ class StudyStorage:
         self.marks_trials, self.news = self._seals.keyed, self._trials.news
 
     def _require_same_file(self) -> None:
-        """Raise StorageFailedError if the file was removed or replaced; SQLite would write to the removed file."""
+        """Raise StorageFailedError if the file was removed or replaced: SQLite would silently write to the removed file."""
         if self.path is not None and identity(self.path) != self._identity:
             raise gone(self.path)
 
@@ -167,24 +167,24 @@ class StudyStorage:
 
     @_guarded
     def fold_log(self) -> None:
-        """Fold the write-ahead log into the file, so that ``study.db`` alone is complete."""
+        """Copy the write-ahead log into the file, so that ``study.db`` alone is complete."""
         if self._rdb is not None:
             fold_log(self._rdb)
 
     def close(self) -> None:
-        """Close the file; SQLite folds the log when its last user closes it."""
+        """Close the file; SQLite copies the log into the file when the last process closes the file."""
         if self._rdb is not None:
             self._rdb.remove_session()
             self._rdb.engine.dispose()
 
     @_guarded
     def attribute(self, name: str) -> Any:
-        """Return an attribute of the study, or None."""
+        """Return a user attribute of the study; None: the study has no such attribute."""
         return self._storage.get_study_user_attrs(self._study_id).get(name)
 
     @_guarded
     def set_attribute(self, name: str, value: Any) -> None:
-        """Store a JSON value with the study."""
+        """Store a JSON value as a user attribute of the study."""
         self._storage.set_study_user_attr(self._study_id, name, value)
 
     @_guarded
@@ -205,7 +205,7 @@ class StudyStorage:
 
     @_guarded
     def note(self, trial_id: int, name: str, value: Any) -> None:
-        """Store a JSON value with a trial."""
+        """Store a JSON value as a user attribute of a trial."""
         value = json.loads(json.dumps(value))
         with unless_changed():
             self._storage.set_trial_user_attr(trial_id, name, value)
@@ -224,15 +224,15 @@ class StudyStorage:
     ) -> None:
         """Store the end of a trial; the state is written last, so that an ended trial is complete.
 
-        If an earlier call was interrupted, the attributes that it stored are cleared.
+        If an earlier call was interrupted, attributes stored by that call are cleared.
 
         Args:
-            trial_id: storage id.
+            trial_id: storage id of the trial.
             state: final state.
-            values: of a COMPLETE trial.
-            attributes: stored with the trial.
-            shortfall: distance of the score to the skill threshold. Optuna and its dashboard treat a value above 0 as a violated
-                constraint, so that their front equals ours.
+            values: objective values of a COMPLETE trial; None for other states.
+            attributes: user attributes to store with the trial.
+            shortfall: skill threshold minus score. Optuna and optuna-dashboard treat a value above 0 as a violated constraint, so
+                that their front equals that of this program.
 
         Raises:
             TrialChangedError: another program ended, edited or removed the trial.
@@ -258,7 +258,7 @@ class StudyStorage:
 
     @_guarded
     def discard(self, trial_id: int, why: str) -> None:
-        """End a trial that another program changed as FAIL, without a seal; no record includes it."""
+        """Set a trial that another program changed to FAIL, without a seal; ``records`` no longer contain this trial."""
         self._stored.pop(trial_id, None)
         with contextlib.suppress(TrialChangedError), unless_changed():  # it has ended or is gone
             self._storage.set_trial_system_attr(trial_id, DISCARDED, why)
@@ -271,22 +271,22 @@ class StudyStorage:
 
     @_guarded
     def n_started(self) -> int:
-        """Return the number of trials that this program started; other programs may add more."""
+        """Return the number of trials that this program started, without trials that other programs added."""
         return self._trials.n_started()
 
     @property
     def skipped(self) -> dict[int, str]:
-        """State of each foreign trial, and the change of each discarded trial, by number."""
+        """Return the state of each foreign trial and the change that made each discarded trial invalid, by trial number."""
         return {**self._trials.foreign, **self._trials.changed}
 
     @_guarded
     def records(self) -> list[TrialRecord]:
-        """Return all trials in order of number; ended trials are read once."""
+        """Return this program's trials in order of number; ended trials are read from the file once."""
         return self._trials.records()
 
     @_guarded
     def times(self) -> dict[int, tuple[datetime | None, datetime | None]]:
-        """Return start and end of each trial in local time, by number."""
+        """Return the start and end of each trial in local time, by trial number; None: not started or not ended."""
         return self._trials.times()
 
     @_guarded
@@ -300,9 +300,9 @@ class StudyStorage:
 
     @_guarded
     def claim(self, number: int, *, worker: int | None = None) -> int:
-        """Set a WAITING trial to RUNNING (in a worker); return its storage id.
+        """Set a WAITING trial to RUNNING (in a worker); return the trial's storage id.
 
-        It may already be RUNNING: ``study.ask()`` of another program takes any WAITING trial.
+        The trial may already be RUNNING, since ``study.ask()`` of another program sets WAITING trials to RUNNING.
         """
         with unless_changed():
             trial_id = self._storage.get_trial_id_from_study_id_trial_number(self._study_id, number)
@@ -315,7 +315,7 @@ class StudyStorage:
 
     @_guarded
     def unfinished(self, *states: TrialState) -> list[tuple[int, FrozenTrial]]:
-        """Return this program's trials in these states with their storage ids; discard the trials that others changed."""
+        """Return storage ids and trials of this program in these states; discard the trials that another program changed."""
         ours = []
         for trial, changed in self._trials.of_states(*states):
             if changed is None:

@@ -21,9 +21,9 @@ from cnn_lstm_hyperopt.utils.atomic_io import new_part
 log = logging.getLogger(__name__)
 
 BUSY_SECONDS = 30.0
-"""Maximum wait for another writer."""
+"""Maximum seconds to wait while another process writes to the file."""
 _PAGES = 10_000
-"""Pages copied per step (40 MB)."""
+"""Number of database pages that a backup copies in one step (40 MB)."""
 _LOCKED = (
     f"another program held its lock for {BUSY_SECONDS:g} s",
     "close the program that has it open (an SQLite shell, a copy in progress)",
@@ -35,7 +35,7 @@ _PROBLEMS = {
     sqlite3.SQLITE_BUSY: _LOCKED,
     sqlite3.SQLITE_LOCKED: _LOCKED,
 }
-"""Problem, remedy and error code, by SQLite's code."""
+"""Description of the problem, remedy and error code of this package, by SQLite's result code."""
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
@@ -54,16 +54,16 @@ FAULTS = (
 
 
 def require_study(path: Path, formats: Collection[Any], made_by: str) -> None:
-    """Check, without changing the file, that it is intact and holds one study of this program.
+    """Check that a file is intact and contains exactly one study of this program; the file is not changed.
 
     Args:
-        path: of the file.
+        path: path of the file.
         formats: allowed values of the study's attribute ``format``.
-        made_by: end of the message for another value.
+        made_by: end of the error message for other values.
 
     Raises:
         DamagedError: pages, rows and indices are inconsistent.
-        SaveDirError: another program or another version of this one made it.
+        SaveDirError: another program, or another version of this program, created the file.
         sqlite3.Error: the file can't be read.
     """
     _require_ours(path, formats, made_by)
@@ -72,10 +72,10 @@ def require_study(path: Path, formats: Collection[Any], made_by: str) -> None:
 
 
 def _require_ours(path: Path, formats: Collection[Any], made_by: str) -> None:
-    """Reject a file of another program before SQLite creates ``-wal`` and ``-shm`` beside it.
+    """Reject a file of another program before SQLite creates the side files ``-wal`` and ``-shm`` in its directory.
 
-    ``immutable`` creates no file and takes no lock, but may see a partly written page. If both files exist, a program may be
-    writing, so SQLite reads the file again with its log before it is rejected.
+    The mode ``immutable`` creates no side files and takes no lock, but may read a partly written page. If both side files exist,
+    a program may be writing. Then SQLite reads the file again with its write-ahead log before the file is rejected.
     """
     in_use = all(path.with_name(f"{path.name}{end}").is_file() for end in ("-wal", "-shm"))
     for immutable in (True, False) if in_use else (True,):
@@ -115,11 +115,11 @@ def back_up(path: Path, check: Callable[[Path], None] = lambda copy: None) -> No
     """Copy the study to ``study.backup.db``; log a warning if that fails.
 
     Args:
-        path: of the study.
-        check: raises DamagedError if the trials in the copy were changed.
+        path: path of the study's file.
+        check: function of the copy's path that raises DamagedError if trials in the copy were changed.
 
     Raises:
-        DamagedError: the study is damaged; the earlier copy is kept.
+        DamagedError: the study is damaged; the earlier backup is kept.
     """
     target = path.with_name(BACKUP_FILE)
     beside: Path | None = None
@@ -142,7 +142,7 @@ def back_up(path: Path, check: Callable[[Path], None] = lambda copy: None) -> No
 
 
 def _within(seconds: float) -> Callable[[int, int, int], None]:
-    """Return a callback that aborts a stalled copy; SQLite retries forever while another program locks the file."""
+    """Return a callback that aborts a copy without progress: SQLite retries forever while another program locks the file."""
     since, left = time.monotonic(), -1
 
     def progress(status: int, remaining: int, total: int) -> None:
@@ -192,7 +192,7 @@ def not_opened(path: Path, error: Exception) -> HyperoptError:
 
 
 def remedy(path: Path) -> str:
-    """Return how to restore the file from its backup, if there is one."""
+    """Return an instruction for the user: restore the file from its backup, or another remedy without a backup."""
     backup = path.with_name(BACKUP_FILE)
     finished = _finished_in(backup)
     if finished is None:
@@ -207,7 +207,7 @@ def remedy(path: Path) -> str:
 
 
 def instead(path: Path) -> str:
-    """Return what to do if there is no study."""
+    """Return an instruction for the user if the directory contains no study."""
     if path.with_name(BACKUP_FILE).is_file():
         return remedy(path)
     return "start one with: run --save-dir DIR"
@@ -223,7 +223,7 @@ def first_line(error: BaseException) -> str:
 
 
 def remove(path: Path) -> None:
-    """Remove an unfinished file and SQLite's files beside it."""
+    """Remove an unfinished file and SQLite's side files of it (``-wal``, ``-shm``)."""
     for each in path.parent.glob(f"{path.name}*"):
         with contextlib.suppress(OSError):
             each.unlink()
@@ -251,12 +251,12 @@ def _finished_in(path: Path) -> int | None:
 
 
 def _io_problem(path: Path) -> tuple[str, str, str]:
-    """Return the problem, remedy and code behind SQLite's unspecific I/O error."""
+    """Return problem, remedy and error code for SQLite's general I/O error, from the state of the disk and the file."""
     return FULL if disk_is_full(path.parent) else FAILING
 
 
 def _code(error: BaseException | None) -> int | None:
-    """Return SQLite's own code of a wrapped error."""
+    """Return SQLite's result code of an error or of the errors that it wraps; None: no SQLite error."""
     while error is not None:
         if isinstance(error, sqlite3.Error):
             return getattr(error, "sqlite_errorcode", None)

@@ -1,4 +1,4 @@
-"""Reading of this program's trials from a study."""
+"""Reader of this program's trials in a study."""
 
 import itertools
 from collections.abc import Iterator
@@ -13,11 +13,11 @@ from cnn_lstm_hyperopt.search.trial_seals import Ownership, Seals, own_attribute
 
 
 class StoredTrials:
-    """Trial records by number; ended trials are read once.
+    """Records of a study's trials; ended trials are read once.
 
     Attributes:
-        foreign: state of each trial that another program added, by number.
-        changed: what another program did to each discarded trial, by number.
+        foreign: state of each trial that another program added, by trial number.
+        changed: change that another program made to each discarded trial, by trial number.
     """
 
     def __init__(self, storage: BaseStorage, study_id: int, seals: Seals) -> None:
@@ -31,7 +31,7 @@ class StoredTrials:
         self.news = self._ownership.news
 
     def records(self) -> list[TrialRecord]:
-        """Return all trials in order of number."""
+        """Return this program's trials in order of number."""
         self.read()
         return [self._records[number] for number in sorted(self._records)]
 
@@ -41,7 +41,7 @@ class StoredTrials:
         return self._n_trials - len(self.foreign)
 
     def times(self) -> dict[int, tuple[datetime | None, datetime | None]]:
-        """Return start and end of each trial in local time, by number."""
+        """Return the start and end of each trial in local time, by trial number; None: not started or not ended."""
         trials = self._storage.get_all_trials(self._study_id, deepcopy=False)
         return {trial.number: (trial.datetime_start, trial.datetime_complete) for trial in trials}
 
@@ -50,7 +50,7 @@ class StoredTrials:
         return self._storage.get_trial_id_from_study_id_trial_number(self._study_id, trial.number)
 
     def of_states(self, *states: TrialState) -> Iterator[tuple[FrozenTrial, str | None]]:
-        """Yield this program's trials in these states, each with what another program changed, or None."""
+        """Yield this program's trials in these states, each with the change that another program made; None: unchanged."""
         for trial in self._storage.get_all_trials(self._study_id, deepcopy=False, states=states):
             if self._ownership.accepts(trial):
                 yield trial, None
@@ -58,10 +58,10 @@ class StoredTrials:
                 yield trial, why
 
     def read(self) -> None:
-        """Read new and changed trials.
+        """Read new trials, and trials that had not ended at the last read.
 
         Raises:
-            DamagedError: a trial can't be read or was changed; the text has its number.
+            DamagedError: a trial is missing, can't be read or was changed; the text names the trial.
         """
         try:
             trials = self._storage.get_all_trials(self._study_id, deepcopy=False)
@@ -86,7 +86,7 @@ class StoredTrials:
                     raise DamagedError(f"trial {trial.number} can't be read: {error}") from error
 
     def _unreadable(self) -> str:
-        """Return which trial Optuna can't read first, as a sentence."""
+        """Return a sentence about the first trial that Optuna can't read."""
         for number in itertools.count():
             try:
                 trial_id = self._storage.get_trial_id_from_study_id_trial_number(self._study_id, number)

@@ -1,4 +1,4 @@
-"""The study: next trial, running trials, ends and front. All state is derived from stored trials."""
+"""The study: starts trials, stores their reports and ends, and returns the front. All state is derived from stored trials."""
 
 import contextlib
 import logging
@@ -29,14 +29,14 @@ from cnn_lstm_hyperopt.space.domains import Scalar
 log = logging.getLogger(__name__)
 
 RESTARTS = 10
-"""Maximum restarts of an interrupted trial at the same epoch; the trial itself may end its process each time."""
+"""Maximum number of restarts of an interrupted trial at the same epoch, since the trial itself may kill its process each time."""
 
 
 class Study:
-    """A search on a storage. It can be rebuilt at any time and continues as if it had never stopped.
+    """A search with its storage. A new Study with the same storage continues the search as if it had never stopped.
 
     Args:
-        storage: of the study.
+        storage: storage of the study.
         plan: definition of the search.
         claim: lock held while a trial is chosen and inserted, so that several workers neither share trials nor start too many.
         worker: number of this worker, stored with its trials; None: this is the only process.
@@ -62,7 +62,7 @@ class Study:
         self._failures = Failures()
 
     def records(self) -> list[TrialRecord]:
-        """Return all trials in order of number."""
+        """Return this program's trials in order of number."""
         return self.storage.records()
 
     def n_finished(self) -> int:
@@ -74,22 +74,22 @@ class Study:
         return reported_front(self.records(), self.plan.skill)
 
     def sampler_warning(self) -> str | None:
-        """Return why the sampler can't learn in this study, or None."""
+        """Return the reason why the sampler never uses its model in this study; None: it uses the model."""
         return self._proposer.warning
 
     def pruner_warning(self) -> str | None:
-        """Return why pruning can't act in this study, or None."""
+        """Return the reason why the pruner can never act in this study; None: it can act."""
         return self._running.pruner_warning()
 
     def needed_states(self) -> set[int]:
-        """Return the ``seeded_as`` of trials whose checkpoints an unfinished trial or a retry may continue from."""
+        """Return the numbers (``seeded_as``) of the checkpoints from which an unfinished trial or a retry may continue."""
         records = self.records()
         needed = {record.seeded_as for record in records if not record.state.ended}
         needed |= {record.seeded_as for record in to_retry(records) if record.attributes.get("cut_off_by") is not None}
         return needed
 
     def next_assignment(self) -> Assignment | NoTrial:
-        """Start the next trial (an interrupted one, else a retry, else a new proposal), or return why there is none.
+        """Start the next trial: an interrupted trial, else a retry, else a new one. Without a next trial, return the reason.
 
         Raises:
             StudyFailedError: another program changed ten trials in a row while they started.
@@ -134,9 +134,10 @@ class Study:
         return self._start(proposal, attributes, place)
 
     def _is_waiting(self, record: TrialRecord) -> bool:
-        """Whether no process runs an unfinished trial; ``study.ask()`` of another program may have set it to RUNNING.
+        """Return whether a trial is unfinished and no process runs it.
 
-        A worker's trials have its number from their start until they are paused.
+        Such a trial may be RUNNING instead of WAITING, since ``study.ask()`` of another program sets WAITING trials to RUNNING. A
+        worker's trials have the attribute ``worker`` from their start until they are paused.
         """
         if record.state is not State.RUNNING:
             return record.state is State.WAITING
@@ -145,7 +146,7 @@ class Study:
         return self._worker is None or record.attributes.get("worker") in (None, self._worker)
 
     def _next_start(self, records: Sequence[TrialRecord]) -> InitialTrial | None:
-        """Return the first initial trial that has not been tried."""
+        """Return the first initial trial of the plan that is within the limits and has not been tried; None: no such trial."""
         if len(records) > 2 * len(self.plan.starts) + MAX_FAILURES_IN_A_ROW:
             return None  # all initial trials are done
         seen = {key_of(record.params) for record in records}
@@ -183,7 +184,7 @@ class Study:
         return self._assignment(trial_id, number, params, cost, attributes)
 
     def _resume(self, record: TrialRecord) -> Assignment:
-        """Resume an interrupted trial; it keeps its number, so that its result does not change."""
+        """Resume an interrupted trial; the trial keeps its number, so that its result does not change."""
         trial_id = self.storage.claim(record.number, worker=self._worker)
         params = with_fixed(self.plan.space, record.params)
         assignment = self._assignment(trial_id, record.number, params, self.plan.cost(params), record.attributes)
@@ -192,7 +193,7 @@ class Study:
     def _assignment(
         self, trial_id: int, number: int, params: dict[str, Scalar], cost: Cost, attributes: Mapping[str, Any]
     ) -> Assignment:
-        """Register a running trial and return its assignment, by its stored attributes."""
+        """Register a running trial and return its assignment, which depends on the trial's stored attributes."""
         self._running.begin(trial_id, number, would_have_ended="would_have_ended" in attributes)
         return Assignment(
             trial_id,
@@ -213,7 +214,7 @@ class Study:
         self.storage.note(assignment.trial_id, "trained_anew", why)
 
     def reason_to_give_up(self, assignment: Assignment, epoch: int) -> str | None:
-        """Count a start of a trial at ``epoch``; return why the trial is given up, or None."""
+        """Count a start of a trial at ``epoch``; return the reason why the trial is given up; None: it continues."""
         if assignment.memory_level >= len(levels_of(assignment.params)):
             return LACKED_MEMORY
         if assignment.cut_off is None:
@@ -225,7 +226,7 @@ class Study:
         return f"its process ended more than {RESTARTS} times {where}" if starts > RESTARTS else None
 
     def note_memory_level(self, assignment: Assignment, memory_level: int) -> None:
-        """Store the place in :func:`.memory_levels` at which a trial continues, also after an interruption."""
+        """Store the index in :func:`.memory_levels` of the level at which a trial continues, also after an interruption."""
         self.storage.note(assignment.trial_id, "saving", memory_level)
 
     def report(self, assignment: Assignment, report: ProgressReport) -> Decision:
@@ -235,7 +236,7 @@ class Study:
     def finish(
         self, assignment: Assignment, state: State, values: Values | None, attributes: dict[str, Any]
     ) -> TrialRecord:
-        """Store the end of a trial; observations are ordered by the order of ends."""
+        """Store the end of a trial, with its position in the order of ends, which is the order of observations."""
         self._running.store_curve(assignment)
         with self._claim:
             ended = (record.finish_order[0] for record in self.records() if record.state.ended)
@@ -262,7 +263,7 @@ class Study:
     def drop(self, assignment: Assignment, why: str) -> None:
         """Discard a trial that another program changed while it ran; another trial replaces it.
 
-        It counts as a failure, since a program that ends each trial would otherwise keep the search running forever.
+        The discarded trial counts as a failure. Otherwise the search would never end if a program changed every trial.
         """
         self._running.end(assignment)
         self.storage.discard(assignment.trial_id, why)

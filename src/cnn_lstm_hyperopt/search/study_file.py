@@ -1,4 +1,4 @@
-"""Creating and opening the SQLite file of a study."""
+"""Functions that create and open the SQLite file of a study."""
 
 import sqlite3
 from collections.abc import Mapping
@@ -18,15 +18,15 @@ from cnn_lstm_hyperopt.utils.atomic_io import new_part, remove_parts
 
 DIRECTIONS: list[Literal["maximize", "minimize"]] = ["maximize", "minimize", "minimize"]
 FORMAT = 6
-"""Version of the stored content."""
+"""Version of the format in which studies are stored."""
 UNMARKED_FORMAT = 5
-"""Earlier version whose studies can be resumed; its trials have no marks."""
+"""Earlier version of the format, whose studies can be resumed; trials in this format have no marks."""
 MADE_WITH = ("made_with", "skill_gate", "speeds", "train_share", "starts", "begun_with", "enqueue")
 """Study attributes that never change."""
 
 
 def create_file(path: Path, study_name: str, metric: str, attributes: Mapping[str, Any]) -> None:
-    """Create the file under another name and move it to its place, so that ``study.db`` is never incomplete."""
+    """Create a study's file under another name, then rename it to ``path``, so that ``study.db`` is never incomplete."""
     if path.exists():
         raise SaveDirError(f"{path} already exists; resume it or choose another --save-dir", code="study-exists")
     remove_parts(path.parent, of=path)
@@ -56,7 +56,7 @@ def create_file(path: Path, study_name: str, metric: str, attributes: Mapping[st
 
 
 def open_file(path: Path, *, new: bool = False) -> RDBStorage:
-    """Open SQLite with a write-ahead log: a commit is one sequential write, and readers (a dashboard) never block it."""
+    """Open a study's file with a write-ahead log: a commit is one sequential write, and readers (a dashboard) never block it."""
     with sqlite3.connect(path, timeout=BUSY_SECONDS) as connection:
         connection.execute("PRAGMA journal_mode=WAL")
     connection.close()
@@ -70,7 +70,7 @@ def open_file(path: Path, *, new: bool = False) -> RDBStorage:
 
     @sqlalchemy.event.listens_for(storage.engine, "handle_error")
     def _wait_once(context: sqlalchemy.engine.ExceptionContext) -> None:
-        """Raise SQLite's own error: for SQLAlchemy's error, Optuna would wait five times when it inserts a trial."""
+        """Raise SQLite's own error: after SQLAlchemy's error, Optuna would repeat the insertion of a trial, with five waits."""
         error = context.original_exception
         if isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode == sqlite3.SQLITE_BUSY:
             raise error
@@ -80,7 +80,7 @@ def open_file(path: Path, *, new: bool = False) -> RDBStorage:
 
 
 def fold_log(storage: RDBStorage) -> None:
-    """Fold the write-ahead log into the file."""
+    """Copy the write-ahead log of SQLite into the study's file."""
     with storage.engine.connect() as connection:
         connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
 
@@ -89,9 +89,9 @@ def require_unchanged(seals: Seals, attributes: Mapping[str, Any], seal: Any) ->
     """Raise DamagedError if the study's fixed attributes were changed.
 
     Args:
-        seals: with the key of the study.
-        attributes: of the study.
-        seal: of the fixed attributes; None: an earlier version made the study.
+        seals: seals with the key of the study.
+        attributes: user attributes of the study.
+        seal: stored seal of the fixed attributes; None: an earlier version created the study.
     """
     if seals.keyed != (attributes.get("format") != UNMARKED_FORMAT):
         raise DamagedError("its seal key is missing")
@@ -103,7 +103,7 @@ def require_unchanged(seals: Seals, attributes: Mapping[str, Any], seal: Any) ->
 
 
 def cached(storage: RDBStorage) -> BaseStorage:
-    """Return the storage behind Optuna's cache, which reads ended trials once.
+    """Return the storage with Optuna's cache, which reads ended trials only once.
 
     Raises:
         HyperoptError: Optuna has another major version; the cache is not part of its public interface.
@@ -116,12 +116,12 @@ def cached(storage: RDBStorage) -> BaseStorage:
 
 
 def objectives(metric: str) -> list[str]:
-    """Return the names of a study's objectives in order."""
+    """Return the names of a study's three objectives, in the order of their values."""
     return [METRICS[metric].objective, "training_seconds", "size_mb"]
 
 
 def identity(path: Path | None) -> tuple[int, int] | None:
-    """Return device and inode of a file; None: it does not exist."""
+    """Return the device and inode of a file; None: the file does not exist."""
     try:
         found = None if path is None else path.stat()
     except OSError:

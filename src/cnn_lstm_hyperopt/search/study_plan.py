@@ -15,13 +15,13 @@ class StudyPlan:
     """The definition of a search.
 
     Attributes:
-        n_trials: number of COMPLETE and PRUNED trials.
-        max_epochs: maximum epochs of a trial.
-        limits: proposals beyond them are replaced; a trial slower than its limit is pruned.
-        cost: predicted cost of a full configuration.
+        n_trials: number of COMPLETE and PRUNED trials after which the search ends.
+        max_epochs: maximum number of epochs of a trial.
+        limits: limits on a trial. Proposals beyond a limit are replaced; a trial slower than the limit of seconds is pruned.
+        cost: function that returns the predicted cost of a full configuration.
         estimated_time: whether the time objective is the seconds of ``cost`` instead of measured ones.
         starts: initial trials.
-        begun_with: ``n_trials`` at the start of the study, if different; the sampler's schedule depends on it.
+        begun_with: ``n_trials`` at the start of the study, if different; the sampler's schedule depends on this number.
         cheap_cost: whether ``cost`` is fast enough for hundreds of calls per proposal.
     """
 
@@ -47,11 +47,11 @@ class StudyPlan:
     def training_seconds(
         self, cost: Cost, epochs: float, *, measured: tuple[float, float | None]
     ) -> tuple[float, float | None]:
-        """Return seconds so far and of all epochs by the study's time objective: ``measured`` or estimated."""
+        """Return the seconds so far and the seconds of all epochs as the study's time objective: ``measured`` or estimated."""
         if not self.estimated_time:
             return measured
         return cost.seconds * epochs / self.max_epochs, cost.seconds
 
     def allows(self, searched: Params) -> bool:
-        """Whether the configuration is predicted to be within all limits."""
+        """Return whether a configuration is predicted to be within all limits."""
         return self.limits.none or self.limits.allow(self.cost(with_fixed(self.space, searched)))

@@ -1,4 +1,4 @@
-"""The search space of a study on disk: that of its settings, without parameters that its data make meaningless."""
+"""The search space of a study on disk: the space of its settings, without parameters that have no effect with its data."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,7 +11,7 @@ from cnn_lstm_hyperopt.utils.reading import MAX_JSON_BYTES, parse_json, read_tex
 
 
 def read_description(save_dir: Path) -> Mapping[str, Any]:
-    """Return the content of ``data.json``; empty if missing.
+    """Return the content of a study's ``data.json``; empty if the file is missing.
 
     Raises:
         SaveDirError: the file is damaged.
@@ -32,8 +32,8 @@ def study_space(settings: Settings, description: Mapping[str, Any]) -> SearchSpa
     """Return the search space of a study.
 
     Args:
-        settings: of its ``config.yaml``.
-        description: of its ``data.json``; data without a ``value_name`` have one task.
+        settings: settings in the study's ``config.yaml``.
+        description: content of the study's ``data.json``; data without a ``value_name`` have one task.
     """
     one_task = description.get("value_name", "") is None
     return settings.search_space.for_one_task() if one_task else settings.search_space

@@ -14,15 +14,15 @@ from cnn_lstm_hyperopt.config import Params
 from cnn_lstm_hyperopt.space.domains import Scalar
 
 DIED, KILLED = "died", "killed"
-"""How a trial's process ended during the run; the kernel may have killed it for lack of memory."""
+"""How the process of a trial ended during the run; a process may be KILLED by the kernel for lack of memory."""
 EARLIER_LEVELS = 3
-"""Number of memory levels in earlier versions, which did not store it."""
+"""Number of memory levels in earlier versions, which did not store this number."""
 LACKED_MEMORY = "not enough memory at any memory level"
-"""Beginning of the reason of a trial that failed at all memory levels."""
+"""Beginning of the stored reason of a trial that failed at all memory levels."""
 
 
 class State(Enum):
-    """State of a trial. FAIL: does not count and is retried once. WAITING: interrupted, to be resumed."""
+    """State of a trial. A FAIL trial is not a finished trial and is retried once. A WAITING trial will be resumed."""
 
     RUNNING = "RUNNING"
     WAITING = "WAITING"
@@ -47,7 +47,7 @@ _STATES = {theirs: ours for ours, theirs in OPTUNA_STATES.items()}
 
 
 class Point(NamedTuple):
-    """One point of a learning curve: epochs done, score and loss (nats) on validation, training seconds so far."""
+    """One point of a learning curve: epochs done, validation score, validation loss (nats), training seconds so far."""
 
     epoch: float
     score: float
@@ -69,14 +69,14 @@ class TrialRecord:
 
     Attributes:
         params: active, searched parameters.
-        values: of a COMPLETE trial, else None.
-        size_mb: known before training.
-        curve: one point for each finished epoch.
+        values: objective values of a COMPLETE trial; None for other trials.
+        size_mb: MB of the weights; known before training.
+        curve: learning curve, one point for each report.
         seconds: training seconds so far.
         projected_seconds: training seconds of all epochs; None: unknown.
-        reason: why it was pruned or failed.
+        reason: reason why the trial was pruned or failed; else empty.
         retry_of: number of the failed trial that this one repeats.
-        attributes: all stored attributes.
+        attributes: all user attributes that this program stored with the trial.
     """
 
     number: int
@@ -98,9 +98,9 @@ class TrialRecord:
 
     @property
     def owed_another_try(self) -> bool:
-        """Whether the trial failed and may be retried: once, or after a kill at each further memory level.
+        """Whether the trial failed and may be retried: once or, if its process was killed, at each further memory level.
 
-        A trial that was given up is not retried: it lacked memory at all levels, or its process ended too often.
+        A trial that lacked memory at all levels, or whose process ended too often, is not retried.
         """
         if self.state is not State.FAIL or self.attributes.get("given_up"):
             return False
@@ -110,12 +110,12 @@ class TrialRecord:
 
     @property
     def memory_level(self) -> int:
-        """Place in :func:`.memory_levels` at which the trial starts."""
+        """Index in :func:`.memory_levels` of the level at which the trial starts."""
         return int(self.attributes.get("saving", 0))
 
     @property
     def seeded_as(self) -> int:
-        """Number that determines the seed: its own, or that of the trial that it continues."""
+        """Trial number that determines the seed: the trial's own number, or the number of the trial that it continues."""
         return int(self.attributes.get("seeded_as", self.number))
 
     @property
@@ -130,12 +130,12 @@ class TrialRecord:
 
     @property
     def expected_score(self) -> float | None:
-        """Score that the sampler expected; None: it had no model."""
+        """Score that the sampler's model expected; None: the sampler had no model."""
         return self.attributes.get("expected_score")
 
     @property
     def kept(self) -> Point | None:
-        """Point of the epoch whose weights the trial kept (lowest loss); None before its first full epoch."""
+        """Point of the epoch whose weights the trial kept (lowest loss); None before the first full epoch."""
         return selected(tuple(point for point in self.curve if point.epoch >= 1), math.inf)
 
 
@@ -181,10 +181,10 @@ def read_trial(trial: FrozenTrial, attributes: dict[str, Any]) -> TrialRecord:
 
 
 def selected(curve: tuple[Point, ...], epoch: float) -> Point | None:
-    """Return the point of the lowest loss up to ``epoch``."""
+    """Return the point with the lowest loss up to ``epoch``; None without points."""
     return min((point for point in curve if point.epoch <= epoch), key=lambda point: point.loss, default=None)
 
 
 def key_of(params: Params) -> tuple[tuple[str, Scalar], ...]:
-    """Return a key that is equal for equal configurations."""
+    """Return a hashable key of a configuration; keys are equal exactly if configurations are equal."""
     return tuple(sorted(params.items()))

@@ -1,7 +1,7 @@
-"""Marks and seals: which trials this program made, and whether another program changed them.
+"""Marks and seals: they show which trials this program started, and whether another program changed these trials.
 
-A study has a random key. A trial gets a mark at its start and a seal at its end; both are digests that need the key. A program
-that can write the file can also read the key, so marks and seals detect accidents, damage and naive edits, not forgery.
+A study has a random key. A trial gets a mark at its start and a seal at its end; both are digests computed with the key. A
+program that can write the file can also read the key, so marks and seals detect accidents, damage and naive edits, not forgery.
 """
 
 import contextlib
@@ -19,26 +19,27 @@ from optuna.trial import FrozenTrial, TrialState
 from cnn_lstm_hyperopt.errors import TrialChangedError
 
 KEY = "cnn_lstm_hyperopt:key"
-"""System attribute of a study: the key of its marks and seals; missing in earlier versions."""
+"""Name of a study's system attribute: the key of its marks and seals; studies of earlier versions have no key."""
 MARK = "cnn_lstm_hyperopt:mark"
-"""System attribute of a trial that this program started."""
+"""Name of a trial's system attribute: the mark of a trial that this program started."""
 DISCARDED = "cnn_lstm_hyperopt:discarded"
-"""System attribute of a trial that this program ended because another program changed it: the change."""
+"""Name of the system attribute of a discarded trial: the change by another program, for which this program ended the trial."""
 SEAL = "sha256"
-"""System attribute of an ended trial: the digest of its content and the names of this program's user attributes (earlier
-versions: the digest alone). SQLite has no checksums: it reads a flipped byte as another number."""
+"""Name of an ended trial's system attribute: the digest of its content and the names of this program's user attributes (earlier
+versions: the digest alone). The digest also detects damage: SQLite has no checksums and reads a flipped byte as another
+number."""
 _EARLIER = ("probe", "continues")
 FIXED_AT_START = ("size_mb", "estimated_seconds", "note", *_EARLIER, "expected_score", "origin", "retry_of")
-"""User attributes that are set only at the start of a trial, those of earlier versions included."""
+"""Names of user attributes that are set only at the start of a trial, including attributes of earlier versions."""
 
 _START_CHANGED = "another program changed its parameters or attributes"
 
 
 class Seals:
-    """Marks and seals with the key of one study.
+    """Computes and checks marks and seals with the key of one study.
 
     Args:
-        key: of the study; None: an earlier version made it; then there are no marks, and seals need no key.
+        key: key of the study; None: an earlier version created the study, which has no marks, and seals without a key.
     """
 
     def __init__(self, key: str | None) -> None:
@@ -46,7 +47,7 @@ class Seals:
 
     @staticmethod
     def new_key() -> str:
-        """Return a random key."""
+        """Return a random key for a new study."""
         return secrets.token_hex(16)
 
     @property
@@ -55,7 +56,7 @@ class Seals:
         return self._key is not None
 
     def of_study(self, attributes: Mapping[str, Any], names: Sequence[str]) -> str:
-        """Return the digest of these attributes of a study."""
+        """Return the digest of the attributes of a study with these names."""
         return self._digest({name: attributes[name] for name in names if name in attributes})
 
     def mark(
@@ -82,7 +83,7 @@ class Seals:
         return nonce if mark.get("ours") == self._digest(["trial", nonce]) else None
 
     def started_so(self, trial: FrozenTrial) -> bool:
-        """Whether the parameters and fixed attributes are unchanged since the start."""
+        """Return whether a trial's parameters and fixed attributes are unchanged since its start."""
         if self._key is None:
             return True
         if (nonce := self.nonce(trial)) is None:
@@ -93,11 +94,11 @@ class Seals:
         """Check a running trial before it is sealed.
 
         Args:
-            trial: as it is stored now.
-            attributes: that this process stored; None: another process ran it. Other attributes are ignored.
+            trial: the trial as stored now.
+            attributes: attributes that this process stored; None: another process ran the trial. Other attributes are ignored.
 
         Raises:
-            TrialChangedError: another program changed it.
+            TrialChangedError: another program changed the trial.
         """
         if not self.started_so(trial):
             raise TrialChangedError(_START_CHANGED, code="trial-start-changed")
@@ -108,12 +109,12 @@ class Seals:
     def seal(
         self, trial: FrozenTrial, names: Iterable[str], state: TrialState, values: Sequence[float] | None
     ) -> dict[str, Any]:
-        """Return the seal of a trial: a digest of number, parameters, the named attributes and the end."""
+        """Return the seal of a trial: a digest of its number, parameters, named attributes, final state and values."""
         names = sorted(names)
         return {"digest": self._of_ended(trial, _named(trial.user_attrs, names), state, values), "names": names}
 
     def is_sealed(self, trial: FrozenTrial) -> bool:
-        """Whether the trial's content matches its seal."""
+        """Return whether the content of an ended trial matches its seal."""
         seal = trial.system_attrs.get(SEAL)
         digest = seal.get("digest") if isinstance(seal, Mapping) else seal
         return bool(digest == self._of_ended(trial, own_attributes(trial), trial.state, trial.values))
@@ -136,11 +137,11 @@ class Seals:
 
 
 class Ownership:
-    """Sorts the trials of one study into own, foreign and changed ones.
+    """Sorts the trials of one study into own, foreign and changed trials.
 
     Attributes:
-        foreign: state of each trial that another program added, by number.
-        changed: what another program did to each discarded trial, by number.
+        foreign: state of each trial that another program added, by trial number.
+        changed: change that another program made to each discarded trial, by trial number.
     """
 
     def __init__(self, seals: Seals) -> None:
@@ -152,7 +153,7 @@ class Ownership:
         self._settled: set[int] = set()
 
     def accepts(self, trial: FrozenTrial) -> bool:
-        """Whether the trial is ours and unchanged, judged by its mark and the presence of a seal."""
+        """Return whether this program started a trial and no other program changed it, by its mark and the presence of a seal."""
         number = trial.number
         if number in self._settled:
             return False
@@ -180,7 +181,7 @@ class Ownership:
         return None
 
     def news(self) -> list[str]:
-        """Return a sentence about foreign trials and one about each changed trial; each trial is named once."""
+        """Return a sentence about foreign trials and one about each changed trial; only one call names a trial."""
         lines = []
         foreign = {number: state for number, state in sorted(self.foreign.items()) if number not in self._named}
         if foreign:
@@ -198,11 +199,11 @@ class Ownership:
 
 
 SHOWN = 10
-"""Maximum numbers in a line."""
+"""Maximum number of trial numbers in a sentence."""
 
 
 def numbered(numbers: Sequence[int]) -> str:
-    """``trial 3``, ``trials 3 and 4``, ``trials 3, 4, … and 7 more``."""
+    """Return trial numbers as text: ``trial 3``, ``trials 3 and 4``, ``trials 3, 4, … and 7 more``."""
     if len(numbers) == 1:
         return f"trial {numbers[0]}"
     shown, more = list(map(str, numbers[:SHOWN])), len(numbers) - SHOWN
@@ -223,12 +224,12 @@ def unless_changed() -> Iterator[None]:
 
 
 def _different(expected: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:
-    """Return the names of expected attributes that were removed or changed."""
+    """Return the names of the expected attributes that are missing from ``found`` or different there."""
     return [name for name in sorted(expected) if _text_of(expected, name) != _text_of(found, name)]
 
 
 def own_attributes(trial: FrozenTrial) -> dict[str, Any]:
-    """Return the user attributes that the seal names; all attributes if there is no such list."""
+    """Return the user attributes that a trial's seal names; all user attributes if the seal names none."""
     seal = trial.system_attrs.get(SEAL)
     names = seal.get("names") if isinstance(seal, Mapping) else None
     return _named(trial.user_attrs, names) if isinstance(names, list) else dict(trial.user_attrs)
@@ -239,10 +240,10 @@ def _named(attributes: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any
 
 
 def _text_of(attributes: Mapping[str, Any], name: str) -> str | None:
-    """Return an attribute as JSON, in which NaN equals NaN; None: missing."""
+    """Return an attribute as JSON text, so that NaN equals NaN; None: the attribute is missing."""
     return json.dumps(attributes[name], sort_keys=True) if name in attributes else None
 
 
 def _as_stored(distribution: BaseDistribution, value: Any) -> Any:
-    """Return the value after a round trip through the storage."""
+    """Return a parameter value as it will be read after it is stored."""
     return distribution.to_external_repr(distribution.to_internal_repr(value))

@@ -1,1 +1,1 @@
-"""Hyperparameters: specifications, domains and their YAML form. No parameter is named here."""
+"""Hyperparameters: specifications, domains and their YAML form. This package contains the name of no parameter."""

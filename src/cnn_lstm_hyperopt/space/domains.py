@@ -1,15 +1,15 @@
-"""Domains: the set of values that one hyperparameter may take."""
+"""Domains: a domain is the set of values that a hyperparameter may have."""
 
 from dataclasses import dataclass
 from typing import Any
 
 Scalar = bool | int | float | str
-"""Stored value of a parameter. A list (filter sizes) is stored as ``"3-5-7"``."""
+"""Type of a parameter's stored value. A list (filter sizes) is stored as text: ``"3-5-7"``."""
 
 
 @dataclass(frozen=True)
 class Choices:
-    """Unordered values."""
+    """Domain of unordered values."""
 
     values: tuple[Scalar, ...]
 
@@ -20,7 +20,7 @@ class Choices:
 
 @dataclass(frozen=True)
 class IntRange:
-    """Integers in [low, high], both included."""
+    """Domain of the integers from ``low`` to ``high``, both included, on a linear or log scale."""
 
     low: int
     high: int
@@ -33,7 +33,7 @@ class IntRange:
 
 @dataclass(frozen=True)
 class FloatRange:
-    """Real numbers in [low, high], on a linear or log scale."""
+    """Domain of the real numbers in [low, high], on a linear or log scale."""
 
     low: float
     high: float
@@ -46,7 +46,7 @@ class FloatRange:
 
 @dataclass(frozen=True)
 class Fixed:
-    """A single value; the parameter is not searched."""
+    """Domain with a single value; the parameter is not searched."""
 
     value: Scalar
 
@@ -67,12 +67,12 @@ def encode(value: Any) -> Scalar:
 
 
 def decode_sizes(text: str) -> tuple[int, ...]:
-    """Return the list of a stored value, the inverse of :func:`encode`: ``"3-5-7"`` → ``(3, 5, 7)``."""
+    """Return the integers of a stored list, ``"3-5-7"`` → ``(3, 5, 7)``; the inverse of :func:`encode`."""
     return tuple(int(item) for item in text.split("-"))
 
 
 def domain_text(domain: Domain) -> str:
-    """Return a short text: ``{32, 64}``, ``[0.1, 0.5]``, ``= 0.1``."""
+    """Return a domain as short text: ``{32, 64}``, ``[0.1, 0.5]``, ``= 0.1``."""
     if isinstance(domain, Fixed):
         return f"= {domain.value}"
     if isinstance(domain, Choices):

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 Params = Mapping[str, Scalar]
-"""Parameter name → stored value, active parameters only."""
+"""Mapping of the names of active parameters to their stored values."""
 
 Kind = Literal["choice", "int", "float", "log_float", "flag", "sizes"]
 FLAG = Choices((False, True))
@@ -28,8 +28,8 @@ class Width:
     """A width that a head count must divide.
 
     Attributes:
-        parameters: names of the parameters that determine it; they come before the head count.
-        of: function of their typed values, in this order, that returns the width.
+        parameters: names of the parameters that determine the width; in the space, they come before the head count.
+        of: function that returns the width; its arguments are the typed values of ``parameters``, in this order.
     """
 
     parameters: tuple[str, ...]
@@ -43,13 +43,14 @@ class ParameterSpec:
     Attributes:
         kind: determines the meaning of a short YAML list and the legal values.
         default: default domain.
-        low, high: bounds of legal values (both included); a wider YAML range is an error.
-        options: legal names of a ``choice`` of names.
-        when: parent → values. The parameter is active only if each parent has one of its values; parents come first.
-        from_zero: actual start of a log range that is written with low = 0; a switch provides 0 itself.
-        divides: the width that a head count must divide.
-        unused: effective value of an inactive parameter; None if nothing reads it.
-        one_task: fixed value in studies without a regression target; None if they search the parameter, too.
+        low, high: lower and upper bound of legal values (both included); a wider YAML range is an error.
+        options: legal values of a ``choice`` of names.
+        when: values by the name of a parent. The parameter is active only if each parent has one of the parent's values. Parents
+            come before the parameters that depend on them.
+        from_zero: actual lower bound of a log range that is written with low = 0; a separate switch parameter selects 0 itself.
+        divides: for a head count, the width that it must divide; None for other parameters.
+        unused: effective value while the parameter is inactive; None if no code reads the parameter then.
+        one_task: fixed value in studies without a regression target; None if such studies search the parameter, too.
     """
 
     kind: Kind
@@ -64,11 +65,11 @@ class ParameterSpec:
     one_task: Scalar | None = None
 
     def exists(self, params: Params) -> bool:
-        """Return whether the parameter is active in a configuration with these parents."""
+        """Return whether the parameter is active in a configuration with these values of its parents."""
         return all(params.get(parent) in values for parent, values in self.when.items())
 
     def typed(self, value: Scalar) -> Any:
-        """Return a stored value as its Python type; filter sizes as a tuple."""
+        """Return a stored value in the Python type of the parameter; filter sizes as a tuple."""
         if self.kind == "sizes":
             return decode_sizes(str(value))
         if self.kind == "flag":
@@ -78,12 +79,12 @@ class ParameterSpec:
         return float(value) if self.kind in ("float", "log_float") else int(value)
 
     def readable(self, value: Scalar) -> Any:
-        """Return a stored value as written in YAML: filter sizes as a list, others unchanged."""
+        """Return a stored value as written in YAML: filter sizes as a list, other values unchanged."""
         return list(decode_sizes(str(value))) if self.kind == "sizes" else value
 
 
 Specs = Mapping[str, ParameterSpec]
-"""Parameter name → specification; parents come before the parameters that depend on them."""
+"""Mapping of parameter names to specifications; parents come before the parameters that depend on them."""
 
 
 def value_of(name: str, params: Params, specs: Specs) -> Any:
@@ -105,5 +106,9 @@ def value_of(name: str, params: Params, specs: Specs) -> Any:
 
 
 def read_group(cls: type[T], group: str, params: Params, specs: Specs) -> T:
-    """Return a dataclass whose fields are the parameters of a group; raises as :func:`value_of`."""
+    """Return an instance of ``cls``, whose fields are the parameters of a group, with the values of a full configuration.
+
+    Raises:
+        ConfigError: an active parameter is missing.
+    """
     return cls(**{each.name: value_of(f"{group}.{each.name}", params, specs) for each in fields(cls)})

@@ -16,7 +16,7 @@ def plain(raw: Any, levels: int = 8) -> Any:
 
     Args:
         raw: a search space from a Python program.
-        levels: depth of the conversion; deeper values stay unchanged.
+        levels: number of nested levels that are converted; deeper values stay unchanged.
     """
     if hasattr(raw, "tolist"):
         raw = raw.tolist()
@@ -28,10 +28,10 @@ def plain(raw: Any, levels: int = 8) -> Any:
 
 
 def parse_space(raw: Mapping[str, Any] | None, specs: Specs) -> tuple[SearchSpace, list[SpaceError]]:
-    """Read a search space from YAML; parameters that it does not mention keep their defaults.
+    """Return the search space in a YAML mapping; parameters that the mapping does not contain keep their default domains.
 
     Returns:
-        The space, and all errors (empty for a valid space).
+        The space, and a list of all errors (empty for a valid space).
     """
     domains: dict[str, Domain] = {name: spec.default for name, spec in specs.items()}
     errors: list[SpaceError] = []
@@ -65,7 +65,7 @@ def _unknown(field: str, group: str, key: Any, known: list[str], specs: Specs) -
 
 
 def _head_errors(space: SearchSpace) -> Iterator[SpaceError]:
-    """Yield an error for each head count that can meet a width that none of its values divides."""
+    """Yield an error for each head count if the space contains a width that no value of the head count divides."""
     for name, spec in space.specs.items():
         if spec.divides is None or not space.possible(name):
             continue
@@ -89,12 +89,12 @@ def _head_errors(space: SearchSpace) -> Iterator[SpaceError]:
 
 
 def params_errors(params: Mapping[str, Any], needed: Collection[str], specs: Specs) -> list[SpaceError]:
-    """Return the errors of a configuration in readable form.
+    """Return the errors of a configuration whose values have the form of YAML files.
 
     Args:
-        params: each value must be legal, and head counts must divide their widths.
-        needed: names of parameters that must be present if they exist; others are optional.
-        specs: of all parameters.
+        params: the configuration; each value must be legal, and head counts must divide their widths.
+        needed: names of parameters that must be present if they are active; other parameters are optional.
+        specs: specifications of all parameters.
     """
     found: dict[str, Scalar] = {}
     errors: list[SpaceError] = []

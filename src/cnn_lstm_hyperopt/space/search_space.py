@@ -1,4 +1,4 @@
-"""The search space: domains of all parameters, active and searched parameters, legal values."""
+"""The search space: the domains of all parameters; which parameters are active, which are searched, which values are legal."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -15,8 +15,8 @@ class SearchSpace:
     """Domains of all parameters; parents come before the parameters that depend on them.
 
     Attributes:
-        domains: by parameter name.
-        specs: specification of each parameter.
+        domains: domain of each parameter by name.
+        specs: specification of each parameter by name.
     """
 
     domains: Mapping[str, Domain]
@@ -28,9 +28,9 @@ class SearchSpace:
         return cls({name: spec.default for name, spec in specs.items()}, specs)
 
     def active(self, params: Params) -> Iterator[str]:
-        """Yield the names of parameters that are active given the parents in ``params``, in order.
+        """Yield the names of the parameters that are active with the parents' values in ``params``, in the order of the space.
 
-        Lazy: the caller may add each value to ``params`` before it requests the next name.
+        The iterator is lazy: the caller may add each value to ``params`` before the caller requests the next name.
         """
         for name in self.domains:
             if self.specs[name].exists(params):
@@ -44,7 +44,10 @@ class SearchSpace:
         return width.of(*(self.specs[parent].typed(params[parent]) for parent in width.parameters))
 
     def legal(self, name: str, value: Scalar, params: Params) -> Scalar:
-        """Return ``value``, or for a head count that does not divide its width the nearest smaller choice that does, if any."""
+        """Return ``value``, or a legal head count instead of one that does not divide its width.
+
+        The legal head count is the largest smaller one that divides the width; without such a count, the smallest that does.
+        """
         width = self.width(name, params)
         if width is None or width % int(value) == 0:
             return value
@@ -52,13 +55,13 @@ class SearchSpace:
         return max((choice for choice in fitting if choice <= int(value)), default=min(fitting))
 
     def value(self, name: str, raw: Any) -> Scalar:
-        """Return the value of the parameter's domain that ``raw``, from a file, means.
+        """Return the stored form of ``raw``, a parameter value from a file; the value must be in the parameter's domain.
 
         Raises:
-            SpaceError: it means none; the text (rule, value, fix) follows the parameter's name.
+            SpaceError: the value is not in the domain; the text (rule, value, fix) continues a line with the parameter's name.
         """
         spec, domain = self.specs[name], self.domains[name]
-        # The bounds of the domain are narrower than those of the parameter, so an error names the former.
+        # The domain's bounds are narrower than the parameter's bounds, so an error names the domain's bounds.
         value: Scalar = raw if spec.options else parse_value(replace(spec, low=None, high=None), raw)
         if domain.contains(value):
             return value
@@ -74,7 +77,7 @@ class SearchSpace:
         raise SpaceError(f"must {rule}, but got {shown(raw)}{fix}", "outside-the-space")
 
     def searched(self) -> dict[str, Domain]:
-        """Return the parameters that are not fixed and that can be active."""
+        """Return the domains of the parameters that are not fixed and can be active, by name."""
         return {
             name: domain
             for name, domain in self.domains.items()
@@ -82,22 +85,22 @@ class SearchSpace:
         }
 
     def possible(self, name: str) -> bool:
-        """Return whether the parameter can be active, by the domains of its direct parents."""
+        """Return whether the domains of a parameter's direct parents allow it to be active."""
         return all(
             any(self.domains[parent].contains(value) for value in values)
             for parent, values in self.specs[name].when.items()
         )
 
     def fixing(self, values: Params) -> "SearchSpace":
-        """Return the space with some parameters fixed."""
+        """Return the space with the parameters in ``values`` fixed at these values."""
         return replace(self, domains={**self.domains, **{name: Fixed(value) for name, value in values.items()}})
 
     def for_one_task(self) -> "SearchSpace":
-        """Return the space for data without a regression target: with one loss there is nothing to weight."""
+        """Return the space for data without a regression target; parameters that only matter with two losses are fixed."""
         return self.fixing({name: spec.one_task for name, spec in self.specs.items() if spec.one_task is not None})
 
     def as_dict(self) -> dict[str, dict[str, Any]]:
-        """Return the long YAML form, by group; :func:`.parse_space` reads it."""
+        """Return the long YAML form of the space, by group; :func:`.parse_space` reads this form."""
         groups: dict[str, dict[str, Any]] = {}
         for name, domain in self.domains.items():
             group, key = name.split(".")

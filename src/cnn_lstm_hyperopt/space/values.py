@@ -1,4 +1,4 @@
-"""Read one parameter from YAML: a value, or the short or long form of a domain."""
+"""Parsing of one parameter's YAML form: a value, or the short or long form of a domain."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,10 +13,10 @@ _LARGEST = 1e308
 
 
 class SpaceError(ValueError):
-    """A value or a domain breaks a rule of the search space.
+    """Error: a value or a domain violates a rule of the search space.
 
     Attributes:
-        violations: as of :class:`.HyperoptError`.
+        violations: field and code of each violated rule, as in :class:`.HyperoptError`.
     """
 
     def __init__(self, text: str, code: str = "", field: str = "", violations: Sequence[Violation] = ()) -> None:
@@ -24,15 +24,15 @@ class SpaceError(ValueError):
         self.violations = tuple(violations) or (Violation(field, code),)
 
     def at(self, field: str) -> "SpaceError":
-        """Return the same error with the name of the parameter before its text."""
+        """Return the same error with ``field``, the name of the parameter, at the beginning of the text."""
         return SpaceError(f"{field} {self}", violations=[Violation(field, each.code) for each in self.violations])
 
 
 def parse_domain(spec: ParameterSpec, raw: Any) -> Domain:
-    """Read the short or long form of a domain.
+    """Return the domain that ``raw``, a short or long YAML form, describes.
 
     Raises:
-        SpaceError: the form breaks a rule; the text follows the parameter's name.
+        SpaceError: the form violates a rule; the text continues a line with the parameter's name.
     """
     if isinstance(raw, Mapping):
         keys = set(raw)
@@ -59,7 +59,7 @@ def parse_domain(spec: ParameterSpec, raw: Any) -> Domain:
 
 
 def _listed(spec: ParameterSpec, raw: list[Any]) -> Domain:
-    """Read a list of integers: ``[1, 2, 3, 4]`` is the range 1 to 4, ``[1, 2, 4]`` are three choices."""
+    """Return the domain of a YAML list; for integers, ``[1, 2, 3, 4]`` is the range 1 to 4, ``[1, 2, 4]`` are three choices."""
     choices = _choices(spec, raw)
     numbers = [int(value) for value in choices.values] if isinstance(choices, Choices) else []
     if numbers and numbers == list(range(numbers[0], numbers[-1] + 1)):
@@ -102,7 +102,7 @@ def parse_value(spec: ParameterSpec, raw: Any) -> Scalar:
     """Return ``raw`` as a stored value of the parameter.
 
     Raises:
-        SpaceError: the value breaks a rule; the text follows the parameter's name.
+        SpaceError: the value violates a rule; the text continues a line with the parameter's name.
     """
     if spec.kind == "flag":
         if not isinstance(raw, bool):
@@ -127,7 +127,7 @@ def parse_value(spec: ParameterSpec, raw: Any) -> Scalar:
 
 
 def _number(spec: ParameterSpec, raw: Any, *, whole: bool) -> int | float:
-    # YAML 1.1 reads 1e-5 (no dot) as text. Python's float() also accepts 1_0 and digits of all scripts.
+    # YAML 1.1 reads 1e-5 (without a dot) as text. Python's float() would also accept 1_0 and non-ASCII digits.
     if isinstance(raw, str) and raw.isascii() and "_" not in raw:
         try:
             raw = float(raw)
