@@ -37,7 +37,7 @@ def non_dominated(losses: ArrayLike) -> NDArray[np.bool_]:
     """
     points = _matrix(losses)
     mask = np.zeros(len(points), dtype=np.bool_)
-    # In lexicographic order no later row dominates an earlier one, so the first remaining row is on the front.
+    # In lexicographic order, no row dominates an earlier row, so the first remaining row is on the front.
     left = np.flatnonzero(_numbers(points))
     left = left[np.lexsort(points[left].T[::-1])]
     while len(left):
@@ -95,7 +95,7 @@ def hypervolume_contributions(losses: ArrayLike, reference: Sequence[float]) -> 
 
     Args:
         losses: shape ``(rows, objectives)``, all minimised and finite or NaN.
-        reference: shape ``(objectives,)``; rows beyond it in any objective add nothing.
+        reference: shape ``(objectives,)``; rows larger than the reference in any objective add no volume.
 
     Returns:
         Shape ``(rows,)``.

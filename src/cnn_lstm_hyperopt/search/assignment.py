@@ -9,7 +9,7 @@ from cnn_lstm_hyperopt.space.domains import Scalar
 
 @dataclass(frozen=True)
 class Assignment:
-    """A trial to be run.
+    """A trial that the caller must run.
 
     Attributes:
         params: full configuration, fixed parameters included.

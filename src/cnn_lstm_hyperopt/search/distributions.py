@@ -27,17 +27,17 @@ def distributions_of(space: SearchSpace, params: Params) -> dict[str, BaseDistri
 
 
 def with_fixed(space: SearchSpace, searched: Params) -> dict[str, Scalar]:
-    """Return the full configuration of a trial: stored parameters, and those that its study fixed or dropped.
+    """Return the full configuration of a trial: its stored parameters, and the parameters that its study fixed or dropped.
 
     Args:
-        space: of the study's settings; it may include parameters that the study dropped because its data have one task.
+        space: search space of the study's settings, with any parameters that the study dropped because its data have one task.
         searched: stored parameters of the trial.
 
     Returns:
         All active parameters in the order of the space.
 
     Raises:
-        ConfigError: a searched parameter was not stored, so the trial is of another search space.
+        ConfigError: a searched parameter is not stored, so the trial belongs to another search space.
     """
     params: dict[str, Scalar] = {}
     for name in space.active(params):

@@ -240,7 +240,7 @@ def _beside(save_dir: Path) -> Path:
 
 
 def _checked(save_dir: Path, output: Path) -> Path:
-    """Check ``output`` before any computation; return it with ``~`` expanded."""
+    """Check the path ``output`` before any computation; return the path with ``~`` expanded."""
     try:
         place: Path = as_path(output, "file")
     except ValueError as fault:
@@ -253,7 +253,7 @@ def _checked(save_dir: Path, output: Path) -> Path:
 
 
 def _require_free(save_dir: Path, output: Path) -> None:
-    """Raise ConfigError unless ``output`` is a new file or one that this module wrote."""
+    """Raise ConfigError if ``output`` is an existing file that this module did not write."""
     name = printable(str(output))
     if output.is_dir():
         raise _wrong_output(

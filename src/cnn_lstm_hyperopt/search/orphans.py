@@ -40,7 +40,7 @@ def fail_interrupted(storage: StudyStorage, reason: str) -> list[int]:
 
 
 def _fail(storage: StudyStorage, trials: Iterable[tuple[int, FrozenTrial]], attributes: Mapping[str, Any]) -> list[int]:
-    """Fail trials; return the numbers of those that another program has not changed."""
+    """Set trials to FAIL; return the numbers of these trials, without trials that another program has changed."""
     failed = []
     for trial_id, trial in trials:
         try:

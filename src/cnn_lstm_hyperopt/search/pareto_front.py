@@ -33,7 +33,7 @@ def above_chance(record: TrialRecord, skill: SkillThreshold) -> bool:
 
 
 def _non_dominated(complete: Sequence[TrialRecord]) -> list[TrialRecord]:
-    """Return the non-dominated trials of those with values, the best first (see :func:`ranked_front`)."""
+    """Return the non-dominated COMPLETE trials, the best first (see :func:`ranked_front`)."""
     if not complete:
         return []
     rows = [(-v.score, v.seconds, v.size_mb) for v in (r.values for r in complete) if v is not None]

@@ -29,7 +29,7 @@ class Timings:
 
 
 class RunningTrials:
-    """Stores curves of running trials and calls the pruner."""
+    """Running trials of this process: stores their curves and calls the pruner."""
 
     def __init__(self, storage: StudyStorage, plan: StudyPlan, timings: Timings) -> None:
         self._storage = storage
@@ -107,7 +107,7 @@ class RunningTrials:
             self._stored_at = now
 
     def _decide(self, assignment: Assignment, curve: tuple[Point, ...]) -> Decision:
-        """Return the pruner's decision; for a control trial, only record it."""
+        """Return the pruner's decision; for a control trial, only record the decision and continue."""
         number, trial_id = assignment.number, assignment.trial_id
         if not self._pruner.acts(curve) or trial_id in self._would_have_ended:
             return CONTINUE
@@ -128,7 +128,7 @@ class RunningTrials:
 
 
 def numbered(records: Sequence[TrialRecord], number: int) -> TrialRecord:
-    """Return the record of a trial; raise TrialChangedError if another program changed it."""
+    """Return the record of the trial with this number; raise TrialChangedError if another program changed the trial."""
     found = next((record for record in reversed(records) if record.number == number), None)
     if found is None:
         raise TrialChangedError(f"another program changed trial {number}", code="trial-not-found")

@@ -58,7 +58,7 @@ def _guarded(method: Callable[Concatenate["StudyStorage", P], R]) -> Callable[Co
     """Translate storage errors into actionable messages.
 
     Raises:
-        StorageFailedError: the study can't be read or written any more.
+        StorageFailedError: the study can no longer be read or written.
     """
 
     @functools.wraps(method)
@@ -75,14 +75,14 @@ def _guarded(method: Callable[Concatenate["StudyStorage", P], R]) -> Callable[Co
 
 
 class StudyStorage:
-    """One study in one SQLite file.
+    """Storage of one study in an SQLite file.
 
     Learning curves are stored as trial attributes, since ``Trial.report`` raises in a study of several objectives, and
     intermediate values break Optuna's TPE.
 
     Attributes:
         marks_trials: whether this program marks its trials; in studies of earlier versions, their attributes identify trials.
-        news: function that returns sentences about trials that other programs added or changed; it names each trial once.
+        news: function that returns sentences about trials that other programs added or changed; only one call names a trial.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class StudyStorage:
         metric: str = "accuracy",
         attributes: Mapping[str, Any] | None = None,
     ) -> None:
-        """Open the file's only study, or create one.
+        """Open the only study in a file, or create a file with a study.
 
         Args:
             path: path of the SQLite file.
@@ -191,7 +191,7 @@ class StudyStorage:
     def start(
         self, params: Params, distributions: Mapping[str, BaseDistribution], attributes: Mapping[str, Any]
     ) -> tuple[int, int]:
-        """Insert a RUNNING trial in one transaction; return its storage id and number."""
+        """Insert a RUNNING trial in one transaction; return the trial's storage id and number."""
         stored: dict[str, Any] = json.loads(json.dumps(dict(attributes)))
         mark = self._seals.mark(params, distributions, stored)
         template = running_trial(params, distributions, stored, {MARK: mark} if mark else {})

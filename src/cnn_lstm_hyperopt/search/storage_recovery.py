@@ -85,7 +85,7 @@ def _require_ours(path: Path, formats: Collection[Any], made_by: str) -> None:
             except (SaveDirError, DamagedError, sqlite3.Error):
                 if immutable and in_use:
                     continue
-                _require_intact(connection)  # damage is the better explanation
+                _require_intact(connection)  # a damaged file is reported as damaged
                 raise
             return
 
@@ -241,7 +241,7 @@ def _require_intact(connection: sqlite3.Connection) -> None:
 
 
 def _finished_in(path: Path) -> int | None:
-    """Return the number of finished trials in a study's file, or None if it can't be read."""
+    """Return the number of finished trials in a study's file; None if the file can't be read."""
     try:
         with contextlib.closing(_connect(path)) as connection:
             query = "SELECT count(*) FROM trials WHERE state IN ('COMPLETE', 'PRUNED')"

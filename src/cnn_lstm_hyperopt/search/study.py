@@ -98,7 +98,9 @@ class Study:
             while True:
                 try:
                     return self._next_assignment()
-                except TrialChangedError as error:  # no record includes it, so the next attempt starts another
+                except (
+                    TrialChangedError
+                ) as error:  # records do not include this trial, so the next attempt starts another
                     log.info("a trial is not started: %s", error)
                     self._failures.add(str(error))
                     self.check_failures()
@@ -178,7 +180,7 @@ class Study:
         if self._worker is not None:
             attributes["worker"] = self._worker
         trial_id, number = self.storage.start(searched, distributions_of(self.plan.space, searched), attributes)
-        if number != place and "seeded_as" not in attributes:  # the same seeds as without foreign trials
+        if number != place and "seeded_as" not in attributes:  # seeds as without trials of other programs
             attributes["seeded_as"] = place
             self.storage.note(trial_id, "seeded_as", place)
         return self._assignment(trial_id, number, params, cost, attributes)
@@ -261,7 +263,7 @@ class Study:
         self._running.end(assignment)
 
     def drop(self, assignment: Assignment, why: str) -> None:
-        """Discard a trial that another program changed while it ran; another trial replaces it.
+        """Discard a trial that another program changed while the trial ran; a new trial replaces the discarded trial.
 
         The discarded trial counts as a failure. Otherwise the search would never end if a program changed every trial.
         """

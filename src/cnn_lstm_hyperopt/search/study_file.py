@@ -49,7 +49,7 @@ def create_file(path: Path, study_name: str, metric: str, attributes: Mapping[st
             study.set_user_attr(name, value)
         storage.set_study_system_attr(study_id, SEAL, Seals(key).of_study(attributes, MADE_WITH))
         storage.remove_session()
-        storage.engine.dispose()  # SQLite folds the log when its last user goes
+        storage.engine.dispose()  # SQLite copies the log into the file when the last connection closes
         beside.replace(path)
     finally:
         remove(beside)
@@ -66,7 +66,9 @@ def open_file(path: Path, *, new: bool = False) -> RDBStorage:
 
     @sqlalchemy.event.listens_for(storage.engine, "connect")
     def _relax_sync(connection: sqlite3.Connection, _: object) -> None:
-        connection.execute("PRAGMA synchronous=NORMAL")  # safe with a write-ahead log when the process dies
+        connection.execute(
+            "PRAGMA synchronous=NORMAL"
+        )  # with a write-ahead log, no commit is lost when the process dies
 
     @sqlalchemy.event.listens_for(storage.engine, "handle_error")
     def _wait_once(context: sqlalchemy.engine.ExceptionContext) -> None:

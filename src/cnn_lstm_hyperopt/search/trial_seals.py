@@ -36,7 +36,7 @@ _START_CHANGED = "another program changed its parameters or attributes"
 
 
 class Seals:
-    """Computes and checks marks and seals with the key of one study.
+    """Functions that compute and check marks and seals with the key of one study.
 
     Args:
         key: key of the study; None: an earlier version created the study, which has no marks, and seals without a key.
@@ -91,7 +91,7 @@ class Seals:
         return bool(trial.system_attrs[MARK].get("start") == self._start(nonce, trial.params, trial.user_attrs))
 
     def require_as_stored(self, trial: FrozenTrial, attributes: Mapping[str, Any] | None) -> None:
-        """Check a running trial before it is sealed.
+        """Check that another program has not changed a running trial; called before the trial is sealed.
 
         Args:
             trial: the trial as stored now.
@@ -137,7 +137,7 @@ class Seals:
 
 
 class Ownership:
-    """Sorts the trials of one study into own, foreign and changed trials.
+    """Classification of the trials of one study as own, foreign or changed.
 
     Attributes:
         foreign: state of each trial that another program added, by trial number.

@@ -59,7 +59,7 @@ Domain = Choices | IntRange | FloatRange | Fixed
 
 
 def encode(value: Any) -> Scalar:
-    """Return the stored form of a value: lists of integers become ``"3-5-7"``, since Optuna stores scalars only."""
+    """Return the stored form of a value; a list of integers becomes text (``"3-5-7"``), since Optuna stores scalars only."""
     if isinstance(value, (list, tuple)):
         return "-".join(str(item) for item in value)
     scalar: Scalar = value

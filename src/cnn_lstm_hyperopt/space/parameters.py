@@ -1,8 +1,8 @@
 """Specification of a hyperparameter: kind, default domain, condition and rule; and the typed values of a configuration.
 
-The *kind* determines what a short list in YAML means: ``num_layers: [1, 4]`` is an integer range, ``num_filters: [32, 64]`` are
-choices, ``learning_rate: [1e-5, 1e-2]`` is a log range. The long forms
-``{low: 1e-5, high: 1e-2, log: true}``, ``{choices: [...]}`` and ``{fixed: 0.1}`` always work.
+The *kind* of a parameter determines what a short list in YAML means. For example, ``num_layers: [1, 4]`` is an integer range,
+``num_filters: [32, 64]`` are choices, and ``learning_rate: [1e-5, 1e-2]`` is a log range. The long forms
+``{low: 1e-5, high: 1e-2, log: true}``, ``{choices: [...]}`` and ``{fixed: 0.1}`` are valid for all kinds.
 """
 
 from collections.abc import Callable, Mapping

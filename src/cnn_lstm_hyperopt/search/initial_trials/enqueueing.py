@@ -40,7 +40,7 @@ class Enqueued:
 
     Attributes:
         starts: full configurations, in the order of the source.
-        warnings: one sentence for each kind of skipped entry.
+        warnings: sentences about skipped entries, one sentence for each reason.
     """
 
     starts: tuple[InitialTrial, ...]

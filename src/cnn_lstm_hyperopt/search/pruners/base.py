@@ -19,7 +19,7 @@ def is_exempt(seed: int, number: int) -> bool:
 
 
 class Pruner(abc.ABC):
-    """Decides after each report whether a trial ends early.
+    """Interface of pruners, which decide after each report whether a trial ends early.
 
     Decisions depend on the stored trials alone; attributes only cache values computed from stored trials.
     """
@@ -65,7 +65,7 @@ class Pruner(abc.ABC):
         return f"pruner.n_startup_trials={startup} is not below study.n_trials={n_trials}: no trial will be pruned; lower it"
 
     def margin(self, score: float) -> float:
-        """Return half a standard error of a score; smaller differences are ignored."""
+        """Return half a standard error of a score; smaller differences in score are ignored."""
         return 0.5 * self.skill.standard_error(score)
 
 

@@ -36,7 +36,7 @@ OPTIMISTIC = 0.9
 
 
 class FrontPruner(Pruner):
-    """Ends a trial whose estimated chance of ending on the front is too small for its remaining seconds.
+    """Pruner that ends a trial if its estimated chance of ending on the front is too small for its remaining seconds.
 
     **Required chance.** Ending a trial saves its remaining seconds and loses a member of the front with the estimated chance. The
     rule compares the ratio of chance to seconds (a fractional knapsack, Dantzig 1957). Estimated chances are overconfident: on
@@ -99,7 +99,7 @@ class FrontPruner(Pruner):
         )
 
     def outcomes(self, trial: TrialRecord, complete: Sequence[TrialRecord]) -> Outcomes | None:
-        """Return likely outcomes of a trial; None with too few COMPLETE trials."""
+        """Return the likely outcomes of a trial; None with too few COMPLETE trials."""
         finished = self._finished(complete, trial.curve[-1].epoch)
         return finished.outcomes(trial.curve, trial.size_mb, trial.expected_score)
 

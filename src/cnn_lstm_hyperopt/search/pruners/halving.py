@@ -15,7 +15,7 @@ Losses = tuple[float, float, float]
 
 
 class SuccessiveHalvingPruner(Pruner):
-    """Promotes one in ``reduction_factor`` of the trials at each rung of a geometric ladder of epochs.
+    """Pruner that continues one in ``reduction_factor`` trials at each rung; the epochs of the rungs grow geometrically.
 
     Rung k (k = 0, 1, …) is at min_resource · η^(s + k) epochs, with η = ``reduction_factor`` and s = ``min_early_stopping_rate``.
     A trial is compared at its first report at or above a rung with all trials that were compared at this rung before. Trials are
@@ -88,7 +88,7 @@ class SuccessiveHalvingPruner(Pruner):
         return None
 
     def _losses_at(self, other: TrialRecord, rung: int) -> Losses | None:
-        """Return the losses with which a trial was compared at the rung; they never change. None: it was not compared there."""
+        """Return the losses with which a trial was compared at the rung, which never change; None: it was never compared."""
         if other.state is State.FAIL:
             return None
         key = (other.number, rung)

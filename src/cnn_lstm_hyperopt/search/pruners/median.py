@@ -11,7 +11,7 @@ from cnn_lstm_hyperopt.search.trial import Point, State, TrialRecord, selected
 
 
 class MedianPruner(Pruner):
-    """Ends a trial whose score is below the median of other trials *and* that a trial of the front dominates.
+    """Pruner that ends a trial if its score is below the median of other trials *and* a trial of the front dominates it.
 
     The median alone would end small, fast models, because large models are more accurate. So a trial below the median ends only
     if a member of the front dominates the trial at the same epoch: the member is no worse in score, seconds and MB, and better in

@@ -1,4 +1,4 @@
-"""No pruning."""
+"""The pruner ``none``, which ends no trial."""
 
 from collections.abc import Sequence
 
@@ -7,15 +7,15 @@ from cnn_lstm_hyperopt.search.trial import Point, TrialRecord
 
 
 class NoPruner(Pruner):
-    """Never ends a trial."""
+    """Pruner that ends no trial."""
 
     name, place = "none", 3
     description = "ends no trial early"
 
     def acts(self, curve: Sequence[Point]) -> bool:
-        """Return False."""
+        """Return False: this pruner never decides."""
         return False
 
     def reason_to_prune(self, trial: TrialRecord, others: Sequence[TrialRecord]) -> str | None:
-        """Return None."""
+        """Return None: the trial continues."""
         return None

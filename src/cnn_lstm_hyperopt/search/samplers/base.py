@@ -43,7 +43,7 @@ class Proposal(NamedTuple):
 
 
 class Sampler(abc.ABC):
-    """Proposes configurations.
+    """Interface of samplers, which propose configurations.
 
     A proposal depends on the request and the plan alone, so an interrupted, resumed study proposes the same configurations.
     """

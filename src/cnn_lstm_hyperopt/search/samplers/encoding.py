@@ -61,7 +61,7 @@ class Axis:
 
 
 class Encoding:
-    """The searched parameters of a space as axes.
+    """Encoder of configurations: the searched parameters of a space are its axes.
 
     A configuration has two encodings:
 

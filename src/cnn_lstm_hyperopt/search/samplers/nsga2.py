@@ -49,7 +49,7 @@ class _WithoutGenerations(optuna.samplers.NSGAIISampler):
 
 
 class Nsga2Sampler(Sampler):
-    """Proposes children of the best trials so far; random numbers depend on the study's seed and the trial number.
+    """Sampler that proposes children of the best trials so far; random numbers depend on the study's seed and the trial number.
 
     A trial below the skill threshold violates a constraint by its distance to the threshold. Without this constraint, small
     models at chance, which no trial dominates, would fill the population. Conditional parameters that some

@@ -12,7 +12,7 @@ from cnn_lstm_hyperopt.space.domains import Scalar
 
 
 class OptunaStudy:
-    """Passes all observations to Optuna's samplers as COMPLETE trials; pruned trials have their predicted losses.
+    """Study with all observations as COMPLETE trials, for Optuna's samplers; pruned trials have their predicted losses.
 
     Args:
         space: the searched space.

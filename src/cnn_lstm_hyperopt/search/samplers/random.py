@@ -11,7 +11,7 @@ from cnn_lstm_hyperopt.utils.rng import stream
 
 
 class RandomSampler(Sampler):
-    """Draws each active parameter at random, independently of other parameters."""
+    """Sampler that draws each active parameter at random, independently of other parameters."""
 
     name, place = "random", 2
     description = "uniform draws, log-uniform for log ranges"

@@ -61,7 +61,7 @@ class Draw(NamedTuple):
 
 
 class Variables:
-    """Maps axes to the real numbers, integers and choices of the distribution; axes with a single value are left out.
+    """Mapping of axes to the real numbers, integers and choices of the distribution; axes with a single value are left out.
 
     Integers with two values are treated as choices, as the package recommends.
     """
@@ -216,7 +216,7 @@ class Run:
         """
         if not self._variables.reals or distribution_of(self._distribution).has_seen_spread:
             return False
-        ordered = np.sort(-fitness)  # the package's quartiles, which are not symmetrical
+        ordered = np.sort(-fitness)  # quartiles as the package computes them (not symmetrical)
         return bool(ordered[3 * len(ordered) // 4] == ordered[len(ordered) // 4])
 
     def _clipped(self, numbers: Array) -> Array:

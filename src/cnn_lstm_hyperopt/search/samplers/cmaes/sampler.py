@@ -18,7 +18,7 @@ FRONT_STARTS = 0.5
 
 
 class CmaEsSampler(Sampler):
-    """Draws from a distribution that moves towards improvements of the front.
+    """Sampler that draws from a distribution, which moves towards improvements of the front.
 
     The multi-objective variant in the `cmaes` package supports two objectives only. Each trial is stored with its draw; the state
     of the distribution is not stored. Resumed studies and parallel workers compute the state from the draws of finished trials,
@@ -84,7 +84,7 @@ class Replay:
         self._pending: list[tuple[Draw, Observation]] = []
 
     def add_row(self, row: Observation) -> None:
-        """Process one finished trial."""
+        """Update the front, and after a full generation the distribution, with a finished trial."""
         self.rows.append(row)
         draw = self._variables.draw(row.note)
         if draw is not None:

@@ -1,4 +1,4 @@
-"""Uncrowded hypervolume improvement (Touré, Hansen, Auger & Brockhoff 2019, arXiv 1904.08823): one number from three losses.
+"""Uncrowded hypervolume improvement (Touré, Hansen, Auger & Brockhoff 2019, arXiv 1904.08823), one number for three losses.
 
 For a non-dominated point, the improvement is the hypervolume that the point adds. For a dominated point, it is minus the point's
 distance to the non-dominated region. So dominated points are ordered, too: those near gaps of the front before those near
@@ -26,7 +26,8 @@ MIN_RANGE = 1e-3
 MIN_SCORE_RANGE = 1 / 20
 """Lower bound of the score range that is normalised to [0, 1], in units of :attr:`SkillThreshold.small_gain`."""
 FAR = 2.0
-"""Upper bound of the distance of useful trials, and lower bound for all others; no point within the box is farther away."""
+"""Fitness is at least minus this number for useful trials, and at most minus this number for all other trials. No point within
+the box has a larger distance to the non-dominated region."""
 
 
 class Box(NamedTuple):
@@ -57,7 +58,7 @@ class Front:
         self.bounds: Array = np.full((1, objectives), np.inf)
 
     def add(self, point: Array) -> bool:
-        """Add ``point``, shape ``(objectives,)``, unless it is weakly dominated; return whether it was added."""
+        """Add ``point``, shape ``(objectives,)``, if it is not weakly dominated; return whether ``point`` was added."""
         cut = (point < self.bounds).all(axis=1)
         if not cut.any():
             return False

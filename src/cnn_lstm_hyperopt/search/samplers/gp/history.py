@@ -44,7 +44,7 @@ class Rows:
 
 
 class History:
-    """Caches vectors, keys and predicted seconds of trials by trial number."""
+    """Cache of vectors, keys and predicted seconds of trials by trial number."""
 
     def __init__(self, plan: StudyPlan, encoding: Encoding) -> None:
         self._plan = plan

@@ -49,18 +49,18 @@ USEFUL = 0.25
 """A trial is useful if its score minus chance exceeds this share of the best score minus chance."""
 BOLD_EVERY, BOLDNESS = 6, 3.0
 FEW_SKILLED = 3
-"""With fewer than three COMPLETE trials above the skill threshold, for each missing one a third of the proposals is random. The
-models would repeatedly prefer the smallest configurations if no trial were above the threshold."""
+"""With two, one or no COMPLETE trials above the skill threshold, one, two or three of three proposals are random. Without such
+trials, the models would repeatedly prefer the smallest configurations."""
 DRAWN, CHEAPEST = 32, 0.3
 """Number of random configurations from which each trial of a cheap start is chosen, and the share of them, the cheapest, that may
 be chosen."""
 TYPICAL, EXPENSIVE = 128, 0.75
 """Number of random configurations whose predicted costs describe the space, and a quantile of these costs. The ranges of seconds
-and MB extend at least to this quantile, and it is affordable at the end of the study."""
+and MB extend at least to this quantile, and the quantile of the seconds is affordable at the end of the study."""
 
 
 class GpSampler(Sampler):
-    """Proposes the candidate with the largest expected gain in hypervolume; see the module.
+    """Sampler that proposes the candidate with the largest expected gain in hypervolume; see the module.
 
     With predicted seconds, the first trials are cheap configurations in order of increasing cost. Without predicted seconds, the
     first trials are random, and the model of the seconds is fitted to their measured seconds.
@@ -109,7 +109,7 @@ class GpSampler(Sampler):
         return np.log([[cost.seconds, cost.size_mb] for cost in costs])
 
     def _cheap_start(self, request: ProposalRequest) -> Proposal:
-        """Propose a random cheap configuration; the cost grows from one trial of the start to the next."""
+        """Propose a random cheap configuration; each trial of the start is, on average, more expensive than the trial before."""
         place = CHEAPEST * (request.number - self._first + 0.5) / (self._start_ends - self._first)
         attempts = range(DRAWN * request.attempt, DRAWN * (request.attempt + 1))
         drawn = [random_configuration(self.space, self.seed, request.number, attempt) for attempt in attempts]
@@ -250,7 +250,7 @@ class GpSampler(Sampler):
             start,
             steps=steps,
         )
-        # Rounded as in the note, so that a resumed study uses the same values.
+        # Rounded like the stored note, so that a resumed study uses the same values.
         return Hyperparameters(np.round(found.log_lengths, 4), round(found.log_noise, 4))
 
     def _posterior(
