@@ -1,17 +1,17 @@
 """The errors that this package raises on purpose.
 
 HyperoptError
-├── InputError                  exit code 2: the input is wrong; nothing was started
+├── InputError                  exit code 2: the input is wrong; no work was started
 │   ├── ConfigError             a setting, a flag or a YAML key
 │   ├── DataError               bars, symbols or dates
-│   │   ├── BadBarsError        all invalid rows of all files, in data.problems
-│   │   └── EmptyBlockError     a part of the split has no windows, in data.splits
+│   │   ├── BadBarsError        invalid rows, of all files together; in data.problems
+│   │   └── EmptyBlockError     a block of a fold has no windows; in data.splits
 │   └── SaveDirError            the results directory exists, is missing, or belongs to another study
 └── RunError                    exit code 1: the work started and did not succeed
     ├── StudyFailedError        trial after trial fails for the same reason
     ├── TrialChangedError       another program changed a running trial
     ├── EmptyFrontError         no trial is complete
-    ├── CheckpointError         a training can't continue from this file
+    ├── CheckpointError         training can't continue from a checkpoint file
     ├── MemoryLimitError        a training needs more memory than limits.memory_mb; also a MemoryError
     ├── StorageFailedError      the disk is full or read-only; study.db is locked, damaged or missing
     ├── TrackingError           MLflow can't be written to
@@ -29,9 +29,9 @@ class Violation:
     """One broken rule.
 
     Attributes:
-        field: the setting (``study.n_trials``), flag (``--output``), argument, file or column that is wrong; empty: none in
-            particular.
-        code: the rule, as ``words-with-hyphens``; it keeps its name when the text changes.
+        field: the setting (``study.n_trials``), flag (``--output``), argument, file or column that is wrong; empty: no
+            single one is wrong.
+        code: name of the rule, as ``words-with-hyphens``; the name stays when the text of the error changes.
     """
 
     field: str = ""
@@ -39,11 +39,11 @@ class Violation:
 
 
 class HyperoptError(Exception):
-    """Base of all errors of this package; its text is one line, or a short list, for the user.
+    """Base class of all errors of this package. The text of an error is one line or a short list, for the user.
 
     Attributes:
         violations: the broken rules, in the order of the text; at least one.
-        exit_code: of the command line.
+        exit_code: exit code of the command line program.
     """
 
     exit_code = 1
@@ -56,12 +56,12 @@ class HyperoptError(Exception):
 
     @property
     def field(self) -> str:
-        """Field of the first violation."""
+        """Field of the error's first violation."""
         return self.violations[0].field
 
     @property
     def code(self) -> str:
-        """Code of the first violation."""
+        """Code of the error's first violation."""
         return self.violations[0].code
 
 
@@ -80,7 +80,7 @@ class DataError(InputError):
 
 
 class SaveDirError(InputError):
-    """The results directory can't be used as asked."""
+    """The results directory exists already, is missing, or belongs to another study."""
 
 
 class RunError(HyperoptError):
@@ -104,7 +104,7 @@ class CheckpointError(RunError):
 
 
 class MemoryLimitError(RunError, MemoryError):
-    """A training needs more memory than allowed; it is retried with less, as after any lack of memory."""
+    """Training needs more memory than allowed; it is retried with settings that need less memory."""
 
 
 class StorageFailedError(RunError):

@@ -1,4 +1,4 @@
-"""Progress reports of a training and the decisions that answer them; shared by training and search."""
+"""Progress reports of a training, and the decisions of the search about them; shared by training and search."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,18 +6,18 @@ from enum import Enum
 
 
 class Action(Enum):
-    """What the training does after a report."""
+    """Action of the training after a progress report."""
 
     CONTINUE = "continue"
     STOP = "stop"
-    """End now: the run is interrupted (time limit, Ctrl-C)."""
+    """End the training now: the run is interrupted (time limit, Ctrl-C)."""
     PRUNE = "prune"
-    """End now: the results so far do not justify more time."""
+    """End the training now: the results so far do not justify more time."""
 
 
 @dataclass(frozen=True)
 class Decision:
-    """An action and its recorded reason; the reason is empty for CONTINUE."""
+    """Decision about a training: an action and the reason to record, which is empty for CONTINUE."""
 
     action: Action
     reason: str = ""
@@ -28,15 +28,15 @@ CONTINUE = Decision(Action.CONTINUE)
 
 @dataclass(frozen=True)
 class ProgressReport:
-    """Progress of a training.
+    """Progress report of a training.
 
     Attributes:
-        epoch: epochs done; 0.25 is a quarter of the first.
-        seconds: wall seconds spent in training steps so far.
-        projected_seconds: estimated seconds of all epochs at this speed; None while it is unknown.
-        score: the study's metric on validation, larger is better; None without an evaluation.
-        loss: unsmoothed validation cross-entropy in nats; None without an evaluation.
-        last: whether the training ends now without a decision: all epochs are done, or patience is exhausted.
+        epoch: number of epochs trained; 0.25 is a quarter of the first epoch.
+        seconds: wall time of the training steps so far, in seconds.
+        projected_seconds: estimated wall time of all epochs at this speed; None while the speed is unknown.
+        score: the study's metric on validation windows; larger is better; None: not evaluated.
+        loss: validation cross-entropy without label smoothing, in nats; None: not evaluated.
+        last: whether the training ends now without a decision, because all epochs are trained or patience is exhausted.
         again: whether an earlier process has already sent this report and received its answer.
     """
 

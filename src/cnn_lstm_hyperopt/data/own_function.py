@@ -30,8 +30,8 @@ class OwnFunction:
     """A user's function ``frame -> frame`` that computes further features.
 
     The function gets the bars of one segment of one symbol: columns open, high, low, close, volume and
-        ``data.feature_columns``, with the dates as index. The function returns numeric columns with new names and the
-        same index; NaN where a feature has no value yet.
+    ``data.feature_columns``, with the dates as index. The function returns numeric columns with new names and the same
+    index; NaN where a feature has no value yet.
 
     Attributes:
         reference: ``module:function``.

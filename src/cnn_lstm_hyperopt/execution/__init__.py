@@ -1,4 +1,4 @@
-"""Runs the trials of a study, in this process or in several, and knows when to stop."""
+"""Run the trials of a study, in this process or in several worker processes, until it ends or is stopped."""
 
 from cnn_lstm_hyperopt.execution.stop import CTRL_C, TIMEOUT, StopSignal
 from cnn_lstm_hyperopt.execution.trial_events import ActivityReporter, Backup, OutsideTrials, TrialEvents

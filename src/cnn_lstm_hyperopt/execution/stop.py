@@ -1,4 +1,4 @@
-"""When a run stops: timeout, Ctrl-C, SIGTERM, or a request of the main process."""
+"""Decide when a run stops: timeout, Ctrl-C, SIGTERM, or a request of the main process."""
 
 import contextlib
 import signal
@@ -13,7 +13,7 @@ _REASONS = {signal.SIGINT: CTRL_C, signal.SIGTERM: SIGTERM}
 
 
 class StopSignal:
-    """Whether the run should end, and the reason."""
+    """Stop signal of a run: whether the run should end, and the reason."""
 
     def __init__(self, timeout: float | None = None) -> None:
         self._reason: str | None = None
@@ -21,38 +21,38 @@ class StopSignal:
 
     @property
     def reason(self) -> str | None:
-        """``timeout``, ``Ctrl-C``, ``SIGTERM`` or the reason given to :meth:`end`; None: continue."""
+        """Reason to end the run: ``timeout``, ``Ctrl-C``, ``SIGTERM`` or that of :meth:`end`; None: continue."""
         if self._reason is None and self._deadline is not None and time.monotonic() >= self._deadline:
             return TIMEOUT
         return self._reason
 
     @property
     def interrupted(self) -> bool:
-        """Whether the user pressed Ctrl-C, or the system asked the process to end."""
+        """Whether Ctrl-C or SIGTERM asked the run to end."""
         return self._reason in _REASONS.values()
 
     @property
     def seconds_left(self) -> float | None:
-        """Until the timeout; None without one."""
+        """Seconds until the timeout; None: no timeout."""
         return None if self._deadline is None else max(0.0, self._deadline - time.monotonic())
 
     def end(self, reason: str) -> None:
-        """End the run in order, for this reason."""
+        """Ask the run to end in order, for this reason."""
         self._reason = reason
 
     def wait(self, seconds: float) -> None:
-        """Sleep for so long."""
+        """Sleep for this number of seconds."""
         time.sleep(seconds)
 
     def set_deadline(self, seconds: float | None) -> None:
-        """Set the timeout from now on; None: no timeout. Search and retraining have separate timeouts."""
+        """Set the timeout, in seconds from now; None: no timeout. Search and retraining have separate timeouts."""
         self._deadline = None if seconds is None else time.monotonic() + seconds
 
     @contextlib.contextmanager
     def listening(self) -> Iterator[None]:
-        """Handle signals: the first Ctrl-C or SIGTERM ends the run in order, the second at once; SIGHUP does not end it.
+        """Context in which the first Ctrl-C or SIGTERM ends the run in order, the second at once, and SIGHUP never.
 
-        Outside the main thread signals keep their handlers.
+        Outside the main thread, no handler of a signal is changed.
         """
         if threading.current_thread() is not threading.main_thread():
             yield
@@ -69,5 +69,5 @@ class StopSignal:
                 yield
         finally:
             for number, handler in before.items():
-                # None: it was not set from Python, and Python can't set it back
+                # None: the handler was not set from Python, and Python can't restore it
                 signal.signal(number, signal.SIG_DFL if handler is None else handler)

@@ -16,40 +16,40 @@ ACTIVITY_SECONDS = 1.0
 
 
 class TrialEvents:
-    """Subscriber to the events of trials. Every method does nothing; a subclass overrides those that it needs."""
+    """Subscriber to the events of trials. Every method does nothing; a subclass overrides the methods that it needs."""
 
     def on_trial_start(self, assignment: Assignment) -> None:
-        """A trial starts."""
+        """Handle the start of a trial."""
 
     def on_trial_report(self, assignment: Assignment, report: ProgressReport) -> None:
-        """A trial reports progress."""
+        """Handle a progress report of a trial."""
 
     def on_trial_trained(self, assignment: Assignment, trained: TrainedNetwork) -> None:
-        """A trial's training has ended, before the trial is stored as COMPLETE or PRUNED; only in the process that ran it."""
+        """Handle the end of training, before a trial is stored as COMPLETE or PRUNED; only in the training process."""
 
     def on_trial_end(self, record: TrialRecord, trained: TrainedNetwork | None) -> None:
-        """A trial has ended; ``trained`` is None when it failed, or ran in another process."""
+        """Handle the end of a trial; ``trained`` is None if the trial failed or ran in another process."""
 
 
 class Backup(TrialEvents):
-    """Backs up the study when the first trial ends, and later when the last backup is older than ``seconds``."""
+    """Backs up the study when a trial ends, unless the last backup is younger than ``seconds``."""
 
     def __init__(self, storage: StudyStorage, seconds: float = BACKUP_SECONDS) -> None:
         self._storage, self._seconds = storage, seconds
         self._copied = -math.inf
 
     def on_trial_end(self, record: TrialRecord, trained: TrainedNetwork | None) -> None:
-        """Back up the study, if it is time."""
+        """Back up the study if the last backup is too old."""
         if time.monotonic() - self._copied >= self._seconds:
             self._storage.back_up()
             self._copied = time.monotonic()
 
 
 class OutsideTrials(TrialEvents):
-    """Warns once of each trial that another program added or changed, when a trial starts or ends.
+    """Warns once about each trial that another program added or changed. Checks when a trial starts or ends.
 
     Args:
-        storage: of the study.
+        storage: storage of the study.
         warn: shows a warning.
     """
 
@@ -57,25 +57,25 @@ class OutsideTrials(TrialEvents):
         self._storage, self._warn = storage, warn
 
     def check(self) -> None:
-        """Warn of new changes."""
+        """Warn about new changes by other programs."""
         for line in self._storage.news():
             self._warn(line)
 
     def on_trial_start(self, assignment: Assignment) -> None:
-        """Check before the trial."""
+        """Check for changes by other programs before the trial."""
         self.check()
 
     def on_trial_end(self, record: TrialRecord, trained: TrainedNetwork | None) -> None:
-        """Check after the trial."""
+        """Check for changes by other programs after the trial."""
         self.check()
 
 
 class ActivityReporter(TrialEvents):
-    """Writes what each process of the run trains, for ``status``; at most once a second.
+    """Writes the activity of each process of the run, for ``status``; at most once a second.
 
     Args:
         save_dir: directory of the run.
-        show: also called with the activities.
+        show: function that shows the activities, called after each write.
     """
 
     def __init__(self, save_dir: Path, show: Callable[[Sequence[Activity]], None]) -> None:
@@ -83,7 +83,7 @@ class ActivityReporter(TrialEvents):
         self._written = 0.0
 
     def report(self, activities: Sequence[Activity]) -> None:
-        """Write and show what all processes train now."""
+        """Write and show the activities of all processes."""
         now = time.monotonic()
         if now - self._written < ACTIVITY_SECONDS:
             return

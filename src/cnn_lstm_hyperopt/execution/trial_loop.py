@@ -1,4 +1,4 @@
-"""Runs the trials of a study in this process."""
+"""Run the trials of a study in this process."""
 
 import logging
 import re
@@ -36,11 +36,11 @@ WAIT_SECONDS = 0.2
 
 
 class _GivenUpError(Exception):
-    """A trial is not restarted; the text gives the reason."""
+    """A trial is not restarted; the text has the reason."""
 
 
 class Runner(Protocol):
-    """Anything that can run a trial."""
+    """Protocol of an object that trains the network of a trial."""
 
     @property
     def device(self) -> torch.device:
@@ -56,7 +56,7 @@ class Runner(Protocol):
         start: Checkpoint | None = None,
         memory_level: int = 0,
     ) -> TrainedNetwork:
-        """Train a configuration; save its state after each epoch, and continue from ``start`` if it is given."""
+        """Train a configuration. Save the training state after each epoch, and continue from ``start`` unless None."""
 
 
 def run_trials(
@@ -65,8 +65,8 @@ def run_trials(
     """Run trials until the study has all of them or ``stop`` has a reason.
 
     Args:
-        study: gives the trials and stores them.
-        runner: trains them.
+        study: proposes the trials and stores their results.
+        runner: trains the networks.
         stop: ends the run early.
         callbacks: subscribers to events of trials.
         checkpoints: folder of the states of unfinished trials.
@@ -86,7 +86,7 @@ def run_trials(
                 return FINISHED
             case NoTrial.SPACE_USED_UP:
                 return EXHAUSTED
-            case NoTrial.OTHERS_RUN_THE_REST:  # one of them may fail and has to be run again
+            case NoTrial.OTHERS_RUN_THE_REST:  # a trial in another process may fail and must then run again
                 stop.wait(WAIT_SECONDS)
             case Assignment():
                 own = _state(checkpoints, assignment.seeded_as)
@@ -101,7 +101,7 @@ def run_trials(
                     study.check_failures()
                     continue
                 if ended is None:
-                    continue  # the next run continues it
+                    continue  # the next run continues this trial
                 record, trained = ended
                 for callback in callbacks:
                     callback.on_trial_end(record, trained)
@@ -111,7 +111,7 @@ def run_trials(
 
 
 def delete_stale_checkpoints(study: Study, checkpoints: Path) -> None:
-    """Remove the states that no unfinished trial needs, when the run's trials have ended."""
+    """Remove the training states that no unfinished trial needs. Call this when no trial is running."""
     needed = study.needed_states()
     for path in checkpoints.glob("trial_*"):
         named = re.fullmatch(r"trial_(\d+)\.pt.*", path.name)
@@ -121,7 +121,7 @@ def delete_stale_checkpoints(study: Study, checkpoints: Path) -> None:
 
 @dataclass
 class _TrialRun:
-    """One trial in this process: trained, with less memory where necessary, and stored."""
+    """Training of one trial in this process, with less memory if necessary, and storage of its result."""
 
     study: Study
     runner: Runner
@@ -133,7 +133,7 @@ class _TrialRun:
     pruned: Checkpoint | None = None
 
     def run(self) -> tuple[TrialRecord, TrainedNetwork | None] | None:
-        """Train, map the outcome to a state, and store it; None: the run ends before the trial."""
+        """Train the trial, store its final state and return the result; None: the run ends before the trial."""
         levels = levels_of(self.assignment.params)
         try:
             trained, memory_level = save_memory(self._attempt, self.runner.device, levels, self.assignment.memory_level)
@@ -142,7 +142,7 @@ class _TrialRun:
         except NonFiniteLossError as error:
             return self._fail(str(error), diverged=True)
         except (StorageFailedError, TrialChangedError, OSError):
-            raise  # not the trial's fault
+            raise  # errors that the trial did not cause
         except Exception as error:
             log.exception("trial %d failed", self.assignment.number)
             if isinstance(error, MemoryError):
@@ -151,7 +151,7 @@ class _TrialRun:
         return self._finish(trained, str(levels[memory_level]) if memory_level else None)
 
     def _attempt(self, memory_level: int) -> TrainedNetwork:
-        """Train at a memory level; continue from the checkpoint of an earlier process."""
+        """Train at a memory level; continue from the checkpoint of an earlier process, if any."""
         study, assignment = self.study, self.assignment
         self.attempts += 1
         if self.attempts > 1:
@@ -181,7 +181,7 @@ class _TrialRun:
         for callback in self.callbacks:
             callback.on_trial_report(self.assignment, report)
         if report.again and self.pruned is not None and report.epoch == self.pruned.epoch:
-            return self.pruned.decision  # the process ended between this answer and the trial's end
+            return self.pruned.decision  # the earlier process ended after this decision and before the trial's end
         reason = self.stop.reason
         if decision.action is Action.CONTINUE and reason is not None and not report.last:
             return Decision(Action.STOP, reason)
@@ -223,5 +223,5 @@ class _TrialRun:
 
 
 def _state(checkpoints: Path, number: int) -> Path:
-    """Return the path of a trial's state."""
+    """Return the path of a trial's training state."""
     return checkpoints / f"trial_{number:05d}.pt"

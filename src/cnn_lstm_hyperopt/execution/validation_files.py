@@ -1,4 +1,4 @@
-"""``validation/``: predictions of each finished trial on the validation windows, for overfitting statistics and ensembles."""
+"""Write ``validation/``: predictions of finished trials on the validation windows, for statistics and ensembles."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -22,28 +22,29 @@ class ValidationWriter(TrialEvents):
         self._folder, self._folds = folder, folds
 
     def on_trial_trained(self, assignment: Assignment, trained: TrainedNetwork) -> None:
-        """Write the predictions of the trial's best epoch before the trial counts as finished, so that none is missing."""
+        """Write the predictions of the best epoch before the trial is stored, so that no finished trial lacks them."""
         if trained.outcome.best is not None:
             write_validation(self._folder, assignment.number, self._folds, trained.outcome.best.predictions)
 
 
 def delete_validation(folder: Path, failed: Iterable[int]) -> None:
-    """Remove predictions of failed trials, whose process ended after writing the file and before storing the trial."""
+    """Remove predictions of failed trials: their process ended between writing the file and storing the trial."""
     for number in failed:
         _path(folder, number).unlink(missing_ok=True)
 
 
 def write_validation(folder: Path, number: int, folds: Sequence[Fold], predictions: Predictions) -> Path:
-    """Write ``trial_00042.parquet``: a row for each validation window, in the order of the predictions.
+    """Write the predictions of a trial, such as ``trial_00042.parquet``, with a row for each validation window.
 
-    Columns: date, symbol, label, ``probability_1`` … (that of the first class is 1 minus their sum), value. With several folds
-    there is also the fold, counted from 1. Windows are in the order of the folds; a window of several folds is repeated.
+    Columns: date, symbol, label, ``probability_1`` … (that of class 0 is 1 minus their sum), value and, with several
+    folds, the number of the fold from 1. Rows are in the order of the folds; a window of several folds has several
+    rows.
 
     Args:
-        folder: made if it is missing; its parent must exist.
-        number: of the trial.
+        folder: folder of the file, created if missing; its parent must exist.
+        number: number of the trial.
         folds: folds of the study.
-        predictions: of all validation windows, fold after fold.
+        predictions: predictions for all validation windows, fold after fold.
     """
     folder.mkdir(exist_ok=True)
     validation = [fold.validation for fold in folds]

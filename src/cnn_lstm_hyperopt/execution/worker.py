@@ -1,4 +1,4 @@
-"""A worker process: reads the settings, the data and the study of a directory and runs trials until the study has all of them.
+"""Worker process: reads settings, data and study of a directory and runs trials until the study has all trials.
 
 Started by ``execution.worker_pool``: ``python -m cnn_lstm_hyperopt.execution.worker SAVE_DIR NUMBER WORKERS``. A line on standard
 input asks the worker to end in order. When standard input closes, the main process has ended, and the worker ends at once.
@@ -50,7 +50,7 @@ BEAT_SECONDS = 1.0
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run trials; return 0 when the study has all of them or the main process asked the worker to end."""
+    """Run the trials of a worker; return 0 if the study has all trials or the main process asked the worker to end."""
     save_dir, number, workers = Path(arguments[0]), int(arguments[1]), int(arguments[2])
     ignore_signals_of_the_group()
     stop = _WatchedStop()
@@ -72,10 +72,11 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _send_heartbeats() -> None:
-    """Print a heartbeat once a second, in a thread.
+    """Print a heartbeat of this worker once a second, in a thread.
 
-    Its first number grows with each batch and each request for a trial; trial, epoch and memory (MB) follow. Until the first
-    batch, while data and study are read, the number is the time, for at most ``STARTUP_SECONDS``.
+    The first number of a heartbeat grows with each batch and each request for a trial; trial, epoch and memory (MB)
+    follow. Until the first batch, while the worker reads data and study, the first number is the time, for at most
+    ``STARTUP_SECONDS``.
     """
     started = time.monotonic()
     while True:
@@ -84,22 +85,22 @@ def _send_heartbeats() -> None:
             progress = time.monotonic() - started if starting else beats()
             print(ALIVE, progress, *place(), f"{resident_mb():.0f}", flush=True)
         except BrokenPipeError:
-            return  # the main process has ended; _listen ends this one
+            return  # the main process has ended, so _listen ends this process
         time.sleep(BEAT_SECONDS)
 
 
 class _WatchedStop(StopSignal):
-    """A stop signal that records a heartbeat each time it is checked."""
+    """Stop signal that records a heartbeat each time its reason is read."""
 
     @property
     def reason(self) -> str | None:
-        """Reason to stop; None: continue."""
+        """Reason to end the run; None: continue."""
         beat()
         return super().reason
 
 
 class _Claim:
-    """A lock that sends heartbeats while it waits, so that only a process that hangs while it holds the lock is silent."""
+    """Lock that records heartbeats while it waits, so that waiting for another process does not count as silence."""
 
     def __init__(self, path: Path) -> None:
         self._lock = FileLock(path, timeout=BEAT_SECONDS)
@@ -118,26 +119,26 @@ class _Claim:
 
 
 class _Place(TrialEvents):
-    """Records the trial and the epoch of this process."""
+    """Records the trial and the epoch of this process for its heartbeats."""
 
     def on_trial_start(self, assignment: Assignment) -> None:
-        """Record the trial."""
+        """Record the trial that starts."""
         be_at(assignment.number, 0.0)
 
     def on_trial_report(self, assignment: Assignment, report: ProgressReport) -> None:
-        """Record the epoch."""
+        """Record the epoch that the trial has reached."""
         be_at(assignment.number, report.epoch)
 
 
 class _MemoryWatch(TrialEvents):
-    """Ends a worker whose memory has grown or was too small: libraries leak, and a new process starts small."""
+    """Ends a worker if its memory has grown (libraries leak) or a trial lacked memory; a new process replaces it."""
 
     def __init__(self, stop: StopSignal, growth_mb: float) -> None:
         self._stop, self._growth_mb = stop, growth_mb
         self._after_first: float | None = None
 
     def on_trial_end(self, record: TrialRecord, trained: TrainedNetwork | None) -> None:
-        """Compare memory between two trials; it includes the trial's network, so the worker may end a trial late."""
+        """Compare the memory after this trial with that after the first; end the worker if it has grown too much."""
         give_back_pages()
         now = resident_mb()
         if record.reason.startswith(LACKED_MEMORY) and self._stop.reason is None:
@@ -177,7 +178,7 @@ def _work(save_dir: Path, number: int, workers: int, stop: StopSignal) -> None:
 
 
 def _listen(stop: StopSignal) -> None:
-    """End with the main process: its end, also by kill -9, closes the stream."""
+    """End this worker when its standard input closes, which the end of the main process causes, also by kill -9."""
     for line in sys.stdin:
         stop.end(line.strip())
     log.warning("the main process has ended; this worker ends")

@@ -1,4 +1,4 @@
-"""A study's plan from settings and data: the same in the main process and in every worker."""
+"""Make the plan of a study from settings and data; main process and workers make the same plan."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -13,7 +13,7 @@ from cnn_lstm_hyperopt.training.runtime.memory import total_mb
 from cnn_lstm_hyperopt.training.trial_trainer import TrialRunner
 
 MEMORY_SHARE = 0.8
-"""Share of the machine's memory for all workers together."""
+"""Share of the machine's memory that all workers together may use."""
 
 
 def study_plan(
@@ -57,7 +57,7 @@ def with_stored_starts(plan: StudyPlan, storage: StudyStorage) -> StudyPlan:
 
 
 def memory_limit(settings: Settings, device: torch.device, *, workers: int) -> float | None:
-    """Return the memory in MB that each worker may use: as set, or its share of the total; None: no limit."""
+    """Return the memory in MB that each worker may use: the setting, or a share of the total; None: no limit."""
     if settings.limits.memory_mb != "auto":
         return settings.limits.memory_mb
     total = total_mb(device)

@@ -1,9 +1,10 @@
-"""Several long-lived worker processes on one study, as the main process sees them.
+"""Start and supervise several long-lived worker processes of one study, from the main process.
 
 A worker runs its own module (``execution.worker``). It is neither a fork nor a re-import of the user's script, so it needs no
 ``__main__`` guard and inherits no threads. It reads settings and data from files and the study from its storage. A line on its
-standard input asks it to end. That stream closes when the main process ends, and then the worker ends at once. On its standard
-output the worker prints a heartbeat once a second. A worker without heartbeats, or without progress, is killed and replaced.
+standard input asks it to end. When the main process ends, this standard input closes, and the worker ends at once. On
+its standard output the worker prints a heartbeat once a second. A worker without heartbeats, or without progress, is
+killed and replaced.
 """
 
 import contextlib
@@ -32,26 +33,27 @@ from cnn_lstm_hyperopt.utils.processes import THREAD_VARIABLES, module_command
 log = logging.getLogger(__name__)
 
 WORKER_MB = 1500
-"""Memory of a worker that ``auto`` plans with: the peak of a large trial."""
+"""Memory in MB that ``auto`` plans for each worker: the peak of a large trial."""
 POLL_SECONDS = 0.2
-SIGKILL = 9  # Windows has none
+SIGKILL = 9  # Windows does not define this signal
 GRACE_SECONDS = 30.0
 STOPPED_SECONDS = 2.0
-"""Longest time between two checks of the workers; after more, all processes were stopped (Ctrl-Z, a sleeping laptop)."""
+"""Longest normal time between two checks of the workers, in seconds; a longer time means that all processes were
+stopped (Ctrl-Z, sleep of the computer)."""
 MAX_DEATHS = 20
-"""Deaths of a worker without a finished trial in between, after which the run ends."""
+"""The run ends after this number of worker deaths without a finished trial between them."""
 MAX_START_DEATHS = 3
-"""Deaths of a worker in a row before its first heartbeat, after which the run ends."""
+"""The run ends after this number of consecutive deaths of a worker before its first heartbeat."""
 STARTUP_SECONDS = 180.0
-"""Longest time until a worker's first heartbeat: it imports libraries and maps data first."""
+"""Longest time in seconds until a worker's first heartbeat; before it, the worker imports libraries and maps data."""
 STUDY_FAILED, RECYCLED, STORAGE_FAILED = 3, 4, 5
-"""Exit codes of a worker: too many trials failed in a row; its memory has grown and it wants to be replaced; it can't store."""
+"""Exit codes of a worker: too many trials failed in a row; replace it, as its memory has grown; it can't store."""
 ALIVE = "alive"
-"""First word of a heartbeat; a number follows that grows with progress, then trial, epoch and memory (MB)."""
+"""First word of a heartbeat. A number that grows with progress follows, then trial, epoch and memory (MB)."""
 
 
 def resolve_workers(settings: Settings, device_type: str) -> int:
-    """Return the number of workers: for ``auto`` one on a GPU, else one per core as far as memory and trials suffice."""
+    """Return the number of workers; ``auto``: one on a GPU, else one per core, limited by memory and trials."""
     if settings.workers != "auto":
         return settings.workers
     if device_type != "cpu":
@@ -81,20 +83,20 @@ def run_with_workers(
     """Run trials in ``count`` worker processes until the study has all of them or ``stop`` has a reason.
 
     Args:
-        study: gives the trials and stores them.
-        save_dir: directory of the run, with all that workers need.
+        study: the study; workers take trials from its storage.
+        save_dir: directory of the run, with the files that workers read.
         count: number of workers.
         stop: ends the run early.
         callbacks: subscribers to the ends of trials.
-        silence_seconds: a worker without a heartbeat for so long is replaced.
-        on_activity: called with what the workers train.
+        silence_seconds: a worker without heartbeat or progress for this time is replaced.
+        on_activity: called with the activities of the workers.
         warn: shows a warning, such as why a worker died.
 
     Returns:
         FINISHED, EXHAUSTED, or the reason of ``stop``.
 
     Raises:
-        StudyFailedError: too many trials failed, or a worker died, in a row.
+        StudyFailedError: too many trials failed in a row, or a worker died too often.
         StorageFailedError: the study can't be stored.
     """
     crew: list[_Worker] = []
@@ -118,14 +120,14 @@ def run_with_workers(
             worker.disconnect()
         for worker in crew:
             worker.close()
-    pause_orphans(study.storage)  # of workers that were killed when the run ended
+    pause_orphans(study.storage)  # part files of workers that were killed at the end of the run
     if study.n_finished() >= study.plan.n_trials:
         return FINISHED
     return stop.reason or EXHAUSTED
 
 
 def _supervise(worker: "_Worker", study: Study, stop: StopSignal, warn: Callable[[str], None]) -> None:
-    """Ask the worker to end, or start a new process in its place where necessary."""
+    """Ask a worker to end if the run ends; start a new process for a worker that has ended too early."""
     if stop.reason is not None:
         worker.ask_to_end(stop.reason)
     elif worker.recycled:
@@ -136,7 +138,7 @@ def _supervise(worker: "_Worker", study: Study, stop: StopSignal, warn: Callable
 
 
 class _Worker:
-    """One worker and its current process."""
+    """A worker of the pool and its current process."""
 
     def __init__(self, save_dir: Path, number: int, count: int) -> None:
         self.save_dir, self.number, self.count = save_dir, number, count
@@ -166,7 +168,7 @@ class _Worker:
         threading.Thread(target=self._listen, args=(self._process,), daemon=True).start()
 
     def _listen(self, process: "subprocess.Popen[str]") -> None:
-        """Record heartbeats until the process ends."""
+        """Record the heartbeats of a worker's process until it ends."""
         last = ""
         for line in process.stdout or ():
             if not line.startswith(ALIVE) or process is not self._process:
@@ -179,11 +181,11 @@ class _Worker:
                 last, self._last_progress = progress, time.monotonic()
 
     def reset_silence(self) -> None:
-        """Reset the silence timer."""
+        """Reset the silence timer of the worker."""
         self._last_progress = max(self._last_progress, time.monotonic())
 
     def kill_if_silent(self, seconds: float) -> None:
-        """Kill a process that has made no progress for so long."""
+        """Kill the worker's process if it has made no progress for this number of seconds."""
         if self._process.poll() is None and time.monotonic() - self._last_progress > seconds:
             self._silence = f"it sent no heartbeat for {seconds:g} s (limits.worker_silence_seconds)"
             self._process.kill()
@@ -195,16 +197,16 @@ class _Worker:
 
     @property
     def died(self) -> bool:
-        """Whether it ended with an error and was not asked to end."""
+        """Whether the worker's process ended with an error and was not asked to end."""
         return self._process.poll() not in (None, 0, RECYCLED) and not self._asked_to_end
 
     @property
     def recycled(self) -> bool:
-        """Whether it ended to be replaced by a new process."""
+        """Whether the worker's process ended so that a new process replaces it."""
         return self._process.poll() == RECYCLED and not self._asked_to_end
 
     def end_text(self) -> str:
-        """Return how it ended, and the last line of its standard error."""
+        """Return a text how the worker's process ended, with the last line of its standard error."""
         if self._silence:
             return self._silence
         self._errors.seek(0)
@@ -216,16 +218,16 @@ class _Worker:
 
     @property
     def killed(self) -> bool:
-        """Whether another process killed it, such as the kernel when memory runs out."""
+        """Whether a signal from outside killed the worker's process, such as the kernel's when memory runs out."""
         return self._process.poll() == -SIGKILL and not self._silence
 
     @property
     def fatal_error(self) -> type[RunError] | None:
-        """Type of an error that ends the run, since a new worker would meet it again."""
+        """Type of the worker's error if this error ends the run, because a new worker would fail in the same way."""
         return {STUDY_FAILED: StudyFailedError, STORAGE_FAILED: StorageFailedError}.get(self._process.poll() or 0)
 
     def ask_to_end(self, reason: str) -> None:
-        """Ask it once to end."""
+        """Ask the worker once to end."""
         if self._asked_to_end or self._process.stdin is None:
             return
         self._asked_to_end = True
@@ -236,13 +238,13 @@ class _Worker:
             log.info("%s had ended before it was asked to", self.name)
 
     def disconnect(self) -> None:
-        """Close its standard input, which ends a running process at once."""
+        """Close the worker's standard input, which ends a running process at once."""
         if self._process.stdin is not None:
             with contextlib.suppress(BrokenPipeError):
                 self._process.stdin.close()
 
     def close(self) -> None:
-        """End the process and close its streams."""
+        """End the worker's process and close its streams."""
         self.disconnect()
         try:
             self._process.wait(GRACE_SECONDS)
@@ -255,20 +257,20 @@ class _Worker:
 
 
 def delete_worker_files(save_dir: Path) -> None:
-    """Remove the files of workers of this run, or of one that was killed."""
+    """Remove the files that workers of this run, or of a killed earlier run, share."""
     for name in (DATA_FOR_WORKERS, LOCK_FILE, ACTIVITY_FILE):
-        with contextlib.suppress(OSError):  # the error that ended the run is reported
+        with contextlib.suppress(OSError):  # only the error that ended the run is reported
             (save_dir / name).unlink(missing_ok=True)
     remove_parts(save_dir / VALIDATION, save_dir / CHECKPOINTS)
 
 
 def _replace(worker: _Worker, study: Study, warn: Callable[[str], None]) -> None:
-    """Start a new process for one that died; its trial fails and is retried."""
+    """Start a new process for a worker that died; the trial of the dead process fails and is retried."""
     end = worker.end_text()
     if worker.fatal_error is not None:
         raise worker.fatal_error(end.split(": ", 1)[-1], code="worker-failed")
     path = study.storage.path
-    if path is not None and disk_is_full(path.parent):  # a worker that could not write did not report it
+    if path is not None and disk_is_full(path.parent):  # a worker that could not write could not report this error
         raise cant_write(path, path.parent, *FULL)
     finished = study.n_finished()
     if finished != worker.finished_before:
@@ -306,7 +308,7 @@ def _announce_ended_trials(study: Study, ended: set[int], callbacks: Sequence[Tr
 
 
 def available_mb() -> float | None:
-    """Return the memory for new processes, in MB; None where the platform does not report it."""
+    """Return the memory that is free for new processes, in MB; None if the platform does not report it."""
     path = Path("/proc/meminfo")
     if not path.exists():
         return None

@@ -1,1 +1,1 @@
-"""Saved models: weights on disk, predictions, ensembles, descriptions, exports."""
+"""Save and load models; predict, build ensembles, describe models, export models."""

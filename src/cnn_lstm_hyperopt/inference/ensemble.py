@@ -1,7 +1,7 @@
-"""Ensembles: models chosen greedily on validation and averaged with weights, in a folder of their own.
+"""Ensembles: weighted averages of models that are selected greedily on validation windows.
 
 Source: Caruana, Niculescu-Mizil, Crew and Ksikes 2004, "Ensemble Selection from Libraries of Models", ICML: forward
-selection with replacement, starting with the best single model.
+selection with replacement that starts with the best single model.
 """
 
 import math
@@ -28,22 +28,23 @@ from cnn_lstm_hyperopt.utils.text import shown
 
 FORMAT = 1
 ROUNDS = 20
-"""Maximum number of selections; a model may be selected several times, so weights are multiples of 1/20 or more."""
+"""Maximum number of selections. A model may be selected several times; a selection adds at least 1/20 to its weight."""
 _MAX_MEMBERS = 1_000
 _FOLDER = re.compile(r"member_[1-9]\d{0,3}")
-"""Names of the folders of members. They are inside the ensemble's folder, so no file can point elsewhere."""
+"""Names of the folders of members. Only folders inside the ensemble's folder match."""
 
 Score = Callable[[NDArray[np.int64], NDArray[np.floating]], float]
-"""``(labels (windows,), probabilities (windows, classes)) → score``; higher is better; NaN: undefined."""
+"""Function from labels (windows,) and probabilities (windows, classes) to a score; higher is better; NaN: undefined."""
 
 
 def select(
     probabilities: NDArray[np.floating], labels: NDArray[np.int64], score: Score, rounds: int = ROUNDS
 ) -> NDArray[np.float64]:
-    """Return weights of models whose mean scores at least as well on these windows as the best single model.
+    """Return weights of models so that their weighted mean scores at least as well as the best single model.
 
-    Each round adds the model, perhaps again, with which the mean scores best. The result is the best mean of all rounds; of
-    equal ones, the first. Ties are broken by the log loss, then by the order of the models.
+    Each round adds the model that gives the mean with the best score; a model may be added again. The result is the
+    mean of the round with the best score; of equal rounds, the first. The log loss breaks ties between models, then
+    their order.
 
     Args:
         probabilities: ``(models, windows, classes)``, at least one of each.
@@ -52,11 +53,11 @@ def select(
         rounds: maximum number of selections, ≥ 1.
 
     Returns:
-        ``(models,)`` shares of the selections; they add up to 1.
+        ``(models,)`` share of each model in all selections; the shares add up to 1.
     """
 
     def merit(mean: NDArray[np.float64]) -> tuple[float, float]:
-        """Return the score and the mean log likelihood."""
+        """Return the score of a mean of probabilities, and its mean log likelihood."""
         found = float(score(labels, mean))
         likelihoods = np.maximum(mean[np.arange(len(labels)), labels], MIN_PROBABILITY)
         return (-math.inf if math.isnan(found) else found), float(np.log(likelihoods).mean())
@@ -66,7 +67,7 @@ def select(
     best, kept = (-math.inf, -math.inf), 0
     for count in range(1, rounds + 1):
         merits = [merit((total + each) / count) for each in probabilities]
-        place = max(range(len(merits)), key=merits.__getitem__)  # of equal ones, the first
+        place = max(range(len(merits)), key=merits.__getitem__)  # of equal scores, the first
         selected.append(place)
         total = total + probabilities[place]
         if merits[place] > best:
@@ -77,7 +78,7 @@ def select(
 
 
 def mean_of(predictions: Sequence[Predictions], weights: Sequence[float]) -> Predictions:
-    """Return weighted means of probabilities and values, summed in float64 in this order; one model is returned unchanged."""
+    """Return weighted means of predictions, summed in float64 in this order; a single prediction stays unchanged."""
     if len(predictions) == 1:
         return predictions[0]
     values = [each.values for each in predictions if each.values is not None]
@@ -101,7 +102,7 @@ class Member:
     Attributes:
         model: the model.
         weight: weight of its predictions, above 0.
-        model_rank: rank of the finalist with its configuration.
+        model_rank: rank of the finalist whose configuration the model has.
         trial_number: trial of this finalist.
         seed: seed of its training.
     """
@@ -120,7 +121,7 @@ class Ensemble(Predictor):
     Attributes:
         members: at least one; their weights add up to 1.
         features: see :class:`.Predictor`.
-        description: description of the first member; those of the others differ only in ``params``.
+        description: description of the first member; the descriptions of other members differ only in ``params``.
     """
 
     members: tuple[Member, ...]
@@ -131,11 +132,11 @@ class Ensemble(Predictor):
         object.__setattr__(self, "description", self.members[0].model.description)
 
     def parts(self) -> tuple[tuple[Network, float], ...]:
-        """Return the networks of the members, with weights."""
+        """Return the network and the weight of each member."""
         return tuple((network, weight * each.weight) for each in self.members for network, weight in each.model.parts())
 
     def predict_windows(self, windows: Windows) -> Predictions:
-        """See :meth:`.Predictor.predict_windows`."""
+        """Return weighted mean predictions, see :meth:`.Predictor.predict_windows`."""
         predictions = [each.model.predict_windows(windows) for each in self.members]
         return mean_of(predictions, [each.weight for each in self.members])
 
@@ -159,7 +160,7 @@ class Ensemble(Predictor):
 
 
 class StoredMember(StoredForm):
-    """An entry of ``ensemble.json``."""
+    """A member in ``ensemble.json``."""
 
     folder: str
     weight: float = Field(gt=0, le=1)
@@ -188,7 +189,7 @@ def stored_members(raw: Any) -> list[StoredMember]:
     """Return the members in ``ensemble.json``.
 
     Raises:
-        FormError: it is not such a file; a line for each error.
+        FormError: the content is invalid; the text has a line for each error.
     """
     if not isinstance(raw, dict):
         raise FormError(f"it must be an ensemble, but is {shown(raw)}", "", "not-a-mapping")
@@ -208,6 +209,6 @@ def stored_members(raw: Any) -> list[StoredMember]:
 
 
 def difference(first: ModelDescription, other: ModelDescription) -> str | None:
-    """Return the first fact in which two descriptions differ so that a mean is meaningless, if any."""
+    """Return the first difference of two descriptions that makes a mean of predictions meaningless, if any."""
     one, two = first.as_dict(), other.as_dict()
     return next((name for name in one if name != "params" and one[name] != two[name]), None)

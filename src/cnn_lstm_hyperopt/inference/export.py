@@ -1,8 +1,9 @@
 """Export of a model to a file that runs without this package: an ONNX graph or a program of ``torch.export``.
 
-The graph includes scaling and outputs. Input: ``features`` (batch, lookback, features), float32, in the
+The graph includes the scaling of inputs. Input: ``features`` (batch, lookback, features), float32, in the
 units of the features, in the order of ``model.json``. Outputs: ``probabilities`` (batch, classes) and, with a regression head,
-``value`` (batch) in the target's units. The graph of an ensemble is the weighted mean of its members.
+``value`` (batch) in the target's units. The graph of an ensemble returns the weighted mean of the outputs of its
+members.
 """
 
 import contextlib
@@ -29,17 +30,17 @@ from cnn_lstm_hyperopt.utils.atomic_io import written_beside
 Format = Literal["onnx", "torch"]
 DEFAULT_NAMES: dict[Format, str] = {"onnx": "model.onnx", "torch": "model.pt2"}
 TOLERANCE = 1e-4
-"""Largest difference of an output between file and model; values are in standard deviations of the target."""
+"""Largest allowed difference between outputs of file and model; values in standard deviations of the target."""
 INPUT, PROBABILITIES, VALUE = "features", "probabilities", "value"
 _NEEDED = ("onnx", "onnxruntime", "onnxscript")
 _TRACED, _COMPARED = 2, (1, 5)
-"""Number of windows in the exported batch, and in the compared batches: any size must work."""
+"""Number of windows in the exported batch, and in the compared batches: the exported model must accept any number."""
 
 Arrays = dict[str, NDArray[np.float32]]
 
 
 class Graph(nn.Module):
-    """Scaling, networks, probabilities and values in one module."""
+    """Module that scales features, runs the networks and returns probabilities and values."""
 
     mean: Tensor
     std: Tensor
@@ -68,7 +69,7 @@ class Graph(nn.Module):
         return found
 
     def _mean(self, parts: list[Tensor]) -> Tensor:
-        """Return the weighted mean; a single part is returned unchanged."""
+        """Return the weighted mean of the networks' outputs; a single output is returned unchanged."""
         total = parts[0] if len(parts) == 1 else parts[0] * self.weights[0]
         for part, weight in zip(parts[1:], self.weights[1:], strict=True):
             total = total + part * weight
@@ -76,15 +77,15 @@ class Graph(nn.Module):
 
 
 def export_model(model: Predictor, path: Path, format: Format) -> float:
-    """Write the file, load it again and compare its predictions with those of the model.
+    """Export a model to a file, load the file and compare its predictions with those of the model.
 
     Args:
         model: result of ``load_model``.
-        path: path of the file; it is deleted if the predictions differ.
+        path: path of the file, which is deleted if the predictions differ.
         format: ``onnx``, which needs the extra of this name, or ``torch``.
 
     Returns:
-        The largest difference of an output, on batches of other sizes than the exported one.
+        The largest difference between outputs of file and model, on batches of other sizes than the exported batch.
 
     Raises:
         ConfigError: the extra is not installed.
@@ -111,7 +112,7 @@ def export_model(model: Predictor, path: Path, format: Format) -> float:
 
 @contextlib.contextmanager
 def _quietly() -> Iterator[None]:
-    """Hide the warnings of torch about its own tracing."""
+    """Hide torch's warnings about its tracing of a model."""
     logger = logging.getLogger("torch.onnx")
     before = logger.level
     logger.setLevel(logging.ERROR)
@@ -150,9 +151,9 @@ def _windows(about: ModelDescription, count: int, *, spread: float = 1.0) -> Ten
 
 
 def _difference(model: Predictor, found: Arrays, windows: Tensor) -> float:
-    """Return the largest distance of the outputs; NaN if an output is NaN.
+    """Return the largest difference between outputs of model and file; NaN if an output is NaN.
 
-    Distances of values are beyond float32 rounding, in standard deviations of the target.
+    Differences of values are in standard deviations of the target, after float32 rounding is subtracted.
     """
     table = model.predict(windows)
     probabilities = table.filter(regex=r"^probability_\d+$").to_numpy()

@@ -1,4 +1,4 @@
-"""Time of a prediction on the CPU of this machine."""
+"""Measure the time of a prediction on the CPU of this machine."""
 
 import statistics
 import time
@@ -12,19 +12,20 @@ from cnn_lstm_hyperopt.training.runtime.device import one_thread
 BATCH = 256
 WARM_UP, REPEATS = 3, 20
 LIMIT_SECONDS = 1.0
-"""Seconds for a batch size, after which no pass starts. There are at least two passes: a warm-up and a measured one."""
+"""Seconds of measurement for one batch size, after which no pass starts. At least a warm-up and a measured pass run."""
 MAX_NUMBERS = 2**24
 """Maximum number of inputs of a measured batch; larger batches could need gigabytes."""
 
 
 class Latency(NamedTuple):
-    """Wall time of a forward pass, the median of repeats after a warm-up.
+    """Median wall time of forward passes after a warm-up.
 
     Attributes:
         batch_1_ms: milliseconds for one window.
-        batch_256_ms: milliseconds for 256 windows at once; None where these have more than :data:`MAX_NUMBERS` inputs.
+        batch_256_ms: milliseconds for a batch of 256 windows; None if 256 windows have more than :data:`MAX_NUMBERS`
+            inputs.
         threads: number of threads of torch.
-        device: device of the measurement.
+        device: device on which the time was measured.
     """
 
     batch_1_ms: float
@@ -34,12 +35,12 @@ class Latency(NamedTuple):
 
 
 def measure_latency(network: Network, lookback: int) -> Latency:
-    """Measure forward passes of random windows in float32 with one thread, without scaling and without reading bars.
+    """Measure the time of forward passes of random windows (float32) with one thread, without scaling of features.
 
-    Worker processes have one thread, too. The default of torch depends on what the process did before.
+    Worker processes have one thread, too. Torch's default number of threads depends on earlier work of the process.
 
     Args:
-        network: on the CPU; it is put into evaluation mode.
+        network: network on the CPU; this function sets its evaluation mode.
         lookback: bars of a window.
     """
     network.eval()

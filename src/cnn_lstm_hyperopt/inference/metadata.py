@@ -31,11 +31,11 @@ from cnn_lstm_hyperopt.training import ValueScale
 from cnn_lstm_hyperopt.utils.text import is_legible, shown, shown_names
 
 FORMAT = 2
-"""Format 1, which can still be read, had neither the user's features nor the names of classes and value."""
+"""Format of the file. Format 1, which can still be read, had no user's features and no names of classes and value."""
 
 
 Features = Callable[[pd.DataFrame], Any]
-"""A user's function that computes features; ``OwnFunction`` documents its input and output."""
+"""Type of a user's function that computes features; ``OwnFunction`` documents its input and output."""
 
 
 def _as_tuple(value: Any) -> Any:
@@ -58,7 +58,7 @@ def _unique(names: tuple[str, ...]) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class ModelDescription:
-    """Everything needed to use the weights.
+    """Description of a model: everything needed to use its weights.
 
     Attributes:
         params: full configuration.
@@ -66,12 +66,12 @@ class ModelDescription:
         value_name: formula of the regression value; None: no regression.
         features: names of the inputs, in order.
         feature_columns: inputs that are columns of the bars.
-        feature_function: ``module:function`` that computed the last inputs in training, if any. It informs the reader and is
-            never imported.
+        feature_function: ``module:function`` that computed the last inputs in training, if any. This text informs the
+            reader; the module is never imported.
         scaler: scaler of the features; None: the inputs are already scaled.
-        value_scale: mean and standard deviation of the regression target in its units.
+        value_scale: mean and standard deviation of the regression target, in the target's units.
         target, lookback, horizon, max_gap_days: settings of the data.
-        bar_seconds: median step of the training bars; None: unknown.
+        bar_seconds: median step of the training bars in seconds; None: unknown.
     """
 
     params: Params
@@ -120,18 +120,18 @@ class ModelDescription:
 
     @property
     def own_unit(self) -> OwnUnit | None:
-        """Readable unit of the value; None: no value, or a value of a user's DataLoaders."""
+        """Readable unit of the predicted value; None: no value, or a value from a user's DataLoaders."""
         of_bars = self.scaler is not None and self.has_regression
         return OWN_UNITS.get(self.target) if of_bars else None
 
     def feature_set(self, function: Features | None) -> FeatureSet:
-        """Return how the inputs are computed from bars.
+        """Return the feature set that computes the inputs from bars.
 
         Args:
             function: the user's function that computes the last inputs.
 
         Raises:
-            DataError: it is required and was not passed.
+            DataError: the function is required and was not passed.
         """
         if self.feature_function is None:
             return FeatureSet(self.feature_columns)
@@ -146,7 +146,7 @@ class ModelDescription:
         return FeatureSet(self.feature_columns, OwnFunction(self.feature_function, function), added)
 
     def network_config(self) -> NetworkConfig:
-        """Return the architecture."""
+        """Return the configuration of the network's architecture."""
         return network_config(
             self.params,
             input_dim=len(self.features),
@@ -155,7 +155,7 @@ class ModelDescription:
         )
 
     def as_dict(self) -> dict[str, Any]:
-        """Return strict JSON; :meth:`from_dict` is the inverse."""
+        """Return the description as strict JSON; :meth:`from_dict` is the inverse."""
         return {
             "format": FORMAT,
             "params": readable(self.params),
@@ -175,10 +175,10 @@ class ModelDescription:
 
     @classmethod
     def from_dict(cls, raw: Any) -> "ModelDescription":
-        """Return the description in a JSON value of :meth:`as_dict`; also reads format 1.
+        """Return the description from a JSON value of :meth:`as_dict`; also reads format 1.
 
         Raises:
-            FormError: it is not a valid description; a line for each error.
+            FormError: the value is not a valid description; the text has a line for each error.
         """
         if not isinstance(raw, dict):
             raise FormError(f"it must be a description of a model, but is {shown(raw)}", "", "not-a-mapping")
@@ -194,7 +194,7 @@ _Name = Annotated[str, Field(max_length=200), AfterValidator(_legible)]
 _Names = Annotated[tuple[_Name, ...], Field(max_length=10_000), AfterValidator(_unique)]
 _Numbers = Annotated[tuple[float, ...], Field(max_length=10_000)]
 _OF_LOADERS = "y_class"
-"""Target of a model of a user's DataLoaders."""
+"""Name of the target of a model that was trained on a user's DataLoaders."""
 
 
 class StoredScaler(StoredForm):
@@ -208,7 +208,7 @@ class StoredScale(StoredForm):
 
 
 class StoredDescription(StoredForm):
-    """``model.json`` of format 2."""
+    """Content of ``model.json`` in format 2."""
 
     format: Literal[2]
     params: dict[str, Any]
@@ -223,7 +223,7 @@ class StoredDescription(StoredForm):
     lookback: int = Field(ge=1, le=10_000)
     horizon: int = Field(ge=1, le=1_000)
     max_gap_days: float = Field(gt=0, le=36_500)
-    bar_seconds: float | None = Field(None, gt=0, le=1e10)  # missing in older models
+    bar_seconds: float | None = Field(None, gt=0, le=1e10)  # older models lack this key
 
     @field_validator("params")
     @classmethod
@@ -254,7 +254,7 @@ class StoredDescription(StoredForm):
                 raise ValueError(f"scaler must hold numbers within {LARGEST:g}, its std {1 / LARGEST:g} or more")
 
     def _check_features(self) -> None:
-        """Features of bars: the eleven built-in ones, the columns, those of the function. Features of DataLoaders: any."""
+        """Check the order of features: built-in ones, columns, those of the function; of DataLoaders, any features."""
         made_of_bars = (*BUILT_IN.names, *self.feature_columns)
         if self.scaler is None:
             if self.feature_columns or self.feature_function is not None:

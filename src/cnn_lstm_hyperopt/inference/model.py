@@ -1,4 +1,4 @@
-"""Models on disk: weights as safetensors, everything else as JSON. No pickle, no study needed."""
+"""Models on disk: weights as safetensors, everything else as JSON. Loading needs no study and unpickles nothing."""
 
 import json
 import os
@@ -37,7 +37,7 @@ class SavedModel(Predictor):
     Attributes:
         network: network with its weights.
         description: architecture, features, scaler and labels.
-        features: function that computes additional features; None: the model has none, or it was not given.
+        features: function that computes the model's own features; None: the model has none, or no function was passed.
     """
 
     network: Network
@@ -45,19 +45,19 @@ class SavedModel(Predictor):
     features: Features | None = field(default=None, repr=False, compare=False)
 
     def save(self, folder: Path) -> None:
-        """Write ``model.safetensors`` and ``model.json`` into ``folder``, which is created if it is missing.
+        """Write ``model.safetensors`` and ``model.json`` into ``folder``; create the folder if it is missing.
 
-        To replace a model, write a new folder and move it, so that weights and description always belong together.
+        To replace a model, save into a new folder and move this folder, so that weights and description always match.
         """
         folder.mkdir(parents=True, exist_ok=True)
         weights = {name: weight.detach().cpu().contiguous() for name, weight in self.network.state_dict().items()}
-        # Not save_file: only the owner could read its file.
+        # save_file would make a file that only the owner can read.
         (folder / WEIGHTS).write_bytes(save(weights))
         text = json.dumps(self.description.as_dict(), indent=2, allow_nan=False)
         (folder / DESCRIPTION).write_text(text + "\n", encoding="utf-8")
 
     def parts(self) -> tuple[tuple[Network, float]]:
-        """Return its network with the weight 1."""
+        """Return the model's network with the weight 1."""
         return ((self.network, 1.0),)
 
     def predict_windows(self, windows: Windows) -> Predictions:
@@ -85,9 +85,10 @@ def load_model(folder: str | Path, features: Features | None = None) -> SavedMod
     Loading never runs code that the folder names.
 
     Args:
-        folder: folder with ``model.json`` and ``model.safetensors``, or with ``ensemble.json`` and a folder for each member.
-        features: function that computes the model's own features, such as ``mine.more``. ``predict_bars`` calls it and needs
-            it.
+        folder: folder of a model (``model.json``, ``model.safetensors``) or of an ensemble (``ensemble.json``,
+            members).
+        features: function that computes the model's own features, such as ``mine.more``. ``predict_bars`` of a model
+            with own features calls this function.
 
     Raises:
         SaveDirError: a file is missing or invalid.
@@ -115,7 +116,7 @@ def _holds(folder: Path, name: str) -> bool:
 
 
 def _load_ensemble(folder: Path, features: Features | None) -> Ensemble:
-    """Load an ensemble; each member is checked like any model."""
+    """Load an ensemble and check each member as a model."""
     try:
         entries = stored_members(parse_json(read_text(folder / ENSEMBLE_FILE, MAX_JSON_BYTES)))
     except ValueError as error:
@@ -145,7 +146,7 @@ def _load_single(folder: Path, features: Features | None) -> SavedModel:
     except ValueError as error:
         raise _form_error(folder, DESCRIPTION, error) from error
     _check_function(features, description)
-    with torch.device("meta"):  # shapes without memory: the weights may not fit the description
+    with torch.device("meta"):  # a network without memory: the weights may not fit the description
         expected = new_network(description.network_config()).state_dict()
     try:
         with safe_open(folder / WEIGHTS, framework="pt") as file:
@@ -191,13 +192,13 @@ def _refused(
 
 
 def _form_error(folder: Path, name: str, error: ValueError) -> SaveDirError:
-    """Convert an error of a JSON file."""
+    """Return the SaveDirError for an error in a JSON file of a model."""
     violations = error.violations if isinstance(error, FormError) else ()
     return _refused(folder, name, str(error).split("\n"), code="not-json", violations=violations)
 
 
 def _not_weights(folder: Path, error: Exception) -> SaveDirError:
-    """Return the error of a file that is not safetensors; its first bytes show what it is."""
+    """Return the error of a file that is not safetensors; the text names the type that its first bytes show."""
     try:
         with (folder / WEIGHTS).open("rb") as file:
             start = file.read(9)
@@ -215,7 +216,7 @@ def _not_weights(folder: Path, error: Exception) -> SaveDirError:
 
 
 def _weight_errors(file: Any, expected: Mapping[str, torch.Tensor]) -> list[str]:
-    """Return the differences between the tensors of a file, by its header, and those of the described network."""
+    """Return the differences between the tensors in a file's header and the tensors of the described network."""
     there = set(file.keys())
     errors = [f"{name} is missing" for name in expected if name not in there]
     errors += [f"{printable(name, 80)} is not a weight of this network" for name in sorted(there - set(expected))]

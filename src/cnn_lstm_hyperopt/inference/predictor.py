@@ -1,4 +1,4 @@
-"""Base class of models on disk: predictions of bars, of several symbols, and of arrays of windows."""
+"""Base class of saved models: predicts from bars, from bars of several symbols, and from arrays of windows."""
 
 import abc
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,7 +25,7 @@ from cnn_lstm_hyperopt.utils.text import shown_name
 
 SYMBOL = "symbol"
 _FREQUENCIES_APART = 1.9
-"""Factor between steps of bars from which frequencies differ; daily steps of two markets differ less."""
+"""Two frequencies differ if the steps of bars differ by this factor; daily steps of two markets differ by less."""
 
 
 class Predictor(abc.ABC):
@@ -33,14 +33,14 @@ class Predictor(abc.ABC):
 
     Attributes:
         description: inputs and outputs.
-        features: function of the user that computes features; None: the model has none, or it was not passed.
+        features: user's function that computes features; None: the model has none, or no function was passed.
     """
 
     description: ModelDescription
     features: Features | None
 
     def __repr__(self) -> str:
-        """Return one line with inputs and outputs; ``description`` has the details."""
+        """Return one line about inputs and outputs; ``description`` has the details."""
         about = self.description
         networks = [network for network, _ in self.parts()]
         parameters = sum(weight.numel() for network in networks for weight in network.parameters())
@@ -52,11 +52,11 @@ class Predictor(abc.ABC):
 
     @abc.abstractmethod
     def save(self, folder: Path) -> None:
-        """Write the model into ``folder``, which is created if it is missing; ``load_model`` reads it."""
+        """Write the model into ``folder``, which is created if missing; ``load_model`` reads this folder."""
 
     @abc.abstractmethod
     def parts(self) -> Sequence[tuple[Network, float]]:
-        """Return its networks with their weights, which add up to 1."""
+        """Return the model's networks with their weights, which add up to 1."""
 
     @abc.abstractmethod
     def predict_windows(self, windows: Windows) -> Predictions:
@@ -70,15 +70,15 @@ class Predictor(abc.ABC):
         """Return predictions for bars of one or several symbols, or for windows.
 
         Args:
-            data: a DataFrame of bars as for :meth:`predict_bars`, of several symbols if a column or an index is named ``symbol``;
-                a dict of such frames by symbol; or an array ``(windows, lookback, features)`` of the features that
-                ``description.features`` names, in their units (the model scales them; a model of DataLoaders takes them as
-                in training).
+            data: a DataFrame of bars as for :meth:`predict_bars` (several symbols if a column or an index is named
+                ``symbol``); a dict of such frames by symbol; or an array ``(windows, lookback, features)``. An array
+                has the features that ``description.features`` names, unscaled; for a model of DataLoaders, scaled as in
+                training.
 
         Returns:
-            A row for each window: ``symbol`` if known, ``date`` (not of arrays), ``class``, ``class_name``,
-            ``probability_0`` … and, with a regression head, ``value`` in the target's units and, of bars, in per cent
-            (``range_percent``, ``change_percent``); ``attrs`` as for :meth:`predict_bars`.
+            A row for each window: ``symbol`` if known, ``date`` (not for arrays), ``class``, ``class_name``,
+                ``probability_0`` …; with a regression head also ``value`` in the target's units and, for bars, the
+                value in per cent (``range_percent``, ``change_percent``); ``attrs`` as for :meth:`predict_bars`.
 
         Raises:
             DataError: ``data`` has another type, or the bars or numbers are invalid.
@@ -105,18 +105,19 @@ class Predictor(abc.ABC):
         """Return predictions for every bar that ends a full window.
 
         Args:
-            bars: a frame with columns date, open, high, low, close, volume and perhaps adj_close, in any case and order; and
-                those of ``description.feature_columns``.
+            bars: a frame with columns date, open, high, low, close, volume, perhaps adj_close, and those of
+                ``description.feature_columns``, in any case and order.
             symbol: names the bars in errors.
 
         Returns:
-            ``date``, ``class``, its ``class_name``, ``probability_0`` … and, with a regression head, ``value`` in the target's
-            units (``attrs["value_name"]`` is its formula) and the same in per cent: ``range_percent`` (volatility: how far
-            the high is above the low) or ``change_percent`` (of the close).
+            ``date``, ``class``, its ``class_name``, ``probability_0`` … and, with a regression head, ``value`` in the
+            target's units (``attrs["value_name"]`` is its formula) and the value in per cent: ``range_percent`` (how
+            far the high is above the low) or ``change_percent`` (change of the close).
 
         Raises:
-            DataError: the bars are not a frame, are invalid, too few or of another frequency; the function of features is missing
-                or breaks a rule; the model was trained on DataLoaders; or a prediction is not finite.
+            DataError: the bars are not a frame, invalid, too few or of another frequency than in training; the function
+                of features is missing or breaks a rule; the model was trained on DataLoaders; or a prediction is not
+                finite.
         """
         self.require_bars()
         symbol = shown_name(symbol)
@@ -127,16 +128,16 @@ class Predictor(abc.ABC):
                 field="bars",
                 code="not-bars",
             )
-        self.description.feature_set(self.features)  # reports a missing function first
+        self.description.feature_set(self.features)  # a missing function is reported first
         columns = self.description.feature_columns
         frame = normalise_bars(symbol, bars, "the frame of bars", columns=columns, can_drop=False).frame
         return self.predict_frame(frame, symbol)
 
     def require_bars(self) -> None:
-        """Require a model of bars.
+        """Raise DataError unless the model was trained on bars.
 
         Raises:
-            DataError: it was trained on DataLoaders.
+            DataError: the model was trained on DataLoaders.
         """
         about = self.description
         if about.scaler is None:
@@ -149,7 +150,7 @@ class Predictor(abc.ABC):
         Args:
             frame: (bars,) of one symbol.
             symbol: name of the bars in errors.
-            last: number of newest windows; None: all.
+            last: number of newest windows to predict; None: all windows.
         """
         about = self.description
         if about.scaler is None:
@@ -173,7 +174,7 @@ class Predictor(abc.ABC):
         return self._predicted(scaled, ends - about.lookback + 1, symbol=symbol, dates=dates)
 
     def _require_frequency(self, frame: pd.DataFrame, symbol: str) -> None:
-        """Require the frequency of training; predictions for another one are meaningless."""
+        """Require bars of the training frequency; predictions for another frequency are meaningless."""
         trained, actual = self.description.bar_seconds, step_seconds(pd.DatetimeIndex(frame.index).as_unit("ns").asi8)
         if trained is None or actual is None:
             return
@@ -186,7 +187,7 @@ class Predictor(abc.ABC):
             )
 
     def _symbol_column(self, data: pd.DataFrame) -> Any:
-        """Return the column of symbols, as the frame spells it; None: no such column, or it is an input of the model."""
+        """Return the name of the column of symbols in a frame; None: no such column, or the model uses it as input."""
         if SYMBOL in self.description.feature_columns:
             return None
         found = [name for name in data.columns if isinstance(name, str) and name.strip().lower() == SYMBOL]
@@ -246,7 +247,7 @@ class Predictor(abc.ABC):
         symbol: str = "",
         dates: NDArray[Any] | None = None,
     ) -> pd.DataFrame:
-        """Return predictions for scaled rows ``(rows, features)`` and the first row of each window."""
+        """Return predictions for windows over scaled rows ``(rows, features)``; ``starts`` are their first rows."""
         about = self.description
         predictions = self.predict_windows(
             Windows(
@@ -288,9 +289,9 @@ def predictions_frame(
     class_names: Sequence[str] = (),
     unit: OwnUnit | None = None,
 ) -> pd.DataFrame:
-    """Return predictions, by date if there are dates: ``class``, ``class_name`` if named, ``probability_0`` …, ``value``.
+    """Return a frame of predictions: ``date`` and ``class_name`` if known, ``class``, ``probability_0`` …, ``value``.
 
-    With a ``unit``, the value is also given in this unit.
+    With a ``unit``, a further column has the value in this unit.
     """
     columns: dict[str, Any] = {} if dates is None else {"date": dates}
     columns["class"] = predictions.classes

@@ -1,4 +1,4 @@
-"""Base of the JSON files of a model. Any program may have written them, so everything in them is checked."""
+"""Base class for the JSON files of a model, which checks all content: any program may have written the file."""
 
 from collections.abc import Sequence
 from typing import Any, Self
@@ -10,7 +10,7 @@ from cnn_lstm_hyperopt.errors import Violation
 
 
 class FormError(ValueError):
-    """A JSON file breaks rules; the text has a line for each.
+    """A JSON file breaks rules; the text has a line for each broken rule.
 
     Attributes:
         violations: the key and the code of each broken rule.
@@ -22,16 +22,16 @@ class FormError(ValueError):
 
 
 class StoredForm(BaseModel):
-    """A mapping in such a file: no unknown keys, finite numbers, no conversion of types."""
+    """A mapping in a JSON file of a model: no unknown keys, only finite numbers, no conversion of types."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, strict=True)
 
     @classmethod
     def read(cls, raw: Any, place: str = "") -> Self:
-        """Return ``raw`` as this form.
+        """Return ``raw`` as an instance of this class, checked.
 
         Raises:
-            FormError: it breaks a rule; a line for each error, with ``place`` before it.
+            FormError: ``raw`` breaks a rule; the text has a line for each error, which begins with ``place``.
         """
         try:
             return cls.model_validate(raw)
@@ -42,6 +42,6 @@ class StoredForm(BaseModel):
 
 
 def _violation(fault: Any) -> Violation:
-    """A rule about several fields names the first one as the first word of its text."""
+    """Return the key and code of an error; the text of a rule about several fields begins with the first field."""
     field = ".".join(map(str, fault["loc"])) or str(fault["msg"]).removeprefix("Value error, ").split(" ")[0]
     return Violation(field, fault["type"].replace("_", "-"))

@@ -1,4 +1,4 @@
-"""What each process of a run trains now, for its terminal and for ``status``."""
+"""The trial that each process of a run trains now, for the terminal and for ``status``."""
 
 import json
 import logging
@@ -18,13 +18,13 @@ _MAX_BYTES = 1_000_000
 
 @dataclass(frozen=True)
 class Activity:
-    """What one process trains.
+    """The trial and epoch that one process trains.
 
     Attributes:
         worker: number of the worker; 0: the run has no workers.
         trial: number of the trial.
         epoch: epochs trained so far.
-        memory_mb: resident memory; 0 where the platform does not report it.
+        memory_mb: resident memory of the process in MB; 0 if the platform does not report it.
     """
 
     worker: int
@@ -33,21 +33,21 @@ class Activity:
     memory_mb: float
 
     def __str__(self) -> str:
-        """Return ``worker 1: trial 17 at epoch 3.0``."""
+        """Return the activity as text: ``worker 1: trial 17 at epoch 3.0``."""
         return (f"worker {self.worker}: " if self.worker else "") + f"trial {self.trial} at epoch {self.epoch:.1f}"
 
 
 def write_activity(save_dir: Path, activities: Sequence[Activity]) -> None:
-    """Write ``.activity.json``."""
+    """Write the activities of all processes to ``.activity.json``."""
     text = json.dumps([asdict(each) for each in activities])
     try:
         write_text(save_dir / ACTIVITY_FILE, text, make_folder=False)
-    except OSError as error:  # the run reports a disk that can't be written when it stores a trial
+    except OSError as error:  # when the run stores a trial, it reports that the disk can't be written
         log.debug("%s can't be written: %s", ACTIVITY_FILE, error)
 
 
 def read_activity(save_dir: Path) -> list[Activity]:
-    """Return what the processes of the current run train; empty where no run has written it."""
+    """Return the activities of the processes of the current run; empty if no run has written ``.activity.json``."""
     try:
         entries = parse_json(read_text(save_dir / ACTIVITY_FILE, _MAX_BYTES))
         read = [
@@ -61,7 +61,7 @@ def read_activity(save_dir: Path) -> list[Activity]:
 
 
 def activity_text(activities: Sequence[Activity]) -> str:
-    """Return ``worker 1: trial 17 at epoch 3.0 · worker 2: trial 18 at epoch 0.5 · 812 MB``."""
+    """Return all activities in one line: ``worker 1: trial 17 at epoch 3.0 · worker 2: … · 812 MB``."""
     parts = [str(each) for each in activities]
     memory = sum(each.memory_mb for each in activities)
     return " · ".join([*parts, f"{memory:,.0f} MB"] if parts and memory else parts)

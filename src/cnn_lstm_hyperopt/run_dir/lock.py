@@ -1,4 +1,4 @@
-"""The lock of ``save_dir``: one run at a time."""
+"""Lock ``save_dir``, so that only one run at a time uses the directory."""
 
 import contextlib
 import errno
@@ -14,12 +14,12 @@ from cnn_lstm_hyperopt.run_dir.paths import RUN_LOCK
 
 @contextlib.contextmanager
 def only_run(save_dir: Path) -> Iterator[None]:
-    """Lock the directory for this process.
+    """Context that locks the directory of a run for this process.
 
     Raises:
-        SaveDirError: another process has locked it, or it is not writable.
+        SaveDirError: another process has locked the directory, or the directory is not writable.
     """
-    lock = FileLock(save_dir / RUN_LOCK, timeout=1)  # status may hold it for a moment
+    lock = FileLock(save_dir / RUN_LOCK, timeout=1)  # ``status`` may hold the lock for a moment
     try:
         lock.acquire()
     except Timeout as error:
@@ -40,8 +40,8 @@ def only_run(save_dir: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        with contextlib.suppress(OSError):  # a left-over file does no harm; Windows can't remove an open one
-            # Removed while locked: later it may be another run's. In a replaced directory it already is.
+        with contextlib.suppress(OSError):  # a remaining lock file does no harm; Windows can't remove an open file
+            # Remove the file while locked: later it may be another run's. In a replaced directory it already is.
             if os.path.samestat(held, (save_dir / RUN_LOCK).stat()):
                 (save_dir / RUN_LOCK).unlink()
         lock.release()
@@ -59,4 +59,4 @@ def is_running(save_dir: Path) -> bool:
     except OSError as error:
         if error.errno not in (errno.EROFS, errno.EACCES, errno.EPERM):
             raise
-        return False  # a left-over: no run can be active in a directory that is not writable
+        return False  # no run can be active in a directory that is not writable

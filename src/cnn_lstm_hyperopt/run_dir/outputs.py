@@ -1,4 +1,4 @@
-"""Checks of ``--output``: no file of the user or of another program is replaced by accident."""
+"""Check ``--output``, so that no file of the user or of another program is replaced by accident."""
 
 import os
 import re
@@ -21,7 +21,7 @@ from cnn_lstm_hyperopt.utils.text import printable
 PRODUCER = "cnn-lstm-hyperopt"
 """Name of this program in exported files."""
 PRODUCER_FILE = "producer.txt"
-"""Extra file of a ``torch.export`` program with that name."""
+"""Extra file in a ``torch.export`` program that contains the name of this program."""
 _HEAD_BYTES = 4096
 _MODEL_FILES = ("model.safetensors", "model.json", "metrics.json", "predictions.csv", ENSEMBLE_FILE, MODEL_CARD)
 _TABLE_START = re.compile(rb"symbol,date,class,([a-z_]+,)*probability_0,")
@@ -29,14 +29,14 @@ Recognise = Callable[[Path, bytes], bool]
 
 
 def is_predictions(path: Path, head: bytes) -> bool:
-    """Return whether a file is a table of ``predict``, by its first line."""
+    """Return whether ``predict`` wrote a table, judged by the first line."""
     return _TABLE_START.match(head) is not None
 
 
 def is_export(path: Path, head: bytes) -> bool:
-    """Return whether ``export`` wrote a file, by the producer that it names."""
+    """Return whether ``export`` wrote a file, judged by the name of the producer in the file."""
     if not head.startswith(b"PK"):
-        return PRODUCER.encode() in head[:100]  # ONNX: the second field of the model
+        return PRODUCER.encode() in head[:100]  # ONNX: the producer is the second field of the model
     try:
         with zipfile.ZipFile(path) as archive:
             return any(name.endswith(f"extra/{PRODUCER_FILE}") for name in archive.namelist())
@@ -47,16 +47,16 @@ def is_export(path: Path, head: bytes) -> bool:
 def checked_output(
     output: Path, recognise: Recognise, *, command: str, force: bool = False, data_dir: Path | None = None
 ) -> Path:
-    """Check before any work that a file may be written, and return its path with links resolved.
+    """Check before any work that the output file may be written; return its path with links resolved.
 
     An existing file is replaced if ``command`` wrote it, if it is empty, or with ``force``. Files of a study, of a model and
     of ``data_dir``, devices, pipes and directories are never replaced.
 
     Args:
-        output: as the user named it.
-        recognise: (path, first bytes) → whether the command wrote this file.
+        output: path of the output file, as the user wrote it.
+        recognise: function of (path, first bytes) that returns whether the command wrote this file.
         command: name of the command.
-        force: replace also files that the command did not write.
+        force: also replace files that the command did not write.
         data_dir: folder of the user's bars.
 
     Raises:
@@ -66,7 +66,7 @@ def checked_output(
     try:
         place = output.resolve()
         mode = place.stat().st_mode if os.path.lexists(place) else None
-    except RuntimeError as error:  # links that lead to each other
+    except RuntimeError as error:  # a cycle of links
         raise ConfigError(
             f"--output {name} is a link to itself; name another file", field="--output", code="output-unwritable"
         ) from error

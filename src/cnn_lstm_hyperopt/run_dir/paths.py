@@ -1,4 +1,4 @@
-"""Names of the files and folders in ``save_dir``, and whether a run can use the directory."""
+"""Names of the files and folders in ``save_dir``; a check that a run can use the directory."""
 
 import os
 import re
@@ -19,29 +19,29 @@ STUDY_FILE, CONFIG_FILE, DATA_FILE, RESULTS_FILE, TRIALS_FILE, LOG_FILE = (
     "run.log",
 )
 MLFLOW_FILE, MLFLOW_ARTIFACTS = "mlflow.db", "mlartifacts"
-"""MLflow's files, unless the user names another store."""
+"""MLflow's database and folder of artifacts, unless the user names another server."""
 REPORT_FILE, FIGURES = "report.html", "figures"
-"""The page, and its charts as pictures."""
+"""The report page, and the folder of its charts as pictures."""
 BACKUP_FILE = "study.backup.db"
 """A copy of the study, at most ten minutes old."""
 VALIDATION = "validation"
-"""Predictions of each finished trial on the validation windows."""
+"""Folder of each finished trial's predictions on the validation windows."""
 CHECKPOINTS = "checkpoints"
-"""States of unfinished trials."""
+"""Folder of the training states of unfinished trials."""
 FINAL = "final"
-"""In ``checkpoints/``: states of confirmation and retraining, until the verdict is written."""
+"""Folder in ``checkpoints/``: training states of confirmation and retraining, until the results are written."""
 ENSEMBLE = "ensemble"
 """Folder of the finalists' ensemble."""
 ENSEMBLE_FILE = "ensemble.json"
-"""In the ensemble's folder: its members, their weights and their folders."""
+"""File in the ensemble's folder: the members, their weights and their folders."""
 MODEL_CARD = "README.md"
-"""In the folder of each model."""
+"""Model card in the folder of each model."""
 ACTIVITY_FILE = ".activity.json"
-"""During a search: what each process trains."""
+"""File during a search: the trial that each process trains."""
 RUN_LOCK = ".run.lock"
 """Lock of the process that runs the study; the system frees it when that process ends."""
 LOCK_FILE, DATA_FOR_WORKERS = ".claim.lock", ".data.safetensors"
-"""While workers run: the lock for claiming a trial, and the windows that all workers map into memory."""
+"""Files while workers run: lock for claiming a trial, and the windows that all workers map into memory."""
 STUDY_FILES = (
     STUDY_FILE,
     BACKUP_FILE,
@@ -53,16 +53,16 @@ STUDY_FILES = (
     REPORT_FILE,
     MLFLOW_FILE,
 )
-"""Visible files of a study."""
+"""Files of a study, without hidden ones."""
 STUDY_FOLDERS = (VALIDATION, CHECKPOINTS, FIGURES, MLFLOW_ARTIFACTS)
-"""Folders of a study without those of models."""
+"""Folders of a study, without folders of models."""
 
 
 def require_usable(save_dir: Path) -> None:
-    """Check that the directory exists or can be made, and that its files and folders have the right kind.
+    """Check that ``save_dir`` exists or can be created, and that no file has the name of a folder or the reverse.
 
     Raises:
-        SaveDirError: it can't be used.
+        SaveDirError: the directory can't be used.
     """
     there = next(place for place in (save_dir, *save_dir.parents) if place.exists())
     if not there.is_dir():
@@ -91,7 +91,7 @@ def require_usable(save_dir: Path) -> None:
 
 
 def model_folder(save_dir: Path, rank: int) -> Path:
-    """Return the folder of a retrained model: ``retrained_model_1`` …"""
+    """Return the folder of the retrained model with this rank: ``retrained_model_1`` …"""
     return save_dir / f"retrained_model_{rank}"
 
 
@@ -105,14 +105,14 @@ MODEL_FOLDERS = rf"retrained_model_\d+|{ENSEMBLE}"
 
 
 def model_folders(save_dir: Path, pattern: str = MODEL_FOLDERS) -> list[Path]:
-    """Return the folders of models and of the ensemble, or those of another pattern, sorted by name."""
+    """Return the folders of models and of the ensemble, or all folders that match ``pattern``, sorted by name."""
     if not save_dir.is_dir():
         return []
     return sorted(path for path in save_dir.iterdir() if re.fullmatch(pattern, path.name))
 
 
 def command(*arguments: str | Path) -> str:
-    """Return a command line of this program, as the user calls it."""
+    """Return a command line that calls this program in the same way as the user."""
     return f"{program()} {shlex.join(map(str, arguments))}"
 
 
@@ -125,8 +125,8 @@ def resume_in_python(save_dir: Path, description: Mapping[str, Any]) -> str:
     """Return the Python expression that resumes a study on DataLoaders.
 
     Args:
-        save_dir: of the study.
-        description: content of its ``data.json``; dates and groups of the first call have to be given again.
+        save_dir: directory of the study.
+        description: content of the study's ``data.json``, which shows whether the first call had dates and groups.
     """
     splits = list((description.get("splits") or {}).values())
     marks = [name for name, key in (("dates", "first"), ("groups", "groups")) if any(key in each for each in splits)]

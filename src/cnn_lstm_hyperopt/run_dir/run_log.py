@@ -1,7 +1,7 @@
-"""``run.log``: what the package logs during a run, without secrets.
+"""Write ``run.log``: the log messages of the package during a run, without secrets.
 
-Each phase starts with a line ``Phase: NAME``, whose names do not change: search, search ended, confirmation, retraining, results,
-finished.
+Each phase starts with a line ``Phase: NAME``. The names are stable: search, search ended, confirmation, retraining,
+results, finished.
 """
 
 import contextlib
@@ -22,20 +22,20 @@ def log_phase(name: str) -> None:
 
 
 class _Masking(logging.Formatter):
-    """Writes no password and no token of a URI into the log."""
+    """Formatter that masks passwords and tokens of URIs in the log."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the line, with a traceback if there is one."""
+        """Return the log line, with the traceback of an error, if any."""
         return masked(super().format(record))
 
 
 class _RunLog(logging.FileHandler):
-    """Prints one warning when it can't write, instead of a traceback for each line."""
+    """Log file that warns once if it can't be written, instead of a traceback for each line."""
 
     _warned = False
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the name that logging calls
-        """Warn about a full or missing disk; leave other errors to logging."""
+        """Warn about a full or missing disk; pass other errors to logging."""
         error = sys.exc_info()[1]
         if isinstance(error, OSError):
             self._warn(error)
@@ -43,7 +43,7 @@ class _RunLog(logging.FileHandler):
             super().handleError(record)
 
     def close(self) -> None:
-        """Close the file; its last lines may not fit on the disk."""
+        """Close the log file; ignore an error if the last lines do not fit on the disk."""
         try:
             super().close()
         except OSError as error:
@@ -58,7 +58,7 @@ class _RunLog(logging.FileHandler):
 
 @contextlib.contextmanager
 def run_log(save_dir: Path, prefix: str = "") -> Iterator[None]:
-    """Append what the package logs to ``run.log``; several processes may do so at once."""
+    """Context that appends the package's log messages to ``run.log``; several processes may write at once."""
     logger = logging.getLogger("cnn_lstm_hyperopt")
     handler = _RunLog(save_dir / LOG_FILE, encoding="utf-8", errors="backslashreplace")
     handler.setFormatter(_Masking(f"%(asctime)s %(levelname)s {prefix}%(message)s"))

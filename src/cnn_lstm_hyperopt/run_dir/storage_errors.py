@@ -1,4 +1,4 @@
-"""Errors of a run that can no longer write in ``save_dir``."""
+"""Translate errors of a run that can no longer write in ``save_dir``."""
 
 import contextlib
 import errno
@@ -25,7 +25,7 @@ _FAULTS = {
     errno.EPERM: ("permission denied", "make it writable", "not-permitted"),
     errno.EIO: FAILING,
 }
-"""Problem, remedy and error code, by system error number."""
+"""For each system error number (errno): problem, remedy and error code."""
 
 
 _MIN_FREE_BYTES = 2**16
@@ -38,7 +38,7 @@ def disk_is_full(folder: Path) -> bool:
 
 
 def cant_write(path: Path, save_dir: Path, problem: str, remedy: str, code: str) -> StorageFailedError:
-    """Return the error of a run that can't store anything more."""
+    """Return the error of a run that can no longer write in ``save_dir``."""
     return StorageFailedError(
         f"{path} can't be written: {problem}; finished trials are kept. Remedy: {remedy}, then resume:"
         f" {resume_command(save_dir)} (in Python: resume=True)",
@@ -59,7 +59,7 @@ def gone(path: Path) -> StorageFailedError:
 def storage_faults(save_dir: Path) -> Iterator[None]:
     """Translate errors of writing in ``save_dir`` into errors with a remedy.
 
-    System errors about other places, such as the user's own files, stay unchanged.
+    System errors about files outside ``save_dir``, such as the user's own files, stay unchanged.
 
     Raises:
         StorageFailedError: the disk is full or read-only, or the directory is gone.
@@ -86,6 +86,6 @@ def _storage_failed(save_dir: Path, error: OSError | SafetensorError) -> Storage
 
 
 def _os_error(error: SafetensorError) -> int | None:
-    """Return the number of the system's error, which safetensors gives only in its text."""
+    """Return the system error number (errno) in the text of a safetensors error."""
     found = re.search(r"\(os error (\d+)\)", str(error))
     return None if found is None else int(found[1])

@@ -1,4 +1,4 @@
-"""Export of a study to MLflow, in a background process. The only package that imports MLflow.
+"""Export a study to MLflow in a background process. No other package imports MLflow.
 
 ``process.py`` starts the process and reports how it ended; ``worker.py`` is its main loop; ``export.py`` compares the study in
 ``save_dir`` with MLflow and sends what is missing. A slow or unreachable server never delays or fails a trial.

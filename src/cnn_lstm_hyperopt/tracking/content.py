@@ -1,4 +1,4 @@
-"""Params, tags and metrics of a study, a trial and a retrained model."""
+"""Params, tags and metrics that MLflow gets for a study, a trial and a retrained model."""
 
 import contextlib
 import json
@@ -34,9 +34,9 @@ from cnn_lstm_hyperopt.utils.nested import flattened
 from cnn_lstm_hyperopt.utils.secrets import masked
 
 STATUS = {State.COMPLETE: "FINISHED", State.PRUNED: "KILLED", State.FAIL: "FAILED"}
-"""MLflow has no status for pruned trials; the tag ``state`` tells them from killed ones."""
+"""MLflow has no status for pruned trials; the tag ``state`` distinguishes pruned and killed trials."""
 _MAX_PARAM, _MAX_TAG = 6_000, 5_000
-"""Characters that MLflow stores of a value."""
+"""Maximum number of characters of a param or a tag that MLflow stores."""
 _PACKAGES = ("cnn-lstm-hyperopt", "torch", "optuna", "numpy", "mlflow")
 
 
@@ -44,9 +44,10 @@ class Snapshot:
     """A study at one moment.
 
     Attributes:
-        name, settings, space, skill threshold, n_trials: of the study.
+        name, settings, space, skill, n_trials: the study's name, settings, search space, skill threshold, number of
+            trials.
         objective: name of the objective that is maximised.
-        ended: ended trials in order of number.
+        ended: trials that have ended, in order of their numbers.
         start_ms, end_ms: when each trial started and ended, in ms since 1970.
         results: content of ``results.json``; empty if it is missing or damaged.
     """
@@ -73,7 +74,7 @@ def _milliseconds(moment: datetime | None) -> int:
 
 @dataclass(frozen=True)
 class Content:
-    """What is sent to one run. The time of a metric comes from the study, so sending it again adds nothing."""
+    """Content of one MLflow run. A metric's time comes from the study, so a repeated request adds no point."""
 
     params: dict[str, str] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
@@ -81,9 +82,9 @@ class Content:
 
 
 def trial_content(record: TrialRecord, snapshot: Snapshot) -> Content:
-    """Return the configuration of a trial, its metrics by epoch, its objectives, and how it ended.
+    """Return the MLflow content of a trial: configuration, metrics by epoch, objectives and state.
 
-    A long first epoch has points at its quarters, too. They have step 0; the metric ``epoch`` has the fraction.
+    A long first epoch also has points after each quarter, with step 0; the metric ``epoch`` has the fraction.
     """
     start, end = snapshot.start_ms[record.number], snapshot.end_ms[record.number]
     metrics: list[Metric] = []
@@ -102,7 +103,7 @@ def trial_content(record: TrialRecord, snapshot: Snapshot) -> Content:
 
 
 def study_content(snapshot: Snapshot) -> Content:
-    """Return the settings of a study, without passwords, the seed and the versions of packages."""
+    """Return the MLflow content of a study: settings (without passwords), seed and versions of packages."""
     tags = {f"version.{name}": version(name) for name in _PACKAGES}
     tags |= {"version.python": platform.python_version(), "seed": str(snapshot.settings.study.seed)}
     tags |= {"n_trials": str(snapshot.n_trials)}
@@ -110,7 +111,7 @@ def study_content(snapshot: Snapshot) -> Content:
 
 
 def study_metrics(snapshot: Snapshot, since: int) -> list[Metric]:
-    """Return counts of trials and the best score after each ended trial but the first ``since``; a step is an ended trial."""
+    """Return counts of trials and the best score after each ended trial, except after the first ``since`` trials."""
     ordered = sorted(snapshot.ended, key=lambda record: (snapshot.end_ms[record.number], record.number))
     count: Counter[State] = Counter()
     best = -math.inf
@@ -126,7 +127,7 @@ def study_metrics(snapshot: Snapshot, since: int) -> list[Metric]:
 
 
 def hypervolume_metrics(snapshot: Snapshot, name: str) -> list[Metric]:
-    """Return the growth of the hypervolume from the reference point of the whole study; a step is a finished trial."""
+    """Return the hypervolume after each finished trial, measured from the reference point of the whole study."""
     finished = [record.number for record in finish_order(snapshot.ended) if record.finished]
     return [
         Metric(name, step.hypervolume, snapshot.end_ms[finished[step.trials - 1]], step.trials)
@@ -135,7 +136,7 @@ def hypervolume_metrics(snapshot: Snapshot, name: str) -> list[Metric]:
 
 
 def model_content(entry: Mapping[str, Any], results: Mapping[str, Any], moment: int) -> Content:
-    """Return the configuration of a retrained model, its test metrics with intervals, and those of the baselines.
+    """Return the MLflow content of a retrained model: configuration, test metrics with intervals, baselines.
 
     ``entry`` of ``results`` (``results.json``) is the model; ``moment`` is the time of the metrics in ms since 1970.
     """
@@ -159,7 +160,7 @@ def _metrics(values: Mapping[str, float], *, step: int, moment: int) -> list[Met
 
 
 def _numbers(facts: Mapping[str, Any] | None, prefix: str = "") -> dict[str, float]:
-    """Return the numbers and both ends of intervals; other lists and tables are in the artifacts only."""
+    """Return the numbers and both ends of intervals of a mapping; other lists and tables are only in the artifacts."""
     found: dict[str, float] = {}
     for name, value in (facts or {}).items():
         is_interval = name.endswith("interval") and isinstance(value, list) and len(value) == 2
@@ -180,5 +181,5 @@ def _tags(values: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _allowed(name: str) -> str:
-    """Return the name with characters that MLflow allows."""
+    """Return a name in which characters that MLflow does not allow are replaced."""
     return re.sub(r"[^\w\-. /]", "_", name, flags=re.ASCII)

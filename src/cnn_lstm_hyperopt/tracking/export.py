@@ -1,4 +1,4 @@
-"""Send to MLflow what it lacks of a study. Every step can be repeated, also after half of it was done."""
+"""Send the missing parts of a study to MLflow. Every step can be repeated, also after an interruption."""
 
 import contextlib
 import hashlib
@@ -37,7 +37,7 @@ from cnn_lstm_hyperopt.utils.text import printable
 log = logging.getLogger(__name__)
 
 _ID_ATTRIBUTE = "tracking_id"
-"""Of the study: its runs in MLflow are found by it, wherever its directory is."""
+"""Attribute of the study with the id by which its runs in MLflow are found, also after the directory was moved."""
 _ARTIFACTS = [
     paths.RESULTS_FILE,
     paths.TRIALS_FILE,
@@ -47,21 +47,21 @@ _ARTIFACTS = [
     paths.FIGURES,
 ]
 _REFERENCE = "hypervolume_reference"
-"""Tag of the study's run: the point that its hypervolumes are measured from."""
+"""Tag of the study's run: the reference point of its hypervolumes."""
 _SUPERSEDED = "superseded"
 """Tag of a retrained model's run: whether a later retraining replaced the model."""
 _REFUSED = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST", "RESOURCE_DOES_NOT_EXIST")
-"""Error codes of requests that fail again however often they are sent."""
+"""Error codes of requests for which another attempt would fail, too."""
 
 
 class Exporter:
     """Compares one study with MLflow and sends what is missing. Only one process at a time may export a study."""
 
     def __init__(self, save_dir: Path, target: Target, status_file: Path) -> None:
-        """Open the study in ``save_dir``; ``status_file`` gets each change of the status.
+        """Open the study in ``save_dir``; each change of the sync status is written to ``status_file``.
 
         Raises:
-            SaveDirError: there is no study, or it is damaged.
+            SaveDirError: the directory has no study, or the study is damaged.
         """
         self._save_dir, self._target, self._status_file = save_dir, target, status_file
         self._storage = StudyStorage(save_dir / paths.STUDY_FILE)
@@ -69,13 +69,13 @@ class Exporter:
         self._status = SyncStatus()
         self._runs: Runs | None = None
         self._stamps: list[int] = []
-        self._exported = -1  # ended trials at the last successful export
+        self._exported = -1  # number of ended trials at the last successful export
         self._refused: Exception | None = None
 
     def sync(self, *, final: bool) -> bool:
-        """Send what is missing, with artifacts and models if ``final``; return whether MLflow has everything then.
+        """Send the missing parts, with artifacts and models if ``final``; return whether MLflow then has everything.
 
-        The status has the error of a failure.
+        After a failure, the sync status has the error.
         """
         try:
             files = [self._save_dir / paths.STUDY_FILE, self._save_dir / f"{paths.STUDY_FILE}-wal"]
@@ -85,13 +85,13 @@ class Exporter:
             ended = sum(record.state.ended for record in self._storage.records())
             self._stamps = stamps
             if ended == self._exported and not final:
-                return True  # there is a new epoch, but no new trial
+                return True  # a trial has a new epoch, but no trial has ended
             snapshot = Snapshot(self._save_dir, self._storage)
-        except (HyperoptError, OSError) as error:  # another program locks or edits it
+        except (HyperoptError, OSError) as error:  # another program locks or edits the study
             return self._fail(f"the study can't be read: {printable(str(error), 300)}", error)
         try:
             self._send(snapshot, final=final)
-        except Exception as error:  # noqa: BLE001 - of MLflow, its libraries or the network: the next attempt continues
+        except Exception as error:  # noqa: BLE001 - any error of MLflow or the network: the next attempt continues
             self._runs = None
             return self._fail(self._target.error_text(error), error)
         self._exported = len(snapshot.ended)
@@ -133,7 +133,7 @@ class Exporter:
             with self._unless_refused(f"trial {record.number}"):
                 _send_trial(runs, study, snapshot, record)
                 self._update(trials=self._status.trials + 1)
-        since = max(0, study.trials_ended - 1)  # the last step may be incomplete
+        since = max(0, study.trials_ended - 1)  # the last step may have been interrupted
         runs.write(study, Content(metrics=study_metrics(snapshot, since)))
         study.trials_ended = len(snapshot.ended)
         if final:
@@ -157,7 +157,7 @@ class Exporter:
     def _send_models(
         self, runs: Runs, study: StoredRun, snapshot: Snapshot, models: Mapping[str, Mapping[str, Any]]
     ) -> None:
-        """Send retrained models, mark those of earlier retrainings, and register the best one."""
+        """Send retrained models, mark models of earlier retrainings, and register the best model."""
         for key, entry in models.items():
             if not runs.has(FINALIST, key):
                 with self._unless_refused(f"model {entry['model_rank']}"):
@@ -175,7 +175,7 @@ class Exporter:
                     mlflow.register_model(f"models:/{best.tags[MODEL_ID]}", name, await_registration_for=0)
 
     def _models(self, snapshot: Snapshot) -> dict[str, Mapping[str, Any]]:
-        """Return the entries of ``results.json`` whose model folder is complete, by key of their run, in order of rank."""
+        """Return the models in ``results.json`` with a complete folder, by key of their run, in order of rank."""
         models: dict[str, Mapping[str, Any]] = {}
         for entry in snapshot.results.get("retrained_models") or ():
             folder = paths.model_folder(self._save_dir, entry["model_rank"])
@@ -199,7 +199,7 @@ class Exporter:
 
     @contextlib.contextmanager
     def _unless_refused(self, what: str) -> Iterator[None]:
-        """A context for one trial or model: if MLflow refuses it, the others are sent first. Other errors end the attempt."""
+        """Context that sends one trial or model. After a refusal by MLflow, the others are still sent."""
         try:
             yield
         except (MlflowException, HyperoptError, RuntimeError) as error:  # torch.export raises RuntimeError
@@ -218,7 +218,7 @@ def _send_trial(runs: Runs, study: StoredRun, snapshot: Snapshot, record: TrialR
 
 
 def _send_hypervolume(runs: Runs, study: StoredRun, snapshot: Snapshot) -> None:
-    """Send the growth of the hypervolume; under another name if its reference point has moved since the last export."""
+    """Send the hypervolume after each trial; under a new name if the reference point changed since the last export."""
     _, reference = front_hypervolume(snapshot.ended, snapshot.skill)
     if reference:
         text = json.dumps(reference)

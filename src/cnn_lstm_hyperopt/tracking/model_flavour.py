@@ -1,4 +1,4 @@
-"""A retrained model in MLflow's PyTorch flavour.
+"""Log a retrained model in MLflow's PyTorch flavour.
 
 The logged model is a ``torch.export`` program without pickled code, so MLflow loads it without this package:
 ``mlflow.pytorch.load_model`` and ``mlflow.pyfunc.load_model`` give the predictions of :class:`SavedModel`.
@@ -21,7 +21,7 @@ from cnn_lstm_hyperopt.models.network import Network
 from cnn_lstm_hyperopt.training import ValueScale
 
 _EXAMPLE_BATCH = 2
-"""Windows; torch.export would treat a batch of one as a constant."""
+"""Number of windows in the example batch: torch.export would treat a batch size of one as a constant."""
 _REQUIRED = ("torch", "numpy")
 
 
@@ -43,10 +43,10 @@ class Predictions(nn.Module):
 
 
 def log_pytorch_model(folder: Path, run_id: str) -> str:
-    """Log the model in ``folder`` with a run, whose status is RUNNING afterwards; return MLflow's id of the model.
+    """Log the model in ``folder`` with an MLflow run and return the model's id; the run's status becomes RUNNING.
 
     Raises:
-        TrackingError: the folder holds an ensemble.
+        TrackingError: the folder contains an ensemble.
     """
     model = load_model(folder)
     if not isinstance(model, SavedModel):

@@ -1,4 +1,4 @@
-"""Start the process that exports a study to MLflow, wait for it at the end, and report what MLflow has then."""
+"""Start the process that exports a study to MLflow, wait for its end, and report the sync status."""
 
 import contextlib
 import json
@@ -24,21 +24,21 @@ from cnn_lstm_hyperopt.utils.text import counted
 log = logging.getLogger(__name__)
 
 INTERRUPTED_SECONDS = 5.0
-"""Longest wait for the export after Ctrl-C."""
+"""Longest wait for the export after Ctrl-C, in seconds."""
 _MLFLOW_DEFAULTS = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
-    # The export itself tries again, after it has looked at what MLflow has: a request without an answer may have succeeded.
+    # No retries by MLflow: a request without answer may have succeeded, so the export first checks the runs.
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
     "MLFLOW_LOGGING_LEVEL": "ERROR",
     "GIT_PYTHON_REFRESH": "quiet",
 }
-"""Variables that a user may set to something else."""
+"""Default values of environment variables; a user may set other values."""
 _FIXED = {"MLFLOW_DISABLE_TELEMETRY": "true", "PYTHONWARNINGS": "ignore", **dict.fromkeys(THREAD_VARIABLES, "1")}
 
 
 @dataclass(frozen=True)
 class SyncStatus:
-    """What MLflow has of a study: trials, retrained models, the experiment's id; and why the last attempt failed, or ``""``."""
+    """Sync status: numbers of trials and retrained models in MLflow, id of the experiment, last error or ``""``."""
 
     trials: int = 0
     models: int = 0
@@ -51,16 +51,16 @@ class SyncStatus:
         write_json(path, asdict(self), make_folder=False)
 
     def missing(self, ended: int) -> str:
-        """Return what MLflow lacks of a study with so many ended trials: ``12 of 30 trials``, or ``""``."""
+        """Return the parts of a study with ``ended`` trials that MLflow lacks: ``12 of 30 trials``, or ``""``."""
         counts = ((self.trials, ended, "trials"), (self.models, self.of_models, "retrained models"))
         return " and ".join(f"{total - has} of {total} {what}" for has, total, what in counts if has < total)
 
 
 class ExportProcess:
-    """The process of ``worker.py``. It ends at once when this process ends, since its standard input closes."""
+    """The process that runs ``worker.py``. The end of this process closes its standard input and so ends it."""
 
     def __init__(self, save_dir: Path, target: Target) -> None:
-        """Start the process.
+        """Start the process that exports the study.
 
         Raises:
             TrackingError: the system can't start it.
@@ -84,16 +84,16 @@ class ExportProcess:
         except OSError as error:
             text = f"its process can't be started ({error.strerror or error})"
             raise TrackingError(text, code="process-not-started") from error
-        self._send(json.dumps(asdict(target)))  # with the password, which a command line would show to every user
+        self._send(json.dumps(asdict(target)))  # not in the command line, which would show the password to every user
 
     def _send(self, line: str) -> None:
         if self._process.stdin is not None:
-            with contextlib.suppress(BrokenPipeError):  # it has ended, which its exit code shows
+            with contextlib.suppress(BrokenPipeError):  # the process has ended; its exit code shows the error
                 self._process.stdin.write(f"{line}\n")
                 self._process.stdin.flush()
 
     def finish(self, seconds: float | None, limit: str = "") -> SyncStatus:
-        """Let the process export the rest, kill it after ``seconds`` (which ``limit`` sets), and return the last status."""
+        """Let the process export the rest, and return the last status; kill it after ``seconds`` (set by ``limit``)."""
         with self._folder:
             self._send("finish")
             error = f"it took longer than {seconds or 0:g} s ({limit})"
@@ -113,12 +113,12 @@ class ExportProcess:
 
 @contextlib.contextmanager
 def tracked(settings: Settings, *, say: Callable[[str], None], warn: Callable[[str], None]) -> Iterator[None]:
-    """Export the study in ``settings.save_dir`` to MLflow within this context; at its end, report what MLflow has.
+    """Export the study in ``settings.save_dir`` to MLflow within a context; report the sync status at its end.
 
     ``say`` shows a line, ``warn`` a warning. Nothing happens if ``mlflow.enabled`` is false.
 
     Raises:
-        ConfigError: the target is wrong (``tracking_target``); nothing else about MLflow is an error.
+        ConfigError: the target is wrong (see ``tracking_target``); all other problems with MLflow are warnings.
     """
     target = tracking_target(settings)
     if target is None:
@@ -145,7 +145,7 @@ def tracked(settings: Settings, *, say: Callable[[str], None], warn: Callable[[s
         status = process.finish(seconds, limit)
         try:
             ended, _ = _read_study(settings.save_dir)
-        except HyperoptError as error:  # the run itself reports it
+        except HyperoptError as error:  # the run itself reports this error
             log.warning("can't count the trials for MLflow: %s", error)
             ended = status.trials
         if status.error or status.missing(ended):
@@ -155,12 +155,12 @@ def tracked(settings: Settings, *, say: Callable[[str], None], warn: Callable[[s
 
 
 def track_once(settings: Settings) -> None:
-    """Export the study in ``settings.save_dir`` to MLflow now, and print what MLflow has then.
+    """Export the study in ``settings.save_dir`` to MLflow now, and print the sync status.
 
     Raises:
         ConfigError: the target is wrong.
-        SaveDirError: there is no study, or it is damaged.
-        TrackingError: something could not be exported; the text says what, why and how to try again.
+        SaveDirError: the directory has no study, or the study is damaged.
+        TrackingError: a part could not be exported; the text has the part, the reason and the command to try again.
     """
     target = tracking_target(settings)
     if target is None:

@@ -1,4 +1,4 @@
-"""Runs of one study in MLflow: found by tags, created if they are missing, written in few requests."""
+"""Find runs of one study in MLflow by tags, create missing runs, and write runs in few requests."""
 
 import os
 from dataclasses import dataclass
@@ -15,18 +15,19 @@ from cnn_lstm_hyperopt.tracking.target import Target
 STUDY, TRIAL, FINALIST = "study", "trial", "finalist"
 """Kinds of runs. The tags ``study_id``, ``kind`` and ``key`` identify a run."""
 MODEL_ID = "model_id"
-"""Tag of a finalist's run: MLflow's id of the logged model."""
+"""Tag of a finalist's run with MLflow's id of the logged model."""
 _PAGE = 200
-"""Runs in one answer, so that a slow server stays within the timeout of a request."""
+"""Maximum number of runs in one answer, so that a slow server answers within the timeout of a request."""
 _MAX_METRICS, _MAX_OTHERS = 800, 100
-"""Entries of one request: MLflow takes 1000 in all, of them 100 params and 100 tags."""
+"""Maximum number of metrics, and of params or tags, in one request: MLflow accepts 1000 entries in all, of them 100
+params and 100 tags."""
 _ARTIFACT_ROOT = "_MLFLOW_SERVER_ARTIFACT_ROOT"
-"""Variable of MLflow; without it a new database makes a folder for artifacts in the current directory."""
+"""Environment variable of MLflow; without it MLflow creates a folder for artifacts in the current directory."""
 
 
 @dataclass
 class StoredRun:
-    """A run that MLflow has, with what was read from it and written to it."""
+    """A run in MLflow, with the content that was read from it or written to it."""
 
     run_id: str
     complete: bool
@@ -36,21 +37,21 @@ class StoredRun:
 
 
 class Runs:
-    """All runs of one study. After an error, create a new object: MLflow may have more than this one knows."""
+    """All MLflow runs of one study. After an error, create a new object: this object may lack runs that MLflow has."""
 
     def __init__(self, target: Target, study_id: str) -> None:
-        """Read what MLflow has.
+        """Read all runs of the study from MLflow.
 
         Raises:
             TrackingError: the experiment was deleted.
         """
-        mlflow.store.db.utils.MAX_RETRY_COUNT = 1  # of an unreachable database; the export itself tries again
+        mlflow.store.db.utils.MAX_RETRY_COUNT = 1  # warnings of an unreachable database; the export itself tries again
         if target.artifacts is not None:
             os.environ.setdefault(_ARTIFACT_ROOT, target.artifacts)
         mlflow.set_tracking_uri(target.uri)
         mlflow.set_registry_uri(target.uri)
         self.client = MlflowClient()
-        os.environ.pop(_ARTIFACT_ROOT, None)  # a process with this variable counts as a server, which may do less
+        os.environ.pop(_ARTIFACT_ROOT, None)  # a process with this variable counts as a server, which has fewer rights
         self._study_id = study_id
         self.experiment_id = self._experiment(target)
         self._runs: dict[tuple[str, str], StoredRun] = {}
@@ -69,7 +70,7 @@ class Runs:
         return str(found.experiment_id)
 
     def _read(self) -> list[Run]:
-        """Read every page before a run is deleted, which would move the pages."""
+        """Return the runs of all pages of MLflow's answer. Deleting a run meanwhile would shift later pages."""
         place = [self.experiment_id], f"tags.study_id = '{self._study_id}'", ViewType.ACTIVE_ONLY
         page = self.client.search_runs(*place, _PAGE, ["attributes.start_time ASC"])
         runs = list(page)
@@ -79,7 +80,7 @@ class Runs:
         return runs
 
     def _add(self, run: Run) -> None:
-        """Keep the first run of each kind and key. A second one exists if the answer of a successful request was lost."""
+        """Add the first run of each kind and key; delete a second run, which exists if an answer of MLflow was lost."""
         tags, info = run.data.tags, run.info
         place = tags.get("kind", ""), tags.get("key", "")
         if place in self._runs:
@@ -90,15 +91,15 @@ class Runs:
         self._runs[place] = StoredRun(info.run_id, complete, dict(tags), dict(run.data.params), trials_ended)
 
     def has(self, kind: str, key: str) -> bool:
-        """Return whether MLflow has a run completely."""
+        """Return whether MLflow has the complete run of this kind and key."""
         return (kind, key) in self._runs and self._runs[kind, key].complete
 
     def of_kind(self, kind: str) -> dict[str, StoredRun]:
-        """Return all runs of a kind by key."""
+        """Return all MLflow runs of a kind, by key."""
         return {key: run for (each, key), run in self._runs.items() if each == kind}
 
     def find_or_create(self, kind: str, key: str, *, name: str, start: int, parent: str | None = None) -> StoredRun:
-        """Return the run of this kind and key; a new one gets the name, the start (ms since 1970) and the parent's id."""
+        """Return the run of this kind and key; a new run gets the name, start (ms since 1970) and parent's id."""
         if (kind, key) not in self._runs:
             tags = {"study_id": self._study_id, "kind": kind, "key": key, MLFLOW_RUN_NAME: name}
             if parent is not None:
@@ -108,7 +109,7 @@ class Runs:
         return self._runs[kind, key]
 
     def write(self, run: StoredRun, content: Content) -> None:
-        """Send params, tags and metrics to a run; entries that it has already do no harm.
+        """Send params, tags and metrics to a run; repeated entries do no harm.
 
         MLflow never changes a param, so the changed settings of a resumed study become tags ``now.NAME``.
         """
@@ -129,6 +130,6 @@ class Runs:
         run.tags |= differing
 
     def end(self, run: StoredRun, status: str, end: int) -> None:
-        """Set the status of a run and its end (ms since 1970), after all else."""
+        """Set the status of a run and its end (ms since 1970). Call this after all content was written."""
         self.client.set_terminated(run.run_id, status, end)
         run.complete = True

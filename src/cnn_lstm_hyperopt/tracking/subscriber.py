@@ -1,4 +1,4 @@
-"""The export to MLflow as a subscriber of a run."""
+"""Export to MLflow as a subscriber of a run."""
 
 import contextlib
 from collections.abc import Callable, Mapping
@@ -12,11 +12,11 @@ from cnn_lstm_hyperopt.tracking.target import tracking_target
 
 
 class MlflowExport(RunEvents):
-    """Exports a study to MLflow while it is open.
+    """Subscriber that exports a study to MLflow while its context is open.
 
     Args:
-        say: shows what MLflow has.
-        warn: shows what it lacks.
+        say: shows the parts of the study that MLflow has.
+        warn: shows the parts that MLflow lacks.
     """
 
     def __init__(self, say: Callable[[str], None], warn: Callable[[str], None]) -> None:

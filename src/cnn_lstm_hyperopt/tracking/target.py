@@ -18,7 +18,7 @@ from cnn_lstm_hyperopt.utils.secrets import MASK, masked
 from cnn_lstm_hyperopt.utils.text import printable
 
 URI_VARIABLE = "MLFLOW_TRACKING_URI"
-"""MLflow's own environment variable; used if no setting names a URI."""
+"""MLflow's own environment variable for the URI; used if no setting has a URI."""
 _SECRET_VARIABLES = ("MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN")
 _SERVERS = ("http://", "https://", "databricks")
 _REASONS = {
@@ -27,7 +27,7 @@ _REASONS = {
     r"too many (\d+) error responses|error code (5\d\d)": "answers with error {}; its log says why",
     r"failed with exception|timed out|Connection refused|Connection aborted|Max retries exceeded": "does not answer",
 }
-"""What a pattern in the text of an error of a server means."""
+"""Explanations of server errors, by a pattern in the text of the error."""
 
 
 @dataclass(frozen=True)
@@ -35,10 +35,10 @@ class Target:
     """Where the runs of a study are stored.
 
     Attributes:
-        uri: of the server or database, with its password.
+        uri: URI of the server or database, with its password.
         experiment: name of the MLflow experiment.
-        register_as: name of the registered model; None: register none.
-        artifacts: URI of the artifact directory of a new experiment; None: the server has its own.
+        register_as: name of the registered model; None: no model is registered.
+        artifacts: URI of the artifact directory of a new experiment; None: the server chooses the directory.
     """
 
     uri: str
@@ -48,13 +48,13 @@ class Target:
 
     @property
     def shown(self) -> str:
-        """The URI without its password."""
+        """URI without its password."""
         return masked(self.uri)
 
     def how_to_look(self, experiment_id: str) -> str:
         """Return the command and the page that show the runs. The first page of MLflow 3 lists no runs."""
         page = f"/#/experiments/{experiment_id}/runs?workflowType=machine_learning" if experiment_id else ""
-        if self.uri.startswith("databricks"):  # its pages are not under the URI
+        if self.uri.startswith("databricks"):  # pages of Databricks are not under the URI
             return self.shown
         if self.uri.startswith(_SERVERS):
             return f"{self.shown.rstrip('/')}{page}"
@@ -81,7 +81,7 @@ class Target:
 
 
 def tracking_target(settings: Settings, environment: Mapping[str, str] = os.environ) -> Target | None:
-    """Return where to export the study; None if ``mlflow.enabled`` is false.
+    """Return the MLflow server or database for the export; None if ``mlflow.enabled`` is false.
 
     Raises:
         ConfigError: the URI's password is missing, or the environment variable names an unusable URI.

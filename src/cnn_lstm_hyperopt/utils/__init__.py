@@ -1,1 +1,1 @@
-"""Small helpers that know nothing of time series: whole files, child processes, seeded streams, secrets."""
+"""Small helpers that do not depend on time series: atomic files, child processes, random streams, secrets."""

@@ -1,4 +1,4 @@
-"""Writes files completely or not at all; the cache directory."""
+"""Write files completely or not at all; find the cache directory."""
 
 import contextlib
 import json
@@ -12,26 +12,26 @@ from typing import Any
 import platformdirs
 
 CACHE_VARIABLE = "CNN_LSTM_HYPEROPT_CACHE"
-"""Environment variable that names another cache directory."""
+"""Environment variable that sets another cache directory."""
 
 _NAME_LENGTH = 40
-"""Characters of a file's name in that of its part: a name of 255 bytes leaves no room for more."""
+"""Maximum number of characters of a file's name in the name of its part file; file systems limit names to 255 bytes."""
 _PART = re.compile(r"\.(.+)\.[0-9a-f]{16}\.part(-wal|-shm|-journal)?")
-"""Name of a part, or of what SQLite has beside it."""
+"""Pattern of the name of a part file (see new_part), or of SQLite's side file of a part file."""
 
 
 def cache_folder() -> Path:
-    """Return the directory of files that studies share: a machine's speeds, downloaded bars."""
+    """Return the cache directory, whose files all studies share: measured speeds, downloaded bars."""
     return Path(os.environ.get(CACHE_VARIABLE) or platformdirs.user_cache_dir("cnn-lstm-hyperopt", appauthor=False))
 
 
 def write_text(path: Path, text: str, *, make_folder: bool = True) -> None:
-    """Write UTF-8 text to a file beside ``path`` and move it there: a reader sees the old file or the new one, never a part.
+    """Write UTF-8 text to a part file and move this file to ``path``: readers see the old text or the whole new text.
 
     Args:
-        path: of the file.
-        text: its new content.
-        make_folder: whether a missing folder is made; False in a run that has started, whose directory was removed.
+        path: path of the file.
+        text: new content of the file.
+        make_folder: whether a missing folder is created; False during a run, so that a removed directory is an error.
     """
     if make_folder:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -42,14 +42,14 @@ def write_text(path: Path, text: str, *, make_folder: bool = True) -> None:
 
 
 def write_json(path: Path, value: Any, *, make_folder: bool = True) -> None:
-    """Write strict JSON; a NaN raises ValueError, because other languages can't read it."""
+    """Write a value as strict JSON; NaN raises ValueError, because other languages can't read NaN."""
     text = json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
     write_text(path, text, make_folder=make_folder)
 
 
 @contextlib.contextmanager
 def written_beside(path: Path) -> Iterator[Path]:
-    """Yield a new empty file beside ``path`` that is moved there at the end, or removed after an error."""
+    """Yield a new part file in the folder of ``path``; at the end move it to ``path``, after an error delete it."""
     beside = new_part(path)
     try:
         yield beside
@@ -61,12 +61,12 @@ def written_beside(path: Path) -> Iterator[Path]:
 
 
 def new_part(path: Path) -> Path:
-    """Make an empty file beside ``path`` for its content to come: ``.NAME.RANDOM.part``.
+    """Create an empty part file ``.NAME.RANDOM.part`` for new content of ``path``, in the same folder.
 
     The name is random, and an existing file of that name is never used (``O_EXCL``), so no link is followed.
 
     Raises:
-        OSError: it can't be made.
+        OSError: the file can't be created.
     """
     while True:
         part = path.with_name(f".{path.name[:_NAME_LENGTH]}.{secrets.token_hex(8)}.part")
@@ -78,17 +78,17 @@ def new_part(path: Path) -> Path:
 
 
 def whole_path(part: Path) -> Path:
-    """Return the path that a file of :func:`new_part` is moved to; any other path as it is."""
+    """Return the path to which a part file (see :func:`new_part`) is moved; return any other path unchanged."""
     found = _PART.fullmatch(part.name)
     return part if found is None else part.with_name(found[1])
 
 
 def remove_parts(*folders: Path, of: Path | None = None) -> None:
-    """Remove what killed processes have left of :func:`new_part`, and what SQLite had beside it.
+    """Remove the part files of killed processes (see :func:`new_part`) and SQLite's side files of these.
 
     Args:
-        folders: where; one may be missing.
-        of: only the parts of this path; None: all.
+        folders: folders of the part files; a folder may be missing.
+        of: path whose part files are removed; None: all part files.
     """
     for folder in folders:
         try:
@@ -97,5 +97,5 @@ def remove_parts(*folders: Path, of: Path | None = None) -> None:
             continue
         for part in parts:
             if of is None or whole_path(part).name == of.name[:_NAME_LENGTH]:
-                with contextlib.suppress(OSError):  # a left-over does no harm
+                with contextlib.suppress(OSError):  # a remaining part file does no harm
                     part.unlink()

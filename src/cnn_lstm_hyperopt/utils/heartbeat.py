@@ -1,26 +1,26 @@
-"""The heartbeat of this process: counts progress, for the thread that reports it to another process."""
+"""Heartbeat of this process: counts steps of progress, which a thread reports to another process."""
 
 _beats = 0
 _place = (-1, 0.0)
 
 
 def beat() -> None:
-    """Record a heartbeat."""
+    """Record a heartbeat: one step of progress."""
     global _beats
     _beats += 1
 
 
 def beats() -> int:
-    """Return the number of heartbeats since the process began."""
+    """Return the number of heartbeats of this process so far."""
     return _beats
 
 
 def be_at(trial: int, epoch: float) -> None:
-    """Record which trial this process trains, and its epoch."""
+    """Record the trial that this process trains, and the epoch of this trial."""
     global _place
     _place = trial, epoch
 
 
 def place() -> tuple[int, float]:
-    """Return the trial and the epoch of the last :func:`be_at`; the trial is −1 before the first."""
+    """Return the trial and the epoch of the last call of :func:`be_at`; the trial is −1 before the first call."""
     return _place

@@ -1,16 +1,16 @@
-"""Nested mappings."""
+"""Flatten nested mappings."""
 
 from collections.abc import Mapping
 from typing import Any
 
 
 def flattened(tree: Mapping[str, Any], prefix: str = "", levels: int = 40) -> dict[str, Any]:
-    """Return the values of nested mappings by their dotted names, such as ``study.seed``; an empty mapping is a value.
+    """Return the values of nested mappings by dotted names, such as ``study.seed``; an empty mapping is a value.
 
     Args:
         tree: mapping of names to values or mappings.
-        prefix: before each name, with its dot.
-        levels: mappings that lie deeper are values.
+        prefix: text before each name, including the dot.
+        levels: maximum depth; mappings at a greater depth are values.
     """
     flat: dict[str, Any] = {}
     for key, value in tree.items():

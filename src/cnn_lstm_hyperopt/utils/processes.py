@@ -1,4 +1,4 @@
-"""Start Python processes, never with a module from the current directory; the signals that a run handles."""
+"""Start Python processes that import nothing from the current directory; handle signals."""
 
 import contextlib
 import itertools
@@ -16,13 +16,13 @@ THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"
 """Environment variables that set the number of threads of numerical libraries."""
 
 PROGRAM = "cnn-lstm-hyperopt"
-"""Name of the installed command."""
+"""Name of the command that this package installs."""
 
 _RUN_MODULE = (
     "import runpy, sys; sys.path.append(sys.argv.pop(1));"
     " runpy.run_module(sys.argv.pop(1), run_name='__main__', alter_sys=True)"
 )
-"""Run a module like ``python -m``; the package's own folder comes last in the module search path."""
+"""Python code that runs a module like ``python -m``, with the package's own folder last in the module search path."""
 
 _continued = 0
 
@@ -35,17 +35,18 @@ def module_command(module: str, *arguments: object) -> list[str]:
     package as this one.
 
     Args:
-        module: to run, such as ``cnn_lstm_hyperopt.execution.worker``.
-        arguments: of the module, as text.
+        module: module to run, such as ``cnn_lstm_hyperopt.execution.worker``.
+        arguments: command line arguments of the module.
     """
     package_root = str(Path(__file__).resolve().parents[1])
     return [sys.executable, "-P", "-c", _RUN_MODULE, package_root, module, *map(str, arguments)]
 
 
 def program() -> str:
-    """Return the program as the user called it, for the commands that messages name.
+    """Return the command by which the user started this program, for the commands in messages.
 
-    ``cnn-lstm-hyperopt``, or a path to it, ``python -m cnn_lstm_hyperopt``, ``python scripts/run_cnn_lstm_hyperopt.py``.
+    The result is ``cnn-lstm-hyperopt``, a path that ends with this name, ``python -m cnn_lstm_hyperopt`` or ``python
+    scripts/run_cnn_lstm_hyperopt.py``.
     """
     original, called = sys.orig_argv, Path(sys.argv[0])
     if any(pair == ("-m", "cnn_lstm_hyperopt") for pair in itertools.pairwise(original)):
@@ -59,19 +60,19 @@ def program() -> str:
 
 @contextlib.contextmanager
 def outliving_the_terminal() -> Iterator[None]:
-    """A context in which this process, and those that it starts, go on when their terminal closes (SIGHUP is ignored)."""
+    """Context in which this process and its child processes survive the end of their terminal (SIGHUP is ignored)."""
     with _handling("SIGHUP", signal.SIG_IGN):
         yield
 
 
 def times_continued() -> int:
-    """Number of times that this process continued after a stop (Ctrl-Z, ``kill -STOP``) within :func:`noticing_stops`."""
+    """Return how often this process continued after a stop (Ctrl-Z, ``kill -STOP``) in :func:`noticing_stops`."""
     return _continued
 
 
 @contextlib.contextmanager
 def noticing_stops() -> Iterator[None]:
-    """A context in which the signal that ends a stop (SIGCONT) is counted."""
+    """Context that counts the signals SIGCONT, each of which ends a stop of this process."""
     with _handling("SIGCONT", _count_continued):
         yield
 
@@ -83,9 +84,9 @@ def _count_continued(number: int, frame: object) -> None:
 
 @contextlib.contextmanager
 def _handling(name: str, handler: Callable[[int, FrameType | None], None] | signal.Handlers) -> Iterator[None]:
-    """A context in which a signal has this handler.
+    """Context in which a signal has this handler.
 
-    Nothing changes outside the main thread, on systems without the signal, and where the program has a handler of its own.
+    The handler stays unchanged outside the main thread, on systems without the signal, and if the program has set one.
     """
     number = getattr(signal, name, None)
     if (
@@ -103,7 +104,7 @@ def _handling(name: str, handler: Callable[[int, FrameType | None], None] | sign
 
 
 def ignore_signals_of_the_group() -> None:
-    """Ignore the signals that reach all processes of a terminal: what a child process does, the main process says."""
+    """Ignore signals that reach all processes of a terminal: the main process decides when its children end."""
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):
         if (number := getattr(signal, name, None)) is not None:
             signal.signal(number, signal.SIG_IGN)
@@ -118,5 +119,5 @@ def leave_current_directory_out() -> None:
 def _current_directory() -> str | None:
     try:
         return os.getcwd()
-    except OSError:  # it was removed
+    except OSError:  # the current directory was removed
         return None

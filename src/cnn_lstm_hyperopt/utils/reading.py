@@ -1,4 +1,4 @@
-"""Reads files of text and JSON that may hold anything, within limits."""
+"""Read text and JSON files with any content, within limits of size."""
 
 import json
 import os
@@ -10,14 +10,15 @@ from cnn_lstm_hyperopt.utils.text import printable
 
 MAX_JSON_BYTES = 20_000_000
 MAX_DIGITS = 400
-"""Of a whole number; every float has fewer."""
+"""Maximum number of digits of a whole number; every float has fewer digits."""
 
 
 def read_text(path: Path, most: int) -> str:
-    """Return the content of a file of UTF-8 text, without waiting for a pipe.
+    """Return the content of a UTF-8 text file; a pipe is an error, so that no read waits for a writer.
 
     Raises:
-        ValueError: it can't be read, is larger than ``most`` bytes or is not text; the message stands behind the file's name.
+        ValueError: the file can't be read, is larger than ``most`` bytes or is not text; the message is meant to follow
+            the name of the file.
     """
     try:
         with open(path, "rb", opener=_without_waiting) as file:
@@ -42,19 +43,19 @@ def read_text(path: Path, most: int) -> str:
 
 
 class _NoFileError(Exception):
-    """The path is a pipe, a device or a socket, whose reading may never end."""
+    """The path is a pipe, a device or a socket; reading from it may never end."""
 
 
 def _without_waiting(path: str, flags: int) -> int:
-    """Open a file, without waiting for the writer of a pipe."""
+    """Open a file; if the file is a pipe, do not wait for its writer."""
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def parse_json(text: str) -> Any:
-    """Return the content of strict JSON: no NaN, no duplicate key, no number of thousands of digits.
+    """Parse strict JSON: NaN, duplicate keys and numbers with thousands of digits are errors.
 
     Raises:
-        ValueError: it is not valid; the message says why.
+        ValueError: the text is not valid JSON; the message has the reason.
     """
     try:
         return json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant, parse_int=_whole)

@@ -1,4 +1,4 @@
-"""Finds the members of a family: the classes that the files of a package define. Adding a member is adding a file."""
+"""Find the members of a family, the classes that the files of a package define. A new file adds a member."""
 
 import ast
 import contextlib
@@ -15,11 +15,11 @@ def members(package: str, base: type[T]) -> dict[str, type[T]]:
     """Import all modules of a package and return the concrete subclasses of ``base`` that they define.
 
     Args:
-        package: full name; its subpackages belong to it.
-        base: of the family. A member has a ``name`` and a ``place`` in the order of the family.
+        package: full name of the package; modules of its subpackages are included.
+        base: base class of the family. A member has a ``name`` and a ``place``, its position in the family.
 
     Returns:
-        Classes by name, in the order of their places, then of their names.
+        Classes by name, sorted by place, then by name.
     """
     found: list[Any] = []
     for each in pkgutil.walk_packages(importlib.import_module(package).__path__, f"{package}."):
@@ -36,14 +36,14 @@ def members(package: str, base: type[T]) -> dict[str, type[T]]:
 
 
 def declared(folder: str) -> dict[str, dict[str, Any]]:
-    """Read what the members of a family say of themselves, without importing them: settings and ``--help`` load no library.
+    """Read the literal attributes of a family's members without importing them, so that ``--help`` loads no library.
 
     Args:
-        folder: of the package, relative to this one, such as ``search/samplers``.
+        folder: folder of the family's package, relative to this package, such as ``search/samplers``.
 
     Returns:
-        By name, in the order of :func:`members`: the attributes of the class that are literals. A member has a line that begins
-        with ``name, place``.
+        For each member by name, in the order of :func:`members`, the class attributes whose values are literals. The
+        class of a member has a line that begins with ``name, place``.
     """
     found: list[dict[str, Any]] = []
     for path in sorted((Path(__file__).parents[1] / folder).rglob("*.py")):

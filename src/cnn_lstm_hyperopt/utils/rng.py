@@ -1,7 +1,7 @@
 """Random streams that depend on (study seed, trial number, purpose) alone, never on global state.
 
-A stream asked for twice is the same stream, so a resumed study proposes and trains exactly what an uninterrupted one would
-have. Streams of different numbers or purposes are independent (numpy's SeedSequence hashes its entropy).
+Two requests for the same stream give the same numbers. So a resumed study proposes and trains exactly like an
+uninterrupted study. Streams of different numbers or purposes are independent (numpy's SeedSequence hashes its entropy).
 """
 
 import zlib
@@ -10,18 +10,18 @@ import numpy as np
 
 
 def stream_seed(seed: int, number: int, purpose: str) -> int:
-    """An integer in [0, 2^63) that identifies the stream; for libraries that take a plain seed.
+    """Return the seed of a random stream, an integer in [0, 2^63), for libraries that take a plain seed.
 
     Args:
-        seed: the study's seed, ≥ 0.
-        number: the trial's number (or the finalist's rank), ≥ 0.
-        purpose: what the numbers are for, e.g. ``"weights"``; keeps streams of one trial apart.
+        seed: seed of the study, ≥ 0.
+        number: number of the trial, or rank of the finalist, ≥ 0.
+        purpose: use of the random numbers, such as ``"weights"``; streams of a trial with different purposes differ.
     """
     return int(_sequence(seed, number, purpose).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
 def stream(seed: int, number: int, purpose: str) -> np.random.Generator:
-    """A numpy generator for (seed, number, purpose); see :func:`stream_seed`."""
+    """Return a numpy generator for the random stream (seed, number, purpose); see :func:`stream_seed`."""
     return np.random.default_rng(_sequence(seed, number, purpose))
 
 

@@ -1,4 +1,4 @@
-"""Masks passwords and tokens in URIs."""
+"""Mask passwords and tokens in URIs."""
 
 import re
 
@@ -6,9 +6,9 @@ _USER = re.compile(r"(?P<before>\b[a-z][a-z0-9+.-]+://?(?:[^\s/:@?#]*:)?)(?P<sec
 _DATABASE = re.compile(
     r"(?P<before>\b(?:postgresql|mysql|mssql)(?:\+\w+)?://[^\s:/@]*:)(?P<secret>[^\s@]+)@", re.IGNORECASE
 )
-"""SQLAlchemy reads everything up to the ``@`` as the password."""
+"""Pattern of a password in a URI: like SQLAlchemy, everything up to the ``@``."""
 _ENCODED = re.compile(r"(?P<before>\bodbc_connect=)(?P<secret>[^\s&#'\"]+)", re.IGNORECASE)
-"""A whole connection string, with its password, in percent code."""
+"""Pattern of a connection string in a parameter, percent-encoded; all of it is masked, because it has the password."""
 _PARAMETER = re.compile(
     r"(?P<before>[?&;](?:[\w.-]*(?:password|passwd|pwd|secret|token|api[_-]?key|access[_-]?key|signature|sig))=)(?P<secret>[^\s&;#'\"]+)",
     re.IGNORECASE,

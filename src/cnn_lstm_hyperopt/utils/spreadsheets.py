@@ -1,4 +1,4 @@
-"""Text in CSV files that a spreadsheet program must not run as a formula."""
+"""Protect text in CSV files, so that spreadsheet programs do not run the text as a formula."""
 
 import re
 from typing import TYPE_CHECKING, Any
@@ -7,15 +7,15 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _FORMULA = re.compile(r"'*[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
-"""How text begins that is run as a formula: also by the full-width forms of ``=``, ``+``, ``-`` and ``@``."""
+"""Text that begins like this is run as a formula; includes the full-width forms of ``=``, ``+``, ``-`` and ``@``."""
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
 
 def csv_cell(value: Any) -> Any:
-    """Return a value as a CSV file holds it: text that a spreadsheet would run as a formula stands behind an apostrophe.
+    """Return a value for a CSV file: an apostrophe is put before text that a spreadsheet would run as a formula.
 
-    Text that begins with ``=``, ``+``, ``-``, ``@``, a tab or a line break gets an apostrophe in front, also if it has
-    apostrophes there already. Numbers stay as they are, also those that are text, such as the class name ``-1``.
+    Text that begins with ``=``, ``+``, ``-``, ``@``, a tab or a line break gets an apostrophe in front, also after
+    apostrophes that the text begins with. Numbers stay unchanged, also numbers as text, such as the class name ``-1``.
     :func:`csv_text` is the inverse.
     """
     if isinstance(value, str) and _FORMULA.match(value) and not _NUMBER.fullmatch(value):
@@ -24,12 +24,12 @@ def csv_cell(value: Any) -> Any:
 
 
 def csv_text(cell: str) -> str:
-    """Return the text that :func:`csv_cell` made a cell of."""
+    """Return the original text of a cell that :func:`csv_cell` made."""
     return cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell
 
 
 def csv_frame(frame: "pd.DataFrame") -> "pd.DataFrame":
-    """Return a table whose texts, column names included, are those of :func:`csv_cell`; numbers and dates stay as they are."""
+    """Return a table with :func:`csv_cell` applied to texts and column names; numbers and dates stay unchanged."""
     safe = frame.rename(columns=csv_cell)
     for place, kind in enumerate(frame.dtypes):
         if kind.kind not in "biufcmM":

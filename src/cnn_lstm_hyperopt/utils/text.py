@@ -9,19 +9,19 @@ from pathlib import PurePath
 from typing import Any
 
 _MAX_LIST_CHARACTERS = 3_500
-"""Longest text of :func:`listed`."""
+"""Maximum number of characters of the text of :func:`listed`."""
 _MAX_NAMES = 20
 JOINERS = frozenset("\u200c\u200d")
-"""Format characters that words in Persian and many emoji need."""
+"""Invisible format characters that are allowed, because words in Persian and many emoji need them."""
 _INVISIBLE = ("Cc", "Cf", "Cs", "Zl", "Zp")
-"""Unicode categories: control, format and surrogate characters, ends of lines and of paragraphs."""
+"""Unicode categories of invisible characters: control, format and surrogate characters, line and paragraph ends."""
 
 
 # ---------------------------------------------------------------------- values and names
 
 
 def is_legible(text: str) -> bool:
-    """Return whether every character of ``text`` can be seen where it is printed."""
+    """Return whether every character of ``text`` is visible when printed."""
     return text.isprintable() or not any(map(_is_invisible, text))
 
 
@@ -37,7 +37,7 @@ def printable(text: str, most: int = 200) -> str:
 
 
 class _Short(reprlib.Repr):
-    """The ``repr`` of a value in a few characters, however large the value is."""
+    """Writes the ``repr`` of any value, also of a very large one, in a few characters."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -45,12 +45,12 @@ class _Short(reprlib.Repr):
         self.maxstring = self.maxother = 80
 
     def repr_int(self, value: int, level: int) -> str:
-        """Python refuses to write a whole number of thousands of digits."""
+        """Write a whole number; Python raises an error for a number with thousands of digits."""
         digits = int(value.bit_length() * 0.30103) + 1
         return repr(value) if digits <= 40 else f"a number of about {digits} digits"
 
     def repr_date(self, value: date, level: int) -> str:
-        """Write a date as a file has it."""
+        """Write a date in the form that files use (ISO 8601)."""
         return str(value)
 
     repr_datetime = repr_date
@@ -60,7 +60,7 @@ _SHORT = _Short()
 
 
 def shown(value: Any) -> str:
-    """Return a value as one short line, text in quotes."""
+    """Return a value as one short line, with quotes around text."""
     return "nothing" if value is None else printable(_SHORT.repr(value))[:200]
 
 
@@ -70,12 +70,12 @@ def shown_name(name: object, most: int = 60) -> str:
 
 
 def one_line(error: BaseException, most: int = 200) -> str:
-    """Return the message of an error as one line, or the name of its type where it has no message."""
+    """Return the message of an error as one line, or the name of the error's type if the message is empty."""
     try:
         text = str(error)
     except KeyboardInterrupt:
         raise
-    except BaseException as fault:  # noqa: BLE001 - a user's own class of error
+    except BaseException as fault:  # noqa: BLE001 - ``__str__`` of a user's error class may raise anything
         text = f"(its text raises {type(fault).__name__})"
     return printable(" ".join(text[: 4 * most].split()), most) or type(error).__name__
 
@@ -90,7 +90,7 @@ def typed_line(error: BaseException, most: int = 200) -> str:
 
 
 def listed(head: str, lines: Sequence[str]) -> str:
-    """Return ``head`` and the lines below it; of very many the first ones and how many more there are."""
+    """Return ``head`` and the lines below it; of a very long list the first lines and the number of other lines."""
     kept: list[str] = []
     for line in lines:
         if kept and sum(map(len, kept)) + len(line) > _MAX_LIST_CHARACTERS - len(head):
@@ -101,13 +101,13 @@ def listed(head: str, lines: Sequence[str]) -> str:
 
 
 def enumerated(items: Sequence[object], most: int = _MAX_NAMES, *, separator: str = ", ") -> str:
-    """Return ``a, b, c … and 7 more``."""
+    """Return items as a list in one line: ``a, b, c … and 7 more``."""
     more = f" … and {len(items) - most:,} more" if len(items) > most else ""
     return separator.join(map(str, items[:most])) + more
 
 
 def shown_names(names: Sequence[object], most: int = _MAX_NAMES) -> str:
-    """Return the first of the names, each as one short text, and how many more there are."""
+    """Return the first names as short texts in one line, and the number of other names."""
     return enumerated([shown_name(name, 40) for name in names[: most + 1]] + list(names[most + 1 :]), most)
 
 
@@ -115,12 +115,12 @@ def shown_names(names: Sequence[object], most: int = _MAX_NAMES) -> str:
 
 
 def did_you_mean(name: Any, known: Iterable[str], elsewhere: Iterable[str] = ()) -> str:
-    """Return ``"; did you mean seed?"``, or nothing when no known name is close.
+    """Return a suggestion such as ``"; did you mean seed?"``, or ``""`` if no known name is similar.
 
     Args:
-        name: what was written.
-        known: names that may stand there.
-        elsewhere: dotted names of other places, of which the last part counts.
+        name: name that the user wrote.
+        known: names that are valid in its place.
+        elsewhere: dotted names that are valid in other places; only their last parts are compared.
     """
     if not isinstance(name, str):
         return ""
@@ -135,7 +135,7 @@ def did_you_mean(name: Any, known: Iterable[str], elsewhere: Iterable[str] = ())
 
 
 def close_names(names: Sequence[object], known: Collection[str]) -> str:
-    """Return the known names, in any case, that may have been meant: ``AAPL`` for AAPPL and for AAPL.csv; "" for none."""
+    """Return the known names similar to ``names``, ignoring case: ``AAPL`` for AAPPL and for AAPL.csv; "" if none."""
     by_key = {name.lower(): name for name in known}
     found: list[str] = []
     for name in names[:_MAX_NAMES]:
@@ -150,12 +150,12 @@ def close_names(names: Sequence[object], known: Collection[str]) -> str:
 
 
 def counted(count: int, what: str, several: str | None = None) -> str:
-    """Return ``1 trial``, ``1,200 trials``; ``several`` is an irregular plural."""
+    """Return a count with its noun: ``1 trial``, ``1,200 trials``; ``several`` is an irregular plural."""
     return f"{count:,} {what if count == 1 else several or what + 's'}"
 
 
 def seconds_text(seconds: float) -> str:
-    """Return ``4.2 s``, ``12 min``, ``7.5 h``."""
+    """Return a duration as text: ``4.2 s``, ``12 min``, ``7.5 h``."""
     if seconds < 10:
         return f"{seconds:.1f} s"
     if seconds < 120:
@@ -164,6 +164,6 @@ def seconds_text(seconds: float) -> str:
 
 
 def epochs_text(epochs: float) -> str:
-    """Return ``1 epoch``, ``2.25 epochs``."""
+    """Return a number of epochs as text: ``1 epoch``, ``2.25 epochs``."""
     number = f"{round(epochs, 2):g}"
     return f"{number} epoch" + ("" if number == "1" else "s")
