@@ -1,4 +1,4 @@
-"""The command line, ``cnn-lstm-hyperopt``. Heavy imports happen inside the commands."""
+"""The command line ``cnn-lstm-hyperopt``. Commands import slow libraries only when they run."""
 
 import contextlib
 import errno
@@ -23,13 +23,13 @@ from cnn_lstm_hyperopt.utils.secrets import masked
 from cnn_lstm_hyperopt.utils.text import one_line, printable
 
 COMMANDS = ("run", "data", "resume", "status", "report", "predict", "export", "narrow", "track")
-"""Order of the commands in the help."""
+"""Names of the commands in the order of the help."""
 for _place, _name in enumerate(COMMANDS):
     app[_name].sort_key = _place
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command. Return the exit code: 0 done, 1 failed, 2 bad input, 130 interrupted with results saved."""
+    """Run a command; return the exit code: 0 done, 1 failed, 2 wrong input, 130 interrupted with results saved."""
     tokens = list(sys.argv[1:] if arguments is None else arguments)
     for stream in (sys.stdout, sys.stderr):  # a character that the terminal lacks must not end a command
         if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
@@ -46,9 +46,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 @contextlib.contextmanager
 def _ended_by_signals() -> Iterator[None]:
-    """End the process with code 130 and a line on Ctrl-C and SIGTERM, until a run handles them itself.
+    """On Ctrl-C and SIGTERM, print a line and end the process with code 130, until a run handles these signals.
 
-    An exception would not be safe: Python ignores it in some places while it imports modules.
+    Raising an exception would not be safe: Python ignores exceptions in some places while it imports modules.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -67,7 +67,7 @@ def _ended_by_signals() -> Iterator[None]:
 
 
 def _report(error: BaseException) -> int:
-    """Print one line about an error. Return the exit code."""
+    """Print one line about an error; return the exit code."""
     if isinstance(error, HyperoptError):
         return _fail(str(error), error.exit_code)
     text = one_line(error, 500)

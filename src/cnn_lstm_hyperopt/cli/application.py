@@ -1,4 +1,4 @@
-"""The application object; each command registers with it."""
+"""The application object, with which each command registers."""
 
 from cyclopts import App
 

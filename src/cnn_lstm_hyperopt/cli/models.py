@@ -69,8 +69,8 @@ def predict(
 ) -> None:
     """Predict with a trained model and write a CSV.
 
-    Columns: symbol, date, class, class_name, probability_0 …, value, and the value in per cent (range_percent or
-    change_percent). Each row is the prediction for the window that ends with the bar of that date.
+    Columns: symbol, date, class, class_name, probability_0 … and, with a regression head, value and the value in per cent
+    (range_percent or change_percent). Each row is the prediction for the window that ends with the bar of that date.
 
     Examples: predict --model hyperopt_results/retrained_model_1 --data-dir bars/ --last;
     predict --model hyperopt_results/ensemble --data-dir bars/ --symbols AAPL --start 2020-01-01 --output predictions.csv.
@@ -125,7 +125,7 @@ def export(
 
 
 def _loaded(folder: Path, features: str | None, *, runs: bool = True) -> "Predictor":
-    """Load a model with the feature function that the user names. A function that only the folder names never runs."""
+    """Load a model with the feature function that the user names; never run a function that only the model's folder names."""
     from cnn_lstm_hyperopt.inference.model import load_model
 
     found = load_model(folder)
@@ -156,7 +156,7 @@ def _loaded(folder: Path, features: str | None, *, runs: bool = True) -> "Predic
 def _read(
     data_dir: Path, symbols: Sequence[str], end: date | None, on_bad_bars: BadBars, model: "Predictor"
 ) -> list["Bars"]:
-    """Read the bars of a folder as ``run`` does; print warnings on standard error."""
+    """Read the bars in a folder with the checks of ``run``; print warnings on standard error."""
     from cnn_lstm_hyperopt.data.problems import warning_texts
     from cnn_lstm_hyperopt.data.sources.files import FileSource
 

@@ -1,4 +1,4 @@
-"""Flags: their names, the settings that they set, and how their values are read."""
+"""Flags of the command line: their names, their settings, and the readers of their values."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -56,11 +56,11 @@ _FLAG_OF_SETTING = {
     "search_space.training.batch_size": "--batch-size",
     "retrain.enabled": "--retrain-best",
 }
-"""Name of the flag that sets a setting, for errors."""
+"""Name of the flag of each setting, for error messages."""
 
 
 def _help(flag: str) -> str:
-    """Return the description and the default of the setting. A flag cannot be null or empty, so its text says "default"."""
+    """Return the help of a flag: description and default of its setting, with "default" for values null and empty."""
     model: Any = Settings
     *sections, name = _SETTING_OF_FLAG[flag].split(".")
     for section in sections:
@@ -81,7 +81,7 @@ _SEARCH, _DATA, _RETRAIN, _RUN = "Search", "Data", "After the search", "General"
 
 
 def whole(kind: object, tokens: Sequence[Token]) -> int:
-    """Read a whole number; the parser alone would round 1.5 to 2."""
+    """Read a whole number; cyclopts would round 1.5 to 2."""
     return _number(tokens[0].value, int, "a whole number")
 
 
@@ -91,7 +91,7 @@ def seconds(kind: object, tokens: Sequence[Token]) -> float:
 
 
 def _number(text: str, read: Callable[[str], T], what: str) -> T:
-    """Read ASCII digits; Python alone also reads 1_0 and digits of other scripts."""
+    """Read a number in ASCII digits; Python would also accept 1_0 and digits of other scripts."""
     try:
         if text.isascii() and "_" not in text:
             return read(text)
@@ -109,7 +109,7 @@ def workers_of(kind: object, tokens: Sequence[Token]) -> int | str:
 
 
 def path_of(kind: object, tokens: Sequence[Token]) -> Path:
-    """Read a path; the parser alone would read an empty text as the working directory."""
+    """Read a path; cyclopts would read an empty text as the working directory."""
     if not tokens[0].value.strip():
         raise ValueError("must be a path, but is empty")
     return Path(tokens[0].value)
@@ -120,12 +120,12 @@ _VERBOSE_HELP = "Print all details that are otherwise only in run.log: windows, 
 
 
 def _setting(flag: str, group: str, **parsing: Any) -> Parameter:
-    """A flag that sets a setting, with its description."""
+    """Return the parameter of a flag that sets a setting; the help is the description of the setting."""
     return Parameter(group=group, help=_help(flag), **parsing)
 
 
 def _switch(text: str, group: str | None = None) -> Parameter:
-    """A flag that is off unless given."""
+    """Return the parameter of a flag without a value, which is off by default."""
     plain = Parameter(negative="", help=text)
     return plain if group is None else Parameter.combine(plain, Parameter(group=group))
 
@@ -135,13 +135,15 @@ def _two_sources(first: str, second: str) -> ConfigError:
     return ConfigError(text, field=first.partition(" ")[0], code="two-sources")
 
 
-_WORKERS_HELP = "Number of worker processes, one thread each; auto: one per CPU core if memory allows, one on a GPU."
+_WORKERS_HELP = (
+    "Number of worker processes, each with one thread; auto: one process per CPU core if memory allows, one on a GPU."
+)
 
 
 @Parameter(name="*")
 @dataclass(frozen=True)
 class DataOptions:
-    """Flags of ``data`` and ``run``; None: the value of the config file, or else the default."""
+    """Flags of the commands ``data`` and ``run``; None: the value of the config file, or the default without this value."""
 
     use_real_data: Annotated[
         bool, _switch("Use the real daily bars included in the package, unless --source names another source.", _DATA)
@@ -186,7 +188,7 @@ class DataOptions:
         return tree
 
     def _put_source(self, tree: dict[str, Any]) -> None:
-        """Set the source of the bars; refuse flags that name two sources."""
+        """Set the source of the bars in ``tree``; refuse flags that name two sources."""
         if self.use_real_data and self.source == "synthetic":
             raise _two_sources("--use-real-data", "--source synthetic")
         if self.data_dir is not None:
@@ -206,7 +208,7 @@ class DataOptions:
 @Parameter(name="*")
 @dataclass(frozen=True)
 class RunOptions(DataOptions):
-    """Flags of ``run``."""
+    """Flags of the command ``run``."""
 
     n_trials: Annotated[int | None, _setting("n_trials", _SEARCH, converter=whole)] = None
     timeout: Annotated[float | None, _setting("timeout", _SEARCH, converter=seconds)] = None
@@ -288,7 +290,7 @@ Quiet = Annotated[bool, _switch(_QUIET_HELP)]
 def settings_of(
     config: Path | None, overrides: dict[str, Any], environment: Mapping[str, str] | None = None
 ) -> Settings:
-    """Return the settings; an error names its flag, variable or file."""
+    """Return the settings from flags, environment and config file; an error names its flag, variable or file."""
     try:
         Path.cwd()
     except OSError as error:  # libraries that are imported later would end the process
@@ -298,15 +300,15 @@ def settings_of(
 
 
 def directory(save_dir: Path) -> Path:
-    """Return ``--save-dir``, checked like the setting ``save_dir``."""
+    """Return the path in ``--save-dir`` after the checks of the setting ``save_dir``."""
     return settings_of(None, {"save_dir": save_dir}, environment={}).save_dir
 
 
 def config_of(save_dir: Path, otherwise: str) -> Path:
-    """Return the config file of a study.
+    """Return the path of a study's ``config.yaml``.
 
     Raises:
-        ConfigError: there is none; the text says what there is ``otherwise``.
+        ConfigError: the file is missing; the text ends with ``otherwise``, the consequence.
     """
     path = save_dir / CONFIG_FILE
     if not path.is_file():
@@ -316,14 +318,14 @@ def config_of(save_dir: Path, otherwise: str) -> Path:
 
 
 def require_symbols(symbols: Sequence[str] | None) -> None:
-    """Refuse ``--symbols`` without names."""
+    """Refuse the flag ``--symbols`` without names."""
     if symbols == ():
         text = "--symbols needs at least one name, such as --symbols AAPL MSFT; leave it out for all"
         raise ConfigError(text, field="--symbols", code="empty-list")
 
 
 def put(tree: dict[str, Any], path: str, value: Any) -> None:
-    """Set the value at a dotted path of nested dicts."""
+    """Set the value at a dotted path in nested dicts."""
     *sections, name = path.split(".")
     for section in sections:
         tree = tree.setdefault(section, {})

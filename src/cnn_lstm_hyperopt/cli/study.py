@@ -53,7 +53,7 @@ def run(*, options: RunOptions | None = None) -> None:
 
 @app.command
 def data(*, options: DataOptions | None = None) -> None:
-    """Check the bars and show what a search would use. Start nothing and write nothing.
+    """Check the bars and show what a search would use. Start no search and write no files.
 
     Shows the range, the number of bars and the frequency of each symbol, all errors, all adjustments, and the windows, classes
     and dates of training, validation and test. Exits with code 2 if the bars cannot be used. All rules are in
@@ -120,7 +120,7 @@ def status(
     json: Annotated[bool, Parameter(negative="", help="Print one JSON object, for programs.")] = False,
     debug: Debug = False,
 ) -> None:
-    """Show the progress of a study and the next command. Works while the study runs."""
+    """Show the progress of a study and the next command. The study may be running."""
     save_dir = directory(save_dir)
     from cnn_lstm_hyperopt.reporting.status import status_facts, status_lines
 
@@ -142,9 +142,9 @@ def narrow(
 ) -> None:
     """Write a config file with a narrower search space: the region of the study's good trials.
 
-    Shows each parameter with the number of good trials that have it, its old range and its new range. A parameter with fewer
-    than 8 good trials keeps its range. No range becomes narrower than a quarter of the old one. A choice is removed only if it
-    was tried often enough.
+    Shows each parameter with the number of good trials that have the parameter, its old range and its new range. A parameter
+    with fewer than 8 good trials keeps its range. A new range has at least a quarter of the width of the old range. A choice
+    is removed only if it was tried often enough.
     """
     from cnn_lstm_hyperopt.search.narrowing import narrow_study, narrowing_lines
 
@@ -170,7 +170,7 @@ def _refuse_flags_of_new_studies(given: RunOptions) -> None:
 
 
 def _require_matching_study(save_dir: Path, *, n_trials: int | None, name: str | None = None) -> None:
-    """Refuse a total that is below the number of finished trials, and another name. The run itself reports a missing study."""
+    """Refuse a total number of trials below the number of finished trials, and a name that is not the study's name."""
     if (n_trials is None and name is None) or not (save_dir / STUDY_FILE).is_file():
         return
     from cnn_lstm_hyperopt.search import StudyStorage
@@ -193,10 +193,10 @@ def _require_matching_study(save_dir: Path, *, n_trials: int | None, name: str |
 
 
 def _profile(given: RunOptions) -> Path | None:
-    """Return ``--config``, or the demonstration.
+    """Return the path in ``--config``, or with ``--demo`` the config file of the demonstration.
 
     Raises:
-        ConfigError: ``--demo`` comes with another source of data or another file.
+        ConfigError: ``--demo`` is used together with another source of data or with ``--config``.
     """
     if not given.demo:
         return given.config
@@ -208,9 +208,9 @@ def _profile(given: RunOptions) -> Path | None:
 
 
 def _require_data(given: RunOptions, settings: Settings) -> None:
-    """Refuse to search for hours on a synthetic market that the user did not ask for.
+    """Refuse a long search on the synthetic market if the user did not ask for this data.
 
-    Commands of the specification name no data but give ``--n-trials``; these run on the synthetic market.
+    The commands in the specification give ``--n-trials`` but no data; such commands run on the synthetic market.
 
     Raises:
         ConfigError: no flag, variable or file names the data, and ``--n-trials`` is missing.

@@ -19,7 +19,7 @@ def track(
     ] = None,
     debug: Debug = False,
 ) -> None:
-    """Write the missing parts of a study to MLflow. Existing entries stay unchanged.
+    """Write those parts of a study to MLflow that are missing there. Existing entries stay unchanged.
 
     Example: track --save-dir hyperopt_results --tracking-uri http://127.0.0.1:5000
     """

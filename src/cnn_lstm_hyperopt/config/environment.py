@@ -1,4 +1,4 @@
-"""Settings in environment variables, such as ``CNN_LSTM_HYPEROPT__STUDY__N_TRIALS=40``."""
+"""Reader of settings in environment variables, such as ``CNN_LSTM_HYPEROPT__STUDY__N_TRIALS=40``."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,13 +13,13 @@ ENVIRONMENT_PREFIX = "CNN_LSTM_HYPEROPT__"
 
 
 def environment_settings(variables: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, str]]:
-    """Read the settings in environment variables, whose values are YAML.
+    """Return the settings in environment variables; the value of each variable is read as YAML.
 
     Returns:
-        The settings as a nested dict, and the name of the variable by the path of its setting, for messages.
+        The settings as a nested dict, and the names of the variables by the paths of their settings, for messages.
 
     Raises:
-        ConfigError: a variable names no setting, is not valid YAML, or contradicts another one.
+        ConfigError: a variable names no setting, its value is not valid YAML, or it contradicts another variable.
     """
     tree: dict[str, Any] = {}
     names: dict[str, str] = {}
@@ -58,7 +58,7 @@ def environment_settings(variables: Mapping[str, str]) -> tuple[dict[str, Any], 
 
 
 def _require_both_underscores(name: str, shown_name: str) -> None:
-    """Refuse a name with one underscore after the prefix: it would set nothing."""
+    """Refuse a variable with one underscore after the prefix instead of two: it would set nothing."""
     start = ENVIRONMENT_PREFIX.removesuffix("_")
     if name.startswith(start) and "__" in name.removeprefix(start):
         meant = printable(ENVIRONMENT_PREFIX + name.removeprefix(start), 100)
@@ -67,7 +67,7 @@ def _require_both_underscores(name: str, shown_name: str) -> None:
 
 
 def is_section(path: Sequence[Any]) -> bool:
-    """Return whether a path names a section, or a group of the search space."""
+    """Return whether a path names a section of the settings, or a group of the search space."""
     if path[0] == "search_space":
         return len(path) == 1 or (len(path) == 2 and any(name.startswith(f"{path[1]}.") for name in PARAMETERS))
     return (

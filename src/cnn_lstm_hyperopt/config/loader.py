@@ -1,4 +1,4 @@
-"""Reads settings: flags over environment over file over defaults. All errors of a file are reported together."""
+"""Loader of settings from flags, environment, file and defaults. All errors of a file are reported together."""
 
 import json
 import os
@@ -28,7 +28,7 @@ def load_settings(
     file: Path | None = None,
     flags: Mapping[str, str] | None = None,
 ) -> Settings:
-    """Return the settings of a run.
+    """Load the settings of a run.
 
     Overrides (flags, arguments) take precedence over the environment, then the file, then the defaults.
 
@@ -70,7 +70,7 @@ def load_settings(
 
 
 def _report(lines: Sequence[str], origins: Sequence[str]) -> str:
-    """Return the text of an error: one line per problem, after its origin. An origin that all share is written once."""
+    """Return the text of an error with a line per problem, which begins with its origin (once if all have the same)."""
     if len(lines) == 1:
         return origins[0] + lines[0]
     head = f"{len(lines)} settings are wrong:"
@@ -84,7 +84,7 @@ def read_settings(given: str | os.PathLike[str] | Mapping[str, Any] | None, name
 
     Args:
         given: path of a YAML file, name of a profile, a mapping of settings, or None.
-        name: of the argument, for the error.
+        name: name of the argument, for the error.
 
     Raises:
         ConfigError: the argument has another type, or the file can't be read.
@@ -108,7 +108,7 @@ def _problems(error: ValidationError) -> list[Problem]:
 
 
 def _problems_of(raw: Mapping[str, Any]) -> list[Problem]:
-    """Return the problems of these settings alone."""
+    """Return the problems of these settings, without settings of other origins."""
     try:
         Settings.model_validate(raw)
     except ValidationError as error:
@@ -117,7 +117,7 @@ def _problems_of(raw: Mapping[str, Any]) -> list[Problem]:
 
 
 def _origin(line: str, path: str, names: Mapping[str, str]) -> str:
-    """Return the names (by path) that set the value at ``path``. Of several, keep those of settings that the line mentions."""
+    """Return the flags or variables (``names``, by path) that set the value at ``path`` and that the line is about."""
     exact = [name for place, name in names.items() if f"{path}.".startswith(f"{place}.")]
     within = {place: name for place, name in names.items() if place.startswith(f"{path}.")}
     if not exact and len(within) > 1:
@@ -126,10 +126,11 @@ def _origin(line: str, path: str, names: Mapping[str, str]) -> str:
 
 
 def merge(base: Mapping[str, Any], overrides: Mapping[str, Any], path: tuple[str, ...] = ()) -> dict[str, Any]:
-    """Return ``base`` with ``overrides`` merged into it, mapping by mapping; neither is changed.
+    """Return a copy of ``base`` in which ``overrides`` replace single values of nested mappings.
 
-    A parameter's long form, such as ``{fixed: 64}``, replaces the base's value completely. A section of ``base`` that is not a
-    mapping stays, so that it is reported. None does not change a section. ``path`` is the place of both in the settings.
+    A parameter's long form, such as ``{fixed: 64}``, replaces the value of ``base`` completely. A section of ``base`` that is
+    not a mapping stays, so that this error is reported. An override None does not change a section. ``path`` is the path of
+    both mappings in the settings.
     """
     merged = dict(base)
     for key, value in overrides.items():
@@ -160,7 +161,7 @@ def plain_settings(settings: Settings) -> dict[str, Any]:
 def dump_settings(settings: Settings) -> str:
     """Return :func:`plain_settings` as YAML.
 
-    :func:`load_settings` reads it back unchanged, except for a password in MLflow's URI, which is masked.
+    :func:`load_settings` reads the same settings from this YAML, except for a password in MLflow's URI, which is masked.
     """
     return dump_yaml(plain_settings(settings), width=110)
 

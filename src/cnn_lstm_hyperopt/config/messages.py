@@ -1,4 +1,4 @@
-"""Turns the errors of pydantic into lines: the field, the rule, the value and a suggestion."""
+"""Translation of pydantic's errors into lines with the field, the rule, the value and a suggestion."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,7 +14,7 @@ from cnn_lstm_hyperopt.utils.text import did_you_mean, printable, shown
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One broken rule and its line of text."""
+    """Broken rule of a setting, with its line of text."""
 
     text: str
     violation: Violation
@@ -32,15 +32,15 @@ _RULES = {
     "invalid_key": "be text, because it is the name of a setting",
     "recursion_loop": "not contain itself",
 }
-"""Replacements for pydantic's texts about Python's types, by the type of the error."""
+"""Rules in words that users know instead of pydantic's texts about Python types, by the type of the error."""
 
 
 def explain(errors: Sequence[Any], model: type[BaseModel], elsewhere: Iterable[str] = ()) -> list[Problem]:
-    """Return the broken rules; the failed branches of a union are one rule of its field.
+    """Return the broken rules of a pydantic error; all failed branches of a union count as one broken rule.
 
     Args:
         errors: ``ValidationError.errors()``.
-        model: the validated model.
+        model: model that was validated.
         elsewhere: dotted names of settings in other sections, for suggestions.
     """
     problems: list[Problem] = []
@@ -80,7 +80,7 @@ def _explain_plain(field: str, plain: Sequence[Any], model: type[BaseModel]) -> 
 
 
 def _rule(error: Any, model: type[BaseModel]) -> str:
-    """Return the rule, which follows the word "must"."""
+    """Return the text of a broken rule that follows the word "must"."""
     kind = error["type"]
     if kind in ("model_type", "model_attributes_type"):
         return f"hold settings ({', '.join(_model_at(error['loc'], model).model_fields)})"
@@ -102,7 +102,7 @@ def _unknown_setting(error: Any, model: type[BaseModel], elsewhere: Iterable[str
 
 
 def _own_rules(error: Any) -> list[Problem]:
-    """Explain an error of our own validators. Those of the search space name the field themselves."""
+    """Return the problems of an error of our own validators. Errors of the search space already name the field."""
     field, cause = _field(error), error["ctx"]["error"]
     violations = getattr(cause, "violations", (Violation(code="value-error"),))
     text = str(cause)
@@ -117,7 +117,7 @@ def _own_rules(error: Any) -> list[Problem]:
 
 
 def _model_at(location: Sequence[Any], model: type[BaseModel]) -> Any:
-    """Return the model of the section at a location."""
+    """Return the model of the section that contains the field at a location."""
     found: Any = model
     for part in location:
         kinds = found.model_fields[part].annotation
@@ -133,7 +133,7 @@ def _field(error: Any) -> str:
 
 
 def _is_union_branch(part: Any) -> bool:
-    """Return whether a part of a location is pydantic's name of a union's branch (``float``, ``literal['auto']``)."""
+    """Return whether a part of a location is pydantic's name for a branch of a union (``float``, ``literal['auto']``)."""
     return isinstance(part, str) and (part in ("float", "int", "str") or part.startswith(("literal[", "constrained-")))
 
 

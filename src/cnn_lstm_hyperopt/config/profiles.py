@@ -1,4 +1,4 @@
-"""The config files that come with the package. ``--config small`` and ``config="small"`` name one of them."""
+"""Profiles: the config files in the package, which ``--config small`` or ``config="small"`` selects by name."""
 
 import os
 from pathlib import Path
@@ -7,25 +7,25 @@ from cnn_lstm_hyperopt.errors import ConfigError
 from cnn_lstm_hyperopt.utils.text import did_you_mean, printable
 
 _FOLDERS = (Path(__file__).parent / "profile_files", Path(__file__).parents[3] / "configs" / "hyperopt")
-"""In an installed wheel, and in the repository."""
+"""Folders of the profiles in an installed wheel and in the repository."""
 DEMO = "demo"
 
 
 def profiles() -> dict[str, Path]:
-    """Return the config files of the package by name."""
+    """Return the paths of the profiles (config files in the package) by name."""
     paths = next((sorted(found) for folder in _FOLDERS if (found := list(folder.glob("*.yaml")))), [])
     return {path.stem: path for path in paths}
 
 
 def config_path(given: str | os.PathLike[str], flag: str) -> Path:
-    """Return the path of a config file: the given file if it exists, or the profile of that name.
+    """Return the path of a config file: the given file if it exists, or else the profile with this name.
 
     Args:
         given: path of a file, or name of a profile.
-        flag: flag or argument that gives it, for the error.
+        flag: flag or argument with the path or name, for the error.
 
     Raises:
-        ConfigError: a plain word is neither a file nor a profile.
+        ConfigError: the text is a single word that is neither a file nor a profile.
     """
     path = Path(given)
     name = os.fspath(given)

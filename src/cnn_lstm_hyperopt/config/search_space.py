@@ -72,16 +72,16 @@ _TRAINING: dict[str, ParameterSpec] = {
 }
 
 PARAMETERS: dict[str, ParameterSpec] = {**parameters_of(FAMILIES.values()), **_TRAINING}
-"""By name, a parent before the parameters that depend on it."""
+"""Specification of each parameter by name; parameters that depend on another parameter come after that parameter."""
 
 
 def parse_space(raw: Mapping[str, Any] | None) -> tuple[SearchSpace, list[SpaceError]]:
-    """Read a YAML search space of :data:`PARAMETERS`; see :func:`.parsing.parse_space`."""
+    """Read a search space of :data:`PARAMETERS` as in YAML; see :func:`.parsing.parse_space`."""
     return parsing.parse_space(raw, PARAMETERS)
 
 
 def typed_group(group: str, params: Params) -> dict[str, Any]:
-    """Return the parameters of a group in a full configuration, with types and without the group's name.
+    """Return the parameters of a group in a full configuration as typed values, by name without the group.
 
     Raises:
         ConfigError: a parameter that exists in this configuration is missing.
@@ -91,12 +91,12 @@ def typed_group(group: str, params: Params) -> dict[str, Any]:
 
 
 def params_errors(params: Mapping[str, Any]) -> list[SpaceError]:
-    """Return the errors of a configuration in readable form; only the parameters of the network must be present."""
+    """Return the errors of a configuration that is in readable form. Parameters of the training may be missing."""
     return parsing.params_errors(params, parameters_of(FAMILIES.values()), PARAMETERS)
 
 
 def readable(params: Params) -> dict[str, Any]:
-    """Return parameters in readable form: filter sizes as a list, all others as stored."""
+    """Return parameters in readable form: filter sizes become a list, other parameters stay as stored."""
     return {name: PARAMETERS[name].readable(value) for name, value in params.items()}
 
 

@@ -1,4 +1,4 @@
-"""Reads and writes YAML 1.2: plain values only. Limits are checked before values are constructed."""
+"""Reader and writer of YAML 1.2 with plain values. The reader checks limits before it constructs values."""
 
 import io
 import re
@@ -22,12 +22,12 @@ from cnn_lstm_hyperopt.utils.text import printable
 MAX_YAML_BYTES = 1_000_000
 MAX_LEVELS = 40
 MAX_VALUES = 50_000
-"""In a YAML file, including values that aliases repeat."""
+"""Maximum number of values in a YAML file, including values that aliases repeat."""
 _TEXT_TAGS = (None, "!", "tag:yaml.org,2002:str")
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """Return the content of a file whose top level is a mapping.
+    """Return the content of a YAML or JSON file whose top level is a mapping.
 
     Raises:
         ConfigError: the file is missing, is not valid YAML (or JSON), or does not contain a mapping.
@@ -43,7 +43,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def read_tree(path: Path, flag: str) -> Any:
-    """Return the plain values in a YAML file, or in a file with the suffix ``.json``.
+    """Return the plain values in a YAML file, or in a JSON file (suffix ``.json``).
 
     Raises:
         ConfigError: the file can't be read or is not valid; the text begins with ``flag``.
@@ -100,10 +100,10 @@ def dump_yaml(tree: Any, width: int) -> str:
 
 
 def _check_events(events: Iterator[Event]) -> None:
-    """Count levels and values before they are constructed.
+    """Check tags, numbers, levels and the number of values before values are constructed.
 
     Raises:
-        MarkedYAMLError: there are too many, a value has a tag, or a number is ambiguous.
+        MarkedYAMLError: there are too many levels or values, a value has a tag, or a number is ambiguous.
     """
     around: list[tuple[str | None, int]] = []  # anchor of each enclosing list or mapping, and the count at its start
     sizes: dict[str | None, int] = {}
@@ -148,7 +148,7 @@ def _refuse(event: Event, problem: str) -> None:
 
 class _Constructor(SafeConstructor):
     def construct_object(self, node: Node, deep: bool = False) -> Any:
-        """Construct a value. The error of an invalid one, such as 2001-13-01, contains its line."""
+        """Construct a value; if the value is invalid, such as 2001-13-01, the error contains its line."""
         try:
             return super().construct_object(node, deep)
         except (ValueError, ArithmeticError, LookupError, AttributeError, TypeError) as error:
@@ -158,16 +158,16 @@ class _Constructor(SafeConstructor):
 
 class _Representer(SafeRepresenter):
     def represent_dict(self, data: dict[str, Any]) -> Any:
-        """Keep the order of the keys."""
+        """Represent a dict with its keys in their order."""
         return self.represent_mapping("tag:yaml.org,2002:map", list(data.items()))
 
     def represent_str(self, data: str) -> Any:
-        """Quote text that YAML 1.1 reads as a boolean or a number, such as ``no`` and ``1:30``."""
+        """Represent a text; quote text that YAML 1.1 reads as a boolean or a number, such as ``no`` and ``1:30``."""
         style = "'" if re.fullmatch(r"(?i:y|n|yes|no|on|off)|[-+.0-9][-+.0-9:_e]*", data) else None
         return self.represent_scalar("tag:yaml.org,2002:str", data, style=style)
 
     def represent_float(self, data: float) -> Any:
-        """Write a dot before an exponent; YAML 1.1 reads 1e-05 as text."""
+        """Represent a float with a dot before the exponent, because YAML 1.1 reads 1e-05 as text."""
         text = re.sub(r"^(-?\d+)e", r"\1.0e", repr(data))
         if not text[-1].isdigit():
             return super().represent_float(data)

@@ -39,7 +39,7 @@ _ReadSpace = Annotated[
         )
     ),
 ]
-"""A search space as in YAML, read into the domains of all parameters."""
+"""Type of a search space: read from YAML and converted to the domains of all parameters."""
 
 
 class Settings(Section):
@@ -56,7 +56,8 @@ class Settings(Section):
     mlflow: MlflowSettings = Field(default_factory=MlflowSettings)
     workers: Annotated[int, Field(ge=1, le=1024)] | Literal["auto"] = Field(
         "auto",
-        description="number of worker processes, one thread each; auto: one per CPU core if memory allows, one on a GPU",
+        description="number of worker processes, each with one thread; auto: one process per CPU core if memory allows, "
+        "one on a GPU",
     )
     save_dir: Directory = Field(Path("hyperopt_results"), description="directory for all output")
     report: bool = Field(

@@ -1,4 +1,4 @@
-"""What all sections of the settings share: their base class, the types of paths and names, and common bounds."""
+"""Common parts of all sections of the settings: base class, types of paths and names, and bounds."""
 
 import os
 import re
@@ -17,10 +17,10 @@ _MAX_PATH, _MAX_NAME = 4000, 255
 
 
 class SettingError(ValueError):
-    """A setting breaks a rule of its own; the text follows the setting's name.
+    """Error of a setting that breaks a rule of this package; the text follows the name of the setting.
 
     Attributes:
-        violations: as of :class:`.HyperoptError`; fields are relative to the validated section.
+        violations: violations as in :class:`.HyperoptError`, with fields relative to the validated section.
     """
 
     def __init__(self, text: str, code: str, field: str = "") -> None:
@@ -29,7 +29,7 @@ class SettingError(ValueError):
 
 
 class Section(BaseModel):
-    """Base of all settings: unknown keys are errors, and values are immutable."""
+    """Base class of all sections: unknown keys are errors, and values are immutable."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -43,10 +43,10 @@ class Section(BaseModel):
 
 
 def legible_name(value: str) -> str:
-    """Return the name.
+    """Return the name unchanged after a check of its characters.
 
     Raises:
-        SettingError: it has control characters, or spaces around it.
+        SettingError: the name has control characters, or begins or ends with spaces.
     """
     if not is_legible(value):
         raise SettingError(f"must be text without control characters, but got {shown(value)}", "name-not-printable")
@@ -56,7 +56,7 @@ def legible_name(value: str) -> str:
 
 
 def as_path(value: Any, kind: str = "directory") -> Any:
-    """Return a text as a path, with ``~`` replaced. Values of other types are returned unchanged, for pydantic to check.
+    """Return a text as a path with ``~`` replaced; return values of other types unchanged, so that pydantic checks them.
 
     Raises:
         SettingError: the text is not a valid local path.
@@ -114,7 +114,7 @@ def _function_reference(value: str) -> str:
 
 
 FunctionReference = Annotated[str, AfterValidator(_function_reference)]
-"""``module:function``."""
+"""Reference to a function as the text ``module:function``."""
 Directory = Annotated[Path, BeforeValidator(as_path)]
 InputDirectory = Annotated[Path | None, BeforeValidator(as_path), AfterValidator(_absolute)]
 InputPath = Annotated[

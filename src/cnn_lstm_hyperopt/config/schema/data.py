@@ -29,7 +29,7 @@ BadBars = Literal["error", "drop", "keep"]
 CvScheme = Literal["expanding", "rolling", "combinatorial"]
 
 _MAX_FOLDS = 50
-"""A trial trains once per fold."""
+"""Maximum number of folds: a trial trains once per fold."""
 
 _Multiple = Annotated[float, Field(gt=0, le=1_000)]
 _Names = Annotated[tuple[str, ...], BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value)]
@@ -110,27 +110,27 @@ class DataSettings(Section):
         None,
         ge=0,
         le=1_000_000,
-        description="minimum number of bars to leave out before each cut; null: as many as each label looks ahead before "
-        "the end of training, and the horizon before the end of validation",
+        description="minimum number of bars to leave out at the end of training and at the end of validation; null: at the "
+        "end of training, the number of bars that each label looks ahead; at the end of validation, the horizon",
     )
     embargo: int = Field(
         0,
         ge=0,
         le=1_000_000,
-        description="number of bars after a validation block that no fold trains on; matters for combinatorial folds",
+        description="number of bars after a validation block that no fold trains on; has an effect only with combinatorial folds",
     )
     cv_folds: Annotated[int, Field(ge=1, le=20)] | Literal["auto"] = Field(
         "auto",
-        description="number of walk-forward folds; a trial's score is the mean over them. 1: a single validation set, as "
+        description="number of walk-forward folds; a trial's score is the mean over the folds. 1: a single validation set, as "
         "in split. auto: 5 for DataLoaders with fewer than 500 validation windows, otherwise 1. For "
         "DataLoaders without dates, the folds are stratified by class. For cv_scheme combinatorial: number of "
         "blocks, which give C(cv_folds, cv_test_blocks) folds",
     )
     cv_scheme: CvScheme = Field(
         "expanding",
-        description="training windows of each fold: expanding (all before the validation block), rolling (a rolling "
-        "stretch before it), or combinatorial (all except the held-out blocks; each combination of "
-        "cv_test_blocks out of cv_folds blocks is held out once)",
+        description="training windows of each fold: expanding (all windows before the validation block), rolling (a fixed "
+        "number of windows directly before the block), or combinatorial (all windows except the held-out blocks; each "
+        "combination of cv_test_blocks out of cv_folds blocks is held out once)",
     )
     cv_test_blocks: int = Field(2, ge=1, le=10, description="number of blocks that each combinatorial fold holds out")
     max_gap_days: float = Field(
@@ -141,7 +141,7 @@ class DataSettings(Section):
     )
     train_share: Annotated[float, Field(gt=0, le=1)] | Literal["auto"] = Field(
         "auto",
-        description="share of the training windows that trials use, evenly spaced; final models use all. auto: the "
+        description="share of the training windows that trials use, evenly spaced; retrained models use all windows. auto: the "
         "largest of 1, 1/2, 1/4 and 1/8 at which half of the search space meets limits.trial_seconds",
     )
 
@@ -256,18 +256,18 @@ class DataSettings(Section):
 
     @property
     def is_named(self) -> bool:
-        """Whether a flag, a variable or a file names the data; otherwise they are the synthetic market."""
+        """Whether a flag, a variable or a file names the data; otherwise the synthetic market is used."""
         return not self.model_fields_set.isdisjoint({"source", "symbols"})
 
     @property
     def bar_folds(self) -> int:
-        """``cv_folds`` for bars, where ``auto`` is 1."""
+        """Number of folds for bars: ``cv_folds``, with ``auto`` replaced by 1."""
         return 1 if self.cv_folds == "auto" else self.cv_folds
 
     @property
     def purge_bars(self) -> int:
-        """Number of bars that must follow a window before the next cut: ``purge``, or else the longest label.
+        """Minimum number of bars between a window and the next split boundary: ``purge``, or else the horizon.
 
-        Training windows of the triple barrier need only as many as their own label looks ahead, unless ``purge`` is larger.
+        Training windows of the triple barrier need only the number of bars that their own label looks ahead, or ``purge``.
         """
         return self.horizon if self.purge is None else self.purge

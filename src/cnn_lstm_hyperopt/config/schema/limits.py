@@ -13,7 +13,7 @@ class LimitSettings(Section):
     trial_seconds: float | Literal["auto"] | None = Field(
         "auto",
         description="maximum training time of a trial in seconds. Configurations predicted to take longer are not tried; "
-        "a trial that needs a quarter more ends early. auto: 300 on a CPU, no limit on a GPU; null: no limit",
+        "a trial that takes 25 % longer than this ends early. auto: 300 on a CPU, no limit on a GPU; null: no limit",
     )
     size_mb: float | None = Field(
         None, gt=0, le=MAX_MB, description="maximum size of a model in MB; larger models are not tried; null: no limit"
@@ -21,22 +21,22 @@ class LimitSettings(Section):
     memory_mb: Annotated[float, Field(gt=0, le=MAX_MB)] | Literal["auto"] | None = Field(
         "auto",
         description="maximum memory of a trial in MB. Configurations predicted to need more are not tried; a trial that "
-        "does need more saves memory or fails. auto: a worker's share of 80 % of the machine's memory (on a "
+        "still needs more switches to memory-saving modes or fails. auto: a worker's share of 80 % of the machine's memory (on a "
         "GPU: of the GPU's memory); null: no limit",
     )
     retrain_seconds: float | None = Field(
         None,
         gt=0,
         le=MAX_SECONDS,
-        description="time limit in seconds for everything after the search. Confirmation gets at most half of it, each "
-        "retraining an equal part of the rest; null: no limit",
+        description="time limit in seconds for everything after the search. Confirmation gets at most half of this "
+        "time; the retrainings share the rest equally; null: no limit",
     )
     worker_growth_mb: float = Field(
         500.0,
         gt=0,
         le=MAX_MB,
-        description="maximum growth of a worker's memory in MB after its first trial. A worker that grows more is "
-        "replaced",
+        description="maximum growth of a worker's memory in MB after its first trial. A worker with more "
+        "growth is replaced",
     )
     worker_silence_seconds: float = Field(
         45.0,
@@ -56,7 +56,7 @@ class LimitSettings(Section):
         return value
 
     def seconds_on(self, device_type: str) -> float | None:
-        """Return the limit in seconds on a device of this type; None: no limit."""
+        """Return the limit of a trial in seconds on a device of this type; None: no limit."""
         if self.trial_seconds == "auto":
             return 300.0 if device_type == "cpu" else None
         return self.trial_seconds

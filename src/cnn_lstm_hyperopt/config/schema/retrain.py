@@ -1,4 +1,4 @@
-"""The sections ``retrain`` and ``evaluation``: what follows the search."""
+"""The sections ``retrain`` and ``evaluation``, with the settings of the final phase."""
 
 from pydantic import Field
 
@@ -17,20 +17,20 @@ class RetrainSettings(Section):
         3,
         ge=1,
         le=100,
-        description="number of new seeds for the confirmation. The best 3 x top_k trials of the front train again with "
-        "each of them and are ranked by their mean score",
+        description="number of new seeds for the confirmation. The best trials of the front, three for each of the top_k models, are "
+        "trained again with each new seed and ranked by their mean score",
     )
     seeds: int = Field(
         3,
         ge=1,
         le=100,
-        description="number of times that each of the top_k models is retrained; the one with the lowest validation loss "
-        "is kept",
+        description="number of seeds with which each of the top_k models is retrained; the result with the lowest validation "
+        "loss is kept",
     )
 
 
 class EvaluationSettings(Section):
-    """Assumptions of the verdict."""
+    """Assumptions of the evaluation on the test set."""
 
     cost_bps: float = Field(
         5.0,

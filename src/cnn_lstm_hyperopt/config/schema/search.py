@@ -11,7 +11,7 @@ from cnn_lstm_hyperopt.utils.registry import declared
 SAMPLERS, PRUNERS = declared("search/samplers"), declared("search/pruners")
 """Attributes of each sampler and each pruner, by name."""
 AUTO_SAMPLER, AUTO_PRUNER = "gp", "front"
-"""Meaning of ``auto``; docs/lab-notes/pruning.md has the measurements."""
+"""Sampler and pruner that ``auto`` selects; docs/lab-notes/pruning.md has the measurements."""
 
 if TYPE_CHECKING:
     SamplerName = str
@@ -22,7 +22,7 @@ else:
 
 
 def _described(members: Mapping[str, Mapping[str, Any]], auto: str) -> str:
-    """Return the names with their descriptions: ``tpe (…), random (…); auto: tpe``."""
+    """Return the names of samplers or pruners with their descriptions, such as ``tpe (…), random (…); auto: tpe``."""
     return ", ".join(f"{name} ({facts['description']})" for name, facts in members.items()) + f"; auto: {auto}"
 
 
@@ -37,7 +37,7 @@ class SamplerSettings(Section):
     type: SamplerName = Field("auto", description=f"search algorithm: {_described(SAMPLERS, AUTO_SAMPLER)}")
     n_startup_trials: Annotated[int, Field(ge=0, le=MAX_TRIALS)] | Literal["auto"] = Field(
         "auto",
-        description="number of trials before the sampler uses a model; these trials are random, except for gp."
+        description="number of trials before the sampler uses a model; these trials are random, except with the sampler gp."
         f" auto: {_STARTUPS}, but at most a third of all trials",
     )
     multivariate: bool = Field(
@@ -47,7 +47,7 @@ class SamplerSettings(Section):
     @model_validator(mode="before")
     @classmethod
     def _without_probes(cls, raw: Any) -> Any:
-        """Read ``probes``, which earlier versions wrote to config.yaml. A study without probes can be resumed."""
+        """Remove the key ``probes`` of earlier versions; refuse ``probes: true``, because such a study can't be resumed."""
         if not isinstance(raw, Mapping) or "probes" not in raw:
             return raw
         if raw["probes"] is True:
@@ -78,15 +78,15 @@ class PrunerSettings(Section):
         1.0,
         gt=0,
         le=100_000,
-        description="successive_halving: number of epochs at the lowest rung; 0.25, 0.5 and 0.75 are parts of a long "
-        "first epoch",
+        description="successive_halving: number of epochs at the lowest rung; 0.25, 0.5 and 0.75 are possible if the first epoch "
+        "is long",
     )
     reduction_factor: int = Field(
         4,
         ge=2,
         le=1_000,
-        description="successive_halving: one in this many trials continues at each rung, and the next rung has this many "
-        "times the epochs",
+        description="successive_halving: factor between rungs. Of this number of trials one continues to the next rung, and "
+        "the number of epochs is multiplied by this number",
     )
     min_early_stopping_rate: int = Field(
         0, ge=0, le=20, description="successive_halving: number of lowest rungs to skip"

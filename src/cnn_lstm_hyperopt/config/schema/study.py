@@ -48,7 +48,7 @@ class StudySettings(Section):
     )
     metric: MetricName = Field(
         "accuracy",
-        description="validation score to maximise; log_loss is negated, so that a higher value is better",
+        description="validation score to maximise; log_loss is negated, so that a higher score is better",
     )
     time_objective: Literal["measured", "estimated"] = Field(
         "measured",

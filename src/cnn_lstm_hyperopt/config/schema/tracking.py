@@ -14,9 +14,9 @@ _WINDOWS_DRIVE = r"[A-Za-z]:[/\\]"
 
 
 def tracking_uri(value: str) -> str:
-    """Return the URI, with the path of a SQLite file made absolute: the run may continue in another directory.
+    """Return an MLflow URI with an absolute path of a SQLite file, because a run may continue in another directory.
 
-    MLflow's store of plain files is refused: this version of MLflow can't write it.
+    A store of plain files is refused, because this version of MLflow can't write such a store.
 
     Raises:
         SettingError: MLflow cannot write runs to this URI; the text contains no password.
@@ -41,7 +41,7 @@ def tracking_uri(value: str) -> str:
 
 
 class MlflowSettings(Section):
-    """The copy of the study in MLflow, written while the study runs."""
+    """Copy of the study in MLflow, which is written while the study runs."""
 
     enabled: bool = Field(
         True, description="copy the study to MLflow: one run for the study, for each trial and for each retrained model"

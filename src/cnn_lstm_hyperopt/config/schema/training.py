@@ -10,7 +10,7 @@ from cnn_lstm_hyperopt.utils.text import shown
 
 
 class TrainingSettings(Section):
-    """How each trial is trained. The searched hyperparameters are in ``search_space.training``."""
+    """Settings of the training of each trial. The searched hyperparameters are in ``search_space.training``."""
 
     max_epochs: int = Field(20, ge=1, le=10_000, description="maximum number of epochs of a trial")
     min_patience: int = Field(
@@ -20,7 +20,8 @@ class TrainingSettings(Section):
         0.5,
         ge=0,
         le=100,
-        description="patience grows to this share of the best epoch so far, so that late improvement gets more time",
+        description="patience is at least this factor times the number of the best epoch, so that a late improvement gets more "
+        "time",
     )
     long_epoch_seconds: float = Field(
         10.0,

@@ -12,7 +12,7 @@ from cnn_lstm_hyperopt.reporting.html.study_files import Content
 from cnn_lstm_hyperopt.search import State, TrialRecord, above_chance, selected, with_fixed
 
 MAX_POINTS, FEW_POINTS, MANY_TRIALS = 200, 40, 1000
-"""Maximum number of points of a learning curve, the same for large studies, and the number of trials of a large study."""
+"""A learning curve has at most MAX_POINTS points, or FEW_POINTS in a study of more than MANY_TRIALS trials."""
 
 
 class TrialTable:
