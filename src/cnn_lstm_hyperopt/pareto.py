@@ -127,7 +127,7 @@ def crowding_distances(losses: NDArray[np.float64]) -> NDArray[np.float64]:
 def _dominance(points: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Return a mask, shape ``(rows, rows)``: element (i, j) is true if row i dominates row j. Rows with NaN give false.
 
-    moocore's own dominance tests crash the process on infinities (0.3.2), so only its hypervolumes are used.
+    The dominance tests of moocore 0.3.2 crash the process on infinities, so only moocore's hypervolumes are used.
     """
     no_worse = np.ones((len(points), len(points)), dtype=np.bool_)
     better = np.zeros_like(no_worse)

@@ -28,8 +28,8 @@ class Forecast:
         workers: number of workers.
         seconds: wall time of the search if the pruner ends no trial and the sampler does not prefer cheap configurations.
         trial_seconds: 10 %, 50 % and 90 % quantiles of the training seconds of a trial that runs all epochs.
-        memory_mb: peak memory of all workers.
-        disk_mb: disk space that the search uses.
+        memory_mb: sum of the peak memory of all workers, in MB.
+        disk_mb: disk space that the search uses, in MB.
         share_left: share of random configurations within all limits.
     """
 
@@ -69,7 +69,7 @@ class SampledSpace:
         self.configurations = [random_configuration(space, 0, number) for number in range(SAMPLED)]
 
     def within(self, limits: Limits, cost: Callable[[dict[str, Scalar]], Cost]) -> list[Priced]:
-        """Return the configurations within the limits, with their costs."""
+        """Return the sampled configurations within the limits, each with its predicted cost."""
         priced = [(params, cost(params)) for params in self.configurations]
         return [(params, price) for params, price in priced if limits.allow(price)]
 
@@ -120,7 +120,7 @@ def forecast(
         evaluation_seconds: function that returns the seconds of one evaluation of a configuration.
         n_validation: number of validation windows.
         trials: number of trials still to run.
-        new: whether the study has no trial yet; then its first configurations are known exactly.
+        new: whether the study has no trial yet; then the first configurations of the study are known exactly.
         workers: number of workers.
         epoch_share: mean share of ``max_epochs`` that a trial runs.
     """
@@ -159,7 +159,7 @@ def final_forecast(
     train_share: float,
     seconds_limit: float | None,
 ) -> FinalForecast:
-    """Return upper bounds for confirmation and retraining.
+    """Return upper bounds of the seconds for confirmations and retrainings after a search.
 
     Args:
         plan, within, evaluation_seconds: as in :func:`forecast`.

@@ -12,7 +12,7 @@ from optuna.storages import BaseStorage
 _PART = 2045
 """Maximum number of characters of a study attribute."""
 _OURS = "cnn_lstm_hyperopt:"
-"""Prefix of the attribute with the version of a note that :func:`note_attributes` wrote last."""
+"""Prefix of attribute names. Each attribute stores the last version of a note that :func:`note_attributes` wrote."""
 
 
 def write_notes(storage: BaseStorage, study_id: int, notes: Mapping[int | None, str]) -> None:

@@ -1,4 +1,4 @@
-"""Conversion of domains to Optuna's distributions."""
+"""Conversion of this package's domains to Optuna's distributions."""
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 

@@ -113,16 +113,16 @@ class Outcomes:
 
     @property
     def variance(self) -> float:
-        """Variance of the score."""
+        """Variance of the scores of the likely outcomes."""
         return float(self.scores.var())
 
 
 MIN_SPREAD = 1e-9
-"""Standard deviation below which all curves count as equal in a coordinate."""
+"""If the standard deviation of a feature is below this bound, all curves count as equal in this feature."""
 MIN_PRIOR = 0.1
 """Lower bound of the prior's variance, as a share of the variance of a measured score."""
 WEIGHTS = np.array([4.0, 1.0, 1.0, 1.0, 2.0])
-"""Weights of the coordinates in the squared distance between curves; the score is the most informative."""
+"""Weights of the features (see ``Position``) in the squared distance between curves; the score is the most informative one."""
 
 Position = tuple[float, float, float, float, float]
 """Features of a curve: smoothed score, rise of the smoothed score, ln projected seconds, ln MB, expected score (NaN: none)."""

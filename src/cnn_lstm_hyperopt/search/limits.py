@@ -9,8 +9,8 @@ class Cost(NamedTuple):
 
     Attributes:
         seconds: seconds of the training steps of all epochs; 0: unknown.
-        size_mb: size of the weights.
-        memory_mb: peak memory of the training process; 0: unknown.
+        size_mb: MB of the model's weights.
+        memory_mb: peak memory of the training process in MB; 0: unknown.
     """
 
     seconds: float

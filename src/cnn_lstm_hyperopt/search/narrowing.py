@@ -201,7 +201,7 @@ class Narrowed:
 
 
 def narrow_study(save_dir: Path, output: Path) -> Narrowed:
-    """Write the study's settings with the narrowed space and a new directory to ``output``.
+    """Write the settings of a study, with the narrowed search space and a new study directory, to the file ``output``.
 
     Raises:
         SaveDirError: ``save_dir`` contains no study.

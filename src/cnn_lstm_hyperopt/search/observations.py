@@ -24,7 +24,7 @@ class Kind(Enum):
 
     COMPLETE = "complete"
     PRUNED = "pruned"
-    """The losses are predictions."""
+    """The losses of a pruned trial, which are predictions."""
     DIVERGED = "diverged"
 
 
@@ -104,7 +104,7 @@ def observations(
 
 
 def losses(score: float, seconds: float, size_mb: float) -> tuple[float, float, float]:
-    """Return (−score, ln seconds, ln MB); seconds are at least a millisecond."""
+    """Return the losses (−score, ln seconds, ln MB); fewer seconds than a millisecond count as a millisecond."""
     return -score, math.log(max(seconds, 1e-3)), math.log(size_mb)
 
 

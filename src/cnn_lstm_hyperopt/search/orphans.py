@@ -12,7 +12,7 @@ from cnn_lstm_hyperopt.search.trial import State
 
 
 def pause_orphans(storage: StudyStorage, *, lacked_memory: bool = False) -> list[int]:
-    """Set every RUNNING trial to WAITING, since its process has ended; return their numbers.
+    """Set all RUNNING trials to WAITING, since their processes have ended; return the numbers of these trials.
 
     Args:
         storage: storage of the study.
@@ -35,7 +35,7 @@ def fail_worker(storage: StudyStorage, worker: int, reason: str, cut_off_by: str
 
 
 def fail_interrupted(storage: StudyStorage, reason: str) -> list[int]:
-    """Fail all RUNNING and WAITING trials, since no process will continue them; return their numbers."""
+    """Fail all RUNNING and WAITING trials, since no process will continue them; return the numbers of these trials."""
     return _fail(storage, storage.unfinished(TrialState.RUNNING, TrialState.WAITING), {"reason": reason})
 
 

@@ -47,7 +47,7 @@ def _rank_key(item: tuple[tuple[float, float, float], TrialRecord]) -> tuple[flo
 
 
 def front_hypervolume(records: Sequence[TrialRecord], skill: SkillThreshold) -> tuple[float, dict[str, float]]:
-    """Return the hypervolume of the front in (score, ln seconds, ln MB), and its reference point in plain units.
+    """Return the hypervolume of the front in (score, ln seconds, ln MB), and the reference point as score, seconds and MB.
 
     The reference point is the score of chance and the maximum seconds and MB of all COMPLETE trials. The reference point changes
     while the study grows, so compare hypervolumes only with equal reference points.
@@ -65,7 +65,7 @@ def front_hypervolume(records: Sequence[TrialRecord], skill: SkillThreshold) -> 
 
 
 class Milestone(NamedTuple):
-    """An increase of the hypervolume.
+    """An increase of a study's hypervolume by a trial.
 
     Attributes:
         trials: number of finished trials, including the trial that increased the hypervolume.
@@ -101,7 +101,7 @@ def hypervolume_history(records: Sequence[TrialRecord], skill: SkillThreshold) -
 
 
 def milestone_at(history: Sequence[Milestone], share: float) -> Milestone | None:
-    """Return the first milestone with at least ``share`` of the final hypervolume; None without a history."""
+    """Return the first milestone with at least ``share`` of the final hypervolume; None if the history is empty."""
     return next((step for step in history if step.hypervolume >= share * history[-1].hypervolume), None)
 
 

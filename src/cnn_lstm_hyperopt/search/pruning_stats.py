@@ -46,7 +46,7 @@ class FalsePrunes(NamedTuple):
     """False prunes, estimated from control trials (never pruned) that the pruner would have ended.
 
     Attributes:
-        share: share of pruned trials that would have joined the front.
+        share: estimated share of pruned trials that would be on the front without pruning.
         would_have_ended: number of control trials that the pruner would have ended.
         on_front: number of these control trials that are on the front.
     """
@@ -148,7 +148,7 @@ def seconds_saved(records: Sequence[TrialRecord], max_epochs: int, seed: int) ->
 
 
 def false_prunes(records: Sequence[TrialRecord], skill: SkillThreshold) -> FalsePrunes:
-    """Estimate the share of pruned trials that would be on the final front if they had run on.
+    """Estimate the share of pruned trials that would be on the final front if the pruner had not ended them.
 
     The estimate is the share among the control trials that the pruner would have ended. They are a random sample, since a hash of
     the trial number selects control trials. Assumption: the pruned trials would not have changed the front.

@@ -12,7 +12,7 @@ _INHERITED = ("note", "origin", "expected_score")
 
 
 def to_retry(records: Sequence[TrialRecord]) -> list[TrialRecord]:
-    """Return the failed trials that are to be retried."""
+    """Return the failed trials that the study must retry."""
     retried = {record.retry_of for record in records}
     return [record for record in records if record.owed_another_try and record.number not in retried]
 
@@ -41,7 +41,7 @@ class Failures:
         self._last = why
 
     def reset(self) -> None:
-        """Reset the count after a trial that did not fail."""
+        """Reset the count of consecutive failures after a trial that did not fail."""
         self._in_a_row = 0
 
     def check(self) -> None:

@@ -56,11 +56,11 @@ class RunningTrials:
             self._would_have_ended.add(trial_id)
 
     def restart(self, assignment: Assignment) -> None:
-        """Discard the curve of a trial that repeats its reports."""
+        """Discard the curve of a trial that starts again and repeats its reports."""
         self._curves[assignment.trial_id] = ()
 
     def end(self, assignment: Assignment) -> None:
-        """Remove a trial that this process no longer runs."""
+        """Remove a trial from the running trials, since this process no longer runs the trial."""
         self._curves.pop(assignment.trial_id, None)
         self._would_have_ended.discard(assignment.trial_id)
         self._numbers.discard(assignment.number)

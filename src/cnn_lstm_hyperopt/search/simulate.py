@@ -23,7 +23,7 @@ class EpochMeasurement(NamedTuple):
         epoch: number of epochs done.
         score: validation score, higher is better; the last score is the trial's value.
         seconds: training seconds so far.
-        size_mb: size of the model.
+        size_mb: MB of the model.
     """
 
     epoch: float
@@ -123,7 +123,7 @@ def _report(study: Study, trial: _Running) -> None:
     latest, assignment, max_epochs = trial.latest, trial.assignment, study.plan.max_epochs
     if latest is None:
         raise RuntimeError(f"trial {assignment.number} has nothing to report")
-    # The loss falls with the epochs, so that the last score is the trial's value.
+    # Minus the epoch is reported as the loss, so that the last epoch has the lowest loss and its score is the trial's value.
     trial.curve.append(Point(latest.epoch, latest.score, -latest.epoch, latest.seconds))
     projected = projected_seconds(trial.curve, max_epochs) if latest.epoch >= 1 else None
     last = latest.epoch >= max_epochs

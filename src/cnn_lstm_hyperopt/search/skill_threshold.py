@@ -101,22 +101,22 @@ class SkillThreshold:
 
     @property
     def small_gain(self) -> float:
-        """Smallest difference in score that matters."""
+        """Smallest difference in score that is relevant in practice."""
         return METRICS[self.metric].small_gain
 
     @property
     def objective(self) -> str:
-        """Name of the maximised objective."""
+        """Name of the study's maximised objective."""
         return METRICS[self.metric].objective
 
     @property
     def words(self) -> str:
-        """Name of the metric in a sentence."""
+        """Name of the metric as used within a sentence."""
         return METRICS[self.metric].words
 
     @property
     def to_beat(self) -> str:
-        """Name of the best constant prediction in a sentence."""
+        """Name of the best constant prediction as used within a sentence."""
         return METRICS[self.metric].constant
 
     def standard_error(self, score: float) -> float:

@@ -102,7 +102,7 @@ class StudyStorage:
             attributes: user attributes of a new study.
 
         Raises:
-            SaveDirError: the file is missing, damaged, not a study of this program, or holds several studies.
+            SaveDirError: the file is missing or damaged, contains no study of this program, or contains several studies.
             StorageFailedError: the disk is full, or another program locks the file.
         """
         if create is None and not path.is_file():
@@ -326,10 +326,10 @@ class StudyStorage:
 
 
 def _require_sealed(copy: Path) -> None:
-    """Open a copy of a study, so that a damaged copy never replaces a good one.
+    """Check the seals in a copy of a study, so that a damaged copy never replaces an intact backup.
 
     Raises:
-        DamagedError: trials were changed.
+        DamagedError: trials in the copy were changed.
         OSError: the copy can't be opened for another reason.
     """
     try:

@@ -40,7 +40,7 @@ _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
 class DamagedError(Exception):
-    """The content of a study's file differs from what was written."""
+    """Error: the content of a study's file differs from the content that this program wrote."""
 
 
 FAULTS = (
@@ -50,7 +50,7 @@ FAULTS = (
     OSError,
     DamagedError,
 )
-"""Errors of reading and writing that are not bugs of this program."""
+"""Types of errors that occur when a study's file is read or written and that are not bugs of this program."""
 
 
 def require_study(path: Path, formats: Collection[Any], made_by: str) -> None:
@@ -156,7 +156,7 @@ def _within(seconds: float) -> Callable[[int, int, int], None]:
 
 
 def failed(path: Path, error: Exception) -> HyperoptError:
-    """Return the error of a run that can no longer use its study."""
+    """Return the error that a run raises when it can no longer read or write its study."""
     code = _code(error)
     primary = _primary(code)
     if isinstance(error, DamagedError) or primary in _DAMAGED:
@@ -171,7 +171,7 @@ def failed(path: Path, error: Exception) -> HyperoptError:
 
 
 def not_opened(path: Path, error: Exception) -> HyperoptError:
-    """Return the error of a command that can't open its study."""
+    """Return the error that a command raises when it can't open its study."""
     primary = _primary(_code(error))
     if primary in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN):
         return SaveDirError(
@@ -214,7 +214,7 @@ def instead(path: Path) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of an error's root cause."""
+    """Return the first line of the message of an error's root cause."""
     if not isinstance(error, DamagedError):
         error = error.__cause__ or error
         error = getattr(error, "orig", None) or error

@@ -70,7 +70,7 @@ class Study:
         return sum(record.finished for record in self.records())
 
     def front(self) -> list[TrialRecord]:
-        """Return the ranked front for users; see :func:`reported_front`."""
+        """Return the front for users, the best trial first; see :func:`reported_front`."""
         return reported_front(self.records(), self.plan.skill)
 
     def sampler_warning(self) -> str | None:
@@ -208,7 +208,7 @@ class Study:
         )
 
     def restart(self, assignment: Assignment) -> None:
-        """Discard the curve of a trial that repeats its reports."""
+        """Discard the curve of a trial that starts again and repeats its reports."""
         self._running.restart(assignment)
 
     def note_restart(self, assignment: Assignment, why: str) -> None:

@@ -22,7 +22,7 @@ FORMAT = 6
 UNMARKED_FORMAT = 5
 """Earlier version of the format, whose studies can be resumed; trials in this format have no marks."""
 MADE_WITH = ("made_with", "skill_gate", "speeds", "train_share", "starts", "begun_with", "enqueue")
-"""Study attributes that never change."""
+"""Names of the study attributes that never change."""
 
 
 def create_file(path: Path, study_name: str, metric: str, attributes: Mapping[str, Any]) -> None:

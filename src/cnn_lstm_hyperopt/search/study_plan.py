@@ -19,8 +19,8 @@ class StudyPlan:
         max_epochs: maximum number of epochs of a trial.
         limits: limits on a trial. Proposals beyond a limit are replaced; a trial slower than the limit of seconds is pruned.
         cost: function that returns the predicted cost of a full configuration.
-        estimated_time: whether the time objective is the seconds of ``cost`` instead of measured ones.
-        starts: initial trials.
+        estimated_time: whether the time objective is the seconds predicted by ``cost`` instead of the measured seconds.
+        starts: initial trials, which the study tries before the sampler's first proposal.
         begun_with: ``n_trials`` at the start of the study, if different; the sampler's schedule depends on this number.
         cheap_cost: whether ``cost`` is fast enough for hundreds of calls per proposal.
     """

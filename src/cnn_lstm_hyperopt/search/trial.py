@@ -65,7 +65,7 @@ class Values(NamedTuple):
 
 @dataclass(frozen=True)
 class TrialRecord:
-    """A trial.
+    """Record of a trial.
 
     Attributes:
         params: active, searched parameters.
@@ -73,7 +73,7 @@ class TrialRecord:
         size_mb: MB of the weights; known before training.
         curve: learning curve, one point for each report.
         seconds: training seconds so far.
-        projected_seconds: training seconds of all epochs; None: unknown.
+        projected_seconds: projected training seconds of all epochs; None: unknown.
         reason: reason why the trial was pruned or failed; else empty.
         retry_of: number of the failed trial that this one repeats.
         attributes: all user attributes that this program stored with the trial.
@@ -120,12 +120,12 @@ class TrialRecord:
 
     @property
     def finish_order(self) -> tuple[int, int]:
-        """Key for sorting trials by their ends; trials without a recorded end come first."""
+        """Sort key for the order in which trials ended; trials without a recorded end come first."""
         return int(self.attributes.get("finish_order", -1)), self.number
 
     @property
     def ended_by(self) -> str | None:
-        """Cause of a PRUNED trial: a pruner's name or ``limit``, with which the reason begins."""
+        """Cause of a PRUNED trial, the first word of ``reason``: a pruner's name or ``limit``; None for other trials."""
         return self.reason.partition(":")[0] if self.state is State.PRUNED else None
 
     @property

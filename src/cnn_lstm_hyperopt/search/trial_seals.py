@@ -74,7 +74,7 @@ class Seals:
         }
 
     def nonce(self, trial: FrozenTrial) -> str | None:
-        """Return the identifier of a trial of this program; None: another program made it."""
+        """Return the identifier of a trial of this program; None: another program started the trial."""
         mark = trial.system_attrs.get(MARK)
         if self._key is None:
             return f"number {trial.number}" if "size_mb" in trial.user_attrs else None

@@ -1,4 +1,4 @@
-"""Read a search space from YAML and check configurations; all errors are reported together."""
+"""Functions that read a search space from YAML and check configurations; all errors are reported together."""
 
 import itertools
 from collections.abc import Collection, Iterator, Mapping
@@ -15,7 +15,7 @@ def plain(raw: Any, levels: int = 8) -> Any:
     """Convert tuples, NumPy arrays and NumPy numbers to lists and Python numbers.
 
     Args:
-        raw: a search space from a Python program.
+        raw: a search space that a Python program passes.
         levels: number of nested levels that are converted; deeper values stay unchanged.
     """
     if hasattr(raw, "tolist"):

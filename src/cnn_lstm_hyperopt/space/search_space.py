@@ -109,7 +109,7 @@ class SearchSpace:
 
 
 def values_of(domain: Domain) -> list[Scalar]:
-    """Return all values of a finite domain."""
+    """Return a list of all values of a finite domain."""
     if isinstance(domain, Choices):
         return list(domain.values)
     if isinstance(domain, IntRange):
@@ -120,7 +120,7 @@ def values_of(domain: Domain) -> list[Scalar]:
 
 
 def _written(spec: ParameterSpec, value: Scalar) -> str:
-    """Return a value as written in YAML."""
+    """Return a parameter value as written in YAML."""
     return str(value).lower() if isinstance(value, bool) else str(spec.readable(value))
 
 

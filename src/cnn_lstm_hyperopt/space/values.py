@@ -99,7 +99,7 @@ def _range(spec: ParameterSpec, low: Any, high: Any, log: Any) -> Domain:
 
 
 def parse_value(spec: ParameterSpec, raw: Any) -> Scalar:
-    """Return ``raw`` as a stored value of the parameter.
+    """Return the stored form of ``raw``, a parameter value from YAML.
 
     Raises:
         SpaceError: the value violates a rule; the text continues a line with the parameter's name.

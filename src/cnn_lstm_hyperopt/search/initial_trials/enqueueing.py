@@ -49,7 +49,7 @@ class Enqueued:
 
 @dataclass(frozen=True)
 class _Source:
-    """Raw configurations.
+    """Configurations as read from a source, before they are checked.
 
     Attributes:
         entries: a label (``entry 2``, ``rank 1``) and the content of each configuration.
@@ -182,7 +182,7 @@ def _full(space: SearchSpace, searched: Params) -> dict[str, Any]:
 
 
 def _completed(raw: Any, plan: StudyPlan, index: int) -> dict[str, Scalar] | list[ConfigError]:
-    """Return the active, searched parameters of an entry, or all its errors."""
+    """Return the active, searched parameters of an entry, with missing parameters drawn; or all errors of the entry."""
     space = plan.space
     given, faults = _given(raw, space)
     given = _without_idle_switches(given, space)
@@ -316,7 +316,7 @@ def _head_faults(given: Params, params: Params, space: SearchSpace) -> list[Conf
 
 
 def _suggestion(name: str, space: SearchSpace) -> str:
-    """Return a suggestion for an unknown parameter name."""
+    """Return a text that suggests a known parameter name for an unknown one."""
     group, _, key = name.rpartition(".")
     keys: dict[str, list[str]] = {}  # full names by the part after the group
     for known in space.domains:

@@ -49,8 +49,8 @@ class Pruner(abc.ABC):
         """Return the reason why a running trial should end now; None: it continues.
 
         Args:
-            trial: the running trial; the last point of its curve is the current report.
-            others: all other trials, ordered by number.
+            trial: the running trial; the last point of the trial's curve is the current report.
+            others: all other trials of the study, ordered by number.
         """
 
     def inactive_because(self) -> str | None:

@@ -1,4 +1,4 @@
-"""Prune trials that are unlikely to end on the front."""
+"""The pruner ``front``, which ends trials that are unlikely to end on the front."""
 
 import math
 import statistics
@@ -124,7 +124,7 @@ class FrontPruner(Pruner):
         Args:
             left: remaining seconds of the trial.
             mean_seconds: mean seconds of trials that are not ended early.
-            n_curves: number of finished curves in the comparison.
+            n_curves: number of finished curves from which the chance is estimated.
         """
         upper = MAX_REQUIRED if n_curves >= NEIGHBOURS else MAX_REQUIRED_EARLY
         return min(upper, self.min_chance * math.pow(left / (0.5 * mean_seconds), self.power))

@@ -60,7 +60,7 @@ class Sampler(abc.ABC):
     Class attributes are literals, so that settings need not import samplers.
     """
     default_startup: ClassVar[int] = 0
-    """Number of random trials before the first model, if ``n_startup_trials`` is ``auto``; at most a third of all trials."""
+    """Number of random trials before the first model if ``n_startup_trials`` is ``auto``; capped at a third of all trials."""
 
     def __init__(self, plan: StudyPlan) -> None:
         self.plan = plan
@@ -69,7 +69,7 @@ class Sampler(abc.ABC):
         self.seed = plan.seed
         n_startup = plan.sampler.n_startup_trials
         self.n_trials = plan.n_trials if plan.begun_with is None else plan.begun_with
-        """Number of trials that the study started with."""
+        """``n_trials`` at the start of the study."""
         self.n_startup = min(self.default_startup, self.n_trials // 3) if n_startup == "auto" else n_startup
 
     def inactive_because(self) -> str | None:

@@ -18,7 +18,7 @@ NEUTRAL = 0.5
 
 @dataclass(frozen=True)
 class Axis:
-    """A searched parameter.
+    """Axis of the unit cube: a searched parameter.
 
     Attributes:
         name: name of the parameter.
@@ -32,7 +32,7 @@ class Axis:
 
     @property
     def n_choices(self) -> int:
-        """Number of choices; 0 for a number."""
+        """Number of choices of the parameter; 0 for a number."""
         return len(self.domain.values) if isinstance(self.domain, Choices) else 0
 
     def position(self, value: Scalar) -> float:

@@ -1,4 +1,4 @@
-"""Optuna's NSGA-II (Deb, Pratap, Agarwal & Meyarivan 2002, IEEE TEC 6(2)), without generations."""
+"""The sampler ``nsga2``: Optuna's NSGA-II (Deb, Pratap, Agarwal & Meyarivan 2002, IEEE TEC 6(2)), without generations."""
 
 import math
 from collections.abc import Sequence

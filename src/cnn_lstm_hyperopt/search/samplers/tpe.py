@@ -1,4 +1,4 @@
-"""Optuna's multi-objective tree-structured Parzen estimator (Watanabe 2023, arXiv 2304.11127)."""
+"""The sampler ``tpe``: Optuna's multi-objective tree-structured Parzen estimator (Watanabe 2023, arXiv 2304.11127)."""
 
 import optuna
 

@@ -22,7 +22,7 @@ from cnn_lstm_hyperopt.space.domains import Scalar
 from cnn_lstm_hyperopt.space.search_space import values_of
 
 MAX_STEPS = 32
-"""Integers with more values are treated as rounded real numbers."""
+"""Integer ranges with more values than this are treated as ranges of real numbers, which are rounded."""
 START_SD = 0.2
 """Initial standard deviation of a number, as a share of its range. With the package's default, a twelfth, draws stay near the
 initial mean."""
@@ -35,18 +35,18 @@ COLLAPSED_SD = 0.03
 """A run ends when the standard deviation of every real number, as a share of its range, is below this bound (IPOP's TolX).
 Smaller differences between configurations have less effect than noise."""
 STALLED_GENERATIONS, STALLED_DRAWS = 5, 60
-"""A run ends after this many generations and draws without a new point on the front: the stagnation of BIPOP (Hansen 2009), with
-the front instead of the best value, and smaller limits for hundreds of trials instead of millions."""
+"""A run ends after this many generations, with at least this many draws, without a new point on the front. This is the stagnation
+rule of BIPOP (Hansen 2009), with the front instead of the best value, and with limits for hundreds of trials, not millions."""
 
 
 class Draw(NamedTuple):
-    """A raw draw from the distribution, sufficient to replay the update.
+    """A draw from the distribution before clipping and rounding, as an update of the distribution needs it.
 
     Attributes:
         run: index of the run, from 0.
         generation: index of the generation within the run, from 0.
         numbers: values of the real numbers and integers before clipping and rounding.
-        choices: index of each choice.
+        choices: for each axis of choices, the index of the drawn choice.
     """
 
     run: int
@@ -94,7 +94,7 @@ class Variables:
         }
 
     def params(self, solution: Any) -> dict[str, Scalar]:
-        """Return the configuration at a point of the distribution; inactive parameters are left out."""
+        """Return the configuration of a draw (the package's solution object), without inactive parameters."""
         vector = np.zeros(len(self.encoding.axes))
         for i, positions in self._positions.items():
             vector[i] = positions[0]
@@ -171,12 +171,12 @@ class Run:
 
     @property
     def population(self) -> int:
-        """Number of draws of a generation."""
+        """Number of draws in a generation of this run."""
         return int(self._distribution.population_size)
 
     @property
     def generation(self) -> int:
-        """Number of finished generations."""
+        """Number of finished generations of this run."""
         return int(self._distribution.generation)
 
     def reseed(self, seed: int) -> None:
@@ -184,7 +184,7 @@ class Run:
         self._distribution.reseed_rng(seed % 2**32)
 
     def ask(self) -> tuple[Draw, dict[str, Scalar]]:
-        """Draw a point; return the draw and its configuration."""
+        """Draw a point from the distribution; return the draw and its configuration."""
         solution = self._distribution.ask()
         numbers = numbers_of(solution) if self._variables.numbers else []
         choices = [int(hot.argmax()) for hot in solution.c] if self._variables.choices else []

@@ -17,9 +17,9 @@ class Distribution(NamedTuple):
     """Normal distribution of the real numbers and integers.
 
     Attributes:
-        mean: shape ``(numbers,)``.
+        mean: mean of the distribution, shape ``(numbers,)``.
         scales: step size of each number, shape ``(numbers,)``.
-        covariance: shape ``(numbers, numbers)``.
+        covariance: covariance of the numbers after division by their step sizes, shape ``(numbers, numbers)``.
         has_seen_spread: whether at least one generation had different losses; otherwise the package computes NaN.
     """
 
@@ -37,7 +37,7 @@ def require_supported() -> None:
 
 
 def distribution_of(optimiser: Any) -> Distribution:
-    """Return the current distribution of a CatCMAwM."""
+    """Return the current normal distribution of a CatCMAwM optimiser of the cmaes package."""
     return Distribution(optimiser._mean, optimiser._sigma * optimiser._A, optimiser._C, bool(optimiser._iqhist_values))
 
 

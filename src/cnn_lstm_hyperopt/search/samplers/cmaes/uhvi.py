@@ -41,7 +41,7 @@ class Box(NamedTuple):
     width: Array
 
     def normalised(self, losses: Array) -> Array:
-        """Return normalised losses, shape ``(…, objectives)``."""
+        """Return ``losses``, shape ``(…, objectives)``, normalised to the box."""
         return (losses - self.low) / self.width
 
 

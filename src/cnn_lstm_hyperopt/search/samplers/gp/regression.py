@@ -34,7 +34,7 @@ class Hyperparameters:
 
     @classmethod
     def initial(cls, n_axes: int) -> "Hyperparameters":
-        """Return the starting point of the fit."""
+        """Return the hyperparameters at which the first fit starts."""
         return cls(np.full(n_axes, length_prior(n_axes)), NOISE_PRIOR[0])
 
 
@@ -153,7 +153,7 @@ class Posterior:
         self._signal = max(float(y @ self._alpha) / len(y), MIN_SIGNAL)
 
     def predict(self, features: Array) -> tuple[Array, Array]:
-        """Return mean and standard deviation of the noise-free function at new points, shapes ``(points,)``."""
+        """Return the mean and standard deviation of the noise-free function at new points, each of shape ``(points,)``."""
         k = matern(self._rows, features * self._scale)
         mean = k.T @ self._alpha
         v = solve_triangular(self._L, k, lower=True, check_finite=False)
