@@ -30,7 +30,7 @@ class Violation:
 
     Attributes:
         field: the setting (``study.n_trials``), flag (``--output``), argument, file or column that is wrong; empty: no
-            single one is wrong.
+            single cause.
         code: name of the rule, as ``words-with-hyphens``; the name stays when the text of the error changes.
     """
 
@@ -92,7 +92,7 @@ class StudyFailedError(RunError):
 
 
 class TrialChangedError(RunError):
-    """Another program ended, edited or removed a running trial; the search continues without it."""
+    """Another program ended, edited or removed a running trial; the search continues without this trial."""
 
 
 class EmptyFrontError(RunError):
@@ -104,7 +104,7 @@ class CheckpointError(RunError):
 
 
 class MemoryLimitError(RunError, MemoryError):
-    """Training needs more memory than allowed; it is retried with settings that need less memory."""
+    """Training needs more memory than allowed. The trial is retried with settings that need less memory."""
 
 
 class StorageFailedError(RunError):

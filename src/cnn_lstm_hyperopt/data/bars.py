@@ -47,7 +47,7 @@ class Bars:
     """Adjusted bars of one symbol.
 
     Attributes:
-        symbol: name, as the source spells it.
+        symbol: name of the symbol, as the source spells it.
         frame: float64 columns open, high, low, close, volume, then the user's columns; index ``date``: naive nanosecond
             stamps, strictly ascending.
         adjustment: how prices were adjusted, as a sentence.
@@ -95,7 +95,7 @@ def normalise_bars(
         raw: the table.
         where: the file, named in errors.
         on_bad_bars: what happens to invalid rows; ``docs/explanation/data.md`` has the rules.
-        columns: further columns to read, as the settings spell them; NaN where a value is missing.
+        columns: names of further columns to read, as in the settings; a missing value becomes NaN.
         can_drop: whether errors mention the option to drop bad rows.
 
     Raises:
@@ -123,8 +123,8 @@ def bars_of(
     Args:
         symbol: name of the bars.
         table: the columns to use; the mapping is emptied to save memory.
-        found: findings so far; new ones are added.
-        columns: further columns, as the settings spell them.
+        found: findings so far; this function adds new findings.
+        columns: names of further columns to read, as in the settings.
         adjusted: how the source adjusted the prices, as a sentence; None: unknown.
         start, end: first and last date to return; None: no limit. Of rows outside this range only the dates are
             checked. A table without a row in this range gives no bars.

@@ -114,7 +114,7 @@ def _run(folder: Path, seconds: float) -> tuple[str, str]:
 
 @contextlib.contextmanager
 def _interruptible() -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM raise KeyboardInterrupt: the run has nothing to save yet."""
+    """Context in which Ctrl-C and SIGTERM raise KeyboardInterrupt: the run has nothing to save yet."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -169,7 +169,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _end_with_the_run() -> None:
-    while os.read(0, 1):  # not sys.stdin: a thread that reads it blocks the exit of the interpreter
+    while os.read(0, 1):  # not sys.stdin: a thread that reads sys.stdin blocks the exit of the interpreter
         continue
     _end_group()
 
@@ -220,7 +220,7 @@ def _has_returned_twice() -> bool:
         while (ended := os.waitpid(-1, os.WNOHANG))[0]:
             if os.waitstatus_to_exitcode(ended[1]) == RETURNED_TWICE:
                 return True
-    except ChildProcessError:  # there are no children
+    except ChildProcessError:  # this process has no child processes
         return False
     return False
 

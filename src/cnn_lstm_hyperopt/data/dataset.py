@@ -64,7 +64,7 @@ class TrialData:
 
     Attributes:
         folds: folds whose mean score is the score of a trial; without cross-validation one fold.
-        n_classes, has_regression: as in :class:`Dataset`.
+        n_classes, has_regression: number of classes; whether windows have a regression target.
     """
 
     folds: tuple[Fold, ...]
@@ -160,7 +160,7 @@ def prepare_dataset(settings: DataSettings, loaded: tuple[list[Bars], list[str]]
 
     Args:
         settings: source, symbols, dates, target, lookback, horizon, split, purge.
-        loaded: bars and warnings of ``load_bars(settings)``; None: read them now.
+        loaded: bars and warnings of ``load_bars(settings)``; None: this function calls ``load_bars``.
 
     Raises:
         DataError: a symbol or date range without bars, invalid bars, or too few bars.
@@ -240,7 +240,7 @@ def _fold(table: WindowTable, indices: FoldIndices, whole: Fold, split: NDArray[
     if np.array_equal(train, np.flatnonzero(split == TRAIN)) and np.array_equal(
         validation, np.flatnonzero(split == VALIDATION)
     ):
-        return whole  # the last expanding fold, or the only one
+        return whole  # the last expanding fold, or the only fold
     scaler = Scaler.fit(table.features, table.covered(table.starts[train], lookback))
     read = table.covered(table.starts[np.concatenate([train, validation])], lookback)
     place = np.cumsum(read) - 1

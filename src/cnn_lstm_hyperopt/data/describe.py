@@ -35,7 +35,8 @@ def describe(
 ) -> dict[str, Any]:
     """Return the content of data.json, as strict JSON.
 
-    ``sha256`` identifies windows, labels and splits: it changes with every bar and with every setting that affects them.
+    ``sha256`` identifies windows, labels and splits: the hash changes with every bar and every setting that affects
+        windows, labels or splits.
 
     Args:
         bars: bars of all symbols.

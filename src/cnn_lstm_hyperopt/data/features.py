@@ -96,8 +96,8 @@ def _divide(top: Array, bottom: Array, scale: Array) -> Array:
 def _trailing(values: Array, reduce: Callable[[NDArray[np.float64]], Array]) -> Array:
     """Return ``reduce`` of the last 20 values at each bar; NaN at the first 19 bars. Running sums would drift.
 
-    Works in parts of equal size to save memory. A part has at least two windows (unless there is only one), because
-    NumPy sums a single row in another order.
+    Works in parts of equal size to save memory. A part has at least two windows (unless all values make only one
+    window), because NumPy sums a single row in another order.
     """
     out = np.full(len(values), np.nan)
     windows = len(values) - _BAND + 1

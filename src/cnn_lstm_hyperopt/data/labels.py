@@ -22,7 +22,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Labels:
-    """Labels of the decisions at bars 0..n−1 of one segment.
+    """Labels of the decisions at all bars of one segment.
 
     Attributes:
         classes: (bars,) int64, from 0; −1 where not valid.
@@ -138,9 +138,9 @@ def _triple_barrier(settings: DataSettings) -> Labeller:
     The upper barrier is passed by the first bar of t+1..t+h whose high is above it, the lower barrier by the first
     whose low is below it. A bar that only touches a barrier does not pass it (snippet 3.2 of the source), because an
     order at the touched price may not be filled. If one bar passes both barriers, the lower counts, which is worse for
-    a long position. The exit price is the passed barrier, also after a gap beyond it; without one, C[t+h]. The label
-    ends with the bar of the exit (``reach``). A label is valid only if bar t+h exists: otherwise the last labels of a
-    segment would all be early exits.
+    a long position. The exit price is the passed barrier, also after a price gap beyond the barrier; if no barrier is
+    passed, C[t+h]. The label ends with the bar of the exit (``reach``). A label is valid only if bar t+h exists:
+    otherwise the last labels of a segment would all be early exits.
     """
     horizon, (up, down) = settings.horizon, settings.barriers_atr
 

@@ -1,4 +1,4 @@
-"""Load a user's feature function by its name, call it and check its result."""
+"""Load a user's feature function by name, call the function and check its result."""
 
 import importlib
 import importlib.util

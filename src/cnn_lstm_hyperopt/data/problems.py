@@ -90,10 +90,10 @@ class BadBarsError(DataError):
 
 @dataclass
 class Findings:
-    """Problems of one file, collected while it is read.
+    """Problems of one file, collected while the file is read.
 
     Attributes:
-        symbol, where: as in :class:`Problem`.
+        symbol, where: name of the bars, and the file.
         on_bad_bars: what happens to invalid rows.
         problems: problems so far.
         dropped: (rows,) mask of rows to drop; None: no row.
@@ -224,6 +224,6 @@ def warning_texts(problems: Sequence[Problem]) -> Iterator[str]:
 
 
 def date_text(stamp: pd.Timestamp | np.datetime64) -> str:
-    """Return the ISO date of a bar, with its time if it has one."""
+    """Return the ISO date of a bar, with the time unless it is midnight."""
     moment = pd.Timestamp(stamp)
     return moment.date().isoformat() if moment == moment.normalize() else moment.isoformat(sep=" ")

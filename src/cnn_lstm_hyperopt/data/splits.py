@@ -120,7 +120,7 @@ class WindowDates:
 
 @dataclass(frozen=True, eq=False)
 class FoldIndices:
-    """Window positions of one fold.
+    """Positions of the windows of one fold.
 
     Attributes:
         train: (training windows,) positions, ascending.

@@ -94,7 +94,7 @@ class Windows:
         )
 
     def to(self, device: torch.device | str, *, series: Tensor | None = None) -> "Windows":
-        """Return the windows with tensors on ``device``; ``series`` is a copy of the series that is there already."""
+        """Return the windows with tensors on ``device``; ``series`` is a copy of the series on this device."""
         return replace(
             self,
             series=self.series.to(device) if series is None else series,
@@ -114,7 +114,8 @@ class Fold:
 
     Attributes:
         train: training windows, scaled by the mean and deviation of their own rows.
-        validation: later windows (combinatorial folds: also earlier ones), with the same scaling.
+        validation: windows after the training windows (in combinatorial folds also windows before), with the same
+            scaling.
         value_mean, value_std: mean and deviation of the training windows' values in the target's units; 0 and 1 without
             regression.
     """

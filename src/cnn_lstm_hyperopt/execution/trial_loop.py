@@ -62,7 +62,7 @@ class Runner(Protocol):
 def run_trials(
     study: Study, runner: Runner, *, stop: StopSignal, callbacks: Sequence[TrialEvents], checkpoints: Path
 ) -> str:
-    """Run trials until the study has all of them or ``stop`` has a reason.
+    """Run trials until the study has all trials or ``stop`` has a reason.
 
     Args:
         study: proposes the trials and stores their results.

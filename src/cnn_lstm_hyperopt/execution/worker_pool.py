@@ -1,10 +1,10 @@
 """Start and supervise several long-lived worker processes of one study, from the main process.
 
-A worker runs its own module (``execution.worker``). It is neither a fork nor a re-import of the user's script, so it needs no
-``__main__`` guard and inherits no threads. It reads settings and data from files and the study from its storage. A line on its
-standard input asks it to end. When the main process ends, this standard input closes, and the worker ends at once. On
-its standard output the worker prints a heartbeat once a second. A worker without heartbeats, or without progress, is
-killed and replaced.
+A worker runs its own module (``execution.worker``). This process is neither a fork nor a re-import of the user's
+script, so the script needs no ``__main__`` guard and the process inherits no threads. The worker reads settings and
+data from files and the study from its storage. A line on its standard input asks the worker to end. When the main
+process ends, this standard input closes, and the worker ends at once. On its standard output the worker prints a
+heartbeat once a second. A worker without heartbeats, or without progress, is killed and replaced.
 """
 
 import contextlib
@@ -47,7 +47,7 @@ MAX_START_DEATHS = 3
 STARTUP_SECONDS = 180.0
 """Longest time in seconds until a worker's first heartbeat; before it, the worker imports libraries and maps data."""
 STUDY_FAILED, RECYCLED, STORAGE_FAILED = 3, 4, 5
-"""Exit codes of a worker: too many trials failed in a row; replace it, as its memory has grown; it can't store."""
+"""Exit codes of a worker: too many trials failed in a row; its memory has grown; storage failed."""
 ALIVE = "alive"
 """First word of a heartbeat. A number that grows with progress follows, then trial, epoch and memory (MB)."""
 
@@ -80,7 +80,7 @@ def run_with_workers(
     on_activity: Callable[[Sequence[Activity]], None] = lambda activities: None,
     warn: Callable[[str], None] = log.warning,
 ) -> str:
-    """Run trials in ``count`` worker processes until the study has all of them or ``stop`` has a reason.
+    """Run trials in ``count`` worker processes until the study has all trials or ``stop`` has a reason.
 
     Args:
         study: the study; workers take trials from its storage.

@@ -47,7 +47,7 @@ def select(
     their order.
 
     Args:
-        probabilities: ``(models, windows, classes)``, at least one of each.
+        probabilities: ``(models, windows, classes)``, no dimension is empty.
         labels: ``(windows,)``.
         score: the score to maximise.
         rounds: maximum number of selections, ≥ 1.
@@ -119,7 +119,7 @@ class Ensemble(Predictor):
     """Models with the same inputs and target; predicts the weighted mean of their predictions.
 
     Attributes:
-        members: at least one; their weights add up to 1.
+        members: members of the ensemble, at least one; their weights add up to 1.
         features: see :class:`.Predictor`.
         description: description of the first member; the descriptions of other members differ only in ``params``.
     """
@@ -141,7 +141,7 @@ class Ensemble(Predictor):
         return mean_of(predictions, [each.weight for each in self.members])
 
     def save(self, folder: Path) -> None:
-        """Write ``ensemble.json`` and a folder for each member into ``folder``, which is created if it is missing."""
+        """Write ``ensemble.json`` and a folder for each member into ``folder``; create the folder if missing."""
         folder.mkdir(parents=True, exist_ok=True)
         entries = []
         for number, each in enumerate(self.members, start=1):

@@ -254,7 +254,7 @@ class StoredDescription(StoredForm):
                 raise ValueError(f"scaler must hold numbers within {LARGEST:g}, its std {1 / LARGEST:g} or more")
 
     def _check_features(self) -> None:
-        """Check the order of features: built-in ones, columns, those of the function; of DataLoaders, any features."""
+        """Check the order of features: built-in, columns, function. A model of DataLoaders may have any features."""
         made_of_bars = (*BUILT_IN.names, *self.feature_columns)
         if self.scaler is None:
             if self.feature_columns or self.feature_function is not None:

@@ -77,8 +77,8 @@ class Predictor(abc.ABC):
 
         Returns:
             A row for each window: ``symbol`` if known, ``date`` (not for arrays), ``class``, ``class_name``,
-                ``probability_0`` …; with a regression head also ``value`` in the target's units and, for bars, the
-                value in per cent (``range_percent``, ``change_percent``); ``attrs`` as for :meth:`predict_bars`.
+            ``probability_0`` …; with a regression head also ``value`` in the target's units and, for bars, the value in
+            per cent (``range_percent``, ``change_percent``); ``attrs`` as for :meth:`predict_bars`.
 
         Raises:
             DataError: ``data`` has another type, or the bars or numbers are invalid.
@@ -148,7 +148,7 @@ class Predictor(abc.ABC):
         """Return predictions like :meth:`predict_bars`, for a checked frame of :class:`~cnn_lstm_hyperopt.data.bars.Bars`.
 
         Args:
-            frame: (bars,) of one symbol.
+            frame: (bars,) bars of one symbol.
             symbol: name of the bars in errors.
             last: number of newest windows to predict; None: all windows.
         """

@@ -42,7 +42,7 @@ def write_activity(save_dir: Path, activities: Sequence[Activity]) -> None:
     text = json.dumps([asdict(each) for each in activities])
     try:
         write_text(save_dir / ACTIVITY_FILE, text, make_folder=False)
-    except OSError as error:  # when the run stores a trial, it reports that the disk can't be written
+    except OSError as error:  # the run reports an unwritable disk when it stores a trial
         log.debug("%s can't be written: %s", ACTIVITY_FILE, error)
 
 

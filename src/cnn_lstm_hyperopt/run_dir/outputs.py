@@ -49,8 +49,8 @@ def checked_output(
 ) -> Path:
     """Check before any work that the output file may be written; return its path with links resolved.
 
-    An existing file is replaced if ``command`` wrote it, if it is empty, or with ``force``. Files of a study, of a model and
-    of ``data_dir``, devices, pipes and directories are never replaced.
+    An existing file is replaced if ``command`` wrote the file, if the file is empty, or with ``force``. Files of a
+    study, of a model and of ``data_dir``, devices, pipes and directories are never replaced.
 
     Args:
         output: path of the output file, as the user wrote it.

@@ -41,7 +41,7 @@ _PACKAGES = ("cnn-lstm-hyperopt", "torch", "optuna", "numpy", "mlflow")
 
 
 class Snapshot:
-    """A study at one moment.
+    """Content of a study at one moment, as it is exported.
 
     Attributes:
         name, settings, space, skill, n_trials: the study's name, settings, search space, skill threshold, number of
@@ -49,7 +49,7 @@ class Snapshot:
         objective: name of the objective that is maximised.
         ended: trials that have ended, in order of their numbers.
         start_ms, end_ms: when each trial started and ended, in ms since 1970.
-        results: content of ``results.json``; empty if it is missing or damaged.
+        results: content of ``results.json``; empty if the file is missing or damaged.
     """
 
     def __init__(self, save_dir: Path, storage: StudyStorage) -> None:

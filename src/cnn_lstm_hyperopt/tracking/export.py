@@ -55,7 +55,7 @@ _REFUSED = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST", "RESOURCE_DOES_NOT_EXIST")
 
 
 class Exporter:
-    """Compares one study with MLflow and sends what is missing. Only one process at a time may export a study."""
+    """Compares one study with MLflow and sends the missing parts. Only one process at a time may export a study."""
 
     def __init__(self, save_dir: Path, target: Target, status_file: Path) -> None:
         """Open the study in ``save_dir``; each change of the sync status is written to ``status_file``.

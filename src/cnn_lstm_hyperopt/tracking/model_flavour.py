@@ -21,12 +21,12 @@ from cnn_lstm_hyperopt.models.network import Network
 from cnn_lstm_hyperopt.training import ValueScale
 
 _EXAMPLE_BATCH = 2
-"""Number of windows in the example batch: torch.export would treat a batch size of one as a constant."""
+"""Number of windows in the example batch: torch.export would treat the batch size 1 as a constant."""
 _REQUIRED = ("torch", "numpy")
 
 
 class Predictions(nn.Module):
-    """A network whose output is one tensor: probabilities and, if it predicts a value, the value in its units."""
+    """A network whose output is one tensor: probabilities and, with regression, the value in the target's units."""
 
     def __init__(self, network: Network, scale: ValueScale) -> None:
         super().__init__()

@@ -63,7 +63,7 @@ class ExportProcess:
         """Start the process that exports the study.
 
         Raises:
-            TrackingError: the system can't start it.
+            TrackingError: the system can't start the process.
         """
         self._target = target
         try:

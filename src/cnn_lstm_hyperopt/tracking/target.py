@@ -1,4 +1,4 @@
-"""The MLflow server or database that a study is exported to, and how messages name it without secrets."""
+"""The MLflow server or database for the export of a study; its name in messages, without secrets."""
 
 import os
 import re

@@ -32,7 +32,7 @@ def module_command(module: str, *arguments: object) -> list[str]:
 
     ``-P`` keeps the current directory out of the module search path: ``python -m`` alone would import a file of the user that is
     named like a library, such as ``optuna.py``. The folder of this package is appended, so that the new process finds the same
-    package as this one.
+    package as this process.
 
     Args:
         module: module to run, such as ``cnn_lstm_hyperopt.execution.worker``.
@@ -86,7 +86,8 @@ def _count_continued(number: int, frame: object) -> None:
 def _handling(name: str, handler: Callable[[int, FrameType | None], None] | signal.Handlers) -> Iterator[None]:
     """Context in which a signal has this handler.
 
-    The handler stays unchanged outside the main thread, on systems without the signal, and if the program has set one.
+    The handler stays unchanged outside the main thread, on systems without the signal, and if the program has set
+    another handler.
     """
     number = getattr(signal, name, None)
     if (

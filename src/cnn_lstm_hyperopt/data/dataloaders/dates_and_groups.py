@@ -18,7 +18,7 @@ _DATES = "datetimes, ISO text or whole numbers that grow with time"
 
 @dataclass(frozen=True, eq=False)
 class Marks:
-    """Dates and groups of one split's windows, in the order of its loader.
+    """Dates and groups of the windows of one split, in the order of the split's loader.
 
     Attributes:
         dates: (windows,) datetime64[ns] (UTC if the dates had a time zone) or int64; None: no dates.

@@ -33,8 +33,8 @@ class LoaderFolds:
     """Folds of a study on DataLoaders.
 
     Attributes:
-        folds: at least one.
-        facts: for ``data.json``: ``cv_scheme`` and ``folds``; empty without cross-validation.
+        folds: the folds, at least one.
+        facts: entries ``cv_scheme`` and ``folds`` of ``data.json``; empty without cross-validation.
         warnings: warnings if ``auto`` made fewer than :data:`AUTO_FOLDS` folds, or if validation windows copy or
             overlap training windows of their fold.
     """
@@ -53,8 +53,8 @@ def make_loader_folds(
         train: all windows of the training loader.
         validation: all windows of the validation loader.
         requested: number of folds; 1: the training and validation windows of the loaders. ``auto``: with fewer than
-            :data:`ENOUGH_VALIDATION` validation windows, :data:`AUTO_FOLDS` or the largest number below it that the
-            windows allow; else 1. ``auto`` is also 1 if only one of the two loaders has dates or groups, or if windows
+            :data:`ENOUGH_VALIDATION` validation windows, :data:`AUTO_FOLDS` folds, or fewer if the windows do not allow
+            this number; else 1. ``auto`` is also 1 if only one of the two loaders has dates or groups, or if windows
             overlap and have neither dates nor groups.
         horizon: number of later windows that a label depends on; training windows of the last ``horizon`` dates before
             a validation block are purged.
@@ -102,7 +102,7 @@ def _too_many(count: int, why: str, fix: str) -> DataError:
 
 
 def _marks_of_one_loader(train: Windows, validation: Windows) -> str | None:
-    """Return a text about dates or groups that only one loader has, so folds would ignore them; None without such."""
+    """Return a text about dates or groups that only one loader has, which folds would ignore; None: no such case."""
     for name, of_train, of_validation in (
         ("dates", train.dated, validation.dated),
         ("groups", train.groups is not None, validation.groups is not None),

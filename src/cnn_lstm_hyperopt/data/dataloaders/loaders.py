@@ -1,4 +1,4 @@
-"""Build a dataset from a user's DataLoaders: read each loader once, check it and compare it with the others."""
+"""Build a dataset from a user's DataLoaders: read each loader once, check its windows, compare the loaders."""
 
 import hashlib
 import logging

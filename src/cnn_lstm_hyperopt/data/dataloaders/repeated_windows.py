@@ -1,4 +1,4 @@
-"""Find windows that two splits share: an error if a split has no windows of its own, else a warning."""
+"""Find windows that two splits share. It is an error if all windows of a split are in another split, else a warning."""
 
 from collections.abc import Sequence
 from itertools import combinations
@@ -129,7 +129,7 @@ def _count_copies(
 
 
 def _alike(one: Windows, other: Windows, spread: Places) -> NDArray[np.bool_]:
-    """Return whether windows are copies of each other, row by row."""
+    """Return for each pair of windows, (pairs,), whether the two windows are copies."""
     apart = np.abs(one.astype(np.float64) - other)
     alike: NDArray[np.bool_] = np.all(apart <= _tolerance(one, other, spread), axis=1)
     return alike

@@ -18,11 +18,11 @@ Compute = Callable[[pd.DataFrame, str], Array]
 
 
 def check_recomputed(compute: Compute, frame: pd.DataFrame, names: Sequence[str], symbol: str) -> None:
-    """Recompute features without the bars after some bar t, and with changed ones; rows up to t must stay equal.
+    """Recompute features without the bars after a bar t, and with changed bars after t; rows up to t must stay equal.
 
     Args:
         compute: function from (frame, symbol) to features (bars, features).
-        frame: (bars,) of one segment, float64.
+        frame: (bars,) float64 bars of one segment.
         names: names of the features.
         symbol: symbol of the bars, named in the error.
 

@@ -29,7 +29,8 @@ THRESHOLD = 0.9
 Given the bars up to t, a feature of bar t without a leak correlates with later bars only as far as later bars can be
 predicted. On real bars a correlation of 0.1 with the next return is remarkable. In the synthetic market, which allows
 an accuracy of 72 %, the correlation is 0.35. The check has only a few past bars of a slow feature, so later bars add
-information about its level: with n noisy measurements of the level on both sides, the later ones explain at most 1 / (2
+information about its level: with n noisy measurements of the level on both sides, the later measurements explain at
+    most 1 / (2
 + v) of the remaining variance (v > 0: variance of their noise), which is a correlation of at most √½ = 0.71. A copy of
 later bars has the correlation 1.
 """
@@ -39,7 +40,7 @@ _MIN_BARS = 100
 _OWN_LAGS = 3
 _TAIL = 0.02  # share clipped on each side, so that a single crash does not dominate
 _SIGNIFICANT = 6.0  # standard errors; chance exceeds this bound once in 10⁹ comparisons
-_COPY, _MIN_COPIED = 0.999, 10  # correlation of a copy, and independent rows that it needs
+_COPY, _MIN_COPIED = 0.999, 10  # minimum correlation of a copy, and minimum number of independent rows
 _RAREST = 0.4  # maximum rank correlation of a flag on 5 % of the bars; rarer flags may be known in advance (half days)
 _NEWS, _RANKED_NEWS = 0.1, 0.3  # minimum share of the variance of later bars that the past does not explain
 _NOTHING = 1e-20  # share of a mean square below which a variance is rounding
@@ -64,7 +65,7 @@ def check_foresight(
     A segment of fewer than 100 bars always passes.
 
     Args:
-        frame: (bars,) of one segment.
+        frame: (bars,) bars of one segment.
         own: (bars, features).
         names: names of the features.
         labels: labels of the same bars.

@@ -91,7 +91,8 @@ def choose_dates(
 ) -> tuple[list[Bars], list[str]]:
     """Return the bars from ``start`` to ``end``, and warnings.
 
-    A symbol without bars in this range is an error if the user named it; otherwise it is left out with a warning.
+    A symbol without bars in this range is an error if the user named the symbol; otherwise the symbol is left out, with
+    a warning.
 
     Args:
         every: bars of the chosen symbols, perhaps already cut to these dates.

@@ -1,4 +1,4 @@
-"""A synthetic market with a known best accuracy. It tests the search; it is no model of a real market."""
+"""A synthetic market with a known best accuracy. This market tests the search and is no model of a real market."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ SWITCH = 1 / 60
 RETURN_SIZE = 0.008
 """Standard deviation of a bar's return before its sign is drawn."""
 LONG_WICK = {"follow": 0.008, "fade": 0.024}
-"""Mean length of the longer wick in log prices, by regime; the shorter wick has a quarter of it."""
+"""Mean length of the longer wick in log prices, by regime; the shorter wick has a quarter of this length."""
 
 
 @dataclass(frozen=True)

@@ -161,7 +161,7 @@ def _history(yfinance: Any, symbol: str) -> pd.DataFrame:
 
 @contextmanager
 def _quiet(yfinance: Any) -> Iterator[None]:
-    """Let yfinance raise errors instead of printing them, and hide its warnings."""
+    """Context in which yfinance raises errors, which it otherwise prints, and shows no warnings."""
     logger = logging.getLogger("yfinance")
     level, hidden = logger.level, yfinance.config.debug.hide_exceptions
     logger.setLevel(logging.CRITICAL + 1)

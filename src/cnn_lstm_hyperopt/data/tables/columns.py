@@ -105,7 +105,7 @@ def _looks_like_data(name: str) -> bool:
 
 
 def frame_columns(frame: pd.DataFrame, columns: Sequence[str], found: Findings) -> Table:
-    """Return the columns of a frame to read; an index of datetimes, or one with a name for dates, is the dates.
+    """Return the columns of a frame to read; dates may be an index with datetimes or with a name for dates.
 
     Raises:
         BadBarsError: a column is missing or occurs twice.

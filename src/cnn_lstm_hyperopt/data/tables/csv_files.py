@@ -91,7 +91,7 @@ class _OtherLines:
     first: Any = None
 
     def __call__(self, line: Any) -> str:
-        """Count a line and tell Arrow to skip it."""
+        """Count a line, and make Arrow skip this line."""
         self.first = self.first or line
         self.count += 1
         return "skip"
@@ -223,7 +223,7 @@ def _yfinance_layout(rows: Sequence[Sequence[str]], encoding: str, separator: st
 def _read_any(
     path: Path, layout: Layout, wanted: Sequence[int], dates: int, other: _OtherLines
 ) -> tuple[pa.Table, str]:
-    """Read columns as numbers, or as text if any is invalid; return them and the encoding (UTF-8 or Windows-1252)."""
+    """Read columns as numbers, or as text if any is invalid; return a table and its encoding."""
     failure: Exception | None = None
     for encoding in (layout.encoding, "latin-1") if layout.encoding == "utf-8" else (layout.encoding,):
         for kind in (pa.float64(), pa.string()):

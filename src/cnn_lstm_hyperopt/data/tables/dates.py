@@ -176,7 +176,7 @@ def _parse(text: Any) -> tuple[Stamps, bool]:
             missing &= part.str.contains(_MONTH if style == "mixed" else _DIGIT, regex=True, na=False).to_numpy(bool)
             read = pd.to_datetime(
                 part[missing], format=style, errors="coerce"
-            )  # rows without a digit are no dates, but pandas reads "now" as one
+            )  # rows without a digit are no dates, but pandas reads "now" as a date
             found[missing] = _naive(pd.DatetimeIndex(read))
             if style in _US_FORMATS and read.notna().any():
                 us, proven = True, proven or bool((read.dt.day > 12).any())

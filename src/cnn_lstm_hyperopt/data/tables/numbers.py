@@ -72,7 +72,7 @@ def _read(column: pd.Series) -> NumberColumn:
 
 
 def _style(column: pd.Series, numbers: NumberColumn) -> CommaStyle | None:
-    """Return the style of commas that the numbers of one column prove; None: none is proved."""
+    """Return the style of commas that the numbers of one column prove; None: they prove no style."""
     texts = column[numbers.text].astype("string").str.strip()
     texts = texts[texts.str.contains(",", regex=False)]
     if not len(texts):

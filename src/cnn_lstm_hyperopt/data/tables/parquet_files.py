@@ -1,7 +1,7 @@
 """Read Parquet files as tables with Arrow: only the columns of bars.
 
 The reader of pandas reads all columns and creates types whose names are in the metadata of a file. This module uses
-metadata only for the name of the index. It creates no type from the text of a file and unpickles nothing.
+metadata only for the name of the index. The module creates no type from the text of a file and unpickles nothing.
 """
 
 import json

@@ -96,7 +96,7 @@ def look_for_splits(found: Findings, frame: pd.DataFrame) -> None:
 
 
 def _volume_moved(volume: NDArray[np.float64], row: int, sign: float) -> float:
-    """Return ``sign`` × the log of the median volume of bars after ``row`` divided by that of bars up to it."""
+    """Return ``sign`` × log(median volume after ``row`` / median volume up to ``row``)."""
     before, after = volume[max(0, row + 1 - _AROUND) : row + 1], volume[row + 1 : row + 1 + _AROUND]
     medians = float(np.median(before)), float(np.median(after))
     return sign * math.log(medians[1] / medians[0]) if min(medians) > 0 else 0.0
@@ -142,7 +142,7 @@ def _look_for_stale_prices(found: Findings, frame: pd.DataFrame, index: pd.Datet
 
 
 def _look_for_other_steps(found: Findings, stamps: NDArray[np.int64], index: pd.DatetimeIndex) -> bool:
-    """Warn about stretches of 50 bars with another median step than all bars; return whether there are any."""
+    """Warn about stretches of 50 bars with another median step than all bars; return whether such exist."""
     steps = np.diff(stamps)
     stretches = len(steps) // STRETCH
     if stretches < 2:

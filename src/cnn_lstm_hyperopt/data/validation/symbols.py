@@ -82,5 +82,5 @@ def unique_symbols(symbols: Sequence[str]) -> list[str]:
 
 
 def composed(name: str) -> str:
-    """Return a name in the Unicode form NFC: one character for a letter with its accents. macOS uses several."""
+    """Return a name in the Unicode form NFC: one character for a letter with accents, unlike file names of macOS."""
     return unicodedata.normalize("NFC", name)
