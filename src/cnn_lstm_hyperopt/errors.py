@@ -8,7 +8,7 @@ HyperoptError
 │   │   └── EmptyBlockError     a block of a fold has no windows; in data.splits
 │   └── SaveDirError            the results directory exists, is missing, or belongs to another study
 └── RunError                    exit code 1: the work started and did not succeed
-    ├── StudyFailedError        trial after trial fails for the same reason
+    ├── StudyFailedError        too many trials failed in a row
     ├── TrialChangedError       another program changed a running trial
     ├── EmptyFrontError         no trial is complete
     ├── CheckpointError         training can't continue from a checkpoint file

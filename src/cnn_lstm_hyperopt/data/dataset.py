@@ -52,7 +52,7 @@ class LockedPeriod:
         return f"LockedPeriod({len(self)} windows, opened {self.times_opened} times)"
 
     def open(self) -> Windows:
-        """Return the test windows."""
+        """Return the windows of the locked test set, and count this access."""
         self.times_opened += 1
         log.info("the test windows are read, time %d in this process", self.times_opened)
         return self._windows
@@ -74,7 +74,7 @@ class TrialData:
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """The data of a study.
+    """Dataset of a study: windows of all splits and folds, and their description.
 
     Attributes:
         train: all training windows, for final models.
@@ -116,7 +116,7 @@ class Dataset:
 
     @property
     def n_classes(self) -> int:
-        """Number of classes."""
+        """Number of classes of the labels."""
         return len(self.class_names)
 
     @property

@@ -35,8 +35,7 @@ def describe(
 ) -> dict[str, Any]:
     """Return the content of data.json, as strict JSON.
 
-    ``sha256`` identifies windows, labels and splits: the hash changes with every bar and every setting that affects
-        windows, labels or splits.
+    ``sha256`` identifies windows, labels and splits: the hash changes with each bar and setting that affects these.
 
     Args:
         bars: bars of all symbols.

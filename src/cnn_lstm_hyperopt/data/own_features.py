@@ -31,7 +31,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class FeatureSet:
-    """The inputs of windows.
+    """Inputs of windows, and the way to compute these from bars.
 
     Attributes:
         columns: names of the columns of the user's files that are inputs.

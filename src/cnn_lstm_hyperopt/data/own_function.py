@@ -45,7 +45,8 @@ class OwnFunction:
         """Call the function; return its features as float64, checked.
 
         Raises:
-            DataError: the function raises an error, changes its argument, or returns anything but such a frame.
+            DataError: the function raises an error, changes its argument, or does not return a frame as described
+                above.
         """
         passed, process = frame.copy(deep=False), os.getpid()  # pandas copies the frame on write
         try:

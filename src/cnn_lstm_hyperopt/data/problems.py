@@ -26,7 +26,7 @@ class Problem:
 
     Attributes:
         symbol: name of the bars.
-        where: the file; may be empty.
+        where: name of the file; empty: no file.
         rule: short name of the rule, such as ``high_below_low``.
         severity: error: the bars can't be used; warning: rows were dropped or kept, or look suspicious.
         finding: the finding, as text.

@@ -60,7 +60,8 @@ def assign(dates: Dates, reach_dates: Dates, cuts: tuple[Any, Any], *, furthest:
 
     Args:
         dates: (windows,) decision dates.
-        reach_dates: (windows,) date of the last bar that each label looks at, or of the bar ``purge`` bars after the decision.
+        reach_dates: (windows,) date of the last bar that each label depends on, or of the bar ``purge`` bars after the
+            decision.
         cuts: first dates of validation and test.
         furthest: (windows,) date of the last bar of the longest possible label; at or after ``reach_dates``.
 
@@ -167,7 +168,7 @@ def walk_forward(
         rolling: whether all folds have training sets of the same length.
 
     Raises:
-        EmptyBlockError: a date has more windows than a block, so two blocks would begin on it.
+        EmptyBlockError: a date has more windows than a block, so two blocks would begin on this date.
         DataError: too many folds for the windows before validation.
     """
     evaluated = dates.furthest < cuts[1]

@@ -30,7 +30,7 @@ class WindowTable:
         dates: (windows,) datetime64[ns] of the decisions.
         reach: (windows,) datetime64[ns] of the label's last bar, or of the bar ``purge`` bars after the decision if
             later.
-        embargo: (windows,) datetime64[ns] of the bar ``embargo`` bars after the reach.
+        embargo: (windows,) datetime64[ns] of the bar ``embargo`` bars after the bar of ``reach``.
         furthest: (windows,) datetime64[ns] like ``reach``, for the longest possible label.
         classes: (windows,) int64, the class of each label.
         values: (windows,) float64, the regression target.
@@ -128,7 +128,7 @@ def _symbol_table(
 
 @dataclass(frozen=True, eq=False)
 class FeatureRows:
-    """Feature rows of one frame.
+    """Feature rows and windows of one frame of bars.
 
     Attributes:
         features: (rows, features) features of the bars after the warm-up of each segment, in order of time.

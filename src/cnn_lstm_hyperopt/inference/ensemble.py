@@ -97,7 +97,7 @@ def _weighted(parts: Sequence[NDArray[np.float32]], weights: Sequence[float]) ->
 
 @dataclass(frozen=True)
 class Member:
-    """A model of an ensemble.
+    """Member of an ensemble: a model and its weight.
 
     Attributes:
         model: the model.

@@ -110,7 +110,7 @@ class ModelDescription:
 
     @property
     def n_classes(self) -> int:
-        """Number of classes."""
+        """Number of classes of the model."""
         return len(self.class_names)
 
     @property

@@ -48,7 +48,7 @@ class Target:
 
     @property
     def shown(self) -> str:
-        """URI without its password."""
+        """URI of the server or database without its password."""
         return masked(self.uri)
 
     def how_to_look(self, experiment_id: str) -> str:

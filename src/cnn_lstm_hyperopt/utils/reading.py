@@ -17,8 +17,8 @@ def read_text(path: Path, most: int) -> str:
     """Return the content of a UTF-8 text file; a pipe is an error, so that no read waits for a writer.
 
     Raises:
-        ValueError: the file can't be read, is larger than ``most`` bytes or is not text; the message is meant to follow
-            the name of the file.
+        ValueError: the file can't be read, is larger than ``most`` bytes or is not text; the caller puts the name of
+            the file before the message.
     """
     try:
         with open(path, "rb", opener=_without_waiting) as file:

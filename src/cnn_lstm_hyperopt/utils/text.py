@@ -135,7 +135,7 @@ def did_you_mean(name: Any, known: Iterable[str], elsewhere: Iterable[str] = ())
 
 
 def close_names(names: Sequence[object], known: Collection[str]) -> str:
-    """Return the known names similar to ``names``, ignoring case: ``AAPL`` for AAPPL and for AAPL.csv; "" if none."""
+    """Return the known names similar to ``names``, ignoring case: ``AAPL`` for AAPPL or AAPL.csv; "" if none."""
     by_key = {name.lower(): name for name in known}
     found: list[str] = []
     for name in names[:_MAX_NAMES]:

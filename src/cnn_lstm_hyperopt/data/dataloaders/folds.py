@@ -1,7 +1,7 @@
 """Cross-validation of a user's DataLoaders: folds over the windows of the training and the validation loader together.
 
-Windows with dates walk forward, like bars. Windows without dates are independent: each fold holds out a stratified part, and
-windows of one group stay together.
+Windows with dates form walk-forward folds, like windows of bars. Windows without dates are independent: each fold holds
+out a stratified part, and windows of one group stay together.
 """
 
 from collections.abc import Callable, Sequence

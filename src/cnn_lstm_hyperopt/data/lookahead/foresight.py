@@ -60,7 +60,7 @@ def check_foresight(
     because the bars up to t explain them equally well.
     2. The rank correlation of x[t] with single quantities of these later bars, divided by the largest rank correlation
     that ties allow. This statistic finds copies with few values, such as the sign of a return or the class of the
-    label. A leak needs a correlation far above that with the same quantity of bars up to t.
+    label. A feature has a leak only if this correlation is far above the correlation with the same quantity up to t.
 
     A segment of fewer than 100 bars always passes.
 
@@ -228,7 +228,8 @@ class _Ranked:
     def leak(self, ranks: Array) -> str:
         """Return a text about the later values in a feature with these ranks (rows,), or "" without a leak.
 
-        A leak ranks bars like the later values and unlike the earlier values. A perfect copy needs fewer rows.
+        A feature has a leak if its ranks are those of later values and not of earlier ones. A copy needs fewer rows as
+        proof.
         """
         now, max_correlation = _rank_correlation(ranks, self.later, self.calendar)
         share = min(abs(now) / max_correlation, 1.0) if max_correlation >= _RAREST else 0.0

@@ -146,7 +146,7 @@ def single_quantities(frame: pd.DataFrame, labels: Labels, horizon: int, bars: i
 
 @dataclass(frozen=True, eq=False)
 class Calendar:
-    """Groups of rows by calendar.
+    """Groups of rows with the same time of day or day of the week.
 
     Attributes:
         group: (rows,) from 0: time of day, or its hour if there are too many different times; for daily and longer bars

@@ -41,7 +41,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class YahooSource(Source):
-    """Daily bars of any symbol that Yahoo Finance knows, adjusted for splits and dividends.
+    """Source of daily bars from Yahoo Finance, adjusted for splits and dividends.
 
     A symbol is downloaded once, with its whole history. Later runs read the symbol's file in the cache and report the
     file's age, so a resumed study gets the same bars.

@@ -25,7 +25,7 @@ _SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical ba
 _LONGEST_LINE = 1_000_000
 """Maximum length of a line in bytes: about the size of a block that Arrow reads."""
 _LINE_ENDS = re.compile("\r\n|\n|\r")
-"""Line ends that Arrow knows. str.splitlines knows more, but this module must count the same lines as Arrow."""
+"""Line ends of Arrow, so that this module and Arrow count the same lines. str.splitlines has further line ends."""
 _NOTHING = ["", "NA", "N/A", "n/a", "NaN", "nan", "-nan", "NULL", "Null", "null", "None", "none", "#N/A", "<NA>"]
 _BYTE_ORDER_MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 

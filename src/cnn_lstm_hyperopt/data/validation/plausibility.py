@@ -32,7 +32,7 @@ _AROUND = 60
 _VOLUME_SHARE = 0.7
 """Minimum logarithmic change of the volume at a split, as a share of the logarithm of the split ratio."""
 STALE = 20
-"""Number of consecutive bars with the same four prices from which prices count as stale."""
+"""Prices are stale if at least this number of consecutive bars have the same four prices."""
 MIXED_STEPS = 3.0
 """A stretch of bars has another frequency if its median step and that of all bars differ by this factor."""
 STRETCH = 50
@@ -142,7 +142,7 @@ def _look_for_stale_prices(found: Findings, frame: pd.DataFrame, index: pd.Datet
 
 
 def _look_for_other_steps(found: Findings, stamps: NDArray[np.int64], index: pd.DatetimeIndex) -> bool:
-    """Warn about stretches of 50 bars with another median step than all bars; return whether such exist."""
+    """Warn about stretches of 50 bars with another median step than all bars; return whether any exist."""
     steps = np.diff(stamps)
     stretches = len(steps) // STRETCH
     if stretches < 2:

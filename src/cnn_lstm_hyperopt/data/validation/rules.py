@@ -72,7 +72,7 @@ def checked_dates(column: pd.Series, found: Findings) -> DateColumn:
 
 
 def check_stamps(dates: DateColumn, column: pd.Series, found: Findings) -> None:
-    """Report invalid dates."""
+    """Report rows with invalid dates."""
 
     def shown(row: int) -> str:
         return shown_text(column.iloc[row])

@@ -11,7 +11,7 @@ _LONGEST = 64
 _INSIDE = frozenset(".-_^=&+$#!'()~% @:")
 _FIRST = frozenset("^_$#")
 _ALIKE = ("LATIN", "GREEK", "CYRILLIC", "ARMENIAN", "CHEROKEE")
-"""Alphabets that have letters of the same look."""
+"""Alphabets with letters that look like letters of another alphabet."""
 _RULE = "letters, digits, inner spaces and . - _ ^ = & + $ # ! ' ( ) ~ % @ :, first a letter, a digit or one of ^ _ $ #"
 
 
