@@ -280,7 +280,7 @@ def _require_only_what_loaders_need(asked: DataSettings) -> None:
         if name not in _NOT_CHECKED and value != usual[name] and value != "loaders"
     }
     if "data_dir" in given:
-        del given["source"]  # data_dir implies it
+        del given["source"]  # data_dir implies the source
     if given:
         named = ", ".join(
             f"data.{name}={shown(str(value) if isinstance(value, Path) else value)}" for name, value in given.items()

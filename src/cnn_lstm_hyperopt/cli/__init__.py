@@ -71,7 +71,7 @@ def _report(error: BaseException) -> int:
     if isinstance(error, HyperoptError):
         return _fail(str(error), error.exit_code)
     text = one_line(error, 500)
-    if isinstance(error, UnknownCommandError):  # its own list ends after eight commands
+    if isinstance(error, UnknownCommandError):  # the list in cyclopts' message ends after eight commands
         return _fail(f"{text.partition(' Available')[0]} Commands: {', '.join(COMMANDS)} (see --help)", 2)
     if isinstance(error, CycloptsError):
         return _fail(f"{text.rstrip('.')} (see --help)", 2)

@@ -293,7 +293,7 @@ def settings_of(
     """Return the settings from flags, environment and config file; an error names its flag, variable or file."""
     try:
         Path.cwd()
-    except OSError as error:  # libraries that are imported later would end the process
+    except OSError as error:  # otherwise libraries that are imported later would end the process
         text = f"the working directory is gone ({error.strerror}); go to another with cd"
         raise ConfigError(text, code="no-working-directory") from error
     return load_settings(config, overrides, environment, flags=_FLAG_OF_SETTING)

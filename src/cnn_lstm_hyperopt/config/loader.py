@@ -35,7 +35,7 @@ def load_settings(
     Args:
         base: path of a YAML file, name of a profile such as ``small``, or a mapping with the same content; None: the defaults.
         overrides: nested dict with the highest precedence, such as ``{"study": {"n_trials": 40}}``.
-        environment: variables such as ``CNN_LSTM_HYPEROPT__STUDY__N_TRIALS=40``; None: those of the process.
+        environment: variables such as ``CNN_LSTM_HYPEROPT__STUDY__N_TRIALS=40``; None: the environment of the process.
         file: file that ``base`` was read from, if ``base`` is not a path. Errors start with its name.
         flags: names of overrides, such as ``{"study.n_trials": "--n-trials"}``. Errors start with these names.
 

@@ -1,4 +1,4 @@
-"""All hyperparameters, of networks and of training, and their readable and stored forms."""
+"""Hyperparameters of networks and of training, and conversion between their readable and their stored form."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -101,5 +101,5 @@ def readable(params: Params) -> dict[str, Any]:
 
 
 def stored(params: Mapping[str, Any]) -> dict[str, Scalar]:
-    """Return parameters in stored form, the inverse of :func:`readable`."""
+    """Return parameters in stored form. This is the inverse of :func:`readable`."""
     return {name: encode(value) for name, value in params.items()}

@@ -1,4 +1,4 @@
-"""Confirmation: train the best trials again with fresh seeds, because the best scores of a search are biased upwards."""
+"""Confirmation: the best trials are trained again with fresh seeds, because the best scores of a search are too high."""
 
 import math
 import time
@@ -16,7 +16,7 @@ from cnn_lstm_hyperopt.training.trial_trainer import TrialRunner
 from cnn_lstm_hyperopt.utils.text import one_line
 
 SEEDS_APART = 1000
-"""Distance between the seed numbers of two trials; larger than the maximum number of seeds."""
+"""Difference between the first seed numbers of two consecutive trials; larger than the maximum number of seeds."""
 CONFIRMED_FROM_FRONT = 3
 """Number of candidates that the confirmation trains for each model to be retrained."""
 CONFIRMATION_SHARE = 0.5
@@ -50,7 +50,7 @@ class Measurement(NamedTuple):
 
 @dataclass(frozen=True)
 class Divergence:
-    """A fresh training whose loss became NaN or infinite; the same seed would diverge again."""
+    """Failure of a fresh training whose loss became NaN or infinite; the same seed would diverge again."""
 
     seed: int
     reason: str
@@ -130,7 +130,7 @@ def confirm(
         known: measurements from an interrupted confirmation, by trial number. These trainings are not repeated.
         diverged: divergences from an interrupted confirmation, by trial number. Trainings with other failures (such as a lack
             of memory) are repeated.
-        checkpoints: folder of the checkpoints, from which interrupted trainings continue.
+        checkpoints: folder of the checkpoints; interrupted trainings continue from these.
         on_report: creates the progress listener of a candidate and seed number (from 1).
         on_measurement: called with all measurements of a candidate after each training of the candidate.
         on_divergence: called when a candidate diverges.

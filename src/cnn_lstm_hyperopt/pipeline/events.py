@@ -28,14 +28,14 @@ class RunEvents(TrialEvents):
     # ------------------------------------------------------------------ before the search
 
     def on_settings(self, settings: Settings) -> None:
-        """The settings are known; the data are not yet read.
+        """The settings are known, but the data are not yet read.
 
         Raises:
             InputError: the subscriber can't use these settings.
         """
 
     def on_benchmark_start(self) -> None:
-        """The measurement of this machine's speed begins; it takes about 12 seconds."""
+        """The measurement of this machine's speed begins; the measurement takes about 12 seconds."""
 
     def on_setup(self, setup: Setup) -> None:
         """The data, the search space and the costs of trials are known."""
@@ -44,13 +44,13 @@ class RunEvents(TrialEvents):
         """The cost of the missing trials and of the final phase was forecast; ``final`` None: there is no final phase."""
 
     def on_dry_run(self) -> None:
-        """The dry run ends here."""
+        """The dry run ends."""
 
     def on_study(self, settings: Settings, study: Study, earlier: Mapping[str, Any]) -> None:
-        """The study is open; ``earlier`` has the results of an earlier final phase."""
+        """The study was opened; ``earlier`` has the results of an earlier final phase."""
 
     def on_study_end(self, error: BaseException | None) -> None:
-        """The study is about to be closed; ``error`` is the error that ended the run."""
+        """The study is about to be closed; ``error`` is the error that ended the run, or None."""
 
     def on_cut_off_trials(self, numbers: Sequence[int]) -> None:
         """Interrupted trials of an earlier run will continue from their checkpoints."""

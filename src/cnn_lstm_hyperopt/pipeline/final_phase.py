@@ -63,8 +63,8 @@ def delete_final_phase_state(save_dir: Path, storage: StudyStorage) -> None:
 class FinalPhase:
     """Final phase of a study with completed trials: confirmation, retraining and test.
 
-    The next run continues an interrupted phase from the checkpoints and the study's :class:`.ResumeState`: no work is
-    repeated, and the results are the same.
+    The next run continues an interrupted phase from the checkpoints and the study's :class:`.ResumeState`. No training
+    is repeated, and the results are the same as without the interruption.
     """
 
     session: Session
@@ -90,7 +90,7 @@ class FinalPhase:
         if stop.interrupted:
             events.on_confirmation_interrupted(str(stop.reason))
             return []
-        if not session.final.get("retrained_models"):  # else keep the one that led to these models
+        if not session.final.get("retrained_models"):  # otherwise keep the confirmation that selected these models
             session.final["confirmation"] = confirmation_results(confirmed)
         events.on_confirmation_end(confirmed, session.study.plan.metric)
         finalists = [

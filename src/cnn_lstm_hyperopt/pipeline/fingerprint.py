@@ -15,7 +15,7 @@ from cnn_lstm_hyperopt.utils.nested import flattened
 from cnn_lstm_hyperopt.utils.text import counted
 
 ADAM_DECAY = "adam_decay"
-"""Attribute of a study: how ``adam`` applies weight decay. Studies of versions that decoupled it, like ``adamw``, lack it."""
+"""Key of the study attribute that says how ``adam`` applies weight decay. Studies of earlier versions have no such key."""
 
 
 def require_same(storage: StudyStorage, settings: Settings, dataset: Dataset, device: torch.device) -> None:

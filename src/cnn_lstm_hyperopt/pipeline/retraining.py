@@ -128,10 +128,10 @@ def retrain(
     """Train each finalist with each seed. If a training fails, record the failure and train the other finalists.
 
     Args:
-        finalists: in order of rank.
+        finalists: finalists in order of rank.
         runner: trains the finalists.
         dataset: source of the training and validation windows.
-        full_epochs: maximum number of epochs.
+        full_epochs: maximum number of epochs of each training.
         max_gap_days: maximum gap between two bars in days, stored in the descriptions of the models.
         checkpoints: folder of the checkpoints. Those of finished trainings stay, so that a resumed run loads them.
         known: states from an interrupted run, by trial number and seed. These states are used again; the unfinished
@@ -139,8 +139,8 @@ def retrain(
         on_report: creates the progress listener of a training.
         on_seed_state: called with the state of a training before it begins, and again if the training is cut short or fails.
         seeds: number of trainings of each finalist.
-        seconds_left: time for all unfinished trainings, in equal parts. Each training gets as many epochs as are predicted
-            to fit, so that its learning-rate schedule completes. None: no limit.
+        seconds_left: seconds for all unfinished trainings, which get equal parts; None: no limit. The maximum number of epochs
+            of a training is predicted to fit into its part, so that its learning-rate schedule completes.
 
     Raises:
         OSError: a checkpoint can't be stored.
@@ -193,7 +193,7 @@ class _SeedTraining:
         """Return the known state, or a new state with the number of epochs that are predicted to fit into ``budget`` seconds."""
         if state is not None:
             return state
-        delete_checkpoint(self.checkpoint)  # of another decision
+        delete_checkpoint(self.checkpoint)  # checkpoint of a training with another number of epochs
         epochs = self.runner.costs.epochs_within(self.finalist.params, len(self.dataset.train), budget, full_epochs)
         self.on_seed_state(self.finalist, self.seed, SeedState(epochs))
         return SeedState(epochs)
@@ -231,5 +231,5 @@ class _SeedTraining:
 def _deadline(state: SeedState, checkpoint: Path, budget: float | None) -> float | None:
     """Return the deadline of a training on the clock ``time.monotonic``; None: no limit."""
     if state.cut_short and last_good(checkpoint) is not None:
-        return -math.inf  # it was cut short after this checkpoint
+        return -math.inf  # the training was cut short after this checkpoint
     return None if budget is None else time.monotonic() + budget

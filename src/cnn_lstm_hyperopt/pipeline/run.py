@@ -29,7 +29,7 @@ def run(settings: Settings, events: RunEvents, *, resume: bool, recalibrate: boo
         recalibrate: whether to measure this machine's speed again.
 
     Raises:
-        InputError: data, settings or directory are wrong; nothing was started.
+        InputError: the data, the settings or the directory can't be used; no trial was started.
         EmptyFrontError: no trial is complete; the results are written.
         InterruptedRunError: Ctrl-C or SIGTERM; the results of finished trials are written.
         StorageFailedError: ``save_dir`` can no longer be written; finished trials are in ``study.db``.
@@ -61,7 +61,7 @@ def run(settings: Settings, events: RunEvents, *, resume: bool, recalibrate: boo
 
 
 def dry_run(settings: Settings, events: RunEvents, *, resume: bool, recalibrate: bool = False) -> Forecast:
-    """Report the forecast of a run without starting or writing anything.
+    """Forecast the cost of a run; start no trial and write no files.
 
     Raises:
         InputError: in the same cases as :func:`run`.

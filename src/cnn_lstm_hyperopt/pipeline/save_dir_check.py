@@ -31,7 +31,7 @@ _OWN_FOLDERS = "|".join((VALIDATION, CHECKPOINTS, FIGURES, MLFLOW_ARTIFACTS, MOD
 
 
 def check_save_dir(save_dir: Path, *, resume: bool, data_dir: Path | None = None) -> None:
-    """Require a study in ``save_dir`` if ``resume``, and none otherwise.
+    """Check that ``save_dir`` contains a study if ``resume``, or that it contains no study otherwise.
 
     Args:
         save_dir: directory to check.
@@ -57,7 +57,7 @@ def check_save_dir(save_dir: Path, *, resume: bool, data_dir: Path | None = None
             field="save_dir",
             code="study-exists",
         )
-    if not there and (save_dir / BACKUP_FILE).is_file():  # a new study's backup would take its place
+    if not there and (save_dir / BACKUP_FILE).is_file():  # a new study would overwrite this backup
         text = f"{save_dir} no longer holds {STUDY_FILE}; {remedy(save_dir / STUDY_FILE)}"
         raise SaveDirError(text, field="save_dir", code="study-lost")
     if resume and not there:

@@ -112,18 +112,18 @@ def open_session(
     """
     save_dir = settings.save_dir
     setup = None
-    if not resume:  # errors in the settings are found before anything is made
+    if not resume:  # find errors in the settings before files are written
         setup = prepare_new(settings, dataset, on_benchmark=events.on_benchmark_start, recalibrate=recalibrate)
     make_directory(save_dir)
     with storage_faults(save_dir), only_run(save_dir), run_log(save_dir):
         # another run may have used the directory since the first check
         check_save_dir(save_dir, resume=resume, data_dir=settings.data.data_dir)
-        delete_worker_files(save_dir)  # of a run that was killed
+        delete_worker_files(save_dir)  # files of a killed run
         remove_parts(save_dir, save_dir / FIGURES, save_dir / CHECKPOINTS / FINAL)
         storage = StudyStorage(save_dir / STUDY_FILE) if setup is None else _new_storage(settings, setup)
         try:
             if setup is None:
-                named = settings.study.model_copy(update={"name": storage.study.study_name})  # it keeps its name
+                named = settings.study.model_copy(update={"name": storage.study.study_name})  # the study keeps its name
                 settings = settings.model_copy(update={"study": named})
                 setup = _resumed(settings, dataset, storage)
             _announce(storage, setup, events)
@@ -156,7 +156,7 @@ def _open_for_subscribers(session: Session) -> Iterator[None]:
 def _write_inputs(settings: Settings, setup: Setup) -> None:
     write_text(
         settings.save_dir / CONFIG_FILE, dump_settings(settings), make_folder=False
-    )  # first: it marks the directory as a run's
+    )  # written first, because this file marks the directory as a run's
     write_json(settings.save_dir / DATA_FILE, setup.dataset.description, make_folder=False)
 
 

@@ -265,7 +265,7 @@ def _sample(windows: Windows, last: NDArray[np.int64], chosen: NDArray[np.int64]
 def _predict(
     test: Windows, last: NDArray[np.int64], baselines: Mapping[str, Baseline], at_once: int
 ) -> dict[str, NDArray[np.float64]]:
-    """Return the probabilities of each baseline for all test windows, computed in chunks."""
+    """Return the class probabilities of each baseline for all test windows, computed for ``at_once`` windows at a time."""
     parts: dict[str, list[NDArray[np.float64]]] = {name: [] for name in baselines}
     for first in range(0, len(test), at_once):
         sample = _sample(test, last, np.arange(first, min(first + at_once, len(test)), dtype=np.int64))

@@ -31,5 +31,5 @@ def record_opening(storage: StudyStorage, retrained: Sequence[Retrained]) -> int
             }
         )
         storage.set_attribute("test_openings", openings)
-        storage.back_up()  # the backup must record it, too
+        storage.back_up()  # the backup must contain this evaluation, too
     return len(openings)

@@ -295,7 +295,7 @@ def _final_round(progress: _Progress, chosen: RetrainSettings | None) -> list[st
     """Return the progress of confirmation and retraining, if they have started."""
     if chosen is None or not (progress.confirmations or progress.retrainings):
         return []
-    from cnn_lstm_hyperopt.pipeline.confirmation import CONFIRMED_FROM_FRONT  # torch comes with it
+    from cnn_lstm_hyperopt.pipeline.confirmation import CONFIRMED_FROM_FRONT  # this module imports torch
 
     candidates = progress.front[: CONFIRMED_FROM_FRONT * chosen.top_k]
     scores = [progress.confirmations.get(str(number), ()) for number in candidates]

@@ -1,4 +1,4 @@
-"""All settings and all their defaults. A YAML file, flags and the Python API fill the same models."""
+"""Models of all settings with all defaults. A YAML file, flags and the Python API set values of the same models."""
 
 from pathlib import Path
 from typing import Annotated, Any, Literal

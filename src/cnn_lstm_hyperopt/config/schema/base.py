@@ -77,7 +77,7 @@ def as_path(value: Any, kind: str = "directory") -> Any:
             f"must be a path without variables, which are not replaced here (~ is), but got {shown(text)}",
             "variable-in-path",
         )
-    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", text):  # but C:/results is a path
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", text):  # a URL; C:/results is a path
         raise SettingError(f"must be a local {kind}, but got {shown(text)}", "not-local")
     try:
         return Path(text).expanduser()

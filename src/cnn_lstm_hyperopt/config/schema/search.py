@@ -60,7 +60,7 @@ class SamplerSettings(Section):
 
 
 class PrunerSettings(Section):
-    """The pruning rule, which ends trials early."""
+    """The pruning rule, which ends unpromising trials early."""
 
     type: PrunerName = Field("auto", description=f"pruning rule: {_described(PRUNERS, AUTO_PRUNER)}")
     n_startup_trials: int = Field(

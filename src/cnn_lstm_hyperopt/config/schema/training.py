@@ -1,4 +1,4 @@
-"""The section ``training``: how each trial is trained. The searched hyperparameters are in ``search_space.training``."""
+"""The section ``training``, with settings of the training of trials that are not searched."""
 
 import re
 from typing import Literal

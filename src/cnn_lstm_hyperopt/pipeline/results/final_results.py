@@ -89,7 +89,7 @@ def _retrained(retrained: Retrained, result: TestResult, save_dir: Path) -> dict
 
 
 def ensemble_results(blend: Blend, result: TestResult, save_dir: Path) -> dict[str, Any]:
-    """Return members, validation scores and test metrics of the ensemble.
+    """Return the entry of the ensemble in ``results.json``: members, validation scores and test metrics.
 
     Both validation scores are biased upwards, because the same windows determined the epochs of the members and the
     ensemble.
@@ -235,8 +235,8 @@ def untested_verdict(skill: SkillThreshold, best: float | None, done: int, n_tri
     Args:
         skill: the skill threshold.
         best: best score of a completed trial; None: no trial is complete.
-        done: number of finished trials.
-        n_trials: number of requested trials.
+        done: number of finished trials of the study.
+        n_trials: number of trials that the study will run in total.
     """
     so_far = "" if done >= n_trials else " so far"
     reached = "no trial was completed" if best is None else f"the best trial has {best:.4f}"

@@ -21,7 +21,7 @@ from cnn_lstm_hyperopt.pipeline.retraining import Retrained
 from cnn_lstm_hyperopt.run_dir.paths import ENSEMBLE, model_folder
 from cnn_lstm_hyperopt.utils.text import counted, printable
 
-# Inline mark-up; _ between letters is not, and bare addresses become links on some sites.
+# Characters of inline mark-up (but not _ between letters), and bare addresses, which some sites turn into links.
 _MARKS = re.compile(r"([\\`*\[\]<>|~&$@]|(?<!\w)_|_(?!\w)|:(?=//)|(?<=www)\.)", re.IGNORECASE)
 _MAX_SYMBOLS = 30
 _LIMITS = (
@@ -44,10 +44,10 @@ def model_cards(
     data: Mapping[str, Any],
     study: str,
 ) -> dict[str, str]:
-    """Return the cards of the finalists and their ensemble, by folder name.
+    """Return the model cards of the finalists and their ensemble, by name of the model's folder.
 
     Args:
-        retrained: finalists.
+        retrained: the finalists after retraining.
         blend: ensemble of the finalists; None: there is no ensemble.
         results: models, ensemble, baselines and verdict for ``results.json``.
         data: content of ``data.json``.

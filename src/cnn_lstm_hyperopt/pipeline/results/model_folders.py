@@ -67,8 +67,8 @@ def write_retrained(
 ) -> None:
     """Add metrics and test predictions to the folders of :func:`save_models`; give the folders their final names.
 
-    Folders of an earlier retraining are deleted. A foreign folder of the same name is renamed (``ensemble.kept``). Readers
-    see complete folders only, since folders are renamed and never changed in place.
+    Folders of an earlier retraining are deleted. A user's folder of the same name is renamed (such as ``ensemble.kept``).
+    Other programs see only complete folders, because folders are renamed and never changed in place.
 
     Args:
         save_dir: the results directory.
@@ -164,7 +164,7 @@ def _remove(folder: Path) -> None:
 
 
 def _flush(folder: Path) -> None:
-    """Flush all files to disk, before the folder gets its final name."""
+    """Flush all files of a folder to disk."""
     for path in folder.rglob("*"):
         if path.is_file():
             with path.open("r+b") as file:

@@ -28,7 +28,7 @@ from cnn_lstm_hyperopt.search import (
 from cnn_lstm_hyperopt.search.pruning_stats import Estimate, PruningSummary, Unknown, pruning_summary
 from cnn_lstm_hyperopt.utils.reading import parse_json
 
-if TYPE_CHECKING:  # it imports torch (a second or two), which ``status`` does not need
+if TYPE_CHECKING:  # this module imports torch (1 to 2 seconds), which ``status`` does not need
     from cnn_lstm_hyperopt.training.cost_model import CostModel
 
 _PACKAGES = ("cnn-lstm-hyperopt", "torch", "optuna", "numpy", "pandas", "scikit-learn")
@@ -192,7 +192,7 @@ def environment(device: str, seed: int) -> dict[str, Any]:
 
 
 def _history(records: Sequence[TrialRecord], skill: SkillThreshold) -> list[dict[str, Any]]:
-    """Return a row per finished trial: state, values, best score so far and size of the front so far (:func:`reported_front`).
+    """Return a row per finished trial with state, values, and the best score and size of the front up to this trial.
 
     The key of the best score contains the name of the objective, such as ``best_accuracy`` or ``best_negative_log_loss``.
     """

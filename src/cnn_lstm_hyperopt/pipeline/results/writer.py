@@ -57,7 +57,7 @@ def write_results(session: Session) -> dict[str, Any]:
     study.storage.back_up()
     if session.final_over:
         delete_final_phase_state(save_dir, study.storage)
-    with contextlib.suppress(OSError):  # it holds checkpoints of interrupted trials
+    with contextlib.suppress(OSError):  # the folder is not empty: it has checkpoints of interrupted trials
         (save_dir / CHECKPOINTS).rmdir()
     return results
 

@@ -223,7 +223,7 @@ class RunConsole(RunEvents):
     ) -> None:
         limited = f", {epochs} epochs to keep limits.retrain_seconds" if fewer else ""
         again = ", from its checkpoint" if continues else ""
-        show = self.terminal.say if self._bar is None else self.terminal.detail  # the bar shows it, too
+        show = self.terminal.say if self._bar is None else self.terminal.detail  # the progress bar shows the same text
         show(
             f"Retraining model {finalist.rank} (trial {finalist.trial_number}), seed {seed} of {seeds}{limited}{again} …"
         )

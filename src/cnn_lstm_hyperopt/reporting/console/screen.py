@@ -83,7 +83,7 @@ class LastingOutput:
         return getattr(sys.stdout, "rich_proxied_file", sys.stdout)
 
     def _lose(self, stream: TextIO, error: Exception) -> None:
-        if isinstance(error, BlockingIOError):  # full at the moment
+        if isinstance(error, BlockingIOError):  # the pipe is full at the moment
             return
         self._lost = True
         discard(stream)
@@ -94,7 +94,7 @@ def discard(stream: TextIO) -> None:
     """Redirect a broken stream to the null device, because Python writes the rest of its buffer when the process ends."""
     try:
         descriptor = stream.fileno()
-    except (OSError, ValueError):  # it has none, or is closed
+    except (OSError, ValueError):  # the stream has no descriptor, or is closed
         return
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, descriptor)

@@ -1,4 +1,4 @@
-"""Print lines, warnings and tables on the terminal, and write all of them to ``run.log``."""
+"""Output of lines, warnings and tables to the terminal and to ``run.log``."""
 
 import io
 import logging
@@ -45,25 +45,25 @@ class Terminal:
         log.info("%s", text)
 
     def detail(self, text: str) -> None:
-        """Log one line, and print it if ``verbose``."""
+        """Write one line to the log; if ``verbose``, also print the line."""
         if self.verbose:
             self.show(text, "dim")
         log.info("%s", text)
 
     def warn(self, text: str, *, hidden: bool = False) -> None:
-        """Log a warning, and print it unless ``hidden``."""
+        """Write a warning to the log; unless ``hidden``, also print the warning."""
         if not hidden:
             self.show(f"Warning: {text}", "yellow")
         log.warning("%s", text)
 
     def show(self, text: str, style: str = "") -> None:
-        """Print a line. A terminal wraps it between words, unless it contains a command to copy."""
+        """Print a line; wrap the line between words unless it contains a command to copy."""
         commands = (f"{program()} ", "mlflow ui ", "CNNLSTMHyperparameterOptimizer(")
         whole = not self.console.is_terminal or any(command in text for command in commands)
         self.console.print(Text(text, style=style), soft_wrap=whole)
 
     def table(self, table: Table, *, hidden: bool = False) -> None:
-        """Log a table as text, and print it unless ``hidden``."""
+        """Write a table as text to the log; unless ``hidden``, also print the table."""
         if not hidden:
             self.console.print(table)
         # In a notebook a console displays what it prints, whatever its file is, unless its settings say otherwise.

@@ -1,4 +1,4 @@
-"""Write ``report.html``: results, costs and reliability of a search, in one page that opens offline."""
+"""Writer of ``report.html``, a page that shows results, costs and reliability of a search and opens offline."""
 
 from cnn_lstm_hyperopt.reporting.html.page import write_report
 

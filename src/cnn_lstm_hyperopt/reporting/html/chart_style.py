@@ -97,7 +97,7 @@ def points(name: str, trials: pd.DataFrame, x: Any, y: Any, *, max_drawn: int = 
 
 
 def spread(trials: pd.DataFrame, max_drawn: int = MAX_DRAWN) -> pd.DataFrame:
-    """Return at most ``max_drawn`` trials, spread evenly over the study."""
+    """Return at most ``max_drawn`` trials, evenly spread over the numbers of the trials."""
     if len(trials) <= max_drawn:
         return trials
     return trials.iloc[[k * len(trials) // max_drawn for k in range(max_drawn)]]

@@ -203,7 +203,7 @@ def curve_trials(table: TrialTable) -> tuple[list[int], list[int]]:
 
 
 def trial_curve(table: TrialTable) -> go.Figure | None:
-    """Return an empty figure of score by epoch; the script of the page adds the points of a trial."""
+    """Return the empty figure of a trial's score by epoch; the script of the page adds the points of the opened trial."""
     line = go.Scatter(x=[0], y=[0], mode="lines+markers", line={"color": COLOURS["accent"], "width": 2})
     margin = {"l": 52, "r": 8, "t": 8, "b": 40}
     return figure([line], axis("epoch"), objective_axis(table, "score"), showlegend=False, margin=margin)
@@ -238,7 +238,7 @@ def _cost(content: Content) -> pd.DataFrame:
     """Return seconds per epoch, memory, multiply-adds and batch size of each trial; empty if the input size is unknown."""
     data, rows = content.data, {}
     features, lookback, classes = data.get("features"), data.get("lookback"), data.get("class_names")
-    width = len(features) if isinstance(features, list) else features  # DataLoaders have a number, without names
+    width = len(features) if isinstance(features, list) else features  # for DataLoaders a number instead of names
     columns = ["seconds", "memory", "adds", "batch"]
     if not isinstance(width, int) or not isinstance(lookback, int) or not isinstance(classes, list):
         return pd.DataFrame(columns=columns)

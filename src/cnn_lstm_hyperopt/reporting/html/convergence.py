@@ -7,7 +7,7 @@ from typing import NamedTuple
 from cnn_lstm_hyperopt.search import Milestone
 
 MORE = 100
-"""Number of further trials in the forecast."""
+"""Number of further trials whose gain is forecast."""
 MIN_GAIN = 0.01
 """Minimum relative gain of the hypervolume at which more trials are called worth it."""
 MIN_TRIALS = 20

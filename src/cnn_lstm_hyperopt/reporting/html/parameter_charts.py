@@ -29,7 +29,7 @@ MIN_WEIGHT = 1.5
 MAX_LETTERS = 24
 """Maximum number of characters of a choice in the labels of an axis."""
 FIFTHS = (("grey", 0.3), ("grey", 0.45), ("accent", 0.35), ("accent", 0.6), ("orange", 0.9))
-"""Colour and opacity of the lines in the parallel coordinates, from the lowest fifth of the scores to the highest."""
+"""Colour and opacity of the lines in the parallel coordinates, from the lowest to the highest fifth of the scores."""
 
 
 class Scale:
@@ -184,7 +184,7 @@ def _parallel(trials: pd.DataFrame, scales: list[Scale], fifth: pd.Series, width
         annotations=[
             {**label, "x": k, "y": y, "text": text} for k, each in enumerate(scales) for text, y in each.labels
         ],
-        meta={"narrow": {"range": [-0.35, min(NARROW_AXES, len(scales)) - 0.45]}},  # of the x axis
+        meta={"narrow": {"range": [-0.35, min(NARROW_AXES, len(scales)) - 0.45]}},  # range of the x axis on a phone
     )
 
 

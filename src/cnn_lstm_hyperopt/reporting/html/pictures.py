@@ -27,7 +27,9 @@ def write_pictures(table: TrialTable) -> list[Path]:
     written = []
     for name, draw in PICTURES.items():
         path = folder / f"{name}.png"
-        picture = Figure(figsize=(7, 4.3), layout="constrained")  # no pyplot: it keeps figures for the whole process
+        picture = Figure(
+            figsize=(7, 4.3), layout="constrained"
+        )  # not pyplot, which keeps figures until the process ends
         if draw(table, picture):
             buffer = io.BytesIO()
             picture.savefig(buffer, format="png", dpi=DOTS_PER_INCH, metadata={"Software": None})
@@ -67,7 +69,7 @@ def _of(title: str, chart: Callable[[TrialTable], Any]) -> Callable[[TrialTable,
         layout = figure.layout
         axes = _axes(picture, title, layout.xaxis.title.text, layout.yaxis.title.text)
         for trace in figure.data:
-            if trace.name != "chosen":  # the ring of the page
+            if trace.name != "chosen":  # the page's ring around the chosen trial
                 _trace(trace, picture, axes)
         for line, note in zip(layout.shapes, layout.annotations, strict=True):
             axes.axhline(line.y0, color=line.line.color, linestyle="--", linewidth=1, label=note.text)

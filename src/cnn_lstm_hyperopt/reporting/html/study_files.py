@@ -70,7 +70,7 @@ class Content:
 
     @property
     def above_chance(self) -> bool:
-        """Whether the front beats chance."""
+        """Whether the trials of the front beat chance."""
         return any(above_chance(record, self.skill) for record in self.records)
 
     @property

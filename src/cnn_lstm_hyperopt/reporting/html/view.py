@@ -84,7 +84,7 @@ def _verdict(content: Content) -> dict[str, str]:
     """Return the title, the CSS class and the sentence of the verdict."""
     verdict = content.results.get("verdict")
     done = sum(record.finished for record in content.records)
-    if verdict and (content.models or not content.above_chance):  # otherwise it is older than the front
+    if verdict and (content.models or not content.above_chance):  # otherwise the verdict is older than the front
         grade = known_grade(verdict)
         title, kind = ("Verdict", "open") if grade is None else (grade.capitalize(), COLOURS[grade])
         return {"kind": kind, "title": title, "sentence": verdict["sentence"]}
@@ -145,7 +145,7 @@ def _configs(table: TrialTable) -> dict[str, list[str]]:
 
 
 def _search_lines(content: Content) -> list[str]:
-    """Return lines about pruning and about overfitting by selection."""
+    """Return lines about pruning, and about overfitting from choosing the best of many trials."""
     settings = content.settings
     summary = pruning_summary(
         content.records, content.skill, max_epochs=settings.training.max_epochs, seed=settings.study.seed
@@ -153,7 +153,7 @@ def _search_lines(content: Content) -> list[str]:
     lines = [line.strip() for line in pruning_lines(summary)] if content.records else []
     pbo = (content.results.get("overfitting") or {}).get("pbo") or {}
     if pbo.get("value") is not None:
-        units = pbo.get("units") or {"kind": "dates", "number": pbo.get("dates") or 0}  # of an earlier version
+        units = pbo.get("units") or {"kind": "dates", "number": pbo.get("dates") or 0}  # keys of an earlier version
         lines.append(
             f"Probability of backtest overfitting: {pbo['value']:.2f} over {pbo['trials']:,} trials and"
             f" {units['number']:,} {units['kind']} of validation. Pure noise gives 0.5."
@@ -219,7 +219,7 @@ def _problems(data: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def _resume(content: Content, *, retrain: bool = False) -> str:
-    """Return how to resume the study: a command, or a Python call for a study on DataLoaders."""
+    """Return the command that resumes the study, or the Python call for a study on DataLoaders."""
     if content.data.get("source") == "DataLoaders":
         call = ".retrain_best_models()" if retrain else ".optimize()"
         return resume_in_python(content.save_dir, content.data) + call
