@@ -89,8 +89,8 @@ class Dataset:
         value_mean: mean of the training values in the target's units; 0 without regression.
         value_std: population deviation of the training values, > 0; 1 without regression.
         target: ``data.target``, or the label of a user's loaders.
-        lookback: bars in a window.
-        horizon: bars from the decision to the end of a label.
+        lookback: number of bars in a window.
+        horizon: number of bars from the decision to the end of a label.
         description: content of data.json; strict JSON.
         warnings: warnings about the data, one sentence each.
         feature_set: computes the inputs from bars; None: the inputs come from DataLoaders.

@@ -43,7 +43,7 @@ def describe(
         source: source of the bars.
         labeller: names of the classes and of the values.
         features: names of the inputs, and the origin of the user's own inputs.
-        n_segments: segments of each symbol's bars.
+        n_segments: number of segments of each symbol's bars.
         cuts: first dates of validation and of test.
         splits: windows of training, validation and test, by name.
         folds: folds with the first and last decision date of each held-out block.

@@ -76,7 +76,7 @@ class FeatureSet:
 
         Args:
             frame: (bars,) float64 columns open, high, low, close, volume and ``columns``.
-            symbol: names the bars in errors.
+            symbol: name of the bars in errors.
 
         Returns:
             (bars, features) in the order of ``names``.

@@ -155,10 +155,10 @@ def feature_rows(
 
     Args:
         frame: (bars,) with the columns that ``features`` needs.
-        lookback: rows in a window.
-        max_gap_days: days; a longer hole starts a new segment.
+        lookback: number of rows in a window.
+        max_gap_days: longest hole in a segment, in days; a longer hole starts a new segment.
         features: the inputs.
-        symbol: names the bars in errors.
+        symbol: name of the bars in errors.
 
     Raises:
         DataError: a user's feature breaks a rule, or has no value in any possible window.
@@ -212,10 +212,10 @@ def frame_windows(
 
     Args:
         frame: (bars,) of :class:`~cnn_lstm_hyperopt.data.bars.Bars`.
-        lookback: rows in a window.
-        max_gap_days: days; a longer hole starts a new segment.
+        lookback: number of rows in a window.
+        max_gap_days: longest hole in a segment, in days; a longer hole starts a new segment.
         features: the inputs.
-        symbol: names the bars in errors.
+        symbol: name of the bars in errors.
 
     Returns:
         features (rows, features), unscaled; ends (windows,), the last row of each window (a window is the rows

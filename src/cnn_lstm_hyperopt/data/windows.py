@@ -21,7 +21,7 @@ class Windows:
     Attributes:
         series: (rows, features) float32, scaled.
         starts: (windows,) int64, first row of each window.
-        lookback: rows in a window.
+        lookback: number of rows in a window.
         labels: (windows,) int64 classes.
         values: (windows,) float32, the regression target in its own units; None: no regression.
         dates: (windows,) decision dates, datetime64[ns] or integers that grow with time; if the windows have no dates,

@@ -41,7 +41,7 @@ def measure_latency(network: Network, lookback: int) -> Latency:
 
     Args:
         network: network on the CPU; this function sets its evaluation mode.
-        lookback: bars of a window.
+        lookback: number of bars in a window.
     """
     network.eval()
     width = network.config.input_dim

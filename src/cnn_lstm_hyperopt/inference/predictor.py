@@ -107,7 +107,7 @@ class Predictor(abc.ABC):
         Args:
             bars: a frame with columns date, open, high, low, close, volume, perhaps adj_close, and those of
                 ``description.feature_columns``, in any case and order.
-            symbol: names the bars in errors.
+            symbol: name of the bars in errors.
 
         Returns:
             ``date``, ``class``, its ``class_name``, ``probability_0`` … and, with a regression head, ``value`` in the
