@@ -37,7 +37,7 @@ def run(*, options: RunOptions | None = None) -> None:
     """Search for the best models. With --retrain-best, also retrain and test them.
 
     Examples: run --demo;
-    run --data-dir bars/ --config small --target volatility --retrain-best;
+    run --data-dir bars/ --config small --target volatility --n-trials 30 --retrain-best;
     run --use-real-data --symbols AAPL IBM MSFT --target volatility --n-trials 100 --retrain-best;
     run --data-dir bars/ --config my.yaml --timeout 3600.
     """

@@ -46,6 +46,8 @@ log = logging.getLogger(__name__)
 
 WARNING_LINES = 5
 """Maximum number of lines of warnings before the search."""
+REPORT_MB, MLFLOW_MB = 6, 10
+"""Disk space of report.html, and of the MLflow runs of a short study."""
 
 _GRADE_STYLES = {
     Grade.CHANCE: "bold red",
@@ -136,7 +138,9 @@ class RunConsole(RunEvents):
             parts.append(f"confirmation and retraining at most {whole}")
         if parts:
             say(f"Forecast: {', '.join(parts)}")
-            say(f"  at most {search.memory_mb / 1000:.1f} GB of memory, {max(1, search.disk_mb):.0f} MB of disk")
+            chosen = setup.settings
+            disk = search.disk_mb + REPORT_MB * chosen.report + MLFLOW_MB * chosen.mlflow.enabled
+            say(f"  at most {search.memory_mb / 1000:.1f} GB of memory, about {max(1, disk):.0f} MB of disk")
         for line in _forecast_details(setup, search, final, changed):
             self.terminal.detail(line)
 
