@@ -26,8 +26,9 @@ def dataset(apple):
 
 @pytest.fixture
 def settings_of(tiny):
-    def make(metric="accuracy", **data):
-        return Settings(**{**tiny, "study": {**tiny["study"], "metric": metric}, "data": {**tiny["data"], **data}})
+    def make(metric="accuracy", time="measured", **data):
+        study = {**tiny["study"], "metric": metric, "time_objective": time}
+        return Settings(**{**tiny, "study": study, "data": {**tiny["data"], **data}})
 
     return make
 
@@ -91,9 +92,9 @@ def test_a_fold_of_one_class_is_refused_where_the_metric_is_undefined(settings_o
 def test_a_resumed_study_with_other_settings_is_refused_with_every_difference(settings_of, begun, dataset):
     storage, _ = begun(settings_of("mcc"))
     with pytest.raises(SaveDirError) as caught:
-        prepare_again(settings_of("auc", horizon=2), dataset, storage)
+        prepare_again(settings_of("auc", "estimated", horizon=2), dataset, storage)
     found = {(violation.field, violation.code) for violation in caught.value.violations}
-    assert found == {("study.metric", "study-differs"), ("data.horizon", "study-differs")}
+    assert found == {(name, "study-differs") for name in ("study.metric", "study.time_objective", "data.horizon")}
 
 
 @pytest.mark.wording

@@ -119,28 +119,22 @@ def test_missing_parameters_keep_the_limits_and_entries_beyond_them_or_twice_are
 
 FAULTS = [
     ({"cnn.droput": 0.2}, "cnn.droput", "unknown-parameter", "cnn.dropout?"),
-    ({"lstm": {"hiden_dim": 64}}, "lstm.hiden_dim", "unknown-parameter", "lstm.hidden_dim?"),
     ({"attention": True}, "attention", "unknown-parameter", "cnn.attention or lstm.attention?"),
     ({"fusion.xyz": 2}, "fusion.xyz", "unknown-parameter", "method, dim, dropout, attention_heads"),
     ({"xyz": 2}, "xyz", "unknown-parameter", "cnn., lstm., fusion., training., regularization., multi_task., augm"),
-    ({1: 2}, "1", "unknown-parameter", "augmentation."),
     (None, "", "not-parameters", "nothing"),
-    ({}, "", "not-parameters", "{}"),
     ({"cnn": [64]}, "cnn", "not-parameters", "[64]"),
     ({"cnn.dropout": 0.2, "cnn": {"dropout": 0.2}}, "cnn.dropout", "duplicate-parameter", ""),
     ({"cnn.num_filters": 48}, "cnn.num_filters", "outside-the-space", "32, 64"),
     ({"cnn.dropout": 0.6}, "cnn.dropout", "outside-the-space", "0.1 and 0.5"),
-    ({"lstm.bidirectional": True}, "lstm.bidirectional", "outside-the-space", "True"),
     ({"training.optimizer": "ADAM"}, "training.optimizer", "outside-the-space", "adam?"),
     ({"cnn.filter_sizes": [3]}, "cnn.filter_sizes", "outside-the-space", "[3, 5, 7], [3, 5]"),
     ({"cnn.filter_sizes": "3-5-7"}, "cnn.filter_sizes", "not-filter-sizes", "[3, 5, 7]"),
     ({"cnn.residual": "yes"}, "cnn.residual", "not-a-boolean", "'yes'"),
     ({"cnn.dropout": float("nan")}, "cnn.dropout", "not-a-number", "nan"),
-    ({"cnn.dropout": {"fixed": 0.2}}, "cnn.dropout", "not-a-number", "0.2"),
     ({"lstm.num_layers": 1.5}, "lstm.num_layers", "not-an-integer", "1.5"),
     ({"cnn.attention": False, "cnn.attention_heads": 2}, "cnn.attention_heads", "inactive-parameter", "=false"),
     ({"lstm": {"num_layers": 1, "skip_connections": True}}, "lstm.skip_connections", "inactive-parameter", "2 to 16"),
-    ({"augmentation.mixup": 0.1}, "augmentation.mixup", "inactive-parameter", "augmentation.switch"),
     ({"lstm.hidden_dim": 64, "lstm.attention_heads": 3}, "lstm.attention_heads", "heads-do-not-divide-width", "64"),
     ({"lstm.attention_heads": 3}, "lstm.attention_heads", "heads-do-not-divide-width", ""),
 ]
@@ -158,9 +152,7 @@ def test_all_wrong_entries_are_named_in_one_line_each(write: Write) -> None:
 
 FILES = [
     ("", "mine.yaml", "not-configurations"),
-    ("[]", "mine.yaml", "not-configurations"),
     ("cnn.num_filters: 64", "mine.yaml", "not-configurations"),
-    ("[1", "mine.yaml", None),
     ("- {cnn.dropout: 2001-13-01}", "mine.yaml", None),
     ("- !!python/object/apply:os.system [echo]", "mine.yaml", None),
     ("[1", "mine.json", None),

@@ -166,14 +166,6 @@ def test_the_front_beats_what_all_skilled_trials_beat(drawn, rivals, size_mb):
     assert pruner_of(skill).chance(outcomes, size_mb, complete) == pytest.approx(expected)
 
 
-@pytest.mark.parametrize(("score", "expected"), [(0.7, 1.0), (0.6955, 1.0), (0.6953, 0.0)])
-def test_a_rival_is_better_by_one_standard_error(score, expected):
-    """√(0.7 · 0.3 / 10 000) = 0.0046."""
-    complete = [make_record(0, curve=[0.7] * 2, values=(0.7, 1.0, 1.0))]
-    outcomes = Outcomes(np.array([score]), np.zeros(1), 0.0, 1.0)
-    assert pruner_of(SkillThreshold(0.5, 10_000)).chance(outcomes, 1.0, complete) == expected
-
-
 @pytest.mark.parametrize(("expected_score", "expected"), [(0.62, False), (None, True)])
 def test_selection_noise_alone_ends_no_trial(expected_score, expected):
     """Forty equal trials with errors of 0.02; the highest score is 0.05 above the sampler's expectation."""

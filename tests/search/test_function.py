@@ -57,13 +57,6 @@ def test_the_function_gets_configuration_and_seed_and_is_not_asked_after_the_las
     assert epochs == [1, 2, 3, 4] * 3
 
 
-def test_a_function_that_ends_early_is_complete_with_its_last_value():
-    study = study_of(n_trials=1)
-    optimise(study, lambda params, seed: iter([(1, 0.6, 1.0, 1.0), (2, 0.7, 3.0, 1.0)]))
-    (record,) = study.records()
-    assert (record.state, record.values, record.projected_seconds) == (State.COMPLETE, (0.7, 3.0, 1.0), 7.0)
-
-
 @pytest.mark.parametrize(
     ("second", "reason", "diverged"),
     [

@@ -1,4 +1,4 @@
-"""Limits on proposals, first proposals known beforehand, and pruning within the first epoch."""
+"""Limits on proposals, and first proposals known beforehand."""
 
 import math
 
@@ -6,20 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from builders.records import make_plan, make_record
-from cnn_lstm_hyperopt.search import (
-    Assignment,
-    Cost,
-    Limits,
-    NoTrial,
-    Point,
-    Proposer,
-    SkillThreshold,
-    State,
-    Values,
-    with_fixed,
-)
-from cnn_lstm_hyperopt.search.pruners import PRUNERS
+from cnn_lstm_hyperopt.search import Assignment, Cost, Limits, NoTrial, Proposer, State, Values, with_fixed
 from cnn_lstm_hyperopt.search.samplers import SAMPLERS
 
 KINDS = {name: {"type": name, "n_startup_trials": 4} for name in SAMPLERS}
@@ -70,21 +57,6 @@ def test_no_trial_is_predicted_to_exceed_a_limit(make_study, kind, limits):
     assert [r.attributes["estimated_seconds"] for r in records] == expected
 
 
-@pytest.mark.parametrize("kind", SAMPLERS)
-def test_a_finite_space_is_tried_within_its_limits(make_study, kind):
-    """Three of six configurations have one layer."""
-    study = make_study(sampler=KINDS[kind], limits=Limits(seconds=6.3), cost=cost)  # the cheapest takes 6.4
-    assert study.next_assignment() is study.next_assignment() is NoTrial.SPACE_USED_UP
-    assert study.records() == []
-    study = make_study("tiny", file="tiny", sampler=KINDS[kind], limits=Limits(seconds=0.8), cost=cost)
-    tried = []
-    while isinstance(assignment := study.next_assignment(), Assignment):
-        tried.append((assignment.params["lstm.num_layers"], assignment.params.get("cnn.attention_heads")))
-        complete(study, assignment)
-    assert assignment is NoTrial.SPACE_USED_UP
-    assert sorted(tried, key=str) == [(1, 1), (1, 2), (1, None)]
-
-
 def assert_made(study, foreseen):
     for expected in foreseen:
         assignment = study.next_assignment()
@@ -102,22 +74,13 @@ def test_the_first_proposals_are_those_that_a_study_then_makes(make_study, kind)
     assert Proposer(study.plan).first(2) == foreseen[:2]
 
 
-def test_a_small_space_has_no_more_first_proposals_than_configurations(make_study):
-    study = make_study("tiny", sampler={"type": "tpe", "n_startup_trials": 20}, limits=Limits(seconds=0.8), cost=cost)
+@pytest.mark.parametrize("kind", SAMPLERS)
+def test_a_finite_space_is_tried_within_its_limits(make_study, kind):
+    """Three of six configurations have one layer."""
+    sampler = {"type": kind, "n_startup_trials": 20}
+    assert make_study(sampler=sampler, limits=Limits(seconds=6.3), cost=cost).next_assignment() is NoTrial.SPACE_USED_UP
+    study = make_study("tiny", file="tiny", sampler=sampler, limits=Limits(seconds=0.8), cost=cost)
     foreseen = Proposer(study.plan).first(20)
     assert len(foreseen) == 3
     assert_made(study, foreseen)
     assert study.next_assignment() is NoTrial.SPACE_USED_UP
-
-
-def test_rivals_are_compared_at_whole_epochs_also_when_they_have_parts():
-    """The median at epoch 1 uses accuracies at epoch 1, not better ones of earlier parts."""
-    settings = {"type": "median", "n_startup_trials": 1, "n_warmup_steps": 0}
-    median = PRUNERS["median"](make_plan(pruner=settings, skill=SkillThreshold(0.5, 1_000_000)))
-    parts = [Point(0.25, 0.9, 0.1, 0.25), Point(0.75, 0.9, 0.1, 0.75)]
-    curve = [*parts, Point(1.0, 0.6, 0.4, 1.0), Point(2.0, 0.7, 0.3, 2.0)]
-    rivals = [make_record(i, curve=curve, values=(0.7, 2.0, 1.0)) for i in range(3)]
-    for score, reason in ((0.65, ""), (0.55, "0.6000")):
-        record = make_record(9, state=State.RUNNING, curve=[Point(1.0, score, 1 - score, 100.0)], size_mb=50.0)
-        found = median.reason_to_prune(record, rivals)
-        assert (found is not None, reason in (found or "")) == (bool(reason), True)

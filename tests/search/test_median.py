@@ -77,6 +77,9 @@ def test_reports_within_an_epoch_are_no_epochs():
     curve = [Point(epoch, 0.51, 0.5, 20.0 * epoch) for epoch in (0.5, 1.0, 1.5, 2.0)]
     assert [ends(running(curve[:n]), RIVALS) for n in (1, 2, 3, 4)] == [False, True, False, True]
     assert not ends(running(curve), RIVALS, n_warmup_steps=2)
+    parts = [Point(0.25, 0.9, 0.1, 0.25), Point(0.75, 0.9, 0.1, 0.75), Point(1.0, 0.6, 0.4, 1.0)]
+    rivals = [make_record(i, curve=parts, values=(0.7, 2.0, 1.0)) for i in range(3)]
+    assert [ends(running([score]), rivals) for score in (0.65, 0.55)] == [False, True]  # not by 0.9 of their parts
 
 
 @pytest.mark.parametrize(

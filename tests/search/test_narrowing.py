@@ -97,7 +97,6 @@ def test_a_parameter_that_few_good_trials_have_keeps_its_range() -> None:
 
 QUARTERS = [
     ("training.learning_rate", 1e-3, (10**-3.375, 10**-2.625)),  # of three decades
-    ("training.learning_rate", 1e-5, (1e-5, 10**-4.25)),
     ("training.learning_rate", 1e-2, (10**-2.75, 1e-2)),
     ("lstm.hidden_dim", 16, (16, 76)),
     ("lstm.hidden_dim", 256, (196, 256)),
@@ -156,7 +155,6 @@ def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 PLACES = {
     "my.yaml": "output-exists",
-    "study/mine.yaml": "output-exists",
     "study/config.yaml": "output-is-study-file",
     "study/study.backup.db": "output-among-study-files",
     "study/retrained_model_1/model.json": "output-among-study-files",
@@ -167,8 +165,6 @@ PLACES = {
     "my.yaml/x.yaml": "parent-is-file",
     "my.yaml/a/x.yaml": "output-not-writable",
     "x" * 252 + ".yaml": "invalid-path",
-    "/proc/x.yaml": "output-not-writable",
-    "s3://b/x.yaml": "invalid-path",
 }
 
 

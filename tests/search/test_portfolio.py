@@ -1,5 +1,6 @@
 """The portfolio: sensible in the full space, the nearest configurations in any other, and tried first."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 
 from builders.records import make_plan, make_space
 from cnn_lstm_hyperopt import CNNLSTMHyperparameterOptimizer
-from cnn_lstm_hyperopt.config import PARAMETERS, Choices, Fixed, Params, SearchSpace
+from cnn_lstm_hyperopt.config import PARAMETERS, Choices, Fixed, FloatRange, Params, SearchSpace
 from cnn_lstm_hyperopt.models.cnn_lstm.fusions import FUSIONS
 from cnn_lstm_hyperopt.search import Cost, Limits, StudyPlan
 from cnn_lstm_hyperopt.search.initial_trials.portfolio import PORTFOLIO, nearest, portfolio_in
@@ -82,36 +83,15 @@ def test_every_entry_has_every_parameter_and_every_name() -> None:
                 assert set(wishes[name]) <= set(spec.options or (False, True)), name  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(
-    ("name", "raw", "expected"),
-    [
-        # numbers: the nearest choice, of two the smaller; ranges are clipped
-        ("cnn.num_filters", [160, 96], 96),
-        ("cnn.num_filters", {"low": 8, "high": 64}, 64),
-        ("lstm.dropout", {"choices": [0.0, 0.9, 0.6]}, 0.9),
-        ("training.learning_rate", {"low": 1e-6, "high": 0.5, "log": False}, 1e-3),
-        # filter sizes: the nearest in the sum
-        ("cnn.filter_sizes", [[17], [15]], "15"),
-        # names and switches: the first preference that exists
-        ("training.optimizer", ["sgd", "rmsprop"], "rmsprop"),
-        ("fusion.method", ["bilinear", "attention"], "attention"),
-    ],
-)
-def test_a_parameter_gets_the_nearest_value_of_its_domain(name: str, raw: Any, expected: Any) -> None:
-    """The entry of LSTM-FCN has 128 filters of the sizes 3, 5 and 8, 64 cells, dropout 0.8, Adam at 1e-3."""
-    group, key = name.split(".")
-    tree: dict[str, Any] = {"cnn": {"attention": False}, "lstm": {"attention": False}}
-    tree.setdefault(group, {})[key] = raw
-    found = nearest(make_space(tree), PORTFOLIO["lstm-fcn"])[name]
-    assert (found, type(found)) == (expected, type(expected))
-
-
 def random_domain(name: str, rng: np.random.Generator) -> Domain:
     """A narrower domain than the parameter's own, or its own."""
     domain = FULL.domains[name]
     if isinstance(domain, Choices) and PARAMETERS[name].divides is None:
         kept = [value for value in domain.values if rng.random() < 0.6] or [domain.values[-1]]
         return Choices(tuple(kept)) if len(kept) > 1 else Fixed(kept[0])
+    if isinstance(domain, FloatRange):
+        low, high = domain.low + (domain.high - domain.low) * np.sort(rng.random(2))
+        return replace(domain, low=float(low), high=float(high))
     return domain
 
 
@@ -128,12 +108,16 @@ def test_in_any_space_entries_are_legal_nearest_and_always_the_same(seed: int) -
             wish, domain = wishes.get(name), domains[name]
             assert domain.contains(value)
             assert space.legal(name, value, params) == value
-            if isinstance(wish, int | float) and isinstance(domain, Choices) and PARAMETERS[name].divides is None:
-                assert abs(value - wish) == min(abs(other - wish) for other in domain.values)  # type: ignore[operator]
-        sizes = domains["cnn.filter_sizes"]
-        if isinstance(sizes, Choices) and wishes["cnn.filter_sizes"] == "10-20-40":
-            sums = [sum(decode_sizes(str(each))) for each in (params["cnn.filter_sizes"], *sizes.values)]
-            assert sums[0] == max(sums)
+            if wish is None or PARAMETERS[name].divides or isinstance(domain, Fixed):
+                continue
+            if isinstance(wish, tuple):  # preferences
+                expected = next(each for each in (*wish, *domain.values) if each in domain.values)  # type: ignore[union-attr]
+            elif isinstance(domain, Choices):  # the nearest; of two the smaller, and filter sizes by their sum
+                amount = (lambda each: sum(decode_sizes(each))) if isinstance(wish, str) else float
+                expected = min(domain.values, key=lambda each: (abs(amount(each) - amount(wish)), amount(each)))
+            else:
+                expected = type(value)(min(max(wish, domain.low), domain.high))
+            assert value == expected
 
 
 @pytest.mark.parametrize("portfolio", [True, False])

@@ -91,20 +91,6 @@ def test_a_running_trial_comes_back_with_types_size_and_curve(storage, start, pa
     assert others[1].seconds == curve[-1].seconds
 
 
-def test_ends_of_trials_come_back(storage, start, path):
-    values = Values(0.123456789012345, 1e-3, 7.25)
-    attributes = {"seconds": 3.5, "projected_seconds": 9.0, "memory_mb": None, "epochs": 0.25}
-    storage.finish(start(), State.COMPLETE, values, attributes)
-    storage.finish(start(), State.PRUNED, None, {"reason": "median: why", "seconds": 1.5})
-    storage.finish(start(), State.FAIL, None, {"reason": "näh"})
-    complete, pruned, failed = stored(path)
-    assert (complete.values, type(complete.values)) == (values, Values)
-    assert (complete.seconds, complete.projected_seconds, complete.attributes["epochs"]) == (3.5, 9.0, 0.25)
-    assert (pruned.state, pruned.values, pruned.reason, pruned.seconds) == (State.PRUNED, None, "median: why", 1.5)
-    assert (failed.state, failed.reason) == (State.FAIL, "näh")
-    assert [r.finished for r in (complete, pruned, failed)] == [True, True, False]
-
-
 def test_attributes_of_the_study_and_its_format(path):
     storage = StudyStorage(path, create="x", attributes={"skill": {"chance": 0.5}, "n_trials": 7})
     assert storage.attribute("unknown") is None

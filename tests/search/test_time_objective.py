@@ -2,7 +2,6 @@
 
 import csv
 import itertools
-import math
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
@@ -13,7 +12,6 @@ import torch
 from builders.finalists import evaluation
 from builders.records import make_plan
 from cnn_lstm_hyperopt import CNNLSTMHyperparameterOptimizer
-from cnn_lstm_hyperopt.errors import SaveDirError
 from cnn_lstm_hyperopt.execution import FINISHED, StopSignal, run_trials
 from cnn_lstm_hyperopt.progress import CONTINUE, Action, Decision, ProgressReport
 from cnn_lstm_hyperopt.search import Cost, Limits, State, Study, StudyStorage
@@ -109,17 +107,6 @@ def without_clock(rows: list[dict[str, str]]) -> list[dict[str, str]]:
     return [{name: value for name, value in row.items() if name != "measured_seconds"} for row in rows]
 
 
-def test_estimated_seconds_are_the_cost_models_for_the_epochs_run(whole, tiny_settings):
-    assert len(whole) == 6
-    for row in whole:
-        assert row["state"] in ("COMPLETE", "PRUNED")
-        assert float(row["measured_seconds"]) != float(row["training_seconds"])
-        share = float(row["epochs"]) / tiny_settings["training"]["max_epochs"]
-        assert float(row["training_seconds"]) == pytest.approx(share * float(row["projected_seconds"]))
-        assert math.isfinite(float(row["memory_mb"]))
-        assert row["precision"] in ("float32", "bfloat16")
-
-
 def test_the_same_seed_gives_the_same_trials_with_any_clock(whole, search, monkeypatch):
     """The second clock jumps by 1,000 s, 2,000 s or 1 s between two calls."""
     leaps, now = itertools.cycle([1000.0, 2000.0, 1.0]), [0.0]
@@ -138,23 +125,3 @@ def test_the_same_seed_gives_the_same_trials_with_any_clock(whole, search, monke
 @pytest.mark.slow
 def test_an_interrupted_and_resumed_study_is_the_uninterrupted_one(whole, search):
     assert without_clock(search(3, 6)) == without_clock(whole)
-
-
-def test_another_seed_is_another_study(whole, search):
-    other = search(3, seed=4)  # the first trial may be at chance with both
-    rates = [[row["training.learning_rate"] for row in rows[:3]] for rows in (whole, other)]
-    assert all(one != two for one, two in zip(*rates, strict=True))
-    assert [row["accuracy"] for row in other] != [row["accuracy"] for row in whole[:3]]
-
-
-def test_a_study_is_not_resumed_with_another_time_objective(tiny: dict[str, Any]):
-    """Measured and estimated seconds can't be compared in one front."""
-    config = {**tiny, "study": {"n_trials": 1, "time_objective": "measured"}}
-    with CNNLSTMHyperparameterOptimizer(config=config, quiet=True) as optimizer:
-        optimizer.optimize()
-    config = {**tiny, "study": {"n_trials": 2, "time_objective": "estimated"}}
-    with (
-        CNNLSTMHyperparameterOptimizer(config=config, resume=True, quiet=True) as optimizer,
-        pytest.raises(SaveDirError, match=r"study\.time_objective"),
-    ):
-        optimizer.optimize()
