@@ -100,23 +100,6 @@ def test_symbols_without_training_windows_and_the_target_direction_are_warned_of
     assert synthetic().warnings == ()
 
 
-@pytest.mark.parametrize(
-    ("asked", "expected"),
-    [
-        ({}, 0.72),
-        *(
-            ({name: value}, None)
-            for name, value in (("horizon", 2), ("target", "volatility"), ("direction_classes", 3))
-        ),
-        ({"source": "embedded", "symbols": ("AAPL",), "target": "direction"}, None),
-    ],
-)
-def test_the_best_accuracy_is_known_of_the_synthetic_market_only(asked, expected):
-    facts = synthetic(**asked).description
-    assert (facts["best_attainable_accuracy"], facts["source"]) == (expected, asked.get("source", "synthetic"))
-    assert list(facts["symbols"]) == list(asked.get("symbols", ("SYN1",)))
-
-
 THREE = {"direction_classes": 3, "lookback": 5}
 
 
@@ -143,11 +126,6 @@ def test_bars_that_do_not_suffice(tmp_path, bars, change, asked, field, code):
     with raises(DataError, code, field) as text:
         of_folder(write(tmp_path, A=frame), **asked)
     assert "\n" not in text[0]
-
-
-def test_loaders_can_not_be_prepared_from_settings():
-    with pytest.raises(DataError):
-        prepare_dataset(DataSettings(source="loaders"))
 
 
 @pytest.mark.parametrize(

@@ -65,16 +65,6 @@ def skfolio_combinatorial(observations, n_folds, n_test_folds, purged_size, emba
     return found
 
 
-def test_exact_walk_forward_folds_of_a_hand_example():
-    """20 days, purge 1; validation is days 14..16, of which 16 reaches the test cut, 17; two blocks before it."""
-    blocks = [[8, 9, 10], [11, 12, 13], [14, 15]]
-    for rolling, firsts in ((False, (0, 0, 0)), (True, (0, 3, 6))):
-        folds = walk_forward(daily(20, 1), (14, 17), 3, rolling=rolling)
-        trains = [list(range(first, stop)) for first, stop in zip(firsts, (7, 10, 13), strict=True)]
-        assert shown(folds) == list(zip(trains, blocks, strict=True))
-        assert [fold.blocks for fold in folds] == [((8, 10),), ((11, 13),), ((14, 15),)]
-
-
 @pytest.mark.parametrize("expand", [True, False])
 @pytest.mark.parametrize(
     ("observations", "test_size", "train_size", "purge"),
@@ -277,12 +267,6 @@ def test_cuts_are_the_first_dates_with_enough_windows_before_them():
     assert cut_dates(np.concatenate([np.arange(5, 15), np.repeat(np.arange(5), 4)]), SHARES) == (6, 11)
 
 
-def test_exact_splits_of_a_hand_example():
-    dates = np.arange(20)
-    split = assign(dates, dates + 2, (14, 17), furthest=dates + 2)
-    np.testing.assert_array_equal(split, [0] * 12 + [-1] * 2 + [1] + [-1] * 2 + [2] * 3)
-
-
 @settings(max_examples=40)
 @given(data=st.data(), horizon=st.integers(1, 5), extra=st.integers(0, 4))
 def test_no_labels_interval_meets_a_later_split(data, horizon, extra):
@@ -321,33 +305,12 @@ def test_no_labels_interval_meets_a_later_split(data, horizon, extra):
                     assert purged_here.sum() == purge
 
 
-def test_labels_of_unequal_length_are_purged_one_by_one():
-    """Bars 0..9, cuts at 5 and 8: what matters is where each label ends, and never beyond its segment."""
-    segment = np.array([0] * 8 + [1] * 2)
-    reached = reach_bars(segment, np.array([1, 5, 2, 2, 1, 3, 1, 4, 1, 1]))
-    np.testing.assert_array_equal(reached, [1, 6, 4, 5, 5, 7, 7, 7, 9, 9])
-    split = assign(np.arange(10), reached, (5, 8), furthest=reached)
-    np.testing.assert_array_equal(split, [0, -1, 0, -1, -1, 1, 1, 1, 2, 2])
-
-
 def test_too_few_dates_or_a_split_that_purging_empties_are_errors():
     for days in ([3, 3, 3, 3], [1, 2]):
         with raises(DataError, "too-few-dates", "data.split"):
             cut_dates(np.array(days), SHARES)
     with raises(DataError, "empty-split", "data.split"):
         assign(np.arange(20), np.arange(20) + 3, (14, 17), furthest=np.arange(20) + 3)
-
-
-def test_who_is_judged_depends_on_the_furthest_that_a_label_can_look_and_who_trains_on_its_own():
-    """Bars 0..11, cuts at 5 and 9, labels that may look 3 bars ahead and happened to look 1."""
-    days = np.arange(12)
-    split = assign(days, days + 1, (5, 9), furthest=days + 3)
-    np.testing.assert_array_equal(split, [0, 0, 0, 0, -1, 1, -1, -1, -1, 2, 2, 2])
-
-
-def test_evenly_spread():
-    found = [evenly_spread(n, share).tolist() for n, share in ((10, 0.5), (9, 1 / 3), (5, 0.01), (0, 0.5))]
-    assert found == [[1, 3, 5, 7, 9], [1, 4, 7], [2], []]
 
 
 @given(n=st.integers(1, 5000), share=st.floats(0.001, 1))

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from builders.finalists import Planted, mostly, params, planted
 from builders.models import own_inputs, untrained
 from cnn_lstm_hyperopt.errors import SaveDirError
-from cnn_lstm_hyperopt.inference.ensemble import Ensemble, Member, mean_of, select
+from cnn_lstm_hyperopt.inference.ensemble import Ensemble, Member, select
 from cnn_lstm_hyperopt.inference.model import load_model
 from cnn_lstm_hyperopt.metrics import METRICS, score
 from cnn_lstm_hyperopt.pipeline.ensemble_selection import blend
-from cnn_lstm_hyperopt.training import Predictions, ValueScale
+from cnn_lstm_hyperopt.training import ValueScale
 
 
 @st.composite
@@ -70,17 +70,6 @@ def test_the_choice_is_the_best_prefix_of_the_greedy_path(given_library, name, r
 def test_a_score_that_is_not_defined_is_no_reason_to_stop():
     library = np.full((2, 3, 2), 0.5)
     assert select(library, np.zeros(3, np.int64), lambda *_: float("nan")).sum() == 1
-
-
-def test_means_are_weighted_and_of_one_model_what_it_says():
-    one = Predictions(np.array([[0.2, 0.8]], np.float32), np.array([1.0], np.float32))
-    two = Predictions(np.array([[0.6, 0.4]], np.float32), np.array([3.0], np.float32))
-    assert mean_of([one], [1.0]) is one
-    found = mean_of([one, two], [0.75, 0.25])
-    np.testing.assert_allclose(found.probabilities, [[0.3, 0.7]], rtol=1e-6)
-    np.testing.assert_allclose(found.values, [1.5])
-    assert found.probabilities.dtype == np.float32
-    assert mean_of([one, Predictions(two.probabilities, None)], [0.5, 0.5]).values is None
 
 
 def test_the_finalists_ensemble_is_made_of_all_seeds_and_at_least_as_good_as_the_best(apple):

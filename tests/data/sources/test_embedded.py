@@ -59,21 +59,6 @@ def test_ranges_and_symbols_in_any_case_and_googl_replaces_goog_with_a_warning()
         assert ([each.symbol for each in bars], len(warnings)) == (["GOOGL"], count)
 
 
-@pytest.mark.parametrize(
-    ("symbol", "asked", "field", "code", "listed"),
-    [
-        ("META", (None, None), "data.symbols", "unknown-symbol", SYMBOLS),
-        ("AAPL", (date(2020, 1, 1), date(2021, 1, 1)), "AAPL", "no-bars-in-range", SYMBOLS),
-        ("MSFT", (date(2014, 1, 1), date(2014, 6, 1)), "MSFT", "no-bars-in-range", ["2013-03-01", "2015-04-01"]),
-    ],
-)
-def test_an_unknown_symbol_or_a_range_without_bars_lists_what_is_available(symbol, asked, field, code, listed):
-    with pytest.raises(DataError) as caught:
-        EmbeddedSource().load([symbol], *asked)
-    assert (caught.value.field, caught.value.code) == (field, code)
-    assert all(each in str(caught.value) for each in (*listed, "--data-dir"))
-
-
 def test_the_list_of_symbols_is_read_from_the_index_alone(monkeypatch):
     monkeypatch.setattr(pd, "read_parquet", None)
     assert EmbeddedSource().available()["TSLA"] == (date(2021, 3, 23), date(2022, 3, 23))
