@@ -1,7 +1,9 @@
 """Datasets from DataLoaders: every window with its label and value, one order, and a type, field and code for each error."""
 
+import warnings
 from itertools import repeat
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -202,6 +204,16 @@ def test_a_loader_that_changes_or_drops_windows_is_warned_of(split, odd, windows
     assert dataset.description["warnings"] == [line]
 
 
+class Named(data.Dataset):
+    """Has keys of its own."""
+
+    def __len__(self) -> int:
+        return 24
+
+    def __getitem__(self, key: str):
+        return tuple(tensor[int(key[1:])] for tensor in parts(24))
+
+
 def rows(items):
     chosen = [each["row"] if isinstance(each, dict) else each for each in items]
     return tuple(tensor[chosen] for tensor in parts(24))
@@ -220,11 +232,18 @@ def rows(items):
         (loader(parts(24), sampler=RandomSampler(range(24))), 24),
         (loader(parts(24), sampler=WeightedRandomSampler(torch.ones(24), 24, replacement=False)), 24),
         (DataLoader([parts(10, 7), parts(12, 8)], batch_size=None), 22),
+        (DataLoader(Named(), batch_size=5, sampler=[f"k{row}" for row in range(24)]), 24),
+        ([parts(3)], 3),
     ],
 )
 def test_loaders_of_all_kinds_are_read_whole_without_a_warning(train, windows):
     dataset = dataset_from_loaders(with_train(train), None)
     assert (len(dataset.train), dataset.warnings) == (windows, ())
+
+
+@pytest.mark.parametrize("data", [{}, {"source": "loaders"}, {"lookback": 60, "train_share": 0.5, "horizon": 2}])
+def test_settings_that_loaders_use_or_that_equal_the_defaults_are_accepted(data, tmp_path):
+    CNNLSTMHyperparameterOptimizer(three(), FEATURES, tmp_path / "out", config={"data": data}, quiet=True)
 
 
 class Endless(data.IterableDataset):
@@ -260,7 +279,44 @@ def ends(place: int, split: int = 0, error=StopIteration) -> Items:
     return Items(parts(80, split), end=place, error=error)
 
 
+def throw(error):
+    raise error
+
+
+class Odd:
+    """A loader of any length and batches, which may be errors."""
+
+    def __init__(self, length, *batches) -> None:
+        self.length, self.batches = length, batches
+
+    def __len__(self) -> int:
+        return throw(self.length) if isinstance(self.length, BaseException) else self.length
+
+    def __iter__(self):
+        return (throw(batch) if isinstance(batch, BaseException) else batch for batch in self.batches)
+
+
+class OddPart(list):
+    """An attribute of it can't be read."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__([parts(12)])
+        self.name = name
+
+    def __getattribute__(self, name):
+        if name == object.__getattribute__(self, "__dict__").get("name"):
+            raise RuntimeError("not now")
+        return super().__getattribute__(name)
+
+
+def masked(tensor: Tensor):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # its API is a prototype
+        return torch.masked.masked_tensor(tensor, torch.ones_like(tensor, dtype=torch.bool))
+
+
 X, Y, VALUE = parts(12)
+SAME, HUGE_CLASS = [parts(12)], torch.full((12,), 2**64 - 1, dtype=torch.uint64)
 TEN, TWELVE = torch.zeros(12, TIME, FEATURES), torch.zeros(12, dtype=torch.int64)
 NO_LABELS = (VALUE, VALUE.to(torch.complex64), TWELVE[:, None], VALUE[:, None] * Y, TWELVE[:11], [0] * 12, None)
 INF, NAN = float("inf"), float("nan")
@@ -271,12 +327,18 @@ REPLACED = [
     DataLoader(TensorDataset(*parts(24)), batch_sampler=data.BatchSampler(REPLACING, batch_size=5, drop_last=False)),
 ]
 REFUSED = {  # code: (field after data_loaders, loaders) …
-    "not-three-loaders": [("", []), ("", three()[:2]), ("", [*three(), three()[0]])],
+    "not-three-loaders": [
+        ("", []),
+        ("", three()[:2]),
+        ("", [*three(), three()[0]]),
+        ("", dict(zip(NAMES, three(), strict=True))),
+        ("", (each for each in ())),
+    ],
     "not-a-batch": [(".train", with_train([batch])) for batch in (TEN, (TEN,), [VALUE] * 4, {"x": 1, "y": 2}, None)],
     "not-a-float-tensor": [
         *((".train.x", with_train([(torch.zeros(shape), Y, VALUE)])) for shape in [(12, 5), (12, 5, 3, 1), (12,)]),
         *((".train.x", with_train([(TEN.to(kind), Y, VALUE)])) for kind in (torch.int64, torch.bool, torch.complex64)),
-        (".train.x", with_train([(X.numpy(), Y, VALUE)])),
+        *((".train.x", with_train([(x, Y, VALUE)])) for x in (X.numpy(), np.full((12, 5, 3), None))),
         *((".train.y_reg", with_train([(X, Y, v)])) for v in (TWELVE, torch.zeros(12, 2), torch.zeros(11), "text")),
     ],
     "not-an-integer-tensor": [(".train.y_class", with_train([(X, labels, VALUE)])) for labels in NO_LABELS],
@@ -292,9 +354,10 @@ REFUSED = {  # code: (field after data_loaders, loaders) …
     "class-not-in-training": [
         *((".train.y_class", with_split(n, loader(parts(SIZES[n], n, n_classes=5)))) for n in (1, 2)),
         (".train.y_class", with_train([(X, torch.tensor([0, 2, 3])[Y], VALUE)])),
+        (".train.y_class", with_train([(X, Y * 10**12, VALUE)])),
     ],
     "one-class": [(".train.y_class", every(lambda x, y, value: (x, torch.zeros_like(y), value)))],
-    "negative-class": [(".train.y_class", with_train([(X, Y - 1, VALUE)]))],
+    "negative-class": [(".train.y_class", with_train([(X, y, VALUE)])) for y in (Y - 1, HUGE_CLASS)],
     "sampling-with-replacement": [(".train", with_train(train)) for train in REPLACED],
     "no-length": [
         (".train", with_train(DataLoader(Endless(), batch_size=5))),
@@ -318,7 +381,23 @@ REFUSED = {  # code: (field after data_loaders, loaders) …
         (".train", with_train(DataLoader(TensorDataset(*parts(80)), batch_sampler=Counts(5, 48, batch_size=16)))),
         (".train", with_train(Numbered())),
     ],
-    "batch-raises": [(".train", with_train(DataLoader(ends(40, error=IndexError), batch_size=16)))],
+    "batch-raises": [
+        (".train", with_train(DataLoader(ends(40, error=IndexError), batch_size=16))),
+        (".train", with_train(Odd(2, (X, Y, VALUE), OSError("the disk\nfell off \x1b[31m")))),
+        (".train", with_train(Odd(1, GeneratorExit()))),
+    ],
+    "too-many-batches": [
+        (".train", with_train(Odd(3, *[parts(4)] * 9))),
+        (".train", with_train(Odd(10**12, AssertionError("nothing may be read")))),
+    ],
+    "length-raises": [(".train", with_train(Odd(RuntimeError("not yet"))))],
+    "too-large": [
+        (".train.x", with_train([(torch.full_like(X, 1e37), Y, VALUE)])),
+        (".train.y_reg", with_train([(X, Y, torch.full_like(VALUE, -1e37))])),
+    ],
+    "not-dense": [(".train.x", with_train([(x, Y, VALUE)])) for x in (X.to("meta"), X.to_sparse(), masked(X))],
+    "attribute-raises": [(".train", with_train(OddPart(name))) for name in ("dataset", "sampler", "drop_last")],
+    "same-loader": [(".validation", [SAME, SAME, three()[2]]), (".test", [three()[0], SAME, SAME])],
     "windows-missing": [(".train", with_train(loader(parts(80), sampler=Counts(80, 65), batch_size=16)))],
 }
 
@@ -329,7 +408,36 @@ REFUSED = {  # code: (field after data_loaders, loaders) …
 def test_loaders_that_break_a_rule_are_refused(code, field, loaders):
     with raises(DataError, code, f"data_loaders{field}") as text:
         dataset_from_loaders(loaders, None)
-    assert "\n" not in text[0]
+    assert text[0].isprintable()
+    assert len(text[0]) < 400
+
+
+@pytest.mark.parametrize("dim", ["3", True, float("nan"), -3, np.array([3, 3])])
+def test_input_dim_is_the_number_of_features(dim):
+    with raises(DataError, "another-input-dim", "input_dim"):
+        dataset_from_loaders(three(), dim)
+
+
+def test_a_refused_batch_leaves_no_noise(capsys):
+    """The loader is left in the midst of its batches."""
+    with raises(DataError, "not-a-batch"):
+        dataset_from_loaders(with_train([None, None]), None)
+    assert capsys.readouterr().err == ""
+
+
+def test_a_loader_may_fill_one_tensor_anew_for_each_batch():
+    class Refills(list):
+        def __iter__(self):
+            filled = [torch.empty_like(tensor) for tensor in self[0]]
+            for batch in super().__iter__():
+                for tensor, values in zip(filled, batch, strict=True):
+                    tensor.copy_(values)
+                yield tuple(filled)
+
+    batches = [[parts(4, seed + number) for number in range(3)] for seed in (10, 20, 30)]
+    kept, whole = (dataset_from_loaders(given, None) for given in ([Refills(each) for each in batches], batches))
+    assert kept.description["sha256"] == whole.description["sha256"]
+    assert torch.equal(kept.validation.series.reshape(12, 5, 3), torch.cat([each[0] for each in batches[1]]))
 
 
 @pytest.mark.slow  # torch waits five seconds for its worker

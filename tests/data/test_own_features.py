@@ -113,28 +113,18 @@ FUNCTIONS = {  # code: sources of a wrong function, or names of a missing one
     "no-function": ["def g(frame):\n    pass\n"],
     "not-callable": ["f = 3\n"],
     "import-raises": [
-        *(
-            "import not_there_at_all\n",
-            "def f(:\n",
-            "1 / 0\n",
-            "import sys\nsys.exit(7)\n",
-            "raise BaseException('boo')\n",
-        ),
+        *("import not_there_at_all\n", "def f(:\n", "1 / 0\n"),
+        *("import sys\nsys.exit(7)\n", "raise BaseException('boo')\n"),
     ],
     "function-raises": [
         returning("frame['sentiment']"),
-        *(
-            raising(each)
-            for each in ("SystemExit(3)", "ValueError('no\\n' * 5000)", "GeneratorExit", "BaseException('boo')")
-        ),
+        *map(raising, ("SystemExit(3)", "ValueError('no\\n' * 5000)", "GeneratorExit", "BaseException('boo')")),
         "import asyncio\n" + raising("asyncio.CancelledError('late')"),
         "class Mute(Exception):\n    def __str__(self):\n        raise RuntimeError\n" + raising("Mute"),
     ],
     "not-a-frame": [
         "async def f(frame):\n    return frame\n",
-        returning("None"),
-        returning("frame['close'].rank()"),
-        returning("frame.to_numpy()"),
+        *map(returning, ("None", "frame['close'].rank()", "frame.to_numpy()")),
     ],
     "another-index": [
         returning("pd.DataFrame({'x': frame['close']}).dropna().iloc[5:]"),

@@ -107,13 +107,18 @@ def test_returns_alone_are_a_random_walk(seed):
 
 
 @pytest.mark.parametrize(
-    ("target", "horizon", "expected"),
-    [("direction", 1, 0.72), ("direction", 2, None), ("volatility", 1, None), ("volatility", 5, None)],
+    ("target", "horizon", "classes", "expected"),
+    [("direction", 1, 2, 0.72), ("direction", 2, 2, None), ("direction", 1, 3, None), ("volatility", 1, 2, None)],
 )
-def test_the_best_accuracy_is_known_for_the_next_direction_alone(target, horizon, expected):
-    assert SyntheticSource(0).best_accuracy(target, horizon) == expected
-    settings = DataSettings(symbols=("SYN1",), end=date(2002, 1, 1), target=target, horizon=horizon, lookback=5)
-    assert prepare_dataset(settings).description["best_attainable_accuracy"] == expected
+def test_the_best_accuracy_is_known_for_the_next_direction_alone(target, horizon, classes, expected):
+    assert classes == 3 or SyntheticSource(0).best_accuracy(target, horizon) == expected
+    asked = {"target": target, "horizon": horizon, "direction_classes": classes, "lookback": 5}
+    facts = prepare_dataset(DataSettings(symbols=("SYN1",), end=date(2002, 1, 1), **asked)).description
+    assert (facts["best_attainable_accuracy"], facts["source"], [*facts["symbols"]]) == (
+        expected,
+        "synthetic",
+        ["SYN1"],
+    )
 
 
 @pytest.mark.parametrize("seed", SEEDS)
