@@ -102,7 +102,7 @@ class Persistence(Baseline):
         found = np.tile(self._rates, (len(sample.inputs), 1))
         known = np.flatnonzero(sample.last_labels != UNKNOWN)
         last = sample.last_labels[known]
-        found[known, last] = 0.0  # the rest goes to the other classes by their base rates
+        found[known, last] = 0.0  # the other classes share the remaining probability in proportion to their base rates
         found[known] *= (1 - self._confidence) / found[known].sum(axis=1, keepdims=True)
         found[known, last] = self._confidence
         return found

@@ -25,7 +25,8 @@ class Overfitting:
 
     Attributes:
         probability: share of the combinations in which the best trial of one half is no better than the median trial in the
-            other half. It is about 0.5 if all trials are equally good and near 0 if one is truly better. None: unknown.
+            other half. The probability is about 0.5 if all trials are equally good, near 0 if one trial is truly better, and
+            None if unknown.
         n_trials: number of trials.
         n_units: number of units.
         n_combinations: number of ways to divide the blocks into two halves.

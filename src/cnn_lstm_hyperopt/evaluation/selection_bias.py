@@ -56,7 +56,7 @@ class DeflatedSharpe:
         sharpe: Sharpe ratio, not annualised; None for constant returns.
         annual_sharpe: annualised Sharpe ratio; None for constant returns and for integer dates.
         deflated: probability that the true Sharpe ratio exceeds the expected maximum of ``n_trials`` trials without skill;
-            None: unknown.
+            None if the probability is unknown.
     """
 
     trial_number: int

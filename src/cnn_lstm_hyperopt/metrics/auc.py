@@ -1,4 +1,4 @@
-"""Area under the ROC curve. With more than two classes, it is the mean over the areas of each class against all others."""
+"""Area under the ROC curve. With more than two classes, the mean of the areas of each class against all other classes."""
 
 import math
 from typing import NamedTuple
