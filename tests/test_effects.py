@@ -96,10 +96,3 @@ def test_a_parameter_changes_what_is_trained_where_a_configuration_has_it(
     first, *others = (predicted(runner, params) for params in configurations)
     for other in others:
         assert not np.array_equal(first, other)
-
-
-def test_skip_connections_exist_with_two_layers_or_more_only() -> None:
-    for layers, there in ((1, False), (2, True), (16, True)):
-        assert ("lstm.skip_connections" in completed({"lstm.num_layers": layers})) is there
-    single, _ = parse_space({"lstm": {"num_layers": 1}})
-    assert "lstm.skip_connections" not in single.searched()

@@ -68,7 +68,6 @@ def files(tmp_path: Path) -> Path:
         ("purge.yaml", "data: {source: embedded, purge: 1}"),
         ("typo.yaml", "data: {source: embedded}\nstudy: {n_trails: 3}"),
         ("loaders.yaml", "data: {source: loaders}"),
-        ("synthetic.yaml", "data: {source: synthetic}"),
     ):
         (tmp_path / name).write_text(text)
     optuna.create_study(storage=f"sqlite:///{tmp_path}/other/study.db", directions=["minimize"] * 3)
@@ -93,10 +92,8 @@ NOT_PARSED = [
     "run --seed ١",
     "run --start 2001-13-01",
     "run --sampler bayes",
-    "run --pruner hyperband",
     "run --enqueue",
     "run --workers all",
-    "run --workers 1.5",
     "run --source loaders",
     "run --seed 1 --seed 2",
     "run --portfolio --no-portfolio",
@@ -128,7 +125,6 @@ REFUSED = [
         (f"run --demo {flags}", "--demo", "demo-with-other-data")
         for flags in ("--config small", "--data-dir bars", "--source yahoo")
     ),
-    ("run --config synthetic.yaml --symbols AAPL", "--symbols", "symbols-without-source"),
     ("run --config nowhere.yaml", "--config", "unreadable"),
     ("run --config empty", "--config", "unreadable"),
     ("run --config /dev/zero", "--config", "unreadable"),
@@ -143,19 +139,15 @@ REFUSED = [
     ("run --resume --study-name other --save-dir study", "--study-name", "other-study-name"),
     ("resume --save-dir study --n-trials 1", "--n-trials", "total-below-finished"),
     ("resume --save-dir empty", "--save-dir", "no-config-file"),
-    ("track --save-dir empty", "--save-dir", "no-config-file"),
-    ("data --symbols AAPL", "--symbols", "symbols-without-source"),
     ("data --data-dir empty", "data.data_dir", "data-dir-empty"),
     ("data --use-real-data --symbols ZZZZ", "data.symbols", "unknown-symbol"),
     # rules of other packages, whose tests check the codes
     ("run --use-real-data --enqueue nowhere.yaml", None, None),
-    ("run --use-real-data --save-dir a_file", None, None),
     ("run --use-real-data --save-dir empty --resume", None, None),
     ("run --use-real-data --save-dir study", None, None),
     ("resume --save-dir half", None, None),
     ("status --save-dir empty", None, None),
     ("status --save-dir other", None, None),
-    ("narrow --save-dir nowhere", None, None),
 ]
 
 

@@ -137,21 +137,15 @@ def refusal(capsys: Any, *arguments: Any) -> str:
     return caught.value.code
 
 
-def with_own_feature(folder: Path, function: str) -> Path:
-    """An untrained model with one more input, which a function computes."""
-    about = json.loads((folder / "model.json").read_text())
-    scaler = {name: [*about["scaler"][name], 1.0] for name in ("mean", "std")}
-    more = {"features": [*about["features"], "swing"], "feature_function": function, "scaler": scaler}
-    copy = changed_model(folder, **more)
-    untrained(ModelDescription.from_dict({**about, **more})).save(copy)
-    return copy
-
-
 def test_a_model_with_a_function_runs_it_only_if_the_user_names_it(save_dir, bars, tmp_path, capsys, monkeypatch):
     swing = "def swing(frame):\n    return (frame['high'] / frame['low'] - 1).to_frame('swing')\n"
     (tmp_path / "swing_of_mine.py").write_text(swing)
     monkeypatch.syspath_prepend(tmp_path)
-    model = with_own_feature(save_dir / "retrained_model_1", "swing_of_mine:swing")
+    about = json.loads((save_dir / "retrained_model_1" / "model.json").read_text())
+    scaler = {name: [*about["scaler"][name], 1.0] for name in ("mean", "std")}  # of one more input
+    about |= {"features": [*about["features"], "swing"], "feature_function": "swing_of_mine:swing", "scaler": scaler}
+    model = changed_model(save_dir / "retrained_model_1", **about)
+    untrained(ModelDescription.from_dict(about)).save(model)
     arguments = ["predict", "--model", model, "--data-dir", bars]
     assert refusal(capsys, *arguments) == "no-feature-function"
     assert refusal(capsys, *arguments, "--features", "swing") == "not-a-reference"

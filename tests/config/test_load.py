@@ -277,20 +277,11 @@ FLAGS = {f"{section}.{name}": f"--{name}" for section, name in (("study", "seed"
     [
         ("study: {seed: 5}", {"study": {"seed": -1}}, {}, ["--seed: study.seed"]),
         ("study: {n_trials: -1}", {"study": {"seed": 3}}, {}, ["/my.yaml: study.n_trials"]),
-        ("study: {n_trials: -1}", {}, {"STUDY__SEED": "3"}, ["/my.yaml: study.n_trials"]),
         ("study: {seed: 5}", {}, {"STUDY": "{seed: -1}"}, ["__STUDY: study.seed"]),
         ("study: {seed: 1}", {}, {"STUDDY__SEED": "4"}, ["__STUDDY__SEED: studdy"]),
-        ("workers: 1", {}, {"STUDY__SEED__X": "3"}, ["__STUDY__SEED__X: study.seed"]),
         ("study: {seed: 5}", {}, {"STUDY__SEED__X": "3"}, ["__STUDY__SEED__X: study.seed"]),
-        (
-            "search_space: {cnn: {dropout: 0.1}}",
-            {},
-            {"SEARCH_SPACE__CNN__DROPOUT__X": "3"},
-            ["DROPOUT__X: search_space"],
-        ),
         ("data: {end: 2002-01-01}", {"data": {"start": "2003-01-01"}}, {}, ["--start: data"]),
         ("study: {null: 3}", {}, {}, ["/my.yaml: study.null"]),
-        ("2001-01-01: 3", {}, {}, ["/my.yaml: 2001-01-01"]),
         (
             "study: {n_trials: -1}",
             {"study": {"seed": -1}},
@@ -337,9 +328,6 @@ def test_a_file_may_be_json_and_be_at_home(tmp_path: Path, monkeypatch: pytest.M
     assert refused(path).code == "not-json"
 
 
-NESTED = "".join(f"\n  {b}: &{b} [{', '.join([f'*{a}'] * 10)}]" for a, b in ("ab", "bc", "cd", "de"))
-
-
 @pytest.mark.parametrize(
     ("content", "code"),
     [
@@ -349,16 +337,12 @@ NESTED = "".join(f"\n  {b}: &{b} [{', '.join([f'*{a}'] * 10)}]" for a, b in ("ab
         (b"# " + b"x" * 1_000_000, "unreadable"),
         (None, "unreadable"),
         (b"study:\n\tn_trials: 3", "not-yaml"),
-        (b"study: [1, 2", "not-yaml"),
         (b"!!python/object/apply:os.system [echo]", "not-yaml"),
         (b"study: {seed: !!int ''}", "not-yaml"),
         (b"study: {seed: 1}\n---\nstudy: {seed: 2}", "not-yaml"),
         (b"study: {timeout: 2001-13-01}", "not-yaml"),
-        (b"study: *none", "not-yaml"),
         (b"study: {seed: 010}", "not-yaml"),
-        (f"study:\n  a: &a [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]{NESTED}".encode(), "not-yaml"),
         (b"study: {seed: " + b"9" * 500 + b"}", "not-yaml"),
-        (b"[" * 10_000, "not-yaml"),
         (b"- study\n- data\n", "not-a-mapping"),
         (b"just words", "not-a-mapping"),
         (b'{"study": {"seed": 1, "seed": 2}}', "not-json"),

@@ -15,9 +15,7 @@ NAN, INF = float("nan"), float("inf")
 
 SETTINGS = [
     ("study.n_trials", 2.5, "int-from-float"),
-    ("study.n_trials", "many", "int-parsing"),
     ("study.name", "", "string-too-short"),
-    ("study.name", 5, "string-type"),
     *(("study.name", name, "name-is-path") for name in ("a/b", "../../etc/passwd", "..")),
     ("study.name", " x", "outer-space"),
     *(("study.name", f"a{c}b", "name-not-printable") for c in "\n\x1b\x00\u202e\u200b\u200d\U000e0041"),
@@ -25,8 +23,6 @@ SETTINGS = [
     ("study.directions", ["minimize", "minimize", "minimize"], "directions"),
     ("study.n_trails", 5, "unknown-setting"),
     ("study.enqueue", [{"cnn.dropout": 0.1}], "path-type"),
-    ("studdy", {}, "unknown-setting"),
-    ("study", 5, "model-type"),
     ("data.source", None, "literal-error"),
     ("data.symbols", "AAPL", "tuple-type"),
     ("data.symbols", ["AAPL", "IBM", "AAPL"], "duplicate-symbol"),
@@ -49,8 +45,6 @@ SETTINGS = [
     ("limits.trial_seconds", "soon", "float-parsing"),
     ("workers", 0, "greater-than-equal"),
     ("workers", 1025, "less-than-equal"),
-    ("workers", 1.5, "int-from-float"),
-    ("workers", "all", "int-parsing"),
     ("mlflow.tracking_uri", "ftp://host", "not-a-tracking-uri"),
     ("mlflow.tracking_uri", "sqlite:///:memory:", "database-in-memory"),
     ("mlflow.experiment", "a/b", "not-an-mlflow-name"),
@@ -97,7 +91,6 @@ SPACES = [
     ("cnn.activation", [["relu"]], "unknown-option"),
     ("cnn.residual", "yes", "not-a-boolean"),
     ("cnn.residual", [0, 1], "not-a-boolean"),
-    ("training.batch_size", True, "not-a-number"),
     ("training.batch_size", 10**400, "not-a-number"),
     ("training.learning_rate", ["1e-5", "fast"], "not-a-number"),
     ("regularization.l1", [0.0, 1e-7], "log-range-from-zero"),  # nothing is left above the smallest value
@@ -152,19 +145,6 @@ def test_settings_that_contradict_each_other(data: dict[str, Any], field: str, c
     assert violations({"data": data}) == [(f"data.{field}", code)]
 
 
-@pytest.mark.parametrize(
-    "space",
-    [
-        {"fusion": {"dim": [100]}},  # 4 divides it
-        {"cnn": {"attention": False, "attention_heads": [7]}},
-        {"lstm": {"attention": False, "hidden_dim": [63], "bidirectional": False}},
-        {"fusion": {"method": ["gated", "bilinear"], "dim": [101]}},
-    ],
-)
-def test_head_counts_that_are_never_used_need_not_divide(space: dict[str, Any]) -> None:
-    load_settings(None, {"search_space": space})
-
-
 def test_all_errors_are_reported_together() -> None:
     raw = {
         "study": {"n_trials": 0, "nam": "x"},
@@ -215,29 +195,12 @@ def test_booleans_nan_infinity_and_numbers_beyond_all_bounds_are_refused(path: s
     assert (code == "boolean") == (isinstance(value, bool) and path != "data.split")
 
 
-SMALLEST = {
-    "study.n_trials": 1,
-    "study.timeout": 0.001,
-    "data.lookback": 2,
-    "data.horizon": 1,
-    "training.max_epochs": 1,
-}
-SMALLEST |= {
-    "pruner.interval_steps": 1,
-    "pruner.reduction_factor": 2,
-    "retrain.top_k": 1,
-    "workers": 1,
-    "study.seed": 0,
-}
+SMALLEST = {"study.n_trials": 1, "study.timeout": 0.001, "study.seed": 0, "data.lookback": 2, "data.horizon": 1}
+SMALLEST |= {"training.max_epochs": 1, "pruner.interval_steps": 1, "pruner.reduction_factor": 2}
+SMALLEST |= {"retrain.top_k": 1, "workers": 1}
 
 
 @pytest.mark.parametrize("path", SMALLEST)
 def test_smallest_values(path: str) -> None:
     load_settings(None, nested(path, SMALLEST[path]), {})
     assert violations(nested(path, SMALLEST[path] * 0.5 if path == "study.timeout" else SMALLEST[path] - 1))
-
-
-@pytest.mark.parametrize("path", ["sampler.multivariate", "retrain.enabled"])
-def test_true_is_a_switch(path: str) -> None:
-    section, name = path.split(".")
-    assert getattr(getattr(load_settings(None, nested(path, True)), section), name) is True

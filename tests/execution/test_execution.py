@@ -3,12 +3,12 @@
 import contextlib
 import errno
 import signal
-import sqlite3
 import sys
 import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import optuna
@@ -27,6 +27,7 @@ from cnn_lstm_hyperopt.execution import (
     delete_stale_checkpoints,
     resolve_workers,
     run_trials,
+    study_plan,
 )
 from cnn_lstm_hyperopt.execution.stop import SIGTERM
 from cnn_lstm_hyperopt.execution.trial_events import OutsideTrials
@@ -36,6 +37,7 @@ from cnn_lstm_hyperopt.search import (
     LACKED_MEMORY,
     Cost,
     Limits,
+    SkillThreshold,
     State,
     Study,
     StudyStorage,
@@ -142,6 +144,9 @@ def test_a_training_that_ran_to_its_end_is_complete_with_its_three_values(make_s
     study, runner = make_study(), Fake()
     assert run(study, runner) == FINISHED
     assert states(study) == ["COMPLETE"] * 3
+    assert [number for number, _ in runner.calls] == [0, 1, 2]
+    for (_, params), record in zip(runner.calls, study.records(), strict=True):
+        assert (params["lstm.hidden_dim"], params["cnn.dropout"]) == (8, record.params["cnn.dropout"])
     record = study.records()[0]
     assert record.values == (0.7, 1.5, 0.25)
     assert (record.seconds, record.projected_seconds, record.reason) == (1.5, 1.5, "")
@@ -151,15 +156,6 @@ def test_a_training_that_ran_to_its_end_is_complete_with_its_three_values(make_s
         "memory_mb": 12.5,
     }
     assert [point.epoch for point in record.curve] == [1, 2, 3]
-
-
-def test_the_runner_gets_number_and_whole_configuration(make_study):
-    study, runner = make_study(n_trials=2), Fake()
-    run(study, runner)
-    assert [number for number, _ in runner.calls] == [0, 1]
-    for (_, params), record in zip(runner.calls, study.records(), strict=True):
-        assert params["lstm.hidden_dim"] == 8
-        assert params["cnn.dropout"] == record.params["cnn.dropout"]
 
 
 def test_a_pruned_training_is_pruned_with_its_reason_and_no_values(make_study):
@@ -305,8 +301,10 @@ def killed_in_trial(number, runner):
         raise Killed
 
 
-@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), StorageFailedError("study.db is locked")])
-def test_an_error_of_the_disk_fails_no_trial(make_study, error):
+@pytest.mark.parametrize(
+    "error", [OSError(28, "disk full"), StorageFailedError("locked"), KeyboardInterrupt()], ids=repr
+)
+def test_an_error_of_the_disk_or_a_second_interrupt_fails_no_trial(make_study, error):
     study = make_study()
     with pytest.raises(type(error)):
         run(study, Fake(before=raise_at(1, error)))
@@ -325,13 +323,6 @@ def test_a_study_in_which_everything_fails_ends_with_the_reason(make_study):
     assert [event for event in heard if event[1] == "end"] == [  # of the tenth, too
         (name, "end", number, "FAIL", False) for number in range(10) for name in ("a", "b")
     ]
-
-
-def test_a_second_interrupt_is_not_taken_for_a_failed_trial(make_study):
-    study = make_study()
-    with pytest.raises(KeyboardInterrupt):
-        run(study, Fake(before=raise_at(1, KeyboardInterrupt())))
-    assert states(study) == ["COMPLETE", "RUNNING"]
 
 
 # ---------------------------------------------------------------------- callbacks
@@ -375,61 +366,12 @@ def test_a_worker_waits_for_the_trials_of_others_and_ends_with_them(make_study, 
     assert all(0 < seconds <= 1 for seconds, _ in waited)
 
 
-def test_a_worker_that_waits_runs_what_another_failed_at(make_study, monkeypatch):
-    study = make_study(n_trials=1, worker=1)
-    other = make_study(n_trials=1, worker=2, beside=study)
-    theirs, runner = other.next_assignment(), Fake()
-    monkeypatch.setattr(
-        StopSignal, "wait", lambda *_: other.finish(theirs, State.FAIL, None, {"reason": "out of memory"})
-    )
-    assert run(study, runner) == FINISHED
-    assert [(number, params) for number, params in runner.calls] == [(1, theirs.params)]
-    assert [(r.state.value, r.retry_of, r.attributes["worker"]) for r in study.records()] == [
-        ("FAIL", None, 2),
-        ("COMPLETE", 0, 1),
-    ]
-
-
 def test_a_worker_that_waits_can_be_stopped(make_study, monkeypatch):
     study, stop = make_study(n_trials=1, worker=1), StopSignal()
     make_study(n_trials=1, worker=2, beside=study).next_assignment()
     monkeypatch.setattr(StopSignal, "wait", lambda self, _: self.end("told so"))
     assert run(study, Fake(), stop) == "told so"
     assert states(study) == ["RUNNING"]
-
-
-def test_two_workers_share_a_study_to_its_last_trial(make_study):
-    claim, n_trials = threading.Lock(), 12
-    study = make_study(n_trials=n_trials, worker=1, claim=claim)
-    other = make_study(n_trials=n_trials, worker=2, claim=claim, beside=study)
-    together = threading.Barrier(2)
-    ends, heard = [], []
-
-    def before(call, epoch):
-        if (call, epoch) == (0, 1):
-            together.wait(30)  # both have begun before either goes on
-        if (call, epoch) == (2, 2):
-            raise RuntimeError("boom")
-
-    def work(study):
-        ends.append(run(study, runners[study], callbacks=[Recorder("x", heard)]))
-
-    runners = {study: Fake(before=before), other: Fake(before=lambda call, epoch: before(min(call, 1), epoch))}
-    threads = [threading.Thread(target=work, args=(each,)) for each in (study, other)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
-    assert ends == [FINISHED] * 2
-    records = study.records()
-    assert sum(record.finished for record in records) == n_trials
-    failed = [record.number for record in records if record.state is State.FAIL]
-    assert len(failed) <= 1  # the third trial of the first worker
-    assert len(records) == n_trials + len(failed)
-    assert sorted(record.retry_of for record in records if record.retry_of is not None) == failed
-    assert len({record.params["cnn.dropout"] for record in records}) == n_trials
-    assert {record.attributes["worker"] for record in records} == {1, 2}
-    assert sorted(event[2] for event in heard if event[1] == "end") == [record.number for record in records]
 
 
 @pytest.fixture
@@ -469,6 +411,14 @@ def test_number_of_workers(machine, monkeypatch, device, cores, shares, setting,
     assert resolve_workers(settings_with(setting, n_trials), device) == expected
 
 
+@pytest.mark.parametrize(("names", "found"), [(("auto", "auto"), ("gp", "front")), (("tpe", "none"), ("tpe", "none"))])
+def test_auto_is_the_sampler_gp_and_the_pruner_front(names, found):
+    settings = load_settings(None, {"sampler": {"type": names[0]}, "pruner": {"type": names[1]}}, {})
+    runner = SimpleNamespace(data=SimpleNamespace(has_regression=True), costs=SimpleNamespace(cost=None))
+    plan = study_plan(settings, SkillThreshold(0.5, 100), runner, torch.device("cpu"), workers=1)
+    assert (plan.sampler.type, plan.pruner.type) == found
+
+
 # ---------------------------------------------------------------------- when to stop
 
 
@@ -476,12 +426,6 @@ def test_a_used_up_space_ends_the_run(make_study):
     study = make_study(n_trials=50, space=fixed_space(residual=[False, True]))
     assert run(study, Fake()) == EXHAUSTED
     assert states(study) == ["COMPLETE"] * 2
-
-
-def test_a_timeout_before_the_first_trial_runs_nothing(make_study):
-    study, runner = make_study(), Fake()
-    assert run(study, runner, StopSignal(0.0)) == TIMEOUT
-    assert runner.calls == []
 
 
 def interrupt_at(stop, call, epoch):
@@ -534,6 +478,8 @@ def test_a_timeout_within_a_trial_cuts_it_off(make_study, monkeypatch):
     assert run(study, Fake(before=before), stop) == TIMEOUT
     assert states(study) == ["COMPLETE"]
     now[0] = 0.0
+    assert run(study, Fake(before=before), StopSignal(0.0)) == TIMEOUT
+    assert states(study) == ["COMPLETE"]  # no trial began
     stop = StopSignal(9.0)
     assert run(study, Fake(before=before), stop) == TIMEOUT
     assert states(study) == ["COMPLETE", "COMPLETE", "WAITING"]
@@ -597,38 +543,6 @@ def outside(study):
     return optuna.load_study(study_name=None, storage=f"sqlite:///{study.storage.path}")
 
 
-def ended_outside(state, values=None):
-    return lambda study: outside(study).tell(0, values, state=state)
-
-
-def without_its_size(study):
-    with contextlib.closing(sqlite3.connect(study.storage.path)) as connection:
-        connection.execute("DELETE FROM trial_user_attributes WHERE key = 'size_mb'")
-        connection.commit()
-
-
-FAIL = optuna.trial.TrialState.FAIL
-
-
-@pytest.mark.parametrize("change", [ended_outside(None, [0.99, 0.1, 0.1]), ended_outside(FAIL), without_its_size])
-@pytest.mark.parametrize("epoch", [1, EPOCHS])
-def test_a_trial_that_another_program_changes_costs_no_more_than_itself(make_study, change, epoch):
-    study = make_study(n_trials=2)
-    warned = []
-
-    def before(call, this_epoch):
-        if (call, this_epoch) == (0, epoch):
-            change(study)
-
-    keeper = OutsideTrials(study.storage, warned.append)
-    assert run(study, Fake(before=before), callbacks=[keeper]) == FINISHED
-    assert [record.number for record in study.records()] == [1, 2]
-    assert states(study) == ["COMPLETE"] * 2
-    assert {record.values.score for record in study.front()} == {0.7}
-    assert len(warned) == 1
-    assert warned[0].startswith("trial 0 ")
-
-
 def test_a_foreign_running_trial_delays_no_run(make_study):
     study, stop, warned = make_study(n_trials=5), StopSignal(), []
     outside(study).ask()
@@ -664,10 +578,7 @@ def test_a_program_that_ends_every_trial_ends_the_search_with_its_reason(make_st
     [
         (["killed", "killed", "at start"], None),
         (["at start", "at start", "killed", "at start"], None),
-        (
-            ["killed", "at start", "at start", "at start"],
-            "workers-die-at-start",
-        ),
+        (["killed", "at start", "at start", "at start"], "workers-die-at-start"),
     ],
 )
 def test_only_deaths_at_the_start_in_a_row_say_that_no_worker_can_start(

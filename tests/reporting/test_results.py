@@ -65,19 +65,6 @@ def test_results_have_the_keys_of_the_specification_and_the_ranked_front(records
     assert {k: v for k, v in records[4].params.items() if k != "cnn.filter_sizes"}.items() <= params.items()
 
 
-def test_where_no_trial_beats_chance_the_front_is_marked(make_record, space):
-    """Non-dominated trials; those that were pruned or failed are no results."""
-    values = [(0.55, 1.0, 1.0), (0.5, 2.0, 2.0), (0.58, 3.0, 3.0), (0.58, 4.0, 3.0)]
-    records = [make_record(number, values=each) for number, each in enumerate(values)]
-    records.append(make_record(4, state=State.PRUNED, curve=[0.59]))
-    results = search_results("x", records, SKILL, space)
-    assert [(b["trial_number"], b["above_chance"]) for b in results["best_trials"]] == [(2, False), (0, False)]
-    assert [row["front_size"] for row in results["optimization_history"]] == [1, 1, 2, 2, 2]
-    better = search_results("x", [*records, make_record(5, values=(0.7, 9.0, 9.0))], SKILL, space)
-    assert [(b["trial_number"], b["above_chance"]) for b in better["best_trials"]] == [(5, True)]
-    assert better["optimization_history"][-1]["front_size"] == 1
-
-
 def test_history_has_a_row_for_each_finished_trial(records, make_record, space):
     history = search_results("x", records, SKILL, space)["optimization_history"]
     assert [row["trial_number"] for row in history] == [0, 1, 2, 4, 5, 6]
@@ -115,15 +102,21 @@ triples = st.tuples(st.integers(55, 70).map(lambda k: k / 100), st.integers(1, 5
 
 @settings(deadline=None, max_examples=60)
 @given(values=st.lists(triples, max_size=12))
-def test_front_size_equals_brute_force_after_every_trial(make_record, space, values):
+def test_the_front_equals_brute_force_after_every_trial(make_record, space, values):
+    """Where no trial beats chance, the front is that of all complete trials and is marked."""
     records = [make_record(i, values=v) for i, v in enumerate(values)]
-    history = search_results("x", records, SKILL, space)["optimization_history"]
+    records.append(make_record(len(values), state=State.PRUNED, curve=[0.59]))
+    results = search_results("x", records, SKILL, space)
+    history = results["optimization_history"]
     for n in range(1, len(values) + 1):
         skilled = [v for v in values[:n] if v[0] > 0.6] or values[:n]
         front = [
             v for v in skilled if not any(w[0] >= v[0] and w[1] <= v[1] and w[2] <= v[2] and w != v for w in skilled)
         ]
         assert history[n - 1]["front_size"] == len(front)
+    if values:
+        found = [(*trial["values"], trial["above_chance"]) for trial in results["best_trials"]]
+        assert sorted(found) == sorted((*value, value[0] > 0.6) for value in front)
 
 
 def test_facts_count_states_reasons_and_seconds(make_record, records, plan):

@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import subprocess
 from dataclasses import asdict
 
 import pytest
@@ -202,18 +201,6 @@ def test_damaged_results_are_named(make_study, tmp_path):
         assert what.startswith(f"{tmp_path / 'results.json'} "), content[:40]
         assert then.endswith(resume_command(tmp_path))
         assert status_facts(tmp_path)["damaged"]
-
-
-def test_a_damaged_study_names_its_backup_and_how_to_restore_it(make_study, tmp_path):
-    make_study(GOOD, PRUNED, FAIL)
-    with contextlib.closing(StudyStorage(tmp_path / "study.db")) as storage:
-        storage.back_up()
-    (tmp_path / "study.db").write_bytes((tmp_path / "study.db").read_bytes()[:20_000])
-    with pytest.raises(SaveDirError) as caught:
-        status_lines(tmp_path)
-    command = "cd " + str(caught.value).split("cd ")[1].split(", then")[0]
-    subprocess.run(["sh", "-c", command], check=True)
-    assert "2 of 3 trials finished" in status_lines(tmp_path)[0]
 
 
 def test_the_verdict_and_the_evaluations_of_the_test_set(make_study, tmp_path):

@@ -306,9 +306,7 @@ BY, LONG = {"front": 31, "limit": 4}, {"successive_halving": 1234, "limit": 1234
         (BY, (1000, 800, 1300), (1 / 17, 0.01, 0.21), (17, 1), ["31 by front, 4 by limit", "50%", "1 of 17"]),
         ({"median": 1}, None, None, (), ["1 by median", "few trials", "few trials"]),
         ({}, (0, 0, 0), None, (), ["no trial"]),
-        ({"limit": 2}, (0, 0, 0), None, (), ["2 by limit"]),
         ({}, (0, 0, 0), (0, 0, 0.8), (1, 0), ["no trial", "0% (0% to 80%)"]),
-        ({"front": 1}, (0, 0, 0), None, (0, 0, 0.0), ["1 by front", "0.0 s", "few trials"]),
         (LONG, (3.5e6, 3.4e6, 3.6e6), (0.5, 0.4, 0.6), (1234, 1000, 1e5), ["1,234 by", "h", "1,000 of 1,234"]),
     ],
 )

@@ -1,7 +1,5 @@
 """validation/: predictions by date, compact, whole."""
 
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -9,13 +7,12 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from cnn_lstm_hyperopt import CNNLSTMHyperparameterOptimizer
 from cnn_lstm_hyperopt.data.windows import Fold, Windows
 from cnn_lstm_hyperopt.execution.validation_files import ValidationWriter, delete_validation, write_validation
 from cnn_lstm_hyperopt.progress import CONTINUE, ProgressReport
 from cnn_lstm_hyperopt.search import Assignment, Cost
 from cnn_lstm_hyperopt.training import Evaluation, Outcome, Predictions
-from cnn_lstm_hyperopt.training.trial_trainer import TrainedNetwork, TrialRunner
+from cnn_lstm_hyperopt.training.trial_trainer import TrainedNetwork
 
 N = 7
 
@@ -95,22 +92,3 @@ def test_predictions_of_failed_trials_are_removed(tmp_path, folds):
     delete_validation(tmp_path, [1, 7])
     delete_validation(tmp_path / "none", [1])
     assert sorted(p.name for p in tmp_path.iterdir()) == ["trial_00000.parquet", "trial_00002.parquet"]
-
-
-def test_a_search_leaves_predictions_of_finished_trials_alone(tiny, monkeypatch):
-    """A file that a trial wrote before its worker was killed, and its failure was stored."""
-    folder, train = Path(tiny["save_dir"]) / "validation", TrialRunner.run_trial
-
-    def fails_first(self, number, *rest, **more):
-        trained = train(self, number, *rest, **more)
-        if not folder.exists():
-            folder.mkdir()
-            (folder / "trial_00000.parquet").touch()
-            raise ValueError("on purpose")
-        return trained
-
-    monkeypatch.setattr(TrialRunner, "run_trial", fails_first)
-    with CNNLSTMHyperparameterOptimizer(config=tiny, quiet=True) as optimizer:
-        results = optimizer.optimize(2)
-    assert results["n_trials_completed"] == 2
-    assert sorted(path.name for path in folder.iterdir()) == ["trial_00001.parquet", "trial_00002.parquet"]

@@ -314,13 +314,3 @@ def test_of_two_runs_that_start_at_once_one_is_refused(config: Callable[..., Pat
     assert 2 in codes
     require_whole(save_dir, 2)
     assert yaml.safe_load((save_dir / "config.yaml").read_text())["study"]["seed"] == 2 - codes.index(2)
-
-
-def test_two_workers_run_exactly_n_trials_and_none_twice(config: Callable[..., Path], save_dir: Path) -> None:
-    code, _, err = run("run", "--config", config(9), "--workers", "2")
-    require_success(code, err, save_dir)
-    trials = require_whole(save_dir, 9)
-    assert len(trials) == 9
-    assert {trial.user_attrs["worker"] for trial in trials} == {1, 2}
-    assert {path.name for path in (save_dir / "validation").iterdir()} == {f"trial_{n:05d}.parquet" for n in range(9)}
-    assert not [path.name for path in save_dir.iterdir() if path.name.startswith(".")]

@@ -80,3 +80,5 @@ def test_workers_that_grow_are_replaced_and_every_trial_is_run_once(
     assert {trial.user_attrs["worker"] for trial in trials} == {1, 2}
     assert (save_dir / "run.log").read_text(encoding="utf-8").count("a new worker takes over") >= 2
     assert not [path.name for path in save_dir.iterdir() if path.name.startswith(".")]
+    stored = {path.name for path in (save_dir / "validation").iterdir()}
+    assert stored == {f"trial_{number:05d}.parquet" for number in range(12)}

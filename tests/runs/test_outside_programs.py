@@ -1,16 +1,13 @@
 """A study that other programs change, through every command. Real processes."""
 
-import os
-import signal
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import optuna
 import pytest
-from optuna.trial import TrialState, create_trial
+from optuna.trial import TrialState
 
 from builders.runs import Process, ended, finished_in, require_success, results_of, rows, run, start, wait_for
 from builders.studies import SKILL, searched
@@ -151,33 +148,3 @@ def test_a_run_gets_all_its_trials_though_other_programs_change_some(
     code, _, err = run("resume", "--save-dir", save_dir, "--n-trials", "14")
     assert code in (0, 1), err
     assert results_of(save_dir)["n_trials_completed"] == 14
-
-
-@pytest.mark.slow
-@pytest.mark.mostly_thorough(1)
-@pytest.mark.parametrize("workers", ["1", "2"])
-def test_ctrl_c_in_a_study_with_foreign_trials_writes_results_of_ours(
-    config: Callable[..., Path], save_dir: Path, workers: str
-) -> None:
-    process = started(config(), save_dir, workers)
-    touch(save_dir)
-    attack_a_running_trial(save_dir, process, complete)
-    process.send_signal(signal.SIGINT)
-    assert ended(process)[0] == 130
-    results: Any = results_of(save_dir)
-    ours = {number for (number,) in rows(save_dir, SEALED)}
-    assert results["n_trials_completed"] >= 2
-    assert {trial["trial_number"] for trial in results["best_trials"]} <= ours
-
-
-@pytest.mark.slow
-def test_a_database_of_another_program_stays_unchanged_under_every_command(tmp_path: Path) -> None:
-    path = tmp_path / "study.db"
-    theirs = optuna.create_study(study_name="theirs", storage=f"sqlite:///{path}", directions=["maximize"])
-    theirs.add_trial(create_trial(value=1.0))
-    before = path.read_bytes()
-    for command in (["run", "--use-real-data", "--n-trials", "1"], ["status"], ["report"], ["narrow"]):
-        code, _, err = run(*command, "--save-dir", tmp_path)
-        assert (code, err.count("\n")) == (2, 1)
-        assert path.read_bytes() == before
-    assert sorted(os.listdir(tmp_path)) == ["study.db"]
