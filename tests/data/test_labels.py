@@ -183,9 +183,6 @@ def test_the_border_belongs_to_the_dead_zone():
 @pytest.mark.parametrize(
     ("close", "high", "low", "expected"),  # class, price of the exit, bars until it
     [
-        ([101, 103, 103], [101, 104.1, 103], [99, 99, 99], (2, 104, 2)),
-        ([97.9, 103, 120], [101, 101, 120], [97.9, 99, 99], (0, 98, 1)),
-        ([101, 100, 101.5, 150], None, [99, 98.1, 99, 50], (1, 101.5, 3)),
         ([100, 100, 105], None, None, (2, 104, 3)),  # the last bar of the horizon counts
         ([100, 100, 100, 105], None, None, (1, 100, 3)),  # the next one does not
         ([100, 100, 100], [104, 104, 104], [98, 98, 98], (1, 100, 3)),  # a touch passes nothing

@@ -1,29 +1,20 @@
 """Real bars, a model of them, and one thread for tests that compare bits."""
 
-from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 
 import pandas as pd
 import pytest
-import torch
 
 from builders.finalists import params
 from builders.models import untrained
+from builders.trainings import one_thread_and_a_seed  # noqa: F401
 from cnn_lstm_hyperopt.data.dataset import Dataset
 from cnn_lstm_hyperopt.data.sources.embedded import EmbeddedSource
 from cnn_lstm_hyperopt.inference.metadata import ModelDescription
 from cnn_lstm_hyperopt.inference.model import SavedModel
 
 SPAN = (date(2005, 1, 3), date(2008, 12, 31))
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

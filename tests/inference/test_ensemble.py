@@ -67,11 +67,6 @@ def test_the_choice_is_the_best_prefix_of_the_greedy_path(given_library, name, r
     assert found[0] <= most + 1e-9
 
 
-def test_a_score_that_is_not_defined_is_no_reason_to_stop():
-    library = np.full((2, 3, 2), 0.5)
-    assert select(library, np.zeros(3, np.int64), lambda *_: float("nan")).sum() == 1
-
-
 def test_the_finalists_ensemble_is_made_of_all_seeds_and_at_least_as_good_as_the_best(apple):
     validation = apple(lookback=10).validation
     labels = validation.labels.numpy()

@@ -151,13 +151,6 @@ def test_invalid_bars_are_refused(model, symbols, stacked, bars):
     assert error_of(lambda: model.predict_bars(bars.iloc[:200].assign(volume=-1.0), "X\x1b"))[1] == "negative-volume"
 
 
-@pytest.mark.wording
-def test_the_message_of_too_few_bars(model, bars):
-    with pytest.raises(DataError) as caught:
-        model.predict_bars(bars.iloc[:40], "X")
-    assert str(caught.value) == "X: 40 bars contain no full window of 20 bars; give at least 53 bars without a hole"
-
-
 def test_bars_of_another_frequency_are_refused_unless_an_old_description_has_none(model, symbols):
     assert model.description.bar_seconds == 86_400
     weekly = symbols["AAPL"].set_axis(pd.date_range("2001-01-05", periods=300, freq="7D", name="date"))
