@@ -62,13 +62,6 @@ def test_any_shape_fits(make_config, method, windows, lookback, n_classes, has_r
     assert_every_weight_learns(config, torch.randn(windows, lookback, config.input_dim))
 
 
-def test_the_heaviest_configuration_of_the_default_space_runs(make_config):
-    heaviest = {name: values[-1] for name, values in CHOICES.items()}
-    config = make_config(heaviest | {"fusion.method": "attention", "fusion.attention_heads": 16})
-    assert (config.cnn.width, config.lstm.width, config.fusion.dim) == (1024, 2048, 1024)
-    assert_every_weight_learns(config, torch.randn(2, 4, config.input_dim))
-
-
 def test_dropout_rates_and_flags_reach_their_layers(make_config):
     chosen = {"cnn.dropout": 0.11, "lstm.dropout": 0.22, "fusion.dropout": 0.33, "cnn.activation": "gelu"}
     network = new_network(make_config(chosen))

@@ -302,13 +302,8 @@ def test_early_reports_come_when_every_fold_has_done_its_share():
     assert [report.epoch for report in together.evaluated()] == pytest.approx([7 / 23, 13 / 23, 1, 2])
 
 
-UNDEFINED = "the auc is nan in epoch 1 of fold 3: it is undefined on these 40 validation windows; they may all have the"
-ENDS = {"log_loss": "the loss became nan in epoch 1 of fold 2", "auc": f"{UNDEFINED} same class"}
-
-
-@pytest.mark.wording
-@pytest.mark.parametrize("metric", ENDS)
-def test_a_loss_or_a_score_that_is_not_finite_names_the_epoch_and_the_fold(metric):
+@pytest.mark.parametrize(("metric", "numbers"), [("log_loss", ["1", "2"]), ("auc", ["1", "3", "40"])])
+def test_a_loss_or_a_score_that_is_not_finite_names_the_epoch_the_fold_and_the_windows(metric, numbers):
     together = Training(SIZES, metric=metric)
     if metric == "auc":
         together.validation[2].labels[:] = 1
@@ -316,4 +311,4 @@ def test_a_loss_or_a_score_that_is_not_finite_names_the_epoch_and_the_fold(metri
         together.validation[1].series[5] = math.nan
     with pytest.raises(NonFiniteLossError) as caught:
         together.run()
-    assert str(caught.value) == ENDS[metric]
+    assert re.findall(r"\d+", str(caught.value)) == numbers

@@ -90,9 +90,7 @@ def test_errors_of_the_folder(tmp_path, folder):
 
 def test_a_source_is_opened_by_name_or_by_its_folder(tmp_path):
     assert set(SOURCES) == set(get_args(SourceName)) - {"loaders"} >= {"synthetic", "embedded", "files", "yahoo"}
-    assert open_source(DataSettings(source="embedded")).name == "embedded"
     assert open_source(DataSettings(data_dir=tmp_path)) == FileSource(tmp_path)
-    assert open_source(DataSettings(source="files", data_dir=tmp_path)).name == "files"
     assert open_source(DataSettings()).name == "synthetic"
     with pytest.raises(DataError) as caught:
         open_source(DataSettings(source="loaders"))
