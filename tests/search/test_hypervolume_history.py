@@ -1,6 +1,5 @@
-"""History of the hypervolume: by brute force over all beginnings of a study, and in closed form."""
+"""History of the hypervolume: by brute force over all beginnings of a study, and milestones."""
 
-import math
 
 import pytest
 from hypothesis import given, settings
@@ -45,18 +44,6 @@ def test_history_is_the_hypervolume_of_every_beginning_at_the_final_reference(va
     assert [step[:2] for step in history] == [step[:2] for step in expected]
     assert [step.hypervolume for step in history] == pytest.approx([step[2] for step in expected])
     assert (history[-1].hypervolume if history else 0.0) == pytest.approx(total)
-
-
-def test_two_trials_in_closed_form():
-    records = [
-        complete(0, 0.7, 2.0, 1.0),
-        complete(1, 0.55, 8.0, 4.0),  # not on the front, but it sets the reference
-        complete(2, 0.8, 2.0, 1.0),
-    ]
-    area = math.log(4) * math.log(4)
-    history = hypervolume_history(records, SKILL)
-    assert [step[:2] for step in history] == [(1, 2.0), (3, 12.0)]
-    assert [step.hypervolume for step in history] == pytest.approx([0.2 * area, 0.3 * area], abs=1e-6)
 
 
 def test_trials_are_finished_ones_and_seconds_those_of_all():
