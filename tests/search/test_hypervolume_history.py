@@ -1,6 +1,5 @@
 """History of the hypervolume: by brute force over all beginnings of a study, and milestones."""
 
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st

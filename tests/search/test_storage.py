@@ -250,12 +250,10 @@ def test_a_locked_study_can_be_read_but_not_written(storage, start, path, monkey
     ("damage", "trial"),
     [
         ("UPDATE trial_values SET value = 0.99 WHERE trial_id = 2 AND objective = 0", 1),
-        ("UPDATE trial_user_attributes SET value_json = '{' WHERE trial_id = 2 AND key = 'curve'", 1),
         ("UPDATE trial_params SET distribution_json = 'x' WHERE trial_id = 3", 2),
         ("UPDATE trials SET state = 'DONE' WHERE trial_id = 3", 2),
         ("UPDATE trials SET datetime_start = 'soon' WHERE trial_id = 1", 0),
         ("DELETE FROM trials WHERE trial_id = 2", None),
-        ("DROP TABLE trial_user_attributes", None),
         ("UPDATE version_info SET schema_version = 9; UPDATE alembic_version SET version_num = 'v9.0.0.a'", "version"),
     ],
 )
