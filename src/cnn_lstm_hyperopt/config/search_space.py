@@ -101,5 +101,5 @@ def readable(params: Params) -> dict[str, Any]:
 
 
 def stored(params: Mapping[str, Any]) -> dict[str, Scalar]:
-    """Return parameters in stored form. This is the inverse of :func:`readable`."""
+    """Return parameters as ``study.db`` stores them, with filter sizes as text: the inverse of :func:`readable`."""
     return {name: encode(value) for name, value in params.items()}

@@ -5,7 +5,7 @@
 3. ``features``, ``own_features`` and ``labels`` compute inputs and labels from bars; ``lookahead`` checks that no input
 uses later bars.
 4. ``window_table`` cuts windows, ``splits`` assigns these to training, validation, test and folds, ``scaling`` scales.
-5. ``dataset`` returns these ``windows``; ``dataloaders`` makes windows from a user's DataLoaders.
+5. ``dataset`` returns the windows of all symbols; ``dataloaders`` makes windows from a user's DataLoaders.
 6. ``shared_arrays`` writes the file from which workers read the windows; ``training.train_step`` builds batches from
 windows.
 """

@@ -127,7 +127,7 @@ def _of_halves(
 
 
 def _best_of_half(halves: Floats, block_sums: Floats, block_counts: Floats) -> tuple[Floats, Floats, Floats]:
-    """Return the arrays of :func:`_of_halves` for some of the combinations; ``halves`` is ``(combinations, blocks)``."""
+    """Return ranks, scores inside and scores outside for one batch of combinations; ``halves`` is ``(combinations, blocks)``."""
     inside = (halves @ block_sums) / (halves @ block_counts)[:, None]
     outside = ((1 - halves) @ block_sums) / ((1 - halves) @ block_counts)[:, None]
     inside, outside = inside.round(12), outside.round(12)  # keep ties despite rounding errors of sums

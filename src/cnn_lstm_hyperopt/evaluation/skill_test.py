@@ -125,7 +125,7 @@ def judge(
         labels: ``(windows,)`` true classes.
         ours: ``(windows, classes)`` probabilities of the model.
         baselines: for each baseline's name, its probabilities ``(windows, classes)``; must include the majority class.
-        dependence: dependence of the windows.
+        dependence: which windows depend on each other (overlapping labels, same group or date).
         model: name of the model.
 
     Raises:

@@ -40,7 +40,7 @@ Arrays = dict[str, NDArray[np.float32]]
 
 
 class Graph(nn.Module):
-    """Module that scales features, runs the networks and returns probabilities and values."""
+    """Module that scales features, runs the networks and returns class probabilities and regression values."""
 
     mean: Tensor
     std: Tensor

@@ -92,7 +92,7 @@ def load_model(folder: str | Path, features: Features | None = None) -> SavedMod
 
     Raises:
         SaveDirError: a file is missing or invalid.
-        DataError: ``features`` is not a function, or the model has no features of a function.
+        DataError: ``features`` is not a function, or was given although the model was trained without one.
     """
     if not isinstance(folder, (str, os.PathLike)) or not str(folder):
         raise SaveDirError(

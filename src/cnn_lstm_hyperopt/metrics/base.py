@@ -57,8 +57,8 @@ class Metric(abc.ABC):
         label: name of the displayed value.
         article: indefinite article of the label.
         score_range: worst and best possible score.
-        small_gain: gain in score of a prediction with 52 % instead of 50 % correct, for two balanced classes. It converts
-            constants that were tuned on accuracies to other metrics.
+        small_gain: gain in score of a prediction with 52 % instead of 50 % correct, for two balanced classes. This gain
+            converts constants that were tuned on accuracies to other metrics.
         per_cent: whether values are shown in per cent and differences in points.
         lower_is_better: whether the displayed value is a loss, the negative of the score.
         needs_two_classes: whether the score is undefined on windows of a single class.
@@ -210,7 +210,7 @@ class Metric(abc.ABC):
 
     @property
     def words(self) -> str:
-        """Name of the maximised objective, in a sentence."""
+        """Name of the maximised objective as used within a sentence, such as ``balanced accuracy``."""
         return self.objective.replace("_", " ")
 
     @property

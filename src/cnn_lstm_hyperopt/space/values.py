@@ -32,7 +32,7 @@ def parse_domain(spec: ParameterSpec, raw: Any) -> Domain:
     """Return the domain that ``raw``, a short or long YAML form, describes.
 
     Raises:
-        SpaceError: the form violates a rule; the text continues a line with the parameter's name.
+        SpaceError: the form violates a rule; the caller puts the parameter's name before the text.
     """
     if isinstance(raw, Mapping):
         keys = set(raw)
@@ -102,7 +102,7 @@ def parse_value(spec: ParameterSpec, raw: Any) -> Scalar:
     """Return the stored form of ``raw``, a parameter value from YAML.
 
     Raises:
-        SpaceError: the value violates a rule; the text continues a line with the parameter's name.
+        SpaceError: the value violates a rule; the caller puts the parameter's name before the text.
     """
     if spec.kind == "flag":
         if not isinstance(raw, bool):

@@ -91,7 +91,7 @@ class FoldTraining:
         self.done += 1
 
     def loss_so_far(self) -> float:
-        """Return the sum of both losses over the finished steps of the epoch; waits for the device."""
+        """Return classification plus regression loss, summed over the finished steps of the epoch; waits for the device."""
         return float(self._losses.sum())
 
     def evaluate(self) -> Evaluation:

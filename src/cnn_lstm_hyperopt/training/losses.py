@@ -19,7 +19,7 @@ def mixed_targets(
         n_classes: number of classes.
 
     Returns:
-        The labels without mixup, or the float32 share of each class ``(batch, n_classes)`` with mixup; the mixed values.
+        A pair: the labels, or with mixup the float32 class shares ``(batch, n_classes)``; and the mixed values.
     """
     if mixed.partner is None:
         return labels, values

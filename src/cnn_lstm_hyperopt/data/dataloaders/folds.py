@@ -102,7 +102,7 @@ def _too_many(count: int, why: str, fix: str) -> DataError:
 
 
 def _marks_of_one_loader(train: Windows, validation: Windows) -> str | None:
-    """Return a text about dates or groups that only one loader has, which folds would ignore; None: no such case."""
+    """Return a warning if only one loader has dates or groups, since folds would ignore these; otherwise None."""
     for name, of_train, of_validation in (
         ("dates", train.dated, validation.dated),
         ("groups", train.groups is not None, validation.groups is not None),

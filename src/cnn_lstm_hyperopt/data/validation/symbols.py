@@ -18,7 +18,7 @@ _RULE = "letters, digits, inner spaces and . - _ ^ = & + $ # ! ' ( ) ~ % @ :, fi
 def symbol_error(name: str) -> str | None:
     """Return a text about the error in the name of a symbol, if any.
 
-    Symbols are written to CSV files, where a leading ``= + - @`` starts a formula, to file names and to the screen.
+    Symbols are part of file names, of the output and of CSV files. In a spreadsheet a leading ``= + - @`` starts a formula.
     """
     if not name:
         return "is empty"

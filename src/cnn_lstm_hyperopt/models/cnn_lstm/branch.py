@@ -16,7 +16,7 @@ class BranchOutput(NamedTuple):
 
 
 class BranchShape(NamedTuple):
-    """Widths of a :class:`BranchOutput`."""
+    """Number of features of each tensor in a :class:`BranchOutput`."""
 
     width: int
     summary_width: int
