@@ -153,7 +153,7 @@ def train_folds(
         on_report: called with an evaluation after each epoch and at ``config.early_reports``. After the first steps and about
             once a second within an epoch, it is called without an evaluation.
         start: checkpoint to resume from; its tensors are used without a copy. The reports of the checkpoint are sent first,
-            so that ``on_report`` gets the whole learning curve; only the answer to the last old report can end the training. If the
+            so that ``on_report`` gets the whole learning curve; only the answer to the last one can end training. If the
             checkpoint is finished, no network is trained and all answers are ignored.
         on_epoch_end: called after each decision at the end of an epoch, including the last epoch, and after the reports in
             ``start``.

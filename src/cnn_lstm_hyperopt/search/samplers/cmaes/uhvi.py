@@ -129,7 +129,7 @@ class Archive:
     def fitness(self, rows: Sequence[Observation]) -> Array:
         """Return the fitness of each row, shape ``(rows,)``; higher is better.
 
-        Useful trials have the highest fitness. The other trials follow in the order of their scores, and diverged trials come last.
+        Useful trials have the highest fitness. Other trials follow in the order of their scores; diverged trials come last.
         """
         losses = np.array([row.losses for row in rows], dtype=float).reshape(-1, 3)
         diverged = np.array([row.kind is Kind.DIVERGED for row in rows], dtype=bool)
