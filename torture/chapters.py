@@ -54,7 +54,7 @@ def measure_speed(folder: Path, cache: Path) -> None:
     """Has this machine's speed measured where it is not known, so that all runs go by one."""
     folder.mkdir(parents=True)
     config = folder / "config.yaml"
-    config.write_text("study: {portfolio: false}\n", encoding="utf-8")
+    config.write_text("study: {portfolio: false}\ndata: {source: synthetic}\n", encoding="utf-8")
     command = [sys.executable, "-m", "cnn_lstm_hyperopt", "run", "--config", str(config), "--dry-run", "--quiet"]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=environment_with(cache))
 
