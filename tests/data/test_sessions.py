@@ -47,6 +47,17 @@ def test_bars_without_a_break_are_calendar_days(minutes):
     np.testing.assert_array_equal(session_days(gaps), expected[np.isin(stamps, gaps)])
 
 
+def test_days_of_currencies_begin_with_their_week():
+    """Trading from Sunday to Friday, 17:00 in New York: five days a week."""
+    opens = pd.date_range("2024-01-07", "2024-12-22", freq="W-SUN") + pd.Timedelta(hours=17)
+    weeks = [pd.date_range(start, periods=120, freq="h", tz="America/New_York") for start in opens]
+    stamps = np.concatenate([week.tz_convert("UTC").tz_localize(None).to_numpy() for week in weeks])
+    expected = np.arange(len(stamps)) // 24
+    np.testing.assert_array_equal(session_days(stamps), expected)
+    part = slice(30, None)  # the first week begins on Monday
+    np.testing.assert_array_equal(session_days(stamps[part]), expected[part] - expected[30])
+
+
 def test_a_lunch_break_does_not_divide_a_day():
     morning, numbers = sessions("9h", 2.5, 5, zone="Asia/Tokyo")
     afternoon, _ = sessions("12h30min", 2.5, 5, zone="Asia/Tokyo")

@@ -53,6 +53,21 @@ def test_intervals_cover_the_truth_and_equal_models_are_equal(bars):
     assert different / repeats <= 0.07 + 0.02
 
 
+@pytest.mark.parametrize("horizon", [5, 20])
+def test_overlapping_labels_widen_no_interval_beyond_its_coverage(horizon):
+    """Moving sums of independent shocks: the width is near that of the true standard error, 1 / sqrt(n)."""
+    dependence, rng, n, widths = (
+        Dependence.by_date(np.arange(DAYS), horizon=horizon),
+        np.random.default_rng(1),
+        DAYS,
+        [],
+    )
+    for _ in range(200):
+        shocks = rng.normal(size=n + horizon - 1)
+        widths.append(dependence.variance(np.convolve(shocks, np.ones(horizon) / horizon, "valid")).value)
+    assert 0.7 <= float(np.mean(widths)) * n <= 1.1
+
+
 def test_a_horizon_in_bars_becomes_days():
     assert Dependence.by_date(stamps_of(13), horizon=13).horizon == 1
     assert Dependence.by_date(stamps_of(13), horizon=14).horizon == 2

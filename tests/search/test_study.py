@@ -102,8 +102,11 @@ def test_workers_never_overshoot_nor_run_a_configuration_twice(make_study, sampl
     counts, ended = [], []
 
     def work(study):
-        together.wait()
+        first = True
         while (assignment := study.next_assignment()) is not NoTrial.ENOUGH:
+            if first:
+                together.wait(60)  # each thread has a trial before either continues
+                first = False
             if assignment is NoTrial.OTHERS_RUN_THE_REST:
                 time.sleep(0.002)
                 continue

@@ -76,9 +76,13 @@ def segments(index: pd.DatetimeIndex, max_gap_days: float) -> NDArray[np.int64]:
     """
     if len(index) < 2:
         return np.zeros(len(index), dtype=np.int64)
-    steps = np.diff(index.as_unit("ns").asi8)
-    limit = max(max_gap_days * 86_400e9, 3 * float(np.median(steps)))
-    return np.concatenate(([0], np.cumsum(steps > limit))).astype(np.int64)
+    steps = np.diff(index.as_unit("ns").asi8) / 86_400e9
+    return np.concatenate(([0], np.cumsum(steps > longest_step(steps, max_gap_days)))).astype(np.int64)
+
+
+def longest_step(steps: NDArray[np.float64], max_gap_days: float) -> float:
+    """Return the longest step between neighbouring bars of a segment in days, from all ``steps`` (in days)."""
+    return max(max_gap_days, 3 * float(np.median(steps)))
 
 
 def _indicator(compute: Callable[[], Array], bars: int, *, at_least: int) -> Array:

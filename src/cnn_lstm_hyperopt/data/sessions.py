@@ -20,7 +20,8 @@ def session_days(dates: NDArray[Any]) -> NDArray[np.int64] | None:
     """Return the number of the session day of each date.
 
     A day begins in the middle of the longest daily break in trading. This break is determined for each week, because it
-    may change between winter and summer time. Where trading never pauses, a day begins at midnight.
+    may change between winter and summer time. Where trading pauses at weekends only (currencies), a day begins at the time of
+    day at which the week begins. Where trading never pauses, a day begins at midnight.
 
     Args:
         dates: ``(windows,)`` datetime64 in any order, with repetitions.
@@ -36,8 +37,11 @@ def session_days(dates: NDArray[Any]) -> NDArray[np.int64] | None:
         return None
     week = (stamps - _FIRST_SATURDAY) // _WEEK
     begins = np.zeros(len(stamps), dtype=np.int64)
-    for first, last in _runs(week):
-        begins[first:last] = _begin_of_day(stamps[first:last] % _DAY, step)
+    next_begin = 0
+    for first, last in reversed(_runs(week)):
+        pause = int(stamps[first] - stamps[first - 1]) if first else None
+        found = _begin_of_day(stamps[first:last], pause, step)
+        next_begin = begins[first:last] = next_begin if found is None else found
     days = np.maximum.accumulate((stamps - begins) // _DAY)
     return np.asarray(np.unique(days, return_inverse=True)[1][place], dtype=np.int64)
 
@@ -48,12 +52,26 @@ def _runs(numbers: NDArray[np.int64]) -> list[tuple[int, int]]:
     return list(pairwise(cuts))
 
 
-def _begin_of_day(times: NDArray[np.int64], step: float) -> int:
-    """Return the time at which days begin in nanoseconds from midnight, −12 h (exclusive) to 12 h."""
-    hours = np.unique(times)
+def _begin_of_day(stamps: NDArray[np.int64], pause: int | None, step: float) -> int | None:
+    """Return the time at which the days of a week begin in nanoseconds from midnight, −12 h (exclusive) to 12 h.
+
+    Args:
+        stamps: ``(bars,)`` bars of the week, in nanoseconds.
+        pause: time between the last bar of the previous week and the first bar of the week; None in the first week.
+        step: median distance between bars.
+
+    Returns:
+        None in the first week if trading has no daily break.
+    """
+    hours = np.unique(stamps % _DAY)
     breaks = np.diff(np.append(hours, hours[0] + _DAY))
     longest = int(np.argmax(breaks))
-    if breaks[longest] <= _PAUSE * step:
-        return 0
-    middle = int(hours[longest] + breaks[longest] // 2) % _DAY
-    return middle - _DAY if middle > _DAY // 2 else middle
+    if breaks[longest] > _PAUSE * step:
+        begin = int(hours[longest] + breaks[longest] // 2) % _DAY
+    elif pause is None:
+        return None
+    elif pause > _PAUSE * step:
+        begin = (int(stamps[0]) - int(step) // 2) % _DAY
+    else:
+        begin = 0
+    return begin - _DAY if begin > _DAY // 2 else begin

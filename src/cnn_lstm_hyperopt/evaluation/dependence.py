@@ -9,8 +9,9 @@ A unit is a set of windows that depend on each other. There are four kinds of un
 - **dates**: windows of one date depend on each other, and neighbouring dates depend on each other. The variance is the mean
   square of the first cosine transforms of the sums by date. The number of transforms is the degrees of freedom of Student's t
   (equally weighted cosines: Müller 2007; Lazarus, Lewis, Stock & Watson 2018; for forecasts: Coroneo & Iacone 2020). Fewer
-  cosines capture slower dependence but widen the interval; see :func:`n_cosines`. An autoregression gives a second estimate
-  of the variance (prewhitening: Andrews & Monahan 1992); the larger of the two variances is used.
+  cosines capture slower dependence but widen the interval; see :func:`n_cosines`. Where labels do not
+  overlap, an autoregression gives a second estimate of the variance (prewhitening: Andrews & Monahan 1992); the larger of the
+  two variances is used.
 - **days**: for intraday bars, a unit is a session day (:mod:`cnn_lstm_hyperopt.data.sessions`); otherwise like dates.
 
 tests/evaluation/test_intervals.py and benchmarks/intervals.py measure the coverage of the intervals.
@@ -151,7 +152,9 @@ class Dependence:
             sizes = np.bincount(self.unit, minlength=self.n_units).astype(np.float64)
             value, freedom = spread / n**2, float(sizes.sum() ** 2 / (sizes @ sizes)) - 1
         else:
-            long_run, freedom = max(_long_run(sums, self.horizon), _prewhitened(sums, self.horizon))
+            long_run, freedom = _long_run(sums, self.horizon)
+            if self.horizon == 1:  # sums of overlapping labels are no autoregression: intervals would be too wide
+                long_run, freedom = max((long_run, freedom), _prewhitened(sums))
             value = self.n_units * long_run / n**2
         return Variance(alone if value <= _ROUNDING * alone else value, freedom)
 
@@ -255,7 +258,7 @@ def _long_run(sums: Floats, horizon: int) -> tuple[float, int]:
     return _low_frequencies(sums, cosines), cosines
 
 
-def _prewhitened(sums: Floats, horizon: int) -> tuple[float, int]:
+def _prewhitened(sums: Floats) -> tuple[float, int]:
     """Return the long-run variance and its degrees of freedom by prewhitening with an autoregression of order 1.
 
     The coefficient is corrected for its bias: the Yule-Walker estimate of φ is too small by (1 + 4 φ) / n (Shaman & Stine 1988).
@@ -266,7 +269,7 @@ def _prewhitened(sums: Floats, horizon: int) -> tuple[float, int]:
     found = float(sums[1:] @ sums[:-1]) / total
     coefficient = min(max(0.0, found + (1 + 4 * found) / len(sums)), _MAX_AUTOREGRESSION)
     rest = sums[1:] - coefficient * sums[:-1]
-    variance, freedom = _long_run(rest - rest.mean(), horizon)
+    variance, freedom = _long_run(rest - rest.mean(), 1)
     return variance / (1 - coefficient) ** 2, freedom
 
 

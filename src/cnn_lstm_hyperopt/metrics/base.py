@@ -132,9 +132,9 @@ class Metric(abc.ABC):
         """Return the standard error of a score on ``n`` independent windows.
 
         Raises:
-            NotImplementedError: the metric has a fixed error.
+            ValueError: the metric has a fixed error.
         """
-        raise NotImplementedError(f"{self.label} has a fixed standard error")
+        raise ValueError(f"{self.label} has a fixed standard error")
 
     def counted_range(self, chance: float) -> tuple[float, float]:
         """Return the range to which samplers and pruners clip scores."""

@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from cnn_lstm_hyperopt.data.frequency import frequency_text
+from cnn_lstm_hyperopt.data.features import longest_step
+from cnn_lstm_hyperopt.data.frequency import duration, frequency_text
 from cnn_lstm_hyperopt.data.problems import Findings, Problem, date_text
 from cnn_lstm_hyperopt.utils.text import counted
 
@@ -186,7 +187,7 @@ def _look_for_lone_midnights(found: Findings, stamps: NDArray[np.int64], index: 
 
 
 def hole_problem(symbol: str, index: pd.DatetimeIndex, max_gap_days: float) -> Problem | None:
-    """Return a warning about holes longer than ``max_gap_days`` or unusually long; None: no such holes.
+    """Return a warning about holes that end a segment or are unusually long for these bars; None: no such holes.
 
     Args:
         symbol: name of the bars.
@@ -197,14 +198,16 @@ def hole_problem(symbol: str, index: pd.DatetimeIndex, max_gap_days: float) -> P
     if len(stamps) < 2:
         return None
     steps = np.diff(stamps) / _DAY
-    limit = min(max_gap_days, _unusual_gap(steps))
+    segment_limit = longest_step(steps, max_gap_days)
+    limit = min(segment_limit, _unusual_gap(steps))
     holes = np.flatnonzero(steps > limit)
     if not len(holes):
         return None
     first, longest = date_text(index[holes[0]]), int(holes[np.argmax(steps[holes])])
-    crossed = steps[holes].min() <= max_gap_days
+    length = duration(86_400 * float(steps[longest]))
+    crossed = steps[holes].min() <= segment_limit
     cure = (
-        f"windows cross holes of up to {max_gap_days:g} days (data.max_gap_days); set data.max_gap_days to {limit:.2g}"
+        f"windows cross holes of up to {segment_limit:g} days (data.max_gap_days); set data.max_gap_days to {limit:.2g}"
         if crossed
         else "no window crosses them (data.max_gap_days)"
     )
@@ -213,12 +216,12 @@ def hole_problem(symbol: str, index: pd.DatetimeIndex, max_gap_days: float) -> P
         "",
         "gap",
         "warning",
-        f"{counted(len(holes), 'hole')} of more than {limit:.3g} days in the bars, the longest of {steps[longest]:.3g} days after"
+        f"{counted(len(holes), 'hole')} of more than {duration(86_400 * limit)} in the bars, the longest of {length} after"
         f" {date_text(index[longest])}",
         cure,
         count=len(holes),
         first=first,
-        value=f"{steps[longest]:.3g} days",
+        value=length,
     )
 
 
