@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from cnn_lstm_hyperopt.config.environment import environment_settings, is_section
-from cnn_lstm_hyperopt.config.messages import Problem, explain, holds
+from cnn_lstm_hyperopt.config.messages import BrokenRule, explain, holds
 from cnn_lstm_hyperopt.config.profiles import config_path
 from cnn_lstm_hyperopt.config.schema import Settings
 from cnn_lstm_hyperopt.config.search_space import PARAMETERS
@@ -103,11 +103,11 @@ def read_settings(given: str | os.PathLike[str] | Mapping[str, Any] | None, name
     )
 
 
-def _problems(error: ValidationError) -> list[Problem]:
+def _problems(error: ValidationError) -> list[BrokenRule]:
     return explain(error.errors(include_url=False), Settings, _all_names())
 
 
-def _problems_of(raw: Mapping[str, Any]) -> list[Problem]:
+def _problems_of(raw: Mapping[str, Any]) -> list[BrokenRule]:
     """Return the problems of these settings, without settings of other origins."""
     try:
         Settings.model_validate(raw)

@@ -13,7 +13,7 @@ from cnn_lstm_hyperopt.utils.text import did_you_mean, printable, shown
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class BrokenRule:
     """Broken rule of a setting, with its line of text."""
 
     text: str
@@ -35,7 +35,7 @@ _RULES = {
 """Rules in words that users know instead of pydantic's texts about Python types, by the type of the error."""
 
 
-def explain(errors: Sequence[Any], model: type[BaseModel], elsewhere: Iterable[str] = ()) -> list[Problem]:
+def explain(errors: Sequence[Any], model: type[BaseModel], elsewhere: Iterable[str] = ()) -> list[BrokenRule]:
     """Return the broken rules of a pydantic error; all failed branches of a union count as one broken rule.
 
     Args:
@@ -43,7 +43,7 @@ def explain(errors: Sequence[Any], model: type[BaseModel], elsewhere: Iterable[s
         model: model that was validated.
         elsewhere: dotted names of settings in other sections, for suggestions.
     """
-    problems: list[Problem] = []
+    problems: list[BrokenRule] = []
     by_field: dict[str, list[Any]] = {}
     for error in errors:
         by_field.setdefault(_field(error), []).append(error)
@@ -59,7 +59,7 @@ def explain(errors: Sequence[Any], model: type[BaseModel], elsewhere: Iterable[s
     return list(dict.fromkeys(problems))
 
 
-def _explain_plain(field: str, plain: Sequence[Any], model: type[BaseModel]) -> Problem:
+def _explain_plain(field: str, plain: Sequence[Any], model: type[BaseModel]) -> BrokenRule:
     first = plain[0]
     value, code = first.get("input"), first["type"].replace("_", "-")
     if code == "missing" and isinstance(value, (list, tuple)):
@@ -67,16 +67,16 @@ def _explain_plain(field: str, plain: Sequence[Any], model: type[BaseModel]) -> 
         count = len(get_args(_model_at(place, model).model_fields[name].annotation))
         parent = field.rpartition(".")[0]
         text = f"{parent} must be a list of {count} values, but got {shown(value)}"
-        return Problem(text, Violation(parent, "wrong-length"))
+        return BrokenRule(text, Violation(parent, "wrong-length"))
     if code == "missing":
-        return Problem(f"{field} is missing", Violation(field, code))
+        return BrokenRule(f"{field} is missing", Violation(field, code))
     text = f"{field} must {' or '.join(dict.fromkeys(_rule(error, model) for error in plain))}, but got {shown(value)}"
     if code == "string-type" and isinstance(value, (int, float, date)):
         text += "; put it in quotes"
     if code == "literal-error":
         options = [option for error in plain for option in re.findall(r"'([^']*)'", str(error["msg"]))]
         text += did_you_mean(value, options)
-    return Problem(text, Violation(field, code))
+    return BrokenRule(text, Violation(field, code))
 
 
 def _rule(error: Any, model: type[BaseModel]) -> str:
@@ -91,17 +91,17 @@ def _rule(error: Any, model: type[BaseModel]) -> str:
     return _RULES.get(kind, text)
 
 
-def _unknown_setting(error: Any, model: type[BaseModel], elsewhere: Iterable[str]) -> Problem:
+def _unknown_setting(error: Any, model: type[BaseModel], elsewhere: Iterable[str]) -> BrokenRule:
     field = _field(error)
     *sections, name = error["loc"]
     known = list(_model_at(sections, model).model_fields)
     place = ".".join(map(str, sections)) or "the file"
     same = "" if field.isascii() else f" ({ascii(name)[1:-1][:100]})"
     text = f"{field}{same} is not a setting; {place} has {', '.join(known)}{did_you_mean(name, known, elsewhere)}"
-    return Problem(text, Violation(field, "unknown-setting"))
+    return BrokenRule(text, Violation(field, "unknown-setting"))
 
 
-def _own_rules(error: Any) -> list[Problem]:
+def _own_rules(error: Any) -> list[BrokenRule]:
     """Return the problems of an error of our own validators. Errors of the search space already name the field."""
     field, cause = _field(error), error["ctx"]["error"]
     violations = getattr(cause, "violations", (Violation(code="value-error"),))
@@ -110,10 +110,10 @@ def _own_rules(error: Any) -> list[Problem]:
         lines = text.split("\n")
         if len(lines) != len(violations):
             violations = [Violation(line.partition(" ")[0], violations[0].code) for line in lines]
-        return [Problem(*each) for each in zip(lines, violations, strict=True)]
+        return [BrokenRule(*each) for each in zip(lines, violations, strict=True)]
     text = f"{field} {text}" if text.startswith(("must", "names", "is ")) else f"{field}: {text}"
     at = ".".join(filter(None, (field, violations[0].field)))
-    return [Problem(text, Violation(at, violations[0].code))]
+    return [BrokenRule(text, Violation(at, violations[0].code))]
 
 
 def _model_at(location: Sequence[Any], model: type[BaseModel]) -> Any:
