@@ -213,7 +213,7 @@ def _bound_processes(folder: Path) -> None:
 
 
 def _has_returned_twice() -> bool:
-    """Return whether a copy of this process also returned from the function."""
+    """Return whether the user's function returned twice: here and in a copy of this process that it made with ``os.fork``."""
     if not hasattr(os, "fork"):
         return False
     try:

@@ -1,8 +1,9 @@
 """Assign windows to training, validation, test and folds: pure functions of dates and integers.
 
 The cuts are dates and the same for all symbols. Otherwise a training window of one symbol would include market days on
-which another symbol is tested. The interval of a label is closed: from the decision date to the reach date. Training
-uses a window only if its interval meets no interval of later or held-out windows of any symbol. The choice of evaluated
+which another symbol is tested. A label's interval begins at the decision date and ends at the date of the
+last bar that the label uses, both included. Training uses a window only if its interval meets no interval of later or
+held-out windows of any symbol. The choice of evaluated
 windows depends on no price after the decision: a window is evaluated if its longest possible label ends before the next
 split. Otherwise all of the last windows before a cut would have labels with an early exit.
 """

@@ -72,7 +72,7 @@ def open_file(path: Path, *, new: bool = False) -> RDBStorage:
 
     @sqlalchemy.event.listens_for(storage.engine, "handle_error")
     def _wait_once(context: sqlalchemy.engine.ExceptionContext) -> None:
-        """Raise SQLite's own error: after SQLAlchemy's error, Optuna would repeat the insertion of a trial, with five waits."""
+        """Raise SQLite's error if the file is locked: Optuna would retry after SQLAlchemy's error, five times with a wait."""
         error = context.original_exception
         if isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode == sqlite3.SQLITE_BUSY:
             raise error

@@ -1,4 +1,4 @@
-"""Training loop of one or several folds. Several folds train in turn, epoch by epoch, and send common reports."""
+"""Training loop of one or several folds. In each epoch the folds train one after the other; a report has their mean."""
 
 import logging
 import math

@@ -206,7 +206,7 @@ class _Ranked:
 
     @classmethod
     def of(cls, quantity: Quantity, rows: Integers, news: _News) -> "list[_Ranked]":
-        """Return the ranks of a quantity for each of its leads."""
+        """Return the ranks of a quantity's later values, one entry for each number of bars ahead."""
         earlier = [_ranks(each[rows]) for each in quantity.earlier()]
         ranked: list[_Ranked] = []
         for lead, (name, each) in zip(quantity.leads, quantity.later().items(), strict=True):

@@ -169,7 +169,7 @@ class Calendar:
         return cls(group, np.bincount(group))
 
     def within(self, values: Array) -> Array:
-        """Return ``values`` (rows, columns) minus the mean of their group."""
+        """Return ``values`` (rows, columns) minus the mean of each row's group."""
         means = np.stack([np.bincount(self.group, column) / self.size for column in values.T], axis=1)
         inside: Array = values - means[self.group]
         return inside

@@ -18,7 +18,7 @@ def cnn_width(num_filters: int, filter_sizes: tuple[int, ...]) -> int:
 
 
 def lstm_width(hidden_dim: int, bidirectional: bool) -> int:
-    """Return the number of features per time step of the LSTM branch."""
+    """Return the number of outputs of the LSTM branch per time step."""
     return hidden_dim * (2 if bidirectional else 1)
 
 

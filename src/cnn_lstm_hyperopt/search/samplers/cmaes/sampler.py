@@ -103,7 +103,8 @@ class Replay:
     def _switch_run(self, draw: Draw) -> None:
         """Switch to the run of a draw.
 
-        When the draw was made, pruned trials had other predicted losses, with which a run may have ended earlier or later.
+        The predicted losses of pruned trials change during the search. Therefore the run of a stored draw may differ from the
+        run that the present predictions give.
         """
         if draw.run > self.run.index:
             self._restart(draw.run)

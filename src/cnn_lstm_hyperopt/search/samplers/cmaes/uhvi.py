@@ -140,7 +140,7 @@ class Archive:
         return values
 
     def box(self) -> Box:
-        """Return the normalisation to the range of the useful COMPLETE trials; requires at least one useful trial."""
+        """Return the ranges of the three losses over the useful COMPLETE trials; at least one trial must be useful."""
         losses = np.array(self._complete).reshape(-1, 3)
         losses = losses[losses[:, 0] < self.useful_bound]
         low = losses.min(axis=0)
