@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
-from cnn_lstm_hyperopt.config import PARAMETERS, Settings
+from cnn_lstm_hyperopt.config import Settings
 from cnn_lstm_hyperopt.data.dataset import Dataset
 from cnn_lstm_hyperopt.evaluation import Grade
 from cnn_lstm_hyperopt.evaluation.grades import known_grade
@@ -29,6 +29,7 @@ from cnn_lstm_hyperopt.reporting.console.final_tables import (
     selection_lines,
     verdict_lines,
 )
+from cnn_lstm_hyperopt.reporting.console.forecast import forecast_details, forecast_lines
 from cnn_lstm_hyperopt.reporting.console.pruning import search_lines
 from cnn_lstm_hyperopt.reporting.console.search_progress import SearchProgress
 from cnn_lstm_hyperopt.reporting.console.search_tables import FRONT_ROWS, data_lines, front_table, show_windows
@@ -38,16 +39,13 @@ from cnn_lstm_hyperopt.run_dir.activity import Activity
 from cnn_lstm_hyperopt.run_dir.paths import REPORT_FILE, RESULTS_FILE, TRIALS_FILE
 from cnn_lstm_hyperopt.search import Assignment, SkillThreshold, Study, StudyPlan, TrialRecord
 from cnn_lstm_hyperopt.search.cost_forecast import FinalForecast, Forecast
-from cnn_lstm_hyperopt.space.domains import Domain, domain_text
 from cnn_lstm_hyperopt.training.trial_trainer import TrainedNetwork
-from cnn_lstm_hyperopt.utils.text import counted, enumerated, seconds_text
+from cnn_lstm_hyperopt.utils.text import counted, enumerated
 
 log = logging.getLogger(__name__)
 
 WARNING_LINES = 5
 """Maximum number of lines of warnings before the search."""
-REPORT_MB, MLFLOW_MB = 6, 10
-"""Disk space of report.html, and of the MLflow runs of a short study."""
 
 _GRADE_STYLES = {
     Grade.CHANCE: "bold red",
@@ -120,28 +118,9 @@ class RunConsole(RunEvents):
             self.terminal.show(f"{counted(n_hidden, 'more warning')}: {flag} shows all.", "yellow")
 
     def on_forecast(self, setup: Setup, search: Forecast, final: FinalForecast | None) -> None:
-        say, plan, timeout = self.terminal.say, setup.plan, setup.settings.study.timeout
-        space = plan.space
-        changed = {name: domain for name, domain in space.domains.items() if domain != PARAMETERS[name].default}
-        differs = f", {len(changed)} of them changed" if changed else ""
-        say(f"Space: {len(space.searched())} parameters{differs}, {search.share_left:.0%} of it within the limits")
-        trials = counted(plan.n_trials, "trial")
-        if search.trials < plan.n_trials:
-            trials = f"{search.trials:,} of {trials} left"
-        seconds = "" if plan.limits.seconds is None else f" and {plan.limits.seconds:g} s"
-        limit = "" if timeout is None else f", timeout {seconds_text(timeout)}"
-        workers = counted(search.workers, "worker")
-        say(f"Budget: {trials} of at most {plan.max_epochs} epochs{seconds}, {workers} on {setup.runner.device}{limit}")
-        parts = [f"search about {seconds_text(search.seconds)}"] if search.trials else []
-        if final is not None:
-            whole = seconds_text(final.confirmation_seconds + final.retraining_seconds)
-            parts.append(f"confirmation and retraining at most {whole}")
-        if parts:
-            say(f"Forecast: {', '.join(parts)}")
-            chosen = setup.settings
-            disk = search.disk_mb + REPORT_MB * chosen.report + MLFLOW_MB * chosen.mlflow.enabled
-            say(f"  at most {search.memory_mb / 1000:.1f} GB of memory, about {max(1, disk):.0f} MB of disk")
-        for line in _forecast_details(setup, search, final, changed):
+        for line in forecast_lines(setup, search, final):
+            self.terminal.say(line)
+        for line in forecast_details(setup, search, final):
             self.terminal.detail(line)
 
     def on_dry_run(self) -> None:
@@ -304,29 +283,6 @@ class RunConsole(RunEvents):
             self.terminal.say(f"Verdict: {grade}", style=_GRADE_STYLES[grade])
         self.terminal.say(sentence, style="bold")
         return True
-
-
-def _forecast_details(
-    setup: Setup, search: Forecast, final: FinalForecast | None, changed: Mapping[str, Domain]
-) -> list[str]:
-    """Return the lines about search space, limits and forecast for the verbose terminal and the log."""
-    speeds, share = setup.runner.speeds, setup.dataset.train_share
-    lines = []
-    if changed:
-        lines.append(f"Changed: {', '.join(f'{name} {domain_text(domain)}' for name, domain in changed.items())}")
-    low, median, high = map(seconds_text, search.trial_seconds)
-    lines += [
-        f"Limits: {setup.plan.limits}",
-        f"Training of one trial: {low} to {high} (median {median}) on {share:.3g} of the training windows, all epochs",
-        f"Speeds: {speeds.device}, measured {speeds.measured[:10]} (--recalibrate measures again); pruning not counted",
-    ]
-    if final is not None:
-        lines.append(
-            f"After the search: {counted(final.confirmations, 'training')} for confirmation"
-            f" ({seconds_text(final.confirmation_seconds)}), {counted(final.retrainings, 'retraining')}"
-            f" ({seconds_text(final.retraining_seconds)}), bounded by limits.retrain_seconds"
-        )
-    return lines
 
 
 def _searched_by(settings: Settings, plan: StudyPlan) -> str:

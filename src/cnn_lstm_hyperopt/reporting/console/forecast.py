@@ -1,0 +1,63 @@
+"""Lines about search space, budget and forecast for the terminal."""
+
+from cnn_lstm_hyperopt.config import PARAMETERS
+from cnn_lstm_hyperopt.pipeline.setup import Setup
+from cnn_lstm_hyperopt.search.cost_forecast import FinalForecast, Forecast
+from cnn_lstm_hyperopt.space.domains import Domain, domain_text
+from cnn_lstm_hyperopt.utils.text import counted, seconds_text
+
+REPORT_MB, MLFLOW_MB = 6, 10
+"""Disk space of report.html, and of the MLflow runs of a short study."""
+
+
+def forecast_lines(setup: Setup, search: Forecast, final: FinalForecast | None) -> list[str]:
+    """Return lines about the search space, the budget, and the forecast of time, memory and disk space."""
+    plan, settings, space = setup.plan, setup.settings, setup.plan.space
+    differs = f", {len(changed)} of them changed" if (changed := _changed(setup)) else ""
+    trials = counted(plan.n_trials, "trial")
+    if search.trials < plan.n_trials:
+        trials = f"{search.trials:,} of {trials} left"
+    seconds = "" if plan.limits.seconds is None else f" and {plan.limits.seconds:g} s"
+    limit = "" if settings.study.timeout is None else f", timeout {seconds_text(settings.study.timeout)}"
+    workers = counted(search.workers, "worker")
+    lines = [
+        f"Space: {len(space.searched())} parameters{differs}, {search.share_left:.0%} of it within the limits",
+        f"Budget: {trials} of at most {plan.max_epochs} epochs{seconds}, {workers} on {setup.runner.device}{limit}",
+    ]
+    parts = [f"search about {seconds_text(search.seconds)}"] if search.trials else []
+    if final is not None:
+        whole = seconds_text(final.confirmation_seconds + final.retraining_seconds)
+        parts.append(f"confirmation and retraining at most {whole}")
+    if parts:
+        disk = search.disk_mb + REPORT_MB * settings.report + MLFLOW_MB * settings.mlflow.enabled
+        lines += [
+            f"Forecast: {', '.join(parts)}",
+            f"  at most {search.memory_mb / 1000:.1f} GB of memory, about {max(1, disk):.0f} MB of disk",
+        ]
+    return lines
+
+
+def forecast_details(setup: Setup, search: Forecast, final: FinalForecast | None) -> list[str]:
+    """Return the lines about search space, limits and forecast for the verbose terminal and the log."""
+    speeds, share = setup.runner.speeds, setup.dataset.train_share
+    lines = []
+    if changed := _changed(setup):
+        lines.append(f"Changed: {', '.join(f'{name} {domain_text(domain)}' for name, domain in changed.items())}")
+    low, median, high = map(seconds_text, search.trial_seconds)
+    lines += [
+        f"Limits: {setup.plan.limits}",
+        f"Training of one trial: {low} to {high} (median {median}) on {share:.3g} of the training windows, all epochs",
+        f"Speeds: {speeds.device}, measured {speeds.measured[:10]} (--recalibrate measures again); pruning not counted",
+    ]
+    if final is not None:
+        lines.append(
+            f"After the search: {counted(final.confirmations, 'training')} for confirmation"
+            f" ({seconds_text(final.confirmation_seconds)}), {counted(final.retrainings, 'retraining')}"
+            f" ({seconds_text(final.retraining_seconds)}), bounded by limits.retrain_seconds"
+        )
+    return lines
+
+
+def _changed(setup: Setup) -> dict[str, Domain]:
+    """Return the domains of the search space that differ from their defaults."""
+    return {name: domain for name, domain in setup.plan.space.domains.items() if domain != PARAMETERS[name].default}
