@@ -280,7 +280,7 @@ def _next_steps(save_dir: Path, progress: _Progress, *, running: bool) -> list[s
     if not lines and (results is None or results.get("n_trials_completed", progress.done) != progress.done):
         return [f"Next: {resume} (writes the results)"]
     if retrained and not progress.retrainings:
-        return [f"Done: {len(retrained)} models retrained and tested; see {save_dir / RESULTS_FILE}"]
+        return [f"Done: {counted(len(retrained), 'model')} retrained and tested; see {save_dir / RESULTS_FILE}"]
     in_python = progress.source == "loaders"
     if not progress.front:
         more = 2 * progress.total

@@ -16,7 +16,10 @@ FIGURES = {
 
 
 def leaderboard(content: Content) -> dict[str, Any]:
-    """Return the rows (best first), the titles of the other columns by key, and the range of the axis of the intervals."""
+    """Return the rows, the titles of the other columns by key, and the range of the axis of the intervals.
+
+    The first row is the model of the verdict; the others follow, the best first.
+    """
     results = content.results
     score = "test_class_acc" if content.skill.metric == "accuracy" else "test_score"  # what the study maximises
     candidates = (results.get("confirmation") or {}).get("candidates") or []
@@ -37,9 +40,10 @@ def leaderboard(content: Content) -> dict[str, Any]:
         rows.append(row("ensemble", ensemble, note=note, validation=ensemble.get("validation_score")))
     rows += [row(each["name"], each, kind="baseline") for each in results.get("baselines") or []]
     ends = [end for each in rows for end in (*(each["interval"] or ()), each["score"]) if end is not None]
+    of_verdict = f"model {(results.get('verdict') or {}).get('model_rank')}"
     margin = 0.05 * max(max(ends) - min(ends), 0.01) if ends else 0.0
     return {
-        "rows": sorted(rows, key=lambda each: math.inf if each["score"] is None else -each["score"]),
+        "rows": sorted(rows, key=lambda each: (each["name"] != of_verdict, _descending(each["score"]))),
         "figures": {
             key: figure
             for key, figure in FIGURES.items()
@@ -48,3 +52,8 @@ def leaderboard(content: Content) -> dict[str, Any]:
         "axis": (min(ends) - margin, max(ends) + margin) if ends else None,
         "ensemble": bool(ensemble),
     }
+
+
+def _descending(score: float | None) -> float:
+    """Return a key that sorts larger scores first and unknown scores last."""
+    return math.inf if score is None else -score
