@@ -56,7 +56,7 @@ def test_run_leaves_every_file(finished: Run) -> None:
     files = {path.name for path in save_dir.iterdir()}
     expected = {"study.db", "config.yaml", "data.json", "trials.csv", "validation", "results.json", "run.log"}
     assert expected <= files
-    of_model = {"model.safetensors", "model.json", "metrics.json", "predictions.csv", "README.md"}
+    of_model = {"model.safetensors", "seeds", "model.json", "metrics.json", "predictions.csv", "README.md"}
     for entry in results["retrained_models"]:
         assert {path.name for path in (save_dir / f"retrained_model_{entry['model_rank']}").iterdir()} == of_model
     assert not [name for name in files if name.endswith((".part", "-wal", "-shm"))]

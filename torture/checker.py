@@ -74,7 +74,7 @@ def torn_files(save_dir: Path) -> list[str]:
         "validation/*.parquet": pd.read_parquet,
         "retrained_model_*/*.json": strict_json,
         "retrained_model_*/*.csv": pd.read_csv,
-        "retrained_model_*/*.safetensors": load_file,
+        "retrained_model_*/**/*.safetensors": load_file,
         "ensemble/**/*.json": strict_json,
         "ensemble/*.csv": pd.read_csv,
         "ensemble/*/*.safetensors": load_file,
@@ -334,8 +334,12 @@ def _folder(entry: dict[str, Any]) -> str:
 def _of_model(folder: Path, entry: dict[str, Any], results: dict[str, Any], study: StoredStudy) -> Iterator[str]:
     """Its weights load, its figures are those of ``results.json``, and its predictions score as they say."""
     weights = load_file(folder / "model.safetensors")
-    if not all(np.isfinite(weight).all() for weight in weights.values()):
+    every = [load_file(folder / name) for name in entry["networks"]]
+    if not all(np.isfinite(weight).all() for each in every for weight in each.values()):
         yield "weights are not finite"
+    about = strict_json(folder / "model.json").get("networks", [{"file": "model.safetensors"}])
+    if [each["file"] for each in about] != entry["networks"] or len(about) != len(entry["seeds"]):
+        yield f"model.json has the networks {about}, not one of each of the seeds {entry['seeds']}"
     size_mb = sum(weight.nbytes for weight in weights.values()) / 1e6
     expected_mb = study.trials[entry["trial_number"]].attributes["size_mb"]
     if not math.isclose(size_mb, expected_mb, rel_tol=0.01):
@@ -399,7 +403,7 @@ def _left_over(save_dir: Path, study: StoredStudy, results: dict[str, Any]) -> I
     """Every file and folder is one that a finished run has, and none of them is missing."""
     expected = set(TOP_FILES) | {f"validation/trial_{trial.number:05d}.parquet" for trial in study.finished}
     for entry in results["retrained_models"]:
-        expected |= {f"{_folder(entry)}/{name}" for name in MODEL_FILES}
+        expected |= {f"{_folder(entry)}/{name}" for name in (*MODEL_FILES, *entry["networks"])}
     if results["ensemble"] is not None:
         expected |= _ensemble_files(len(results["ensemble"]["members"]))
     there = {str(path.relative_to(save_dir)) for path in save_dir.rglob("*") if path.is_file()}

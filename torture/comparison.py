@@ -31,6 +31,8 @@ LEFT_OUT_OF_RESULTS = {
     "retrained_models[].training_time",  # the clock's
     "retrained_models[].latency.batch_1_ms",
     "retrained_models[].latency.batch_256_ms",
+    "retrained_models[].one_network.latency.batch_1_ms",
+    "retrained_models[].one_network.latency.batch_256_ms",
     "retrained_models[].seeds[].training_time",
     "retrained_models[].model_path",  # where the directory lies
     "ensemble.model_path",
@@ -47,7 +49,7 @@ def differences(save_dir: Path, reference: Path) -> list[str]:
     found += [f"trials.csv: {text}" for text in _of_trees(ours, theirs, {f"[].{name}" for name in MEASURED_OF_TABLE})]
     ours, theirs = (yaml.safe_load(_text(folder / "config.yaml")) for folder in (save_dir, reference))
     found += [f"config.yaml: {text}" for text in _of_trees(ours, theirs, {"save_dir"})]
-    patterns = ("validation/*", "retrained_model_*/*", "ensemble/*.*", "ensemble/*/*")
+    patterns = ("validation/*", "retrained_model_*/*.*", "retrained_model_*/seeds/*", "ensemble/*.*", "ensemble/*/*")
     for name in ("data.json", *(name for pattern in patterns for name in _names(reference, pattern))):
         if name.endswith("metrics.json"):
             left_out = {key.removeprefix("retrained_models[].") for key in LEFT_OUT_OF_RESULTS}

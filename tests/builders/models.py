@@ -33,3 +33,8 @@ def untrained(description: ModelDescription, seed: int = 3) -> SavedModel:
     """A model of this description."""
     network = build_network(description.network_config(), seed=seed, device=torch.device("cpu"))
     return SavedModel(network.eval(), description)
+
+
+def three_seeds(description: ModelDescription) -> SavedModel:
+    """The mean of three untrained networks of this description; the first has seed 2."""
+    return untrained(description).with_seeds(2, {seed: untrained(description, seed=10 + seed) for seed in (1, 3)})

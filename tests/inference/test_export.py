@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from builders.finalists import params as tiny
-from builders.models import own_inputs, untrained
+from builders.models import own_inputs, three_seeds, untrained
 from cnn_lstm_hyperopt.data.scaling import Scaler
 from cnn_lstm_hyperopt.errors import ConfigError, RunError
 from cnn_lstm_hyperopt.inference.ensemble import Ensemble, Member
@@ -72,12 +72,12 @@ GRID = [  # without those marked thorough, every fusion with every two choices
 ]
 
 
-@pytest.mark.parametrize(("format", "members"), [("onnx", 1), ("torch", 2)])
-def test_a_plain_network_and_an_ensemble_are_exported(format, members, tmp_path):
+@pytest.mark.parametrize(("format", "members"), [("onnx", 1), ("torch", 2), ("onnx", 3)])
+def test_a_plain_network_an_ensemble_and_a_mean_of_seeds_are_exported(format, members, tmp_path):
     models = [model_of(params("gated", cnn=False, lstm=lstm, bidirectional=False)) for lstm in (True, False)[:members]]
     weights = (0.75, 0.25)
     ensemble = Ensemble(tuple(Member(*pair, 1, 1, 1) for pair in zip(models, weights, strict=False)))
-    model = ensemble if members == 2 else models[0]
+    model = {1: models[0], 2: ensemble, 3: three_seeds(models[0].description)}[members]
     assert 0 <= export_model(model, tmp_path / "model", format) < TOLERANCE
     require_same(model, tmp_path / "model", format)
     assert [path.name for path in tmp_path.iterdir()] == ["model"]

@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load, load_file, save
 
 from builders.finalists import params
-from builders.models import own_inputs, untrained
+from builders.models import own_inputs, three_seeds, untrained
 from cnn_lstm_hyperopt.config import DataSettings, parse_space
 from cnn_lstm_hyperopt.data.dataset import prepare_dataset
 from cnn_lstm_hyperopt.data.own_features import BUILT_IN
@@ -127,6 +127,53 @@ def test_the_size_computed_before_training_is_that_of_the_file_within_a_hundredt
         untrained(description).save(tmp_path)
         size_mb = (tmp_path / WEIGHTS).stat().st_size / 1e6
         assert size_mb == pytest.approx(description.network_config().cost(lookback=6).size_mb, rel=0.01)
+
+
+def test_a_mean_of_seeds_is_the_mean_of_its_files_and_loads_again(model, dataset, tmp_path):
+    mean = three_seeds(model.description)
+    mean.save(tmp_path / "mean")
+    files = ["model.safetensors", "seeds/1.safetensors", "seeds/3.safetensors"]
+    about = json.loads((tmp_path / "mean" / DESCRIPTION).read_text(encoding="utf-8"))
+    assert about.pop("networks") == [{"file": file, "seed": seed} for file, seed in zip(files, (2, 1, 3), strict=True)]
+    singles = []
+    for number, file in enumerate(
+        files
+    ):  # each file is the network of a folder that has only one, as of earlier versions
+        single = tmp_path / str(number)
+        single.mkdir()
+        (single / DESCRIPTION).write_text(json.dumps(about))
+        (single / WEIGHTS).write_bytes((tmp_path / "mean" / file).read_bytes())
+        singles.append(load_model(single).predict_windows(dataset.validation))
+    again = load_model(tmp_path / "mean")
+    found = again.predict_windows(dataset.validation)
+    for name in ("probabilities", "values"):
+        expected = np.mean([getattr(each, name) for each in singles], axis=0, dtype=np.float64)
+        np.testing.assert_allclose(getattr(found, name), expected, rtol=1e-6, atol=1e-6)
+        np.testing.assert_array_equal(getattr(found, name), getattr(mean.predict_windows(dataset.validation), name))
+    assert ([each.seed for each in again.others], again.seed, len(again.parts())) == ([1, 3], 2, 3)
+
+
+@pytest.mark.parametrize(
+    ("networks", "field", "code"),
+    [
+        (None, "networks", "network-count"),
+        ([{"file": WEIGHTS, "seed": 2}], "networks", "network-count"),
+        ([{"file": WEIGHTS, "seed": 2}, {"file": "seeds/1.safetensors", "seed": "1"}], "seed", "int-type"),
+        ([{"file": WEIGHTS, "seed": 2}, {"file": "../1.safetensors", "seed": 1}], "networks", "network-files"),
+        ([{"file": WEIGHTS, "seed": 2}, {"file": "seeds/2.safetensors", "seed": 2}], "networks", "seed-repeated"),
+        (
+            [{"file": WEIGHTS, "seed": 2}, {"file": "seeds/7.safetensors", "seed": 7}],
+            "seeds/7.safetensors",
+            "file-missing",
+        ),
+        ([{"file": WEIGHTS, "seed": 2}, {"file": "seeds/1.safetensors", "seed": 1}], "seeds/1.safetensors", "pickle"),
+    ],
+)
+def test_a_mean_of_seeds_with_invalid_networks_is_refused(networks, field, code, folder):
+    (folder / "seeds").mkdir()
+    (folder / "seeds" / "1.safetensors").write_bytes(b"PK\x03\x04 a file of torch.save")
+    change(folder, networks=networks)
+    assert refused(folder) == (field, code)
 
 
 def test_models_of_format_1_are_read(model, folder, bars):

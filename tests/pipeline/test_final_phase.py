@@ -9,6 +9,8 @@ from types import SimpleNamespace
 from typing import Any
 from unittest.mock import create_autospec
 
+import numpy as np
+import pandas as pd
 import pytest
 import yaml
 
@@ -18,6 +20,7 @@ from cnn_lstm_hyperopt.config import load_settings
 from cnn_lstm_hyperopt.data.dataset import prepare_dataset
 from cnn_lstm_hyperopt.errors import InterruptedRunError, StorageFailedError
 from cnn_lstm_hyperopt.execution import StopSignal
+from cnn_lstm_hyperopt.inference.model import load_model
 from cnn_lstm_hyperopt.models.build import build_network
 from cnn_lstm_hyperopt.pipeline.confirmation import SEEDS_APART, TIME_IS_UP
 from cnn_lstm_hyperopt.pipeline.events import RunEvents, to_all
@@ -169,7 +172,8 @@ def test_three_times_top_k_of_the_front_are_confirmed_and_the_best_of_them_retra
     assert found.results["retrained_models"] == found.entries
     (opening,) = found.results["test_openings"]
     assert (found.opened, opening["trials"]) == (1, [5, 0])
-    assert opening["models"] == [{"trial_number": trial, "seeds": [1, 2], "epochs": [2, 2]} for trial in (5, 0)]
+    registered = {"seeds": [1, 2], "epochs": [2, 2], "prediction": "mean of the seeds"}
+    assert opening["models"] == [{"trial_number": trial, **registered} for trial in (5, 0)]
     assert date.fromisoformat(opening["time"][:10])
     assert found.events.on_test.call_args.args[2] == 1
     assert steps == {
@@ -287,7 +291,7 @@ def test_an_evaluation_of_an_earlier_version_without_its_models_is_counted(world
 
 
 @pytest.mark.mostly_slow(1)
-@pytest.mark.parametrize("lost", ["metrics.json", "model.safetensors", ""])
+@pytest.mark.parametrize("lost", ["metrics.json", "seeds/2.safetensors", ""])
 def test_a_lost_model_is_made_again_which_is_the_same_evaluation(world, lost):
     first = world.run()
     path = world.save_dir / "retrained_model_2" / lost
@@ -343,13 +347,21 @@ def test_errors_of_the_program_or_the_storage_are_raised(world, phase, error):
         world.run()
 
 
-def test_the_best_seed_on_validation_is_kept_and_a_failed_one_reported(world):
+def test_the_mean_of_seeds_is_tested_and_stored_and_a_failed_seed_reported(world):
     world.losses = {(5, 1): 0.7, (5, 2): 0.5, (0, 2): RuntimeError("out of memory")}
     found = world.run()
     first, second = found.entries
     assert (first["training_results"]["seed"], first["training_results"]["validation_loss"]) == (2, 0.5)
     assert [seed["validation_loss"] for seed in first["seeds"]] == [0.7, 0.5]
-    assert first["test_metrics"]["test_score"] == first["seeds"][1]["test_score"]
+    assert first["networks"] == ["model.safetensors", "seeds/1.safetensors"]
+    assert second["networks"] == ["model.safetensors"]
+    assert first["training_time"] == sum(seed["training_time"] for seed in first["seeds"]) == 7.0
+    assert first["size_mb"] == 2 * first["one_network"]["size_mb"]
+    for entry in found.entries:
+        loaded, table = load_model(entry["model_path"]), pd.read_csv(Path(entry["model_path"]) / "predictions.csv")
+        test = prepare_dataset(load_settings(world.config, environment={}).data).test.open()
+        np.testing.assert_allclose(loaded.predict_windows(test).probabilities[:, 1], table["probability_1"], atol=1e-6)
+        assert (table["class"] == table["label"]).mean() == pytest.approx(entry["test_metrics"]["test_class_acc"])
     assert ([seed["seed"] for seed in second["seeds"]], second["training_results"]["seed"]) == ([1], 1)
     assert (first["seed_failures"], second["seed_failures"]) == ([], ["seed 2: out of memory"])
     assert found.events.on_warning.call_count == 1

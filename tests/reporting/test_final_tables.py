@@ -161,7 +161,8 @@ def test_seeds_steps_calibration_regression_and_strategy_of_the_first_model(judg
     found = list(map(numbers, verdict_lines(verdict, models)))
     assert found[0] == pytest.approx(list(first.seed_scores), abs=5e-5)
     assert found[1] == pytest.approx([0.66, 0.61, first.score], abs=5e-5)
-    assert found[2] == pytest.approx([75.0, 100 * first.score, first.scores.calibration_error], abs=0.05)
+    confidence = 100 * first.predictions.probabilities.max(axis=1).mean()
+    assert found[2] == pytest.approx([confidence, 100 * first.score, first.scores.calibration_error], abs=0.05)
     assert found[3] == pytest.approx([first.scores.r2_against_persistence], abs=5e-4)
     strategy = first.strategy
     kept = [number for each in (strategy.model, strategy.hold) for number in (each.annual_sharpe, each.final_wealth)]

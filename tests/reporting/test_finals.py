@@ -1,6 +1,7 @@
 """results.json after the search: keys, strict JSON, and the folders of the models."""
 
 import json
+import shutil
 from dataclasses import replace
 from unittest.mock import Mock
 
@@ -55,14 +56,15 @@ def test_candidates_come_by_rank_and_those_that_failed_last():
 def test_an_entry_has_the_keys_of_the_specification_and_seeds_beside(models, verdict, tmp_path):
     first, second = strict(final_results.retrained_results(models, verdict, tmp_path))
     keys = "model_rank trial_number config_params training_results test_metrics seeds seed_failures spread_over_seeds"
-    assert list(first) == [*keys.split(), "training_time", "model_path"]
+    assert list(first) == [*keys.split(), "training_time", "networks", "model_path"]
     assert (first["model_rank"], first["trial_number"], second["model_rank"]) == (1, 10, 2)
     assert first["model_path"] == str(tmp_path / "retrained_model_1")
     assert isinstance(first["config_params"]["cnn.filter_sizes"], list)
     validation = dict.fromkeys(("validation_accuracy", "validation_score", "validation_loss"), 0.6)
     epochs = {"best_epoch": 1, "epochs": 2.0, "full_epochs": 2, "cut_short_by": None}
     assert first["training_results"] == {**epochs, **validation, "seed": 2}
-    assert first["training_time"] == 3.5
+    assert first["training_time"] == 3 * 3.5
+    assert first["networks"] == ["model.safetensors", "seeds/1.safetensors", "seeds/3.safetensors"]
     assert first["seed_failures"] == ["seed 4: x"]
     assert second["seed_failures"] == []
     scores = [seed["test_score"] for seed in first["seeds"]]
@@ -261,14 +263,21 @@ def test_a_folder_is_whole_or_not_there_and_what_was_there_stays(models, verdict
     assert {path.name for path in tmp_path.glob(".*.part")} == {".retrained_model_1.part", ".retrained_model_2.part"}
 
 
-WHOLE = ("metrics.json", "model.json", "model.safetensors", "predictions.csv")
+WHOLE = (
+    "metrics.json",
+    "model.json",
+    "model.safetensors",
+    "seeds/1.safetensors",
+    "seeds/3.safetensors",
+    "predictions.csv",
+)
 
 
-@pytest.mark.parametrize("damage", [None, *WHOLE, "other", "cut"])
+@pytest.mark.parametrize("damage", [None, *WHOLE, "other", "cut", "earlier version"])
 def test_a_folder_holds_a_model_when_it_is_whole_and_of_that_training(models, verdict, tmp_path, damage):
     entry = final_results.retrained_results(models, verdict, tmp_path)[0]
     folder = model_folder(tmp_path, 1)
-    folder.mkdir()
+    (folder / "seeds").mkdir(parents=True)
     for name in WHOLE:
         (folder / name).touch()
     write_json(folder / "metrics.json", {**entry, "trial_number": 99} if damage == "other" else entry)
@@ -276,4 +285,9 @@ def test_a_folder_holds_a_model_when_it_is_whole_and_of_that_training(models, ve
         (folder / "metrics.json").write_text((folder / "metrics.json").read_text()[:100])
     elif damage in WHOLE:
         (folder / damage).unlink()
-    assert holds_model(tmp_path, entry) == holds_model(tmp_path, strict(entry)) == (damage is None)
+    if damage == "earlier version":  # with three seeds, of which one network was stored
+        del entry["networks"]
+        write_json(folder / "metrics.json", entry)
+        shutil.rmtree(folder / "seeds")
+    expected = damage in (None, "earlier version")
+    assert holds_model(tmp_path, entry) == holds_model(tmp_path, strict(entry)) == expected

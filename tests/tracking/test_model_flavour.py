@@ -44,7 +44,8 @@ def plant_model(save_dir: Path) -> SavedModel:
         max_gap_days=10.0,
     )
     network = build_network(description.network_config(), seed=1, device=torch.device("cpu"))
-    model = SavedModel(network, description)
+    other = SavedModel(build_network(description.network_config(), seed=2, device=torch.device("cpu")), description)
+    model = SavedModel(network, description).with_seeds(1, {2: other})
     model.save(model_folder(save_dir, 1))
     entry = {
         "model_rank": 1,
@@ -87,10 +88,10 @@ def test_a_model_is_logged_once_registered_and_predicts_the_same(
 
     mlflow.set_tracking_uri(target.uri)
     x = torch.randn(5, 6, 3, generator=torch.Generator().manual_seed(0))
-    model.network.eval()
     with torch.inference_mode():
-        output = model.network(x)
-    expected = torch.cat([torch.softmax(output.logits, 1), (output.value * 0.25 + 1.5).unsqueeze(1)], 1).numpy()
+        outputs = [network.eval()(x) for network, _ in model.parts()]
+    tables = [torch.cat([torch.softmax(o.logits, 1), (o.value * 0.25 + 1.5).unsqueeze(1)], 1).numpy() for o in outputs]
+    expected = np.mean(tables, axis=0)
     uri = f"models:/{run.data.tags['model_id']}"
     loaded = mlflow.pytorch.load_model(uri)
     np.testing.assert_allclose(loaded(x).detach().numpy(), expected, rtol=1e-6, atol=1e-7)

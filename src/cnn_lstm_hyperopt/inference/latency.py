@@ -2,6 +2,7 @@
 
 import statistics
 import time
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -18,7 +19,7 @@ MAX_NUMBERS = 2**24
 
 
 class Latency(NamedTuple):
-    """Median wall time of forward passes after a warm-up.
+    """Median wall time of forward passes of all networks of a model after a warm-up.
 
     Attributes:
         batch_1_ms: milliseconds for one window.
@@ -34,30 +35,34 @@ class Latency(NamedTuple):
     device: str
 
 
-def measure_latency(network: Network, lookback: int) -> Latency:
-    """Measure the time of forward passes of random windows (float32) with one thread, without scaling of features.
+def measure_latency(networks: Sequence[Network], lookback: int) -> Latency:
+    """Measure the time in which random windows (float32) pass through all networks, one after the other.
+
+    The measurement has one thread and does not include the scaling of features.
 
     Worker processes have one thread, too. Torch's default number of threads depends on earlier work of the process.
 
     Args:
-        network: network on the CPU; this function sets its evaluation mode.
+        networks: networks on the CPU with the same inputs; this function sets their evaluation mode.
         lookback: number of bars in a window.
     """
-    network.eval()
-    width = network.config.input_dim
+    for network in networks:
+        network.eval()
+    width = networks[0].config.input_dim
     with one_thread():
-        large = None if BATCH * lookback * width > MAX_NUMBERS else _milliseconds(network, (BATCH, lookback, width))
-        return Latency(_milliseconds(network, (1, lookback, width)), large, torch.get_num_threads(), "cpu")
+        large = None if BATCH * lookback * width > MAX_NUMBERS else _milliseconds(networks, (BATCH, lookback, width))
+        return Latency(_milliseconds(networks, (1, lookback, width)), large, torch.get_num_threads(), "cpu")
 
 
-def _milliseconds(network: Network, shape: tuple[int, int, int]) -> float:
+def _milliseconds(networks: Sequence[Network], shape: tuple[int, int, int]) -> float:
     windows = torch.randn(shape, generator=torch.Generator().manual_seed(0))
     taken: list[float] = []
     begun = time.perf_counter()
     with torch.inference_mode():
         while len(taken) < WARM_UP + REPEATS and (len(taken) < 2 or time.perf_counter() - begun < LIMIT_SECONDS):
             start = time.perf_counter()
-            network(windows)
+            for network in networks:
+                network(windows)
             taken.append(1000 * (time.perf_counter() - start))
     taken = taken[min(WARM_UP, len(taken) - 1) :]
     return float(f"{statistics.median(taken):.4g}")

@@ -3,21 +3,22 @@
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from pydantic import Field
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 
 from cnn_lstm_hyperopt.data.windows import Windows
 from cnn_lstm_hyperopt.errors import DataError, SaveDirError, Violation
-from cnn_lstm_hyperopt.inference.ensemble import Ensemble, Member, difference, stored_members
+from cnn_lstm_hyperopt.inference.ensemble import Ensemble, Member, difference, mean_of, stored_members
 from cnn_lstm_hyperopt.inference.metadata import Features, ModelDescription
 from cnn_lstm_hyperopt.inference.predictor import Predictor
-from cnn_lstm_hyperopt.inference.stored_form import FormError
+from cnn_lstm_hyperopt.inference.stored_form import FormError, StoredForm
 from cnn_lstm_hyperopt.models.build import new_network
 from cnn_lstm_hyperopt.models.network import Network
 from cnn_lstm_hyperopt.run_dir.paths import ENSEMBLE_FILE
@@ -26,47 +27,78 @@ from cnn_lstm_hyperopt.utils.reading import MAX_JSON_BYTES, parse_json, read_tex
 from cnn_lstm_hyperopt.utils.text import listed, one_line, printable, shown, shown_name
 
 WEIGHTS, DESCRIPTION = "model.safetensors", "model.json"
+SEEDS = "seeds"
+"""Folder in a model's folder: the networks of other seeds, ``seeds/SEED.safetensors``."""
+NETWORKS = "networks"
+"""Key of ``model.json`` with the file and the seed of each network; a model of one network has no such key."""
 _LONGEST_HEADER = 100_000_000
 """Maximum bytes of a safetensors header. A file begins with the length (8 bytes, little-endian) and the ``{`` of the header."""
+_MAX_NETWORKS = 1_000
+
+
+class SeedNetwork(NamedTuple):
+    """Network of one seed."""
+
+    seed: int
+    network: Network
 
 
 @dataclass(frozen=True, repr=False)
 class SavedModel(Predictor):
-    """A trained network with its description.
+    """Trained networks of one configuration with their description; predicts the mean of the networks.
 
     Attributes:
-        network: network with its weights.
+        network: the only network, or the network with the lowest validation loss.
         description: architecture, features, scaler and labels.
         features: function that computes the model's own features; None: the model has none, or no function was passed.
+        seed: seed of ``network``; 0: unknown.
+        others: networks of the same configuration that were trained with other seeds.
     """
 
     network: Network
     description: ModelDescription
     features: Features | None = field(default=None, repr=False, compare=False)
+    seed: int = 0
+    others: tuple[SeedNetwork, ...] = ()
+
+    def with_seeds(self, seed: int, others: Mapping[int, "SavedModel"]) -> "SavedModel":
+        """Return the mean of this model, trained with ``seed``, and of other models of the configuration, by seed."""
+        return replace(self, seed=seed, others=tuple(SeedNetwork(key, each.network) for key, each in others.items()))
 
     def save(self, folder: Path) -> None:
-        """Write ``model.safetensors`` and ``model.json`` into ``folder``; create the folder if it is missing.
+        """Write ``model.safetensors``, ``model.json`` and the networks of other seeds; create ``folder`` if it is missing.
 
         To replace a model, save into a new folder and move this folder, so that weights and description always match.
         """
         folder.mkdir(parents=True, exist_ok=True)
-        weights = {name: weight.detach().cpu().contiguous() for name, weight in self.network.state_dict().items()}
-        # save_file would make a file that only the owner can read.
-        (folder / WEIGHTS).write_bytes(save(weights))
-        text = json.dumps(self.description.as_dict(), indent=2, allow_nan=False)
+        content = self.description.as_dict()
+        if self.others:
+            (folder / SEEDS).mkdir(exist_ok=True)
+            seeds = [self.seed, *(each.seed for each in self.others)]
+            files = network_files(seeds)
+            content[NETWORKS] = [{"file": file, "seed": seed} for file, seed in zip(files, seeds, strict=True)]
+            for file, each in zip(files[1:], self.others, strict=True):
+                _save_weights(each.network, folder / file)
+        _save_weights(self.network, folder / WEIGHTS)
+        text = json.dumps(content, indent=2, allow_nan=False)
         (folder / DESCRIPTION).write_text(text + "\n", encoding="utf-8")
 
-    def parts(self) -> tuple[tuple[Network, float]]:
-        """Return the model's network with the weight 1."""
-        return ((self.network, 1.0),)
+    def parts(self) -> tuple[tuple[Network, float], ...]:
+        """Return the networks with equal weights."""
+        networks = (self.network, *(each.network for each in self.others))
+        return tuple((network, 1 / len(networks)) for network in networks)
 
     def predict_windows(self, windows: Windows) -> Predictions:
-        """Return predictions for scaled windows.
+        """Return the mean of the networks' predictions for scaled windows.
 
         Raises:
             DataError: a prediction is not finite.
         """
-        predictions = as_predictions(*predict(self.network, windows, self.description.value_scale))
+        networks, weights = zip(*self.parts(), strict=True)
+        return mean_of([self._predictions(network, windows) for network in networks], weights)
+
+    def _predictions(self, network: Network, windows: Windows) -> Predictions:
+        predictions = as_predictions(*predict(network, windows, self.description.value_scale))
         finite = np.asarray(np.isfinite(predictions.probabilities).all(axis=1))
         if predictions.values is not None:
             finite &= np.isfinite(predictions.values)
@@ -77,6 +109,47 @@ class SavedModel(Predictor):
                 code="predictions-not-finite",
             )
         return predictions
+
+
+def network_files(seeds: Sequence[int]) -> list[str]:
+    """Return the names of the weight files of a model with these seeds; the first is the seed of ``model.safetensors``."""
+    return [WEIGHTS, *(f"{SEEDS}/{seed}.safetensors" for seed in seeds[1:])]
+
+
+def _save_weights(network: Network, path: Path) -> None:
+    weights = {name: weight.detach().cpu().contiguous() for name, weight in network.state_dict().items()}
+    # save_file would make a file that only the owner can read.
+    path.write_bytes(save(weights))
+
+
+class StoredNetwork(StoredForm):
+    """Entry of ``networks`` in ``model.json``."""
+
+    file: str
+    seed: int = Field(ge=0, le=1_000_000_000)
+
+
+def _stored_seeds(raw: Any) -> list[int]:
+    """Return the seeds of the networks in the content of ``model.json``; remove their key. An empty list: one network.
+
+    Raises:
+        FormError: the entries are invalid; the text has a line for each error.
+    """
+    if not isinstance(raw, dict) or NETWORKS not in raw:
+        return []
+    entries = raw.pop(NETWORKS)
+    if not isinstance(entries, list) or not 2 <= len(entries) <= _MAX_NETWORKS:
+        text = f"{NETWORKS} must list 2 to {_MAX_NETWORKS} networks, but got {shown(entries)}"
+        raise FormError(text, NETWORKS, "network-count")
+    networks = [StoredNetwork.read(each, f"{NETWORKS}.{number}: ") for number, each in enumerate(entries)]
+    seeds = [each.seed for each in networks]
+    if len(set(seeds)) < len(seeds):
+        raise FormError(f"{NETWORKS} must have different seeds, but got {shown(seeds)}", NETWORKS, "seed-repeated")
+    files, expected = [each.file for each in networks], network_files(seeds)
+    if files != expected:  # no other file is ever read
+        text = f"{NETWORKS} must have the files {', '.join(expected)}, but got {shown(files)}"
+        raise FormError(text, NETWORKS, "network-files")
+    return seeds
 
 
 def load_model(folder: str | Path, features: Features | None = None) -> SavedModel | Ensemble:
@@ -142,25 +215,35 @@ def _load_single(folder: Path, features: Features | None) -> SavedModel:
         if not _holds(folder, name):
             raise SaveDirError(f"{_place(folder)} holds no model: {name} is missing", field=name, code="file-missing")
     try:
-        description = ModelDescription.from_dict(parse_json(read_text(folder / DESCRIPTION, MAX_JSON_BYTES)))
+        raw = parse_json(read_text(folder / DESCRIPTION, MAX_JSON_BYTES))
+        seeds = _stored_seeds(raw) or [0]
+        description = ModelDescription.from_dict(raw)
     except ValueError as error:
         raise _form_error(folder, DESCRIPTION, error) from error
     _check_function(features, description)
+    first, *others = [_load_network(folder, name, description) for name in network_files(seeds)]
+    return SavedModel(first, description, features, seeds[0], tuple(map(SeedNetwork, seeds[1:], others)))
+
+
+def _load_network(folder: Path, name: str, description: ModelDescription) -> Network:
+    """Load a network of a model; ``name`` is the file of its weights in ``folder``."""
+    if not _holds(folder, name):
+        raise SaveDirError(f"{_place(folder)} holds no model: {name} is missing", field=name, code="file-missing")
     with torch.device("meta"):  # a network without memory: the weights may not fit the description
         expected = new_network(description.network_config()).state_dict()
     try:
-        with safe_open(folder / WEIGHTS, framework="pt") as file:
+        with safe_open(folder / name, framework="pt") as file:
             errors = _weight_errors(file, expected)
-        weights = {} if errors else load_file(folder / WEIGHTS)
+        weights = {} if errors else load_file(folder / name)
     except (OSError, SafetensorError, ValueError, RuntimeError) as error:
-        raise _not_weights(folder, error) from error
-    errors = errors or [f"{name} holds NaN or infinity" for name, each in weights.items() if not each.isfinite().all()]
+        raise _not_weights(folder, name, error) from error
+    errors = errors or [f"{key} holds NaN or infinity" for key, each in weights.items() if not each.isfinite().all()]
     if errors:
-        raise _refused(folder, WEIGHTS, errors, code="weights-differ")
+        raise _refused(folder, name, errors, code="weights-differ")
     network = new_network(description.network_config())
     network.load_state_dict(weights)
     network.eval()
-    return SavedModel(network, description, features)
+    return network
 
 
 def _place(folder: Path) -> str:
@@ -197,22 +280,22 @@ def _form_error(folder: Path, name: str, error: ValueError) -> SaveDirError:
     return _refused(folder, name, str(error).split("\n"), code="not-json", violations=violations)
 
 
-def _not_weights(folder: Path, error: Exception) -> SaveDirError:
+def _not_weights(folder: Path, name: str, error: Exception) -> SaveDirError:
     """Return the error of a file that is not safetensors; the text names the type that its first bytes show."""
     try:
-        with (folder / WEIGHTS).open("rb") as file:
+        with (folder / name).open("rb") as file:
             start = file.read(9)
     except OSError as fault:
-        return _refused(folder, WEIGHTS, [f"it can't be read: {fault.strerror or fault}"], code="unreadable")
+        return _refused(folder, name, [f"it can't be read: {fault.strerror or fault}"], code="unreadable")
     if start[8:] in (b"", b"{") and int.from_bytes(start[:8], "little") <= _LONGEST_HEADER:
         text = f"it is truncated or damaged ({one_line(error)}); copy it again, or save the model again"
-        return _refused(folder, WEIGHTS, [text], code="weights-damaged")
+        return _refused(folder, name, [text], code="weights-damaged")
     if start.startswith((b"PK", b"\x80")):
         text = (
             "it is a pickle or a torch.save file, which is never loaded because it can run code; save the model again"
         )
-        return _refused(folder, WEIGHTS, [text], code="pickle")
-    return _refused(folder, WEIGHTS, [f"it is not a safetensors file: {one_line(error)}"], code="not-safetensors")
+        return _refused(folder, name, [text], code="pickle")
+    return _refused(folder, name, [f"it is not a safetensors file: {one_line(error)}"], code="not-safetensors")
 
 
 def _weight_errors(file: Any, expected: Mapping[str, torch.Tensor]) -> list[str]:

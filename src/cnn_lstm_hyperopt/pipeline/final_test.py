@@ -1,8 +1,12 @@
 """Evaluation of all finalists on the test set, in one step."""
 
+import math
 from typing import Any
 
+from cnn_lstm_hyperopt.data.dataset import Dataset
 from cnn_lstm_hyperopt.inference.latency import measure_latency
+from cnn_lstm_hyperopt.inference.model import SavedModel
+from cnn_lstm_hyperopt.metrics import score
 from cnn_lstm_hyperopt.pipeline.confirmation import Confirmed
 from cnn_lstm_hyperopt.pipeline.ensemble_selection import blend
 from cnn_lstm_hyperopt.pipeline.results.final_results import (
@@ -41,8 +45,7 @@ def evaluate_finalists(session: Session, confirmed: Confirmed, outcome: Retraini
     verdict = evaluate_once(done, dataset, settings, blend=found)
     entries = retrained_results(done, verdict, settings.save_dir)
     for entry, each in zip(entries, done, strict=True):
-        model = each.kept.model
-        entry["latency"] = measure_latency(model.network, model.description.lookback)._asdict()
+        entry |= {"validation": _on_validation(each.model, dataset, settings.study.metric), **_costs(each.model)}
     ensemble = None
     if found is not None and verdict.ensemble is not None:
         ensemble = ensemble_results(found, verdict.ensemble, settings.save_dir)
@@ -65,3 +68,26 @@ def evaluate_finalists(session: Session, confirmed: Confirmed, outcome: Retraini
     session.final.update(results)
     session.events.on_test(verdict, done, openings)
     return entries
+
+
+def _on_validation(model: SavedModel, dataset: Dataset, metric: str) -> dict[str, float | None]:
+    """Return the study's metric and the log loss (nats) of a model on validation; None: undefined."""
+    labels, probabilities = dataset.validation.labels.numpy(), model.predict_windows(dataset.validation).probabilities
+    found = {"score": score(metric, labels, probabilities), "log_loss": -score("log_loss", labels, probabilities)}
+    return {name: value if math.isfinite(value) else None for name, value in found.items()}
+
+
+def _costs(model: SavedModel) -> dict[str, Any]:
+    """Return size and latency of a model with all its networks, and of one of its networks."""
+    networks, lookback = [network for network, _ in model.parts()], model.description.lookback
+    size = model.description.network_config().cost(lookback=lookback).size_mb
+    latency = measure_latency(networks, lookback)
+    single = latency if len(networks) == 1 else measure_latency(networks[:1], lookback)
+    return {
+        "size_mb": len(networks) * size,
+        "latency": latency._asdict(),
+        "one_network": {
+            "size_mb": size,
+            "latency": {"batch_1_ms": single.batch_1_ms, "batch_256_ms": single.batch_256_ms},
+        },
+    }

@@ -8,12 +8,13 @@ from pathlib import Path
 
 from cnn_lstm_hyperopt.data.dataset import Dataset
 from cnn_lstm_hyperopt.data.windows import Fold
+from cnn_lstm_hyperopt.inference.ensemble import mean_of
 from cnn_lstm_hyperopt.inference.metadata import ModelDescription
 from cnn_lstm_hyperopt.inference.model import SavedModel
 from cnn_lstm_hyperopt.pipeline.confirmation import SEEDS_APART, TIME_IS_UP, Confirmation, until
 from cnn_lstm_hyperopt.progress import Action, Decision, OnReport
 from cnn_lstm_hyperopt.space.domains import Scalar
-from cnn_lstm_hyperopt.training import NonFiniteLossError, Outcome, delete_checkpoint, last_good
+from cnn_lstm_hyperopt.training import NonFiniteLossError, Outcome, Predictions, delete_checkpoint, last_good
 from cnn_lstm_hyperopt.training.trial_trainer import TrialRunner
 from cnn_lstm_hyperopt.utils.text import one_line
 
@@ -73,8 +74,26 @@ class Retrained:
 
     @property
     def kept(self) -> SeedRun:
-        """Run with the lowest validation loss; its network is saved and tested."""
+        """Run with the lowest validation loss; its network is stored as ``model.safetensors``."""
         return min(self.runs, key=lambda run: run.loss)
+
+    @property
+    def in_order(self) -> tuple[SeedRun, ...]:
+        """All runs, :attr:`kept` first: the order of the networks in :attr:`model`."""
+        return (self.kept, *(run for run in self.runs if run is not self.kept))
+
+    @property
+    def model(self) -> SavedModel:
+        """Model of record: the mean of the networks of all runs. This rule was fixed before the test."""
+        kept = self.kept
+        if len(self.runs) == 1:
+            return kept.model
+        return kept.model.with_seeds(kept.seed, {run.seed: run.model for run in self.in_order[1:]})
+
+    def mean(self, predictions: Sequence[Predictions]) -> Predictions:
+        """Return the predictions of :attr:`model` from the predictions of each of :attr:`runs`."""
+        by_seed = {run.seed: each for run, each in zip(self.runs, predictions, strict=True)}
+        return mean_of([by_seed[run.seed] for run in self.in_order], [1 / len(self.runs)] * len(self.runs))
 
 
 @dataclass(frozen=True)

@@ -128,9 +128,9 @@ def evaluate_once(
     known, reference = _last_known(dataset, test)
     predicted, baseline_windows = _baselines(dataset, test, known, seed=settings.study.seed)
     models = [[run.model.predict_windows(test) for run in each.runs] for each in retrained]
-    kept = [predictions[each.runs.index(each.kept)] for each, predictions in zip(retrained, models, strict=True)]
+    records = [each.mean(predictions) for each, predictions in zip(retrained, models, strict=True)]
     first = f"model {retrained[0].finalist.rank}"
-    judgement = judge(metric, test.labels.numpy(), kept[0].probabilities, predicted, dependence, model=first)
+    judgement = judge(metric, test.labels.numpy(), records[0].probabilities, predicted, dependence, model=first)
     period = _Period(test, dependence, metric, judgement.best_baseline, predicted[judgement.best_baseline], reference)
     traded = dataset.target == "direction" and test.values is not None
     strategy = (dataset.horizon, settings.evaluation.cost_bps) if traded else None
@@ -138,7 +138,7 @@ def evaluate_once(
         judgement=judgement,
         finalists=tuple(
             period.model(f"model {each.finalist.rank}", predictions, runs, strategy)
-            for each, runs, predictions in zip(retrained, models, kept, strict=True)
+            for each, runs, predictions in zip(retrained, models, records, strict=True)
         ),
         ensemble=None if blend is None else period.model(ENSEMBLE, blend.mean(models), (), strategy),
         baselines=tuple(
@@ -190,8 +190,8 @@ class _Period:
 
         Args:
             name: name of the model.
-            predictions: predictions of the saved run.
-            runs: predictions of all its seeds.
+            predictions: predictions of the model of record, the mean of its seeds.
+            runs: predictions of each seed.
             strategy: horizon (bars) and cost (bps) of the strategy; None: no strategy.
         """
         test, labels, probabilities = self.test, self.test.labels.numpy(), predictions.probabilities

@@ -7,6 +7,9 @@ from typing import Any
 from cnn_lstm_hyperopt.pipeline.retraining import Retrained
 from cnn_lstm_hyperopt.search import StudyStorage
 
+MEAN_OF_SEEDS = "mean of the seeds"
+"""Model of record of every finalist, registered before the evaluation. Earlier versions tested the best seed on validation."""
+
 
 def record_opening(storage: StudyStorage, retrained: Sequence[Retrained]) -> int:
     """Record an evaluation on the test set before it begins; return the number of evaluations in this study so far.
@@ -18,6 +21,7 @@ def record_opening(storage: StudyStorage, retrained: Sequence[Retrained]) -> int
             "trial_number": each.finalist.trial_number,
             "seeds": [run.seed for run in each.runs],
             "epochs": [run.epochs for run in each.runs],
+            "prediction": MEAN_OF_SEEDS,
         }
         for each in retrained
     ]

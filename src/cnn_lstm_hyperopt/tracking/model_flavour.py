@@ -4,6 +4,7 @@ The logged model is a ``torch.export`` program without pickled code, so MLflow l
 ``mlflow.pytorch.load_model`` and ``mlflow.pyfunc.load_model`` give the predictions of :class:`SavedModel`.
 """
 
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -26,15 +27,19 @@ _REQUIRED = ("torch", "numpy")
 
 
 class Predictions(nn.Module):
-    """A network whose output is one tensor: probabilities and, with regression, the value in the target's units."""
+    """Mean of networks whose output is one tensor: probabilities and, with regression, the value in the target's units."""
 
-    def __init__(self, network: Network, scale: ValueScale) -> None:
+    def __init__(self, networks: Sequence[Network], scale: ValueScale) -> None:
         super().__init__()
-        self.network, self._scale = network, scale
+        self.networks, self._scale = nn.ModuleList(networks), scale
 
     def forward(self, x: Tensor) -> Tensor:
         """``(batch, lookback, features)`` scaled float32 → ``(batch, n_classes)`` or ``(batch, n_classes + 1)``."""
-        output = self.network(x)
+        outputs = [self._predictions(network, x) for network in self.networks]
+        return outputs[0] if len(outputs) == 1 else torch.stack(outputs).mean(dim=0)
+
+    def _predictions(self, network: nn.Module, x: Tensor) -> Tensor:
+        output = network(x)
         probabilities = torch.softmax(output.logits, dim=1)
         if output.value is None:
             return probabilities
@@ -64,7 +69,7 @@ def log_pytorch_model(folder: Path, run_id: str) -> str:
     )
     with mlflow.start_run(run_id=run_id, log_system_metrics=False):
         info = mlflow.pytorch.log_model(
-            Predictions(model.network, about.value_scale).eval(),
+            Predictions([network for network, _ in model.parts()], about.value_scale).eval(),
             name="model",
             signature=signature,
             input_example=example,

@@ -24,8 +24,7 @@ class RetrainSettings(Section):
         3,
         ge=1,
         le=100,
-        description="number of seeds with which each of the top_k models is retrained; the result with the lowest validation "
-        "loss is kept",
+        description="number of seeds with which each of the top_k models is retrained; the model predicts the mean of all seeds",
     )
 
 

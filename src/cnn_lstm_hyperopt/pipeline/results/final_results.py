@@ -11,6 +11,7 @@ from cnn_lstm_hyperopt.config import readable
 from cnn_lstm_hyperopt.evaluation import Grade, Interval, Returns, Strategy, probabilistic_sharpe, shrinkage
 from cnn_lstm_hyperopt.evaluation.grades import COLOURS
 from cnn_lstm_hyperopt.evaluation.selection_bias import DeflatedSharpe, TrialSeries
+from cnn_lstm_hyperopt.inference.model import network_files
 from cnn_lstm_hyperopt.metrics import METRICS
 from cnn_lstm_hyperopt.pipeline.confirmation import TIME_IS_UP, Confirmation, Confirmed
 from cnn_lstm_hyperopt.pipeline.ensemble_selection import Blend
@@ -83,7 +84,8 @@ def _retrained(retrained: Retrained, result: TestResult, save_dir: Path) -> dict
         ],
         "seed_failures": list(retrained.failures),
         "spread_over_seeds": _spread(result.seed_scores),
-        "training_time": kept.outcome.seconds,
+        "training_time": sum(run.outcome.seconds for run in retrained.runs),
+        "networks": network_files([run.seed for run in retrained.in_order]),
         "model_path": str(model_folder(save_dir, retrained.finalist.rank)),
     }
 

@@ -19,7 +19,7 @@ from cnn_lstm_hyperopt.pipeline.ensemble_selection import Blend
 from cnn_lstm_hyperopt.pipeline.results.front_matter import front_matter
 from cnn_lstm_hyperopt.pipeline.retraining import Retrained
 from cnn_lstm_hyperopt.run_dir.paths import ENSEMBLE, model_folder
-from cnn_lstm_hyperopt.utils.text import counted, printable
+from cnn_lstm_hyperopt.utils.text import printable
 
 # Characters of inline mark-up (but not _ between letters), and bare addresses, which some sites turn into links.
 _MARKS = re.compile(r"([\\`*\[\]<>|~&$@]|(?<!\w)_|_(?!\w)|:(?=//)|(?<=www)\.)", re.IGNORECASE)
@@ -58,16 +58,20 @@ def model_cards(
         description = each.kept.model.description
         rank = entry["model_rank"]
         head = [f"# Model {rank} of the study {escaped(study)}", "", *_architecture(description)]
-        validated = entry["training_results"]["validation_score"]
-        count, seed = counted(len(entry["seeds"]), "seed"), entry["training_results"]["seed"]
-        scores = [f"Trained with {count}; this is seed {seed}, the best on validation."]
+        scores = [_seeds(entry)]
         spread = entry["spread_over_seeds"]
         if spread["standard_deviation"] is not None:
             scores.append(
-                f"Over all seeds the test score is {_number(spread['mean'])} ± {_number(spread['standard_deviation'])}."
+                f"The test score of a single network is {_number(spread['mean'])} ± {_number(spread['standard_deviation'])}."
             )
         cards[model_folder(Path(), rank).name] = _card(
-            [*head, "", *scores], description, entry, results, data=data, validated=validated, name=f"model {rank}"
+            [*head, "", *scores],
+            description,
+            entry,
+            results,
+            data=data,
+            validated=entry["validation"]["score"],
+            name=f"model {rank}",
         )
     if blend is not None and results["ensemble"] is not None:
         entry, description = results["ensemble"], blend.ensemble.description
@@ -115,6 +119,17 @@ def _card(
         "",
     ]
     return "\n".join(lines)
+
+
+def _seeds(entry: Mapping[str, Any]) -> str:
+    """Return a sentence about the networks of a model."""
+    count, seed = len(entry["seeds"]), entry["training_results"]["seed"]
+    if count == 1:
+        return f"Trained with seed {seed}."
+    return (
+        f"The model predicts the mean of {count} such networks, trained with {count} seeds. `model.safetensors` has the network"
+        f" of seed {seed}, the best on validation; `seeds/` has the others."
+    )
 
 
 def _architecture(about: ModelDescription) -> list[str]:

@@ -49,9 +49,9 @@ class _Written:
 
 
 def save_models(save_dir: Path, retrained: Sequence[Retrained], blend: Blend | None = None) -> None:
-    """Write weights and descriptions of the models to folders with temporary names, so that no later error loses them."""
+    """Write all networks and descriptions of the models to folders with temporary names, so that no later error loses them."""
     for each in retrained:
-        each.kept.model.save(_emptied(_beside(model_folder(save_dir, each.finalist.rank))))
+        each.model.save(_emptied(_beside(model_folder(save_dir, each.finalist.rank))))
     if blend is not None:
         blend.ensemble.save(_emptied(_beside(ensemble_folder(save_dir))))
 
@@ -123,7 +123,8 @@ def _complete(written: _Written, verdict: Verdict, card: str | None) -> None:
 
 def holds_model(save_dir: Path, entry: dict[str, Any]) -> bool:
     """Return whether the model's folder is complete and its metrics equal the entry of results.json."""
-    return _is_whole(model_folder(save_dir, entry["model_rank"]), entry, (WEIGHTS, DESCRIPTION, PREDICTIONS))
+    networks = entry.get("networks", [WEIGHTS])  # entries of earlier versions have one network
+    return _is_whole(model_folder(save_dir, entry["model_rank"]), entry, (*networks, DESCRIPTION, PREDICTIONS))
 
 
 def holds_ensemble(save_dir: Path, entry: Any) -> bool:

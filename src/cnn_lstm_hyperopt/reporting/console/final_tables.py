@@ -119,9 +119,7 @@ def verdict_lines(verdict: Verdict, retrained: Sequence[Retrained]) -> list[str]
     lines = []
     if len(first.seed_scores) > 1:
         seeds = ", ".join(_text(score) for score in first.seed_scores)
-        lines.append(
-            f"{first.name.capitalize()} with {len(first.seed_scores)} seeds: {seeds} (table: best on validation)."
-        )
+        lines.append(f"Single seeds of {first.name}: {seeds}. The table has the mean of their predictions.")
     if confirmation is not None:
         steps = [f"{_text(confirmation.candidate.score)} in the search"]
         if confirmation.scores:
