@@ -89,12 +89,23 @@ def test_the_test_set_counts_its_evaluations_and_the_description_is_reproducible
     assert set(first.description["symbols"]["A"]) == keys
 
 
-def test_symbols_without_training_windows_and_the_target_direction_are_warned_of(tmp_path):
-    write(tmp_path, OLD=random_frame(400), NEW=random_frame(70, start="2011-05-02"), TINY=random_frame(20))
+def test_symbols_without_windows_of_a_split_are_named_in_one_warning_each_and_direction_is_warned_of(tmp_path):
+    write(
+        tmp_path,
+        ALL=random_frame(400),
+        OLD=random_frame(100),
+        NEW=random_frame(70, start="2011-05-02"),
+        TINY=random_frame(20),
+    )
     data = of_folder(tmp_path, lookback=10)
-    new, tiny, direction = data.warnings[-3:]
-    for line, facts in ((new, ("NEW", "70", "2011-05-02", "2011-08-05")), (tiny, ("TINY", "20", "2010-01-29"))):
-        assert all(fact in line for fact in (*facts, *data.description["cuts"].values(), "44 bars"))
+    *parts, direction = data.warnings[-4:]
+    without = {"training": ["NEW", "TINY"], "validation": ["NEW", "OLD", "TINY"], "test": ["OLD", "TINY"]}
+    for line, (part, symbols), cut in zip(parts, without.items(), (0, 0, 1), strict=True):
+        assert f"{len(symbols)} symbols without {part} windows" in line
+        assert [name for name in ("ALL", "NEW", "OLD", "TINY") if f"{name} (" in line] == symbols
+        assert list(data.description["cuts"].values())[cut] in line
+    assert "NEW (70 bars, 2011-05-02 to 2011-08-05)" in parts[0]
+    assert "44 bars" in parts[0]
     assert "--target volatility" in direction
     assert data.description["warnings"] == list(data.warnings)
     assert synthetic().warnings == ()

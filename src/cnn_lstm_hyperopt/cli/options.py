@@ -32,6 +32,7 @@ _SETTING_OF_FLAG = {
     "start": "data.start",
     "end": "data.end",
     "on_bad_bars": "data.on_bad_bars",
+    "exchange": "data.exchange",
     "feature_columns": "data.feature_columns",
     "features": "data.features",
     "target": "data.target",
@@ -154,6 +155,7 @@ class DataOptions:
     start: Annotated[date | None, _setting("start", _DATA)] = None
     end: Annotated[date | None, _setting("end", _DATA)] = None
     on_bad_bars: Annotated[BadBars | None, _setting("on_bad_bars", _DATA)] = None
+    exchange: Annotated[str | None, _setting("exchange", _DATA)] = None
     feature_columns: Annotated[
         tuple[str, ...] | None, _setting("feature_columns", _DATA, consume_multiple=True, negative="")
     ] = None

@@ -182,7 +182,8 @@ def prepare_dataset(settings: DataSettings, loaded: tuple[list[Bars], list[str]]
     folds = tuple(_fold(table, each, whole, split, lookback) for each in indices)
     for number, fold in enumerate(folds, start=1):
         _require_classes(labelling.class_names, fold, f" of fold {number}")
-    warnings = (*source_warnings, *data_warnings(bars, settings, train=train, cuts=cuts, folds=folds))
+    splits = {"train": train, "validation": validation, "test": test}
+    warnings = (*source_warnings, *data_warnings(bars, settings, splits=splits, cuts=cuts, folds=folds))
     return Dataset(
         train=train,
         train_share=1.0 if settings.train_share == "auto" else settings.train_share,
@@ -207,7 +208,7 @@ def prepare_dataset(settings: DataSettings, loaded: tuple[list[Bars], list[str]]
             features=features.describe(table.features),
             n_segments=table.n_segments,
             cuts=cuts,
-            splits={"train": train, "validation": validation, "test": test},
+            splits=splits,
             folds=[(fold, each.blocks) for fold, each in zip(folds, indices, strict=True)],
             purged=table.symbols[split == PURGED],
             warnings=warnings,

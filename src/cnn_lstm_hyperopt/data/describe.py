@@ -15,6 +15,7 @@ from cnn_lstm_hyperopt.data.sources.base import Source
 from cnn_lstm_hyperopt.data.splits import SPLIT_NAMES
 from cnn_lstm_hyperopt.data.window_table import bars_needed
 from cnn_lstm_hyperopt.data.windows import Fold, Windows
+from cnn_lstm_hyperopt.utils.text import counted, enumerated
 
 _NEAR_NOISE = "target direction is near noise: AUC 0.46–0.54 on every symbol tried; --target volatility is learnable"
 
@@ -82,18 +83,23 @@ def describe(
 
 
 def data_warnings(
-    bars: Sequence[Bars], settings: DataSettings, *, train: Windows, cuts: tuple[Any, Any], folds: Sequence[Fold]
+    bars: Sequence[Bars],
+    settings: DataSettings,
+    *,
+    splits: Mapping[str, Windows],
+    cuts: tuple[Any, Any],
+    folds: Sequence[Fold],
 ) -> tuple[str, ...]:
-    """Return warnings about symbols without training windows, an almost unpredictable target, and folds.
+    """Return warnings about symbols without windows in a split, an almost unpredictable target, and folds.
 
     Args:
         bars: bars of all symbols.
         settings: settings of the data.
-        train: training windows.
+        splits: windows of training, validation and test, by name.
         cuts: first dates of validation and of test.
         folds: folds of cross-validation.
     """
-    warnings = [_without_training(each, settings, cuts) for each in bars if not (train.symbols == each.symbol).any()]
+    warnings = _without_windows(bars, settings, splits, cuts)
     if settings.target == "direction" and settings.source != "synthetic":
         warnings.append(_NEAR_NOISE)
     return (*warnings, *_fold_warnings(settings, folds))
@@ -121,14 +127,30 @@ def _fold_warnings(settings: DataSettings, folds: Sequence[Fold]) -> list[str]:
     return warnings
 
 
-def _without_training(bars: Bars, settings: DataSettings, cuts: tuple[Any, Any]) -> str:
-    needed = bars_needed(settings)
-    return (
-        f"{bars.symbol} has no training windows: its {len(bars.frame)} bars run from"
-        f" {date_text(bars.index[0])} to {date_text(bars.index[-1])}, training ends before"
-        f" {date_text(cuts[0])}, test begins at {date_text(cuts[1])}, and the first window needs {needed}"
-        " bars without a hole"
-    )
+def _without_windows(
+    every: Sequence[Bars], settings: DataSettings, splits: Mapping[str, Windows], cuts: tuple[Any, Any]
+) -> list[str]:
+    """Return a warning for each split that has no windows of some symbols."""
+    validation, test = map(date_text, cuts)
+    spans = {
+        "train": ("training", f"training ends before {validation}"),
+        "validation": ("validation", f"validation runs from {validation} to {test}"),
+        "test": ("test", f"the test set begins at {test}"),
+    }
+    warnings = []
+    for part, (name, span) in spans.items():
+        present = set(splits[part].symbols.tolist())
+        missing = [
+            f"{each.symbol} ({len(each.frame):,} bars, {date_text(each.index[0])} to {date_text(each.index[-1])})"
+            for each in every
+            if each.symbol not in present
+        ]
+        if missing:
+            warnings.append(
+                f"{counted(len(missing), 'symbol')} without {name} windows: {enumerated(missing)}; {span}, and the first"
+                f" window of a symbol needs {bars_needed(settings)} bars without a hole"
+            )
+    return warnings
 
 
 def _symbol(bars: Bars, segments: int) -> dict[str, Any]:

@@ -30,6 +30,22 @@ def session_days(dates: NDArray[Any]) -> NDArray[np.int64] | None:
         ``(windows,)`` int64, ascending with time, every number used; None: the dates are not datetimes, or not
         intraday.
     """
+    labels = session_dates(dates)
+    return None if labels is None else np.asarray(np.unique(labels, return_inverse=True)[1], dtype=np.int64)
+
+
+def session_dates(dates: NDArray[Any]) -> NDArray[Any] | None:
+    """Return the calendar date of the session of each date, see :func:`session_days`.
+
+    A session that crosses midnight has the date of its later part if it begins after noon (futures that trade from
+    18:00 to 17:00).
+
+    Args:
+        dates: as for :func:`session_days`.
+
+    Returns:
+        ``(windows,)`` datetime64[D], ascending with time; None: as for :func:`session_days`.
+    """
     if not np.issubdtype(dates.dtype, np.datetime64):
         return None
     stamps, place = np.unique(dates.astype("datetime64[ns]").astype(np.int64), return_inverse=True)
@@ -43,7 +59,7 @@ def session_days(dates: NDArray[Any]) -> NDArray[np.int64] | None:
         found = _begin_of_day(stamps[first:last], pause, step)
         next_begin = begins[first:last] = next_begin if found is None else found
     days = np.maximum.accumulate((stamps - begins) // _DAY)
-    return np.asarray(np.unique(days, return_inverse=True)[1][place], dtype=np.int64)
+    return days.astype("datetime64[D]")[place]
 
 
 def _runs(numbers: NDArray[np.int64]) -> list[tuple[int, int]]:

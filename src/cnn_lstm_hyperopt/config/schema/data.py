@@ -63,6 +63,11 @@ class DataSettings(Section):
         description="what to do with invalid bars, such as a high below the low: error (stop), drop (remove them), or "
         "keep (keep them where possible)",
     )
+    exchange: Annotated[str, Field(min_length=1, max_length=50)] | None = Field(
+        None,
+        description="calendar of the exchange, such as XNYS, XLON or CMES (extra calendars): its sessions without bars and "
+        "bars on its holidays cause a warning; null: no comparison",
+    )
     feature_columns: _Names = Field(
         (),
         description="columns of the files to use as inputs in addition to the eleven built-in features, such as sentiment",

@@ -6,6 +6,8 @@ from cnn_lstm_hyperopt.config.schema.data import DataSettings
 from cnn_lstm_hyperopt.data.bars import Bars
 from cnn_lstm_hyperopt.data.problems import warning_texts
 from cnn_lstm_hyperopt.data.sources.base import Source
+from cnn_lstm_hyperopt.data.validation.copies import copy_problems
+from cnn_lstm_hyperopt.data.validation.exchange import Exchange, exchange_problems
 from cnn_lstm_hyperopt.data.validation.plausibility import hole_problem
 from cnn_lstm_hyperopt.errors import DataError
 from cnn_lstm_hyperopt.utils.registry import members
@@ -47,10 +49,15 @@ def load_bars(settings: DataSettings) -> tuple[list[Bars], list[str]]:
     Raises:
         DataError: a symbol is unknown or has no bars in the range.
         BadBarsError: bars are invalid.
+        ConfigError: ``exchange`` is unknown, or its package is missing.
     """
     every, warnings = open_source(settings).load(settings.symbols, settings.start, settings.end)
+    exchange = None if settings.exchange is None else Exchange(settings.exchange)
+    copies = copy_problems([(bars.symbol, bars.index, bars.frame["close"].to_numpy()) for bars in every])
     checked: list[Bars] = []
     for bars in every:
-        holes = hole_problem(bars.symbol, bars.index, settings.max_gap_days)
-        checked.append(bars if holes is None else replace(bars, problems=(*bars.problems, holes)))
+        holes = hole_problem(bars.symbol, bars.index, settings.max_gap_days, known_sessions=exchange is not None)
+        sessions = [] if exchange is None else exchange_problems(bars.symbol, bars.index, exchange)
+        more = [*([] if holes is None else [holes]), *sessions, *copies.get(bars.symbol, ())]
+        checked.append(replace(bars, problems=(*bars.problems, *more)) if more else bars)
     return checked, [*warnings, *(text for bars in checked for text in warning_texts(bars.problems))]

@@ -186,20 +186,23 @@ def _look_for_lone_midnights(found: Findings, stamps: NDArray[np.int64], index: 
         )
 
 
-def hole_problem(symbol: str, index: pd.DatetimeIndex, max_gap_days: float) -> Problem | None:
+def hole_problem(
+    symbol: str, index: pd.DatetimeIndex, max_gap_days: float, *, known_sessions: bool = False
+) -> Problem | None:
     """Return a warning about holes that end a segment or are unusually long for these bars; None: no such holes.
 
     Args:
         symbol: name of the bars.
         index: (bars,) ascending dates.
         max_gap_days: longest distance between bars of a segment, in days.
+        known_sessions: whether a calendar finds missing sessions, so that only holes that end a segment count.
     """
     stamps = index.as_unit("ns").asi8
     if len(stamps) < 2:
         return None
     steps = np.diff(stamps) / _DAY
     segment_limit = longest_step(steps, max_gap_days)
-    limit = min(segment_limit, _unusual_gap(steps))
+    limit = segment_limit if known_sessions else min(segment_limit, _unusual_gap(steps))
     holes = np.flatnonzero(steps > limit)
     if not len(holes):
         return None
