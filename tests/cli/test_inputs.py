@@ -226,6 +226,7 @@ def test_an_exception_is_one_line_and_a_traceback_with_debug(
         *((f"--target {target}", "data.target", target) for target in get_args(Target)),
         ("--source yahoo", "data.source", "yahoo"),
         ("--on-bad-bars drop", "data.on_bad_bars", "drop"),
+        ("--exchange XNYS", "data.exchange", "XNYS"),
         ("--feature-columns mood news", "data.feature_columns", ("mood", "news")),
         ("--features mine:more", "data.features", "mine:more"),
         ("--cv-folds 3", "data.cv_folds", 3),
