@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import optimize, stats
 
-from cnn_lstm_hyperopt.evaluation import Dependence, design_effect, paired_interval, score_interval
+from cnn_lstm_hyperopt.evaluation import Dependence, paired_interval, score_interval
 from cnn_lstm_hyperopt.evaluation.dependence import MIN_UNITS, automatic_length
 from cnn_lstm_hyperopt.metrics import METRICS, Metric
 from cnn_lstm_hyperopt.metrics import score as metric_score
@@ -247,21 +247,6 @@ def test_the_variance_of_an_area_is_delongs():
     expected = wins.mean(axis=1).var(ddof=1) / len(ones) + wins.mean(axis=0).var(ddof=1) / len(zeros)
     influence = METRICS["auc"].influence(labels, np.column_stack([1 - scores, scores]))
     assert (influence @ influence) / 80**2 == pytest.approx(expected)
-
-
-@pytest.mark.parametrize(
-    ("labels", "groups", "expected", "tolerance"),
-    [
-        (np.repeat(np.arange(20) % 2, 10), np.repeat(np.arange(20), 10), 10.0, 0.05),  # one label a group
-        (np.tile(np.arange(10) % 2, 20), np.repeat(np.arange(20), 10), 1.0, 0.05),  # equal groups
-        (np.arange(200) % 3, np.repeat(np.arange(20), 10), 1.0, 0.05),
-        (np.zeros(200, int), np.repeat(np.arange(20), 10), 1.0, 0),
-        (np.arange(30) % 2, np.arange(30), 1.0, 0),
-        (np.arange(30) % 2, np.zeros(30, int), 30.0, 0),
-    ],
-)
-def test_labels_that_come_in_groups_count_less(labels, groups, expected, tolerance):
-    assert design_effect(labels, groups) == pytest.approx(expected, abs=tolerance)
 
 
 def coverage(simulate, truth, *, runs, metric="accuracy"):

@@ -12,6 +12,7 @@ from cnn_lstm_hyperopt.config import Settings
 from cnn_lstm_hyperopt.data.dataloaders.loaders import dataset_from_loaders
 from cnn_lstm_hyperopt.data.windows import Fold
 from cnn_lstm_hyperopt.errors import ConfigError, SaveDirError
+from cnn_lstm_hyperopt.evaluation import dates_effect
 from cnn_lstm_hyperopt.metrics import METRICS
 from cnn_lstm_hyperopt.pipeline.fingerprint import ADAM_DECAY, fingerprint, require_same
 from cnn_lstm_hyperopt.pipeline.setup import prepare_again, prepare_new, skill_threshold
@@ -40,6 +41,7 @@ def begun(dataset):
     def begin(settings):
         new = prepare_new(settings, dataset, on_benchmark=lambda: None, recalibrate=False)
         storage = StudyStorage.in_memory("x", settings.study.metric)
+        storage.set_attribute("skill_gate", asdict(new.skill))
         facts = {"made_with": new.made_with, "speeds": new.runner.speeds.as_dict(), "train_share": dataset.train_share}
         for name, value in {**facts, "starts": [], "begun_with": 6}.items():
             storage.set_attribute(name, value)
@@ -60,9 +62,19 @@ def test_the_skill_threshold_is_that_of_metric_validation_labels_and_horizon(set
     for horizon in (1, 5):
         for folds in (dataset.folds, dataset.folds * 2):  # windows that several folds hold out count once
             found = skill_threshold(settings_of(metric, horizon=horizon), folds)
-            assert asdict(found) == pytest.approx(asdict(SkillThreshold.on(metric, [labels], overlap=horizon)))
+            effect = dates_effect(labels, dataset.validation.dates, horizon=horizon, slow=metric != "accuracy")
+            expected = SkillThreshold.on(metric, [labels], overlap=horizon, dependence=effect)
+            assert asdict(found) == pytest.approx(asdict(expected))
     if metric == "accuracy":
         assert (found.chance, found.n_validation) == (max(np.bincount(labels)) / len(labels), len(labels))
+
+
+def test_a_resumed_study_keeps_its_skill_threshold(settings_of, begun, dataset):
+    """Studies of earlier versions have no ``dependence``."""
+    storage, _ = begun(settings_of())
+    storage.set_attribute("skill_gate", {"chance": 0.6, "n_validation": 100, "overlap": 2, "metric": "accuracy"})
+    again = prepare_again(settings_of(), dataset, storage)
+    assert again.plan.skill == again.skill == SkillThreshold(0.6, 100, 2, dependence=1.0)
 
 
 @pytest.mark.parametrize("cv_folds", [1, 3])

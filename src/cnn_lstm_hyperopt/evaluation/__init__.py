@@ -11,8 +11,9 @@ from cnn_lstm_hyperopt.evaluation.baselines import (
     last_labels,
     persistence_values,
 )
-from cnn_lstm_hyperopt.evaluation.dependence import Dependence, design_effect
+from cnn_lstm_hyperopt.evaluation.dependence import Dependence
 from cnn_lstm_hyperopt.evaluation.intervals import paired_interval, score_interval
+from cnn_lstm_hyperopt.evaluation.label_dependence import dates_effect, design_effect
 from cnn_lstm_hyperopt.evaluation.overfitting import (
     Overfitting,
     deflated_sharpe,
@@ -48,6 +49,7 @@ __all__ = [
     "by_group",
     "calibration_error",
     "calibration_table",
+    "dates_effect",
     "deflated_sharpe",
     "design_effect",
     "earlier_windows",

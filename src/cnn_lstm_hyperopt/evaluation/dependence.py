@@ -180,32 +180,6 @@ class Dependence:
         return share, variance.reach
 
 
-def design_effect(labels: NDArray[np.int64], groups: NDArray[np.int64]) -> float:
-    """Return an upper bound of the factor by which groups increase the variance of a random guess's score (design effect).
-
-    The bound is 1 + (m − 1) ρ, with m the mean over windows of their group's size (Kish 1965) and ρ the intraclass correlation
-    of the labels. It is an upper bound because the hits of a guess are at most as correlated as the labels. It is 1 if each
-    window is a group of its own, and the number of windows if all are one group.
-
-    Args:
-        labels: (windows,) classes.
-        groups: (windows,) number of each window's group.
-    """
-    unit, n_groups = _numbered(groups)
-    n, sizes = len(labels), np.bincount(unit).astype(np.float64)
-    if n_groups in (1, n):
-        return float(n / n_groups)
-    classes = np.eye(int(labels.max()) + 1)[labels]
-    shares = np.stack([np.bincount(unit, weights=each) for each in classes.T], axis=1) / sizes[:, None]
-    between = float((sizes[:, None] * (shares - classes.mean(axis=0)) ** 2).sum()) / (n_groups - 1)
-    within = float((sizes[:, None] * shares * (1 - shares)).sum()) / (n - n_groups)
-    usual = (n - float(sizes @ sizes) / n) / (n_groups - 1)
-    if between + (usual - 1) * within <= 0:
-        return 1.0
-    alike = min(1.0, max(0.0, (between - within) / (between + (usual - 1) * within)))
-    return 1 + (float(sizes @ sizes) / n - 1) * alike
-
-
 def n_cosines(sums: Floats, horizon: int) -> int:
     """Return the number of cosines that estimate the variance of a mean over n dates.
 

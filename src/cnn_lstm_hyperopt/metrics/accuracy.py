@@ -32,6 +32,7 @@ class Accuracy(Metric):
     small_gain = 0.02
     per_cent = True
     fixed_error = False
+    chance_varies = True
     constant = "the majority class"
     superlative = "most accurate"
     chance_metric = "balanced_accuracy"

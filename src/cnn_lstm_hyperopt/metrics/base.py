@@ -63,6 +63,8 @@ class Metric(abc.ABC):
         lower_is_better: whether the displayed value is a loss, the negative of the score.
         needs_two_classes: whether the score is undefined on windows of a single class.
         fixed_error: whether the standard error at chance is used for all scores.
+        chance_varies: whether the best constant prediction is the majority class of the same windows. Then slow changes of
+            the labels raise chance above the score of guesses.
         constant: words for the best constant prediction, in a sentence.
         superlative: word for the trial with the best score.
         chance_metric: name of the metric that compares a model with constant predictions; None if it is this metric.
@@ -84,6 +86,7 @@ class Metric(abc.ABC):
     lower_is_better: ClassVar[bool] = False
     needs_two_classes: ClassVar[bool] = False
     fixed_error: ClassVar[bool] = True
+    chance_varies: ClassVar[bool] = False
     constant: ClassVar[str] = "the best constant prediction"
     superlative: ClassVar[str] = "best"
     chance_metric: ClassVar[str | None] = None

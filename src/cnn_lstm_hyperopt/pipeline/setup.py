@@ -8,15 +8,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import NDArray
 
 from cnn_lstm_hyperopt.config import Settings
 from cnn_lstm_hyperopt.data.dataset import Dataset
 from cnn_lstm_hyperopt.data.windows import Fold, Windows
 from cnn_lstm_hyperopt.errors import ConfigError
-from cnn_lstm_hyperopt.evaluation import design_effect
+from cnn_lstm_hyperopt.evaluation import dates_effect, design_effect
 from cnn_lstm_hyperopt.execution import memory_limit, resolve_workers, study_plan, with_stored_starts
+from cnn_lstm_hyperopt.metrics import METRICS
 from cnn_lstm_hyperopt.pipeline.confirmation import CONFIRMED_FROM_FRONT
 from cnn_lstm_hyperopt.pipeline.fingerprint import decoupled_adam, fingerprint, require_same, without_effect
+from cnn_lstm_hyperopt.run_dir.paths import STUDY_FILE
 from cnn_lstm_hyperopt.search import InitialTrial, SkillThreshold, StudyPlan, StudyStorage, TrialRecord, undefined_in
 from cnn_lstm_hyperopt.search.cost_forecast import (
     FinalForecast,
@@ -149,13 +152,13 @@ def prepare_new(settings: Settings, dataset: Dataset, *, on_benchmark: Callable[
     """
     device = resolve_device(settings.training.device)
     speeds = calibration_for(device, remeasure=recalibrate, on_start=on_benchmark)
-    setup = _with_first_trials(_prepare(settings, dataset, device, speeds, None))
+    setup = _with_first_trials(_prepare(settings, dataset, device, speeds, skill_threshold(settings, dataset.folds)))
     setup.forecast([])
     return setup
 
 
 def prepare_again(settings: Settings, dataset: Dataset, storage: StudyStorage) -> Setup:
-    """Prepare a stored study with its stored speeds and its stored share of training windows.
+    """Prepare a stored study with its stored speeds, skill threshold and share of training windows.
 
     Raises:
         SaveDirError: the study has another search space, other data or another target.
@@ -172,7 +175,8 @@ def prepare_again(settings: Settings, dataset: Dataset, storage: StudyStorage) -
             code="enqueue-differs",
         )
     speeds = CostModel.from_dict(storage.attribute("speeds"))
-    setup = _prepare(settings, dataset, device, speeds, float(storage.attribute("train_share")))
+    skill = SkillThreshold.from_stored(storage.attribute("skill_gate"), settings.save_dir / STUDY_FILE)
+    setup = _prepare(settings, dataset, device, speeds, skill, float(storage.attribute("train_share")))
     records = storage.records()
     space = setup.plan.space
     earlier = [*without_effect(records, space), *decoupled_adam(storage, records, space)]
@@ -180,7 +184,12 @@ def prepare_again(settings: Settings, dataset: Dataset, storage: StudyStorage) -
 
 
 def _prepare(
-    settings: Settings, dataset: Dataset, device: torch.device, speeds: CostModel, train_share: float | None
+    settings: Settings,
+    dataset: Dataset,
+    device: torch.device,
+    speeds: CostModel,
+    skill: SkillThreshold,
+    train_share: float | None = None,
 ) -> Setup:
     """Prepare a study; ``train_share`` None: take the share from the settings, or derive it from the limit on seconds."""
     if settings.training.precision not in ("auto", *speeds.speeds):
@@ -204,7 +213,6 @@ def _prepare(
             memory_mb=memory_limit(settings, device, workers=workers),
         )
 
-    skill = skill_threshold(settings, dataset.folds)
     made_with = fingerprint(settings, dataset, device)
     runner = runner_on(dataset)
     plan = study_plan(settings, skill, runner, device, workers=workers)
@@ -234,25 +242,26 @@ def skill_threshold(settings: Settings, folds: Sequence[Fold]) -> SkillThreshold
             field="study.metric",
             code="metric-undefined",
         )
-    validation = [fold.validation for fold in folds]
-    return SkillThreshold.on(
-        metric, labels, overlap=_overlap(validation, settings.data.horizon), n_windows=_different(validation)
-    )
-
-
-def _overlap(validation: Sequence[Windows], horizon: int) -> float:
-    """Return the number of validation windows that count as one independent window: labels overlap, and groups are alike."""
+    validation, horizon = [fold.validation for fold in folds], settings.data.horizon
+    everything = np.concatenate(labels)
+    once = _once(validation) if all(each.dated for each in validation) else None
+    n_windows = None if once is None else len(once)
     groups = [each.groups for each in validation if each.groups is not None]
-    if len(groups) < len(validation):
-        return horizon
-    return horizon * design_effect(np.concatenate([each.labels.numpy() for each in validation]), np.concatenate(groups))
+    if len(groups) == len(validation):
+        grouped = horizon * design_effect(everything, np.concatenate(groups))
+        return SkillThreshold.on(metric, labels, overlap=grouped, n_windows=n_windows)
+    dependence = 1.0
+    if once is not None:
+        dates = np.concatenate([each.dates for each in validation])
+        slow = not METRICS[metric].chance_varies
+        dependence = dates_effect(everything[once], dates[once], horizon=horizon, slow=slow)
+    return SkillThreshold.on(metric, labels, overlap=horizon, n_windows=n_windows, dependence=dependence)
 
 
-def _different(validation: Sequence[Windows]) -> int | None:
-    """Return the number of distinct windows (combinatorial folds hold out a window several times); None: all are distinct."""
-    if not all(each.dated for each in validation):
-        return None
+def _once(validation: Sequence[Windows]) -> NDArray[np.int64]:
+    """Return the positions of distinct windows among the windows of all folds: combinatorial folds repeat windows."""
     names = ["symbol", "date"]
     held_out = [pd.DataFrame({"symbol": part.symbols, "date": part.dates}) for part in validation]
     # DataLoader windows share a symbol and may share a date. A fold holds out a window at most once, and whole dates.
-    return len(pd.concat([each.assign(place=each.groupby(names).cumcount()) for each in held_out]).drop_duplicates())
+    marked = pd.concat([each.assign(place=each.groupby(names).cumcount()) for each in held_out])
+    return np.flatnonzero(~marked.duplicated().to_numpy())

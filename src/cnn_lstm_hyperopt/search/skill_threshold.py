@@ -30,6 +30,8 @@ class SkillThreshold:
             horizon share bars) times the design effect of grouped labels.
         metric: name of the score's metric.
         error: standard error of a score at chance, used for all scores; None: computed from the score and ``n_validation``.
+        dependence: factor by which dependence between dates and symbols increases the variance of the score at chance. It raises
+            the threshold only; studies of earlier versions have 1.
     """
 
     chance: float
@@ -37,6 +39,7 @@ class SkillThreshold:
     overlap: float = 1
     metric: str = "accuracy"
     error: float | None = None
+    dependence: float = 1.0
 
     def __post_init__(self) -> None:
         if self.error is None and METRICS[self.metric].fixed_error:
@@ -46,7 +49,13 @@ class SkillThreshold:
 
     @classmethod
     def on(
-        cls, metric: str, folds: Sequence[Labels], *, overlap: float = 1, n_windows: int | None = None
+        cls,
+        metric: str,
+        folds: Sequence[Labels],
+        *,
+        overlap: float = 1,
+        n_windows: int | None = None,
+        dependence: float = 1.0,
     ) -> "SkillThreshold":
         """Return the skill threshold of a study whose score is the mean over folds.
 
@@ -58,6 +67,7 @@ class SkillThreshold:
             folds: validation labels of each fold, each ``(windows,)``.
             overlap: number of windows that contain as much information as one independent window.
             n_windows: number of different windows in all folds; None: no window is in two folds.
+            dependence: factor by which dependence between dates and symbols increases the variance of a score at chance.
 
         Raises:
             ValueError: the metric is not defined on a fold, see :func:`undefined_in`.
@@ -67,7 +77,7 @@ class SkillThreshold:
         alike = len(folds) ** 2 / sum(1 / size for size in sizes)
         chance, error = no_skill(metric, folds, overlap * repeats)
         fixed = error if METRICS[metric].fixed_error else None
-        return cls(chance, max(1, round(alike / repeats)), overlap, metric, fixed)
+        return cls(chance, max(1, round(alike / repeats)), overlap, metric, fixed, dependence)
 
     @classmethod
     def from_stored(cls, stored: Any, path: Path) -> "SkillThreshold":
@@ -92,7 +102,15 @@ class SkillThreshold:
     @property
     def threshold(self) -> float:
         """Score that a trial must exceed: chance plus two standard errors."""
-        return self.chance + 2 * self.standard_error(self.chance)
+        return self.chance + 2 * self.error_at_chance
+
+    @property
+    def error_at_chance(self) -> float:
+        """Standard error of the score of a model without skill, with dates and symbols as dependent."""
+        if self.error is not None:
+            return self.error * math.sqrt(self.dependence)
+        n = max(1.0, self.n_effective / self.dependence)
+        return METRICS[self.metric].standard_error(self.chance, self.chance, n)
 
     @property
     def score_range(self) -> tuple[float, float]:
