@@ -216,7 +216,7 @@ def test_a_card_has_the_data_the_dates_and_the_verdict(save_dir, results):
         assert results["verdict"]["grade"].capitalize() in card
         assert len(re.findall(r"200\d-\d\d-\d\d to 200\d-\d\d-\d\d", plain)) >= 3  # training, validation, test
         assert re.findall(r"\\[^*<>`|\[\]]", card) == []  # only mark-up is escaped
-        (header,) = [line for line in card.splitlines() if "against the best baseline" in line]
+        (header,) = [line for line in card.splitlines() if "gain over the best baseline" in line]
         columns = [column.strip() for column in header.strip("|").split("|")]
         assert len(set(columns)) == len(columns)
 
@@ -226,7 +226,7 @@ def test_the_front_matter_of_a_card_is_what_the_hub_reads(save_dir, results):
     for name, entry in entries.items():
         about = ModelCard((save_dir / name / "README.md").read_text(encoding="utf-8")).data
         facts = about.license, about.library_name, about.pipeline_tag, about.metrics[0]
-        assert facts == ("other", "cnn-lstm-hyperopt", "time-series-forecasting", "accuracy")
+        assert facts == ("other", "cnn-lstm-hyperopt", "time-series-forecasting", "log_loss")
         assert {"time-series", "cnn", "lstm", "target:volatility"} <= set(about.tags)
         found = {result.metric_type: result.metric_value for result in about.eval_results}
         for metric, key in (("accuracy", "test_class_acc"), ("log_loss", "test_log_loss")):

@@ -179,9 +179,10 @@ def test_three_times_top_k_of_the_front_are_confirmed_and_the_best_of_them_retra
     assert steps == {
         "search_score": pytest.approx(0.85),
         "confirmed_score": pytest.approx(0.6),
-        "test_score": verdict["score"],
-        "search_to_test": pytest.approx(0.85 - verdict["score"]),
-        "confirmed_to_test": pytest.approx(0.6 - verdict["score"]),
+        "metric": "accuracy",
+        "test_score": (accuracy := verdict["accuracy"]["score"]),
+        "search_to_test": pytest.approx(0.85 - accuracy),
+        "confirmed_to_test": pytest.approx(0.6 - accuracy),
     }
 
 

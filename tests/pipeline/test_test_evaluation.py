@@ -29,7 +29,10 @@ from cnn_lstm_hyperopt.pipeline.test_evaluation import Verdict, evaluate_once
 
 
 def settings_of(metric: str = "accuracy", *, seed: int = 0, cost_bps: float = 5.0) -> Settings:
-    config = {"study": {"metric": metric, "seed": seed}, "evaluation": {"cost_bps": cost_bps}}
+    config = {
+        "study": {"metric": metric, "seed": seed},
+        "evaluation": {"cost_bps": cost_bps, "verdict_metric": "study"},
+    }
     return load_settings(config, environment={})
 
 
@@ -126,6 +129,22 @@ def test_the_metric_of_the_study_is_judged(models, apples, metric):
     assert (judged.score, judged.best_baseline) == (found.finalists[0].score, best)
     assert judged.against_best.difference == pytest.approx(scores["model 1"] - scores[best], rel=1e-5)
     assert [each.baseline for each in judged.comparisons] == list(BASELINES)
+
+
+def test_the_metric_of_the_verdict_decides_and_the_second_evaluation_has_wider_intervals(models, apples):
+    """Log loss by default, whatever the study maximises."""
+    study = load_settings({"study": {"metric": "auc"}}, environment={})
+    once, twice = (evaluate_once(models, apples, study, evaluations=k) for k in (1, 2))
+    labels, first = labels_of(apples), once.finalists[0]
+    assert (once.metric, once.judgement.metric, once.judgement.accuracy.metric) == ("auc", "log_loss", "accuracy")
+    assert (once.judgement.level, twice.judgement.level) == (0.95, 0.975)
+    assert first.score == pytest.approx(score("auc", labels, first.predictions.probabilities), rel=1e-6)
+    assert once.judgement.best_baseline == min(once.baselines, key=lambda each: each.scores.metrics["log_loss"]).name
+    assert ("evaluation 2" in twice.sentence, "97.5 % interval" in twice.sentence, "97.5" in once.sentence) == (1, 1, 0)
+    for narrow, wide in zip(everyone(once), everyone(twice), strict=True):
+        pairs = [(narrow.interval, wide.interval), (narrow.against_best, wide.against_best)]
+        pairs += [(narrow.intervals[name], wide.intervals[name]) for name in ("log_loss", "accuracy")]
+        assert all(a.low >= b.low and a.high <= b.high for a, b in pairs if a is not None)
 
 
 @pytest.mark.parametrize("kind", ["dates", "integers", "groups", "windows"])

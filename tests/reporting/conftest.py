@@ -67,12 +67,14 @@ def models(tested: Dataset) -> list[Retrained]:
 
 @pytest.fixture(scope="session")
 def judged(models: list[Retrained], tested: Dataset) -> Callable[..., Verdict]:
-    """Judge the models by a metric, on test windows that are changed so; once each without a change."""
+    """Judge the models by a metric, which is the study's, too, on test windows that are changed so; once without a change."""
     known: dict[str, Verdict] = {}
 
     def judge(metric: str = "accuracy", **changed: Any) -> Verdict:
         if changed or metric not in known:
-            settings = load_settings({"study": {"metric": metric}, "evaluation": {"cost_bps": 2.5}}, environment={})
+            settings = load_settings(
+                {"study": {"metric": metric}, "evaluation": {"cost_bps": 2.5, "verdict_metric": metric}}, environment={}
+            )
             dataset = replace(tested, test=LockedPeriod(replace(tested.test.open(), **changed)))
             verdict = evaluate_once(models, dataset, settings)
             if changed:

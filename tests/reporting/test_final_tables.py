@@ -108,12 +108,15 @@ def test_the_table_fits_and_its_numbers_are_whole(judged, metric, width):
     assert max(map(len, lines)) <= width
     assert {f"{len(verdict.windows):,}", str(len(np.unique(verdict.windows.dates)))} <= set(lines[0].split())
     header = " ".join(lines[1:4])
-    assert header.count({"log_loss": "negative log loss"}.get(metric, metric.replace("_", " "))) == 1
+    assert header.count(METRICS[metric].label) == 1
     assert ("MSE" in header) is (width == 120)
     for result in (*verdict.finalists, *verdict.baselines):
         (line,) = (line for line in lines if line.startswith(f" {result.name} "))
         found = numbers(line)
-        assert found[:3] == pytest.approx([result.score, *result.interval], abs=0.0006)
+        sign = -1 if metric == "log_loss" else 1
+        assert found[:3] == pytest.approx(
+            [sign * result.score, *(sign * end for end in result.interval[::sign])], abs=0.0006
+        )
         if result.against_best is None:  # the best baseline has no difference
             assert "+" not in line.split(")")[1][:20]
         else:
@@ -133,15 +136,19 @@ def test_each_number_is_in_its_column_and_the_longest_fit(judged, metric):
     assert float(cells["MSE"][0]) == pytest.approx(verdict.finalists[0].scores.mse, rel=1e-3)
     assert set(cells["MSE"][1:]) == {""}
 
-    wide = {"score": -0.1234, "interval": Interval(-0.456, -0.123), "against_best": Interval(-0.456, -0.123)}
+    interval = Interval(-0.456, -0.123)
+    wide = {"intervals": dict.fromkeys(METRICS, interval), "against_best": interval}
     finalists = []
     for each in verdict.finalists:
-        scores = replace(each.scores, mse=1.2345e-05, metrics={**each.scores.metrics, "log_loss": 12.3456})
+        metrics = {**each.scores.metrics, "log_loss": 12.3456, metric: -0.1234}
+        scores = replace(each.scores, mse=1.2345e-05, metrics=metrics)
         finalists.append(replace(each, name="model 1000", scores=scores, **wide))
     baselines = tuple(replace(each, **wide) for each in verdict.baselines)
     text = "\n".join(shown(period_table(replace(verdict, finalists=tuple(finalists), baselines=baselines))))
     assert "…" not in text
-    assert text.count("-0.1234 (-0.456 to -0.123)") == 2 + len(BASELINES)
+    shown_interval = "0.123 to 0.456" if metric == "log_loss" else "-0.456 to -0.123"
+    assert text.count(f"-0.1234 ({shown_interval})") == 2
+    assert len(re.findall(rf"\({shown_interval}\) +-0\.456 to -0\.123", text)) == 2 + len(BASELINES)
     assert len(re.findall(r"1\.23[45]e-05", text)) == 2
 
 
@@ -235,3 +242,8 @@ def test_the_next_command_fits_the_state_and_the_user(tmp_path, interface, n_mod
     expected = last.format(resume=resume_command(tmp_path), **paths)
     assert lines[-1].removeprefix("Next: ").strip() == expected
     assert (str(tmp_path / "report.html") in lines[0]) is (report and bool(n_models))
+    verdict = {"grade": "as good as the best simple baseline", "preferred_baseline": "persistence"}
+    advice, *following = next_lines(tmp_path, {**results, "verdict": verdict}, data, missing, interface)
+    if missing or n_models:
+        assert all(part in advice for part in ("persistence", "cheaper", verdict["grade"]))
+        assert following[-1].strip().endswith(expected)

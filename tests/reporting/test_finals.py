@@ -85,7 +85,7 @@ def test_metrics_of_a_finalist_hold_its_rows_and_those_of_a_baseline_do_not(mode
     plain = final_results.test_metrics(verdict.finalists[0])
     assert list(entry) == [*plain, "calibration", "by_symbol", "by_year", "strategy"]
     keys = (
-        "class_acc class_acc_interval reg_mse balanced_accuracy mcc auc log_loss calibration_error reg_mae"
+        "class_acc reg_mse class_acc_interval balanced_accuracy mcc auc log_loss calibration_error reg_mae"
         " reg_r2_against_persistence score score_interval"
     )
     assert list(plain) == [*(f"test_{key}" for key in keys.split()), "difference_to_best_baseline_interval"]
@@ -121,7 +121,7 @@ def test_a_strategy_is_reported_beside_holding(verdict):
 
 
 def test_the_verdict_is_the_judgement_of_the_first_model(models, verdict):
-    found = strict(final_results.verdict_results(verdict, models[0], openings=3))
+    found = strict(final_results.verdict_results(verdict, models[0]))
     judgement, n_dates = verdict.judgement, len(np.unique(verdict.windows.dates))
     names = ("skill", "grade", "score", "best_baseline")
     expected = {name: getattr(judgement, name) for name in names} | {
@@ -133,7 +133,7 @@ def test_the_verdict_is_the_judgement_of_the_first_model(models, verdict):
         "test_windows": len(verdict.windows),
         "test_units": {"kind": "dates", "number": n_dates},
     }
-    expected |= {"metric": "accuracy", "model_rank": 1, "trial_number": 10, "test_dates": n_dates, "test_openings": 3}
+    expected |= {"metric": "accuracy", "model_rank": 1, "trial_number": 10, "test_dates": n_dates, "test_openings": 1}
     assert {name: found[name] for name in expected} == expected
     assert found["skill"] is (found["grade"] == "better than every baseline")
     chance = {"metric": "balanced_accuracy", "score": 0.5, "interval": list(judgement.against_chance.interval)}
@@ -141,11 +141,12 @@ def test_the_verdict_is_the_judgement_of_the_first_model(models, verdict):
     assert [each["baseline"] for each in found["comparisons"]] == list(BASELINES)
     assert max(found["comparisons"], key=lambda each: each["score"])["baseline"] == found["best_baseline"]
     steps, score = found["shrinkage"], judgement.score
+    assert steps.pop("metric") == "accuracy"
     assert list(steps) == ["search_score", "confirmed_score", "test_score", "search_to_test", "confirmed_to_test"]
     assert list(steps.values()) == pytest.approx([0.66, 0.61, score, 0.66 - score, 0.61 - score])
     for fresh, known in ((None, None), (confirmation(1, 10, 0.66), 0.66)):  # not confirmed
         finalist = replace(models[0].finalist, confirmation=fresh)
-        found = final_results.verdict_results(verdict, replace(models[0], finalist=finalist), openings=1)["shrinkage"]
+        found = final_results.verdict_results(verdict, replace(models[0], finalist=finalist))["shrinkage"]
         assert (found["search_score"], found["confirmed_score"], found["confirmed_to_test"]) == (known, None, None)
         assert (found["search_to_test"] is None) == (known is None)
 
@@ -157,7 +158,7 @@ def test_a_score_that_is_not_defined_is_null_in_strict_json(models, judged, test
     strict(final_results.baseline_results(one_class))
     assert {model["test_metrics"][f"test_{key}"] for key in ("score", "auc", "score_interval")} == {None}
     assert set(model["spread_over_seeds"].values()) == {None}
-    found = strict(final_results.verdict_results(one_class, models[0], openings=1))
+    found = strict(final_results.verdict_results(one_class, models[0]))
     assert (found["score"], found["difference"], found["shrinkage"]["search_to_test"]) == (None, None, None)
     assert found["skill"] is False
 
@@ -179,7 +180,7 @@ def test_windows_without_dates_are_not_called_dates(models, judged, tested):
         ({"dated": False}, {"kind": "windows", "number": n_windows}),
         ({"groups": np.arange(n_windows) % 7}, {"kind": "groups", "number": 7}),
     ):
-        found = strict(final_results.verdict_results(judged(**changed), models[0], openings=1))
+        found = strict(final_results.verdict_results(judged(**changed), models[0]))
         assert (found["test_units"], found["test_dates"]) == (units, None)
         assert "dates" not in found["sentence"]
 

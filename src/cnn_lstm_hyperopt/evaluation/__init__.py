@@ -26,7 +26,7 @@ from cnn_lstm_hyperopt.evaluation.probability_calibration import CalibrationRow,
 from cnn_lstm_hyperopt.evaluation.scores import GroupRow, Scores, by_group, score_predictions, shrinkage, years
 from cnn_lstm_hyperopt.evaluation.skill_test import Comparison, Grade, Judgement, judge
 from cnn_lstm_hyperopt.evaluation.strategy import Returns, Strategy, long_flat, strategy_returns
-from cnn_lstm_hyperopt.evaluation.verdict_text import units_text, verdict_text
+from cnn_lstm_hyperopt.evaluation.verdict_text import level_text, units_text, verdict_text
 from cnn_lstm_hyperopt.metrics.proportions import Interval
 
 __all__ = [
@@ -57,6 +57,7 @@ __all__ = [
     "fit_baselines",
     "judge",
     "last_labels",
+    "level_text",
     "long_flat",
     "paired_interval",
     "persistence_values",

@@ -18,7 +18,7 @@ tests/evaluation/test_intervals.py and benchmarks/intervals.py measure the cover
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from cnn_lstm_hyperopt.data.sessions import session_days
 from cnn_lstm_hyperopt.data.windows import Windows
-from cnn_lstm_hyperopt.metrics.proportions import Variance, standard_errors
+from cnn_lstm_hyperopt.metrics.proportions import CONFIDENCE, Variance, standard_errors
 from cnn_lstm_hyperopt.utils.text import counted
 
 Floats = NDArray[np.float64]
@@ -72,12 +72,14 @@ class Dependence:
         unit: (windows,) int64 number of each window's unit; dates and days are numbered in time order.
         n_units: number of units.
         horizon: number of units that a label looks ahead, so labels that are closer than this share bars.
+        level: confidence level of intervals.
     """
 
     kind: Kind
     unit: NDArray[np.int64]
     n_units: int
     horizon: int = 1
+    level: float = CONFIDENCE
 
     @classmethod
     def independent(cls, n_windows: int, *, horizon: int = 1) -> "Dependence":
@@ -111,6 +113,14 @@ class Dependence:
         if windows.dated:
             return cls.by_date(windows.dates, horizon=horizon)
         return cls.independent(len(windows), horizon=horizon)
+
+    def for_evaluation(self, number: int) -> "Dependence":
+        """Return the same dependence with the confidence level of the evaluation ``number`` (from 1) of one test set.
+
+        The level is 1 − 0.05 / ``number`` (Bonferroni): ``number`` comparisons without skill then show skill in at most 5 % of
+        cases together.
+        """
+        return replace(self, level=1 - (1 - CONFIDENCE) / number)
 
     @property
     def units(self) -> Units:
@@ -146,7 +156,7 @@ class Dependence:
         alone = float(centred @ centred) / n**2
         if self.kind == "windows":
             spread = float(centred @ centred) / (n - 1)
-            return Variance(spread / n * self.horizon, n / self.horizon - 1)
+            return Variance(spread / n * self.horizon, n / self.horizon - 1, self.level)
         sums = np.bincount(self.unit, weights=centred, minlength=self.n_units).astype(np.float64)
         if self.kind == "groups":
             spread = self.n_units / (self.n_units - 1) * float(sums @ sums)
@@ -157,7 +167,7 @@ class Dependence:
             if self.horizon == 1:  # sums of overlapping labels are no autoregression: intervals would be too wide
                 long_run, freedom = max((long_run, freedom), _prewhitened(sums))
             value = self.n_units * long_run / n**2
-        return Variance(alone if value <= _ROUNDING * alone else value, freedom)
+        return Variance(alone if value <= _ROUNDING * alone else value, freedom, self.level)
 
     def effective_share(self, influence: Floats) -> tuple[float, float]:
         """Return how many independent windows one window counts for, and the half-width of an interval in standard errors.
@@ -171,7 +181,7 @@ class Dependence:
             the normal distribution for independent windows.
         """
         if self.kind == "windows":
-            return 1 / self.horizon, standard_errors(math.inf)
+            return 1 / self.horizon, standard_errors(math.inf, self.level)
         centred = influence - influence.mean()
         alone = float(centred @ centred) / self.n_windows**2
         variance = self.variance(influence)

@@ -1,4 +1,4 @@
-"""95 % confidence intervals of scores and of paired differences of scores, within the range of the metric.
+"""Confidence intervals of scores and of paired differences of scores, within the range of the metric.
 
 Each metric defines its own intervals (see :mod:`cnn_lstm_hyperopt.metrics`). Dependence between windows reduces the effective
 number of windows (see :mod:`.dependence`). The interval of a share uses Student's t and n V₀ / V effective windows, with n the
@@ -16,13 +16,13 @@ from cnn_lstm_hyperopt.metrics.proportions import Interval
 def score_interval(
     metric: str, labels: Labels, probabilities: Probabilities, dependence: Dependence
 ) -> Interval | None:
-    """Return the 95 % interval of a model's score; larger scores are better.
+    """Return the interval of a model's score; larger scores are better.
 
     Args:
         metric: name in :data:`~cnn_lstm_hyperopt.metrics.METRICS`.
         labels: ``(windows,)`` classes.
         probabilities: ``(windows, classes)``.
-        dependence: dependence of the windows.
+        dependence: dependence of the windows, and the confidence level (95 % by default).
 
     Returns:
         None if there are too few units for an interval or the score is undefined (an AUC of a single class).
@@ -36,7 +36,7 @@ def score_interval(
 def paired_interval(
     metric: str, labels: Labels, ours: Probabilities, theirs: Probabilities, dependence: Dependence
 ) -> Interval | None:
-    """Return the 95 % interval of the score of ``ours`` minus the score of ``theirs`` on the same windows.
+    """Return the interval of the score of ``ours`` minus the score of ``theirs`` on the same windows.
 
     ``ours`` and ``theirs`` are probabilities ``(windows, classes)``. The other arguments are those of :func:`score_interval`.
 

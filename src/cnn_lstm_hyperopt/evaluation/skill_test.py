@@ -12,6 +12,7 @@ from cnn_lstm_hyperopt.evaluation.baselines import MajorityClass
 from cnn_lstm_hyperopt.evaluation.dependence import Dependence, Units
 from cnn_lstm_hyperopt.evaluation.intervals import paired_interval, score_interval
 from cnn_lstm_hyperopt.metrics import METRICS, score
+from cnn_lstm_hyperopt.metrics.accuracy import Accuracy
 from cnn_lstm_hyperopt.metrics.proportions import Interval
 
 CHANCE = MajorityClass.name
@@ -29,6 +30,11 @@ class Grade(StrEnum):
     """The model beats chance; it is not worse than the best baseline and not better than every baseline."""
     BETTER = "better than every baseline"
     """The model beats chance, and the interval of the difference from each baseline is above 0."""
+
+    @property
+    def place(self) -> int:
+        """Place in the order of grades, from 0 for the worst."""
+        return list(Grade).index(self)
 
 
 @dataclass(frozen=True)
@@ -73,6 +79,9 @@ class Judgement:
         best_baseline: name of the baseline with the best score on the same windows. It is chosen in hindsight, so it is harder
             to beat.
         units: units of the windows, see :class:`.Units`.
+        level: confidence level of all intervals.
+        mean_confidence: mean probability of the predicted class.
+        accuracy: the same judgement by accuracy; None if ``metric`` is accuracy.
     """
 
     model: str
@@ -84,6 +93,9 @@ class Judgement:
     against_chance: Comparison
     best_baseline: str
     units: Units
+    level: float
+    mean_confidence: float
+    accuracy: "Judgement | None" = None
 
     @property
     def against_best(self) -> Comparison:
@@ -108,6 +120,28 @@ class Judgement:
         """Whether the model is better than every baseline."""
         return self.grade is Grade.BETTER
 
+    @property
+    def weakest(self) -> Comparison | None:
+        """Comparison with the lowest interval among the baselines that the model is not surely better than; None without any."""
+        unsure = [each for each in self.comparisons if not each.is_better]
+        return min(unsure, key=lambda each: -math.inf if each.interval is None else each.interval.low, default=None)
+
+    @property
+    def preferred_baseline(self) -> str | None:
+        """Name of the baseline to use instead of the model, because it is cheaper and the model is not surely better.
+
+        None if the model is no better than chance or better than every baseline.
+        """
+        if self.grade in (Grade.CHANCE, Grade.BETTER) or self.weakest is None:
+            return None
+        return self.weakest.baseline if self.against_best.is_better else self.best_baseline
+
+    @property
+    def is_overconfident(self) -> bool:
+        """Whether the mean confidence is above the interval of the accuracy."""
+        accuracy = self.accuracy or self
+        return accuracy.interval is not None and self.mean_confidence > accuracy.interval.high
+
 
 def judge(
     metric: str,
@@ -125,7 +159,7 @@ def judge(
         labels: ``(windows,)`` true classes.
         ours: ``(windows, classes)`` probabilities of the model.
         baselines: for each baseline's name, its probabilities ``(windows, classes)``; must include the majority class.
-        dependence: which windows depend on each other (overlapping labels, same group or date).
+        dependence: which windows depend on each other (overlapping labels, same group or date), and the confidence level.
         model: name of the model.
 
     Raises:
@@ -155,6 +189,11 @@ def judge(
         else _against_any_constant(chance_metric, labels, ours, dependence),
         best_baseline=best.baseline,
         units=dependence.units,
+        level=dependence.level,
+        mean_confidence=float(np.max(ours, axis=1).mean()),
+        accuracy=None
+        if metric == Accuracy.name
+        else judge(Accuracy.name, labels, ours, baselines, dependence, model=model),
     )
 
 

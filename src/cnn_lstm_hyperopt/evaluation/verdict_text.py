@@ -2,9 +2,8 @@
 
 from cnn_lstm_hyperopt.evaluation.skill_test import CHANCE, Comparison, Grade, Judgement
 from cnn_lstm_hyperopt.metrics import METRICS
+from cnn_lstm_hyperopt.metrics.log_loss import LogLoss
 from cnn_lstm_hyperopt.metrics.proportions import Interval
-
-_OF_DIFFERENCE = "95 % interval of the difference"
 
 
 def verdict_text(judged: Judgement) -> str:
@@ -15,9 +14,16 @@ def verdict_text(judged: Judgement) -> str:
         return f"{model} has no score {where}: {_name(judged.metric)} is not defined there."
     achieved = (
         f"{model} has {_name(judged.metric)} of {_value(judged.metric, judged.score)}"
-        f"{_value_interval(judged.metric, judged.interval)} {where}."
+        f"{_value_interval(judged.metric, judged.interval, judged.level)} {where}."
     )
-    return " ".join([achieved, *_COMPARED[judged.grade](judged), *_limits(judged)])
+    return " ".join(
+        [achieved, *_COMPARED[judged.grade](judged), *_by_accuracy(judged), *_limits(judged), *_preference(judged)]
+    )
+
+
+def level_text(level: float) -> str:
+    """Return a confidence level as text: ``95 %``, ``97.5 %``."""
+    return f"{100 * level:.4g} %"
 
 
 def units_text(judged: Judgement) -> str:
@@ -46,13 +52,9 @@ def _as_good(judged: Judgement) -> list[str]:
     text = f"{_above_chance(judged)}. It is "
     if not best.is_better:
         return [f"{text}{judged.grade}, {_compared_with(judged, best)}."]
-    weakest = min(
-        (each for each in judged.comparisons if not each.is_better),
-        key=lambda each: float("-inf") if each.interval is None else each.interval.low,
-    )
+    unsure = "" if judged.weakest is None else f": {_compared_with(judged, judged.weakest)}"
     return [
-        f"{text}{_compared(judged, best, 'the best simple baseline')}; but not surely better than every baseline:"
-        f" {_compared_with(judged, weakest)}."
+        f"{text}{_compared(judged, best, 'the best simple baseline')}; but not surely better than every baseline{unsure}."
     ]
 
 
@@ -63,10 +65,38 @@ def _better(judged: Judgement) -> list[str]:
 _COMPARED = {Grade.CHANCE: _no_better_than_chance, Grade.WORSE: _worse, Grade.AS_GOOD: _as_good, Grade.BETTER: _better}
 
 
+def _by_accuracy(judged: Judgement) -> list[str]:
+    """Return sentences about the accuracy if another metric decides the grade."""
+    accuracy = judged.accuracy
+    if accuracy is None or accuracy.score is None:
+        return []
+    value = f"Its accuracy is {_value(accuracy.metric, accuracy.score)}"
+    value += _value_interval(accuracy.metric, accuracy.interval, accuracy.level)
+    if accuracy.against_best.interval is None:
+        return [f"{value}."]
+    sentences = [f"{value}, {_compared(accuracy, accuracy.against_best, 'the best baseline by accuracy')}."]
+    if accuracy.grade.place > judged.grade.place:
+        sentences.append(f"By accuracy it is {accuracy.grade}.")
+        if judged.metric == LogLoss.name and judged.is_overconfident:
+            sentences.append(
+                "Its probabilities are overconfident, which increases the log loss: mean confidence"
+                f" {100 * judged.mean_confidence:.1f} %, correct {100 * accuracy.score:.1f} %."
+            )
+    return sentences
+
+
+def _preference(judged: Judgement) -> list[str]:
+    name = judged.preferred_baseline
+    if name is None:
+        return []
+    reason = "better" if judged.grade is Grade.WORSE else "the test does not show that the model is better"
+    return [f"Prefer the simple baseline, {name}: it is cheaper, and {reason}."]
+
+
 def _limits(judged: Judgement) -> list[str]:
     better = [each for each in judged.comparisons if each.is_worse and each.baseline != judged.best_baseline]
     sentences = [
-        f"It is worse than {each.baseline} ({_OF_DIFFERENCE} {_gain_interval(judged.metric, each.interval)})."
+        f"It is worse than {each.baseline} ({_of_difference(judged)} {_gain_interval(judged.metric, each.interval)})."
         for each in better
         if judged.grade is Grade.AS_GOOD and each.interval is not None
     ]
@@ -115,7 +145,11 @@ def _interval_or_reason(judged: Judgement, other: Comparison, metric: str | None
         few = judged.units.too_few
         return "the difference is constant, so its error is unknown" if few is None else few
     contains = ", which contains 0" if other.interval.low <= 0 <= other.interval.high else ""
-    return f"{_OF_DIFFERENCE} {_gain_interval(metric or judged.metric, other.interval)}{contains}"
+    return f"{_of_difference(judged)} {_gain_interval(metric or judged.metric, other.interval)}{contains}"
+
+
+def _of_difference(judged: Judgement) -> str:
+    return f"{level_text(judged.level)} interval of the difference"
 
 
 def _name(metric: str) -> str:
@@ -129,13 +163,13 @@ def _value(metric: str, value: float) -> str:
     return _minus(f"{METRICS[metric].shown(value):.3f}")
 
 
-def _value_interval(metric: str, interval: Interval | None) -> str:
+def _value_interval(metric: str, interval: Interval | None, level: float) -> str:
     if interval is None:
         return ""
     if METRICS[metric].per_cent:
-        return f" (95 % interval {100 * interval.low:.1f} to {100 * interval.high:.1f} %)"
+        return f" ({level_text(level)} interval {100 * interval.low:.1f} to {100 * interval.high:.1f} %)"
     low, high = sorted(METRICS[metric].shown(end) for end in interval)
-    return _minus(f" (95 % interval {low:.3f} to {high:.3f})")
+    return _minus(f" ({level_text(level)} interval {low:.3f} to {high:.3f})")
 
 
 def _gain(metric: str, difference: float) -> str:

@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 CONFIDENCE = 0.95
+"""Default level of confidence intervals."""
 
 
 class Interval(NamedTuple):
-    """A confidence interval of 95 %."""
+    """A confidence interval."""
 
     low: float
     high: float
@@ -23,22 +24,24 @@ class Variance(NamedTuple):
     Attributes:
         value: the variance, in squared units of the score.
         freedom: degrees of freedom with which the variance is estimated.
+        level: level of the estimate's confidence interval.
     """
 
     value: float
     freedom: float
+    level: float = CONFIDENCE
 
     @property
     def reach(self) -> float:
-        """Half-width of the estimate's 95 % interval, in standard errors."""
-        return standard_errors(self.freedom)
+        """Half-width of the estimate's interval, in standard errors."""
+        return standard_errors(self.freedom, self.level)
 
 
-def standard_errors(freedom: float) -> float:
-    """Return the two-sided 95 % quantile of Student's t with these degrees of freedom."""
+def standard_errors(freedom: float, level: float = CONFIDENCE) -> float:
+    """Return the two-sided quantile of Student's t for a confidence level, with these degrees of freedom."""
     from scipy.special import stdtrit  # lazy: takes 0.1 s
 
-    return float(stdtrit(min(freedom, 1e9), (1 + CONFIDENCE) / 2))
+    return float(stdtrit(min(freedom, 1e9), (1 + level) / 2))
 
 
 def wilson(share: float, n: float, reach: float) -> Interval:

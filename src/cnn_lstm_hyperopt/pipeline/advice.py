@@ -1,7 +1,8 @@
 """Advice after a search without good trials, written for the interface in use (command line or Python)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
+from typing import Any
 
 from cnn_lstm_hyperopt.config import Settings
 from cnn_lstm_hyperopt.metrics import METRICS
@@ -16,6 +17,14 @@ class Interface(StrEnum):
     COMMAND_LINE = "command line"
     PYTHON = "Python"
     LOADERS = "Python with DataLoaders"
+
+
+def preference_text(verdict: Mapping[str, Any]) -> str | None:
+    """Return a sentence that prefers a simple baseline to model 1; None if the verdict (in ``results.json``) prefers none."""
+    baseline = verdict.get("preferred_baseline")
+    if baseline is None:
+        return None
+    return f"prefer {baseline}, a simple baseline. It is cheaper, and model 1 is {verdict['grade']}."
 
 
 def empty_front_text(settings: Settings, plan: StudyPlan, records: Sequence[TrialRecord], interface: Interface) -> str:

@@ -42,7 +42,7 @@ def evaluate_finalists(session: Session, confirmed: Confirmed, outcome: Retraini
     found = blend(done, dataset.validation, settings.study.metric)
     save_models(settings.save_dir, done, found)
     openings = record_opening(session.study.storage, done)
-    verdict = evaluate_once(done, dataset, settings, blend=found)
+    verdict = evaluate_once(done, dataset, settings, blend=found, evaluations=openings)
     entries = retrained_results(done, verdict, settings.save_dir)
     for entry, each in zip(entries, done, strict=True):
         entry |= {"validation": _on_validation(each.model, dataset, settings.study.metric), **_costs(each.model)}
@@ -58,7 +58,7 @@ def evaluate_finalists(session: Session, confirmed: Confirmed, outcome: Retraini
             for finalist, reason in outcome.failures
         ],
         "baselines": baseline_results(verdict),
-        "verdict": verdict_results(verdict, done[0], openings=openings),
+        "verdict": verdict_results(verdict, done[0]),
         "full_epochs": settings.retrain.full_epochs,
         "seeds": settings.retrain.seeds,
         "retrained_after_trials": session.study.n_finished(),

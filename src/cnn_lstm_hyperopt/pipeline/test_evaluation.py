@@ -29,6 +29,7 @@ from cnn_lstm_hyperopt.evaluation import (
     fit_baselines,
     judge,
     last_labels,
+    level_text,
     long_flat,
     paired_interval,
     persistence_values,
@@ -57,10 +58,11 @@ class TestResult:
         predictions: class probabilities; for a finalist with a regression head also values.
         scores: scores of the predictions by all metrics.
         score: score by the study's metric, larger is better; None: undefined (such as an AUC of a single class).
-        interval: 95 % interval of ``score``; None: no interval.
-        against_best: paired interval of the score minus the score of the best baseline; None for the best baseline.
-        seed_scores: score of each seed of a finalist; empty for a baseline.
-        accuracy_interval: 95 % interval of the accuracy, also if the study has another metric.
+        interval: interval of ``score``; None: no interval.
+        intervals: interval of the score by the verdict's metric and of the accuracy, by name of the metric.
+        against_best: paired interval of the score minus the score of the best baseline, both by the verdict's metric; None for
+            the best baseline.
+        seed_scores: score of each seed of a finalist by the study's metric; empty for a baseline.
         strategy: long/flat strategy of a finalist whose classes are directions, else None.
     """
 
@@ -69,8 +71,8 @@ class TestResult:
     scores: Scores
     score: float | None
     interval: Interval | None
+    intervals: Mapping[str, Interval | None]
     against_best: Interval | None
-    accuracy_interval: Interval | None
     seed_scores: tuple[float | None, ...] = ()
     calibration: tuple[CalibrationRow, ...] = ()
     symbols: tuple[GroupRow, ...] = ()
@@ -88,6 +90,8 @@ class Verdict:
         baselines: results of the baselines, the majority class first; with persistence only if last labels are known.
         baseline_windows: number of training windows that the baselines used.
         windows: the test windows.
+        metric: name of the study's metric; the judgement may have another metric.
+        evaluations: number of evaluations on this test set so far, including this evaluation.
         ensemble: exploratory result of the ensemble; None: there is no ensemble.
     """
 
@@ -96,42 +100,52 @@ class Verdict:
     baselines: tuple[TestResult, ...]
     baseline_windows: int
     windows: Windows
+    metric: str
+    evaluations: int = 1
     ensemble: TestResult | None = None
 
     @property
     def sentence(self) -> str:
-        """Judgement in words, with a note if the candidate of rank 1 could not be retrained."""
-        first = self.finalists[0].name
-        note = "" if first == "model 1" else f" The ranks before {first} could not be retrained."
-        return verdict_text(self.judgement) + note
-
-    @property
-    def metric(self) -> str:
-        """Name of the study's metric."""
-        return self.judgement.metric
+        """Judgement in words, with notes on earlier evaluations and on candidates that could not be retrained."""
+        first, text = self.finalists[0].name, verdict_text(self.judgement)
+        if first != "model 1":
+            text += f" The ranks before {first} could not be retrained."
+        if self.evaluations > 1:
+            text += (
+                f" This is evaluation {self.evaluations} of the test set, so the intervals have the level"
+                f" {level_text(self.judgement.level)} instead of 95 %."
+            )
+        return text
 
 
 def evaluate_once(
-    retrained: Sequence[Retrained], dataset: Dataset, settings: Settings, *, blend: Blend | None = None
+    retrained: Sequence[Retrained],
+    dataset: Dataset,
+    settings: Settings,
+    *,
+    blend: Blend | None = None,
+    evaluations: int = 1,
 ) -> Verdict:
     """Evaluate all finalists, their ensemble and the baselines on the test set.
 
     Args:
         retrained: at least one finalist, in order of rank.
         dataset: data of the study. Baselines are fitted on its training windows and tuned on its validation windows.
-        settings: metric, seed of the baselines and cost of a trade.
+        settings: metrics, seed of the baselines and cost of a trade.
         blend: the ensemble, selected on validation; None: there is no ensemble.
+        evaluations: number of evaluations on this test set, including this evaluation; it determines the level of all intervals.
     """
-    metric = settings.study.metric
     test = dataset.test.open()
-    dependence = Dependence.of(test, horizon=dataset.horizon)
+    dependence = Dependence.of(test, horizon=dataset.horizon).for_evaluation(evaluations)
     known, reference = _last_known(dataset, test)
     predicted, baseline_windows = _baselines(dataset, test, known, seed=settings.study.seed)
     models = [[run.model.predict_windows(test) for run in each.runs] for each in retrained]
     records = [each.mean(predictions) for each, predictions in zip(retrained, models, strict=True)]
     first = f"model {retrained[0].finalist.rank}"
-    judgement = judge(metric, test.labels.numpy(), records[0].probabilities, predicted, dependence, model=first)
-    period = _Period(test, dependence, metric, judgement.best_baseline, predicted[judgement.best_baseline], reference)
+    metric, labels = settings.study.metric, test.labels.numpy()
+    judgement = judge(settings.verdict_metric, labels, records[0].probabilities, predicted, dependence, model=first)
+    best = judgement.best_baseline
+    period = _Period(test, dependence, metric, judgement.metric, best, predicted[best], reference)
     traded = dataset.target == "direction" and test.values is not None
     strategy = (dataset.horizon, settings.evaluation.cost_bps) if traded else None
     return Verdict(
@@ -146,6 +160,8 @@ def evaluate_once(
         ),
         baseline_windows=baseline_windows,
         windows=test,
+        metric=metric,
+        evaluations=evaluations,
     )
 
 
@@ -154,6 +170,7 @@ class _Period:
     """Test set with the references that classifiers are compared with.
 
     Attributes:
+        metric, verdict_metric: names of the study's and of the verdict's metric.
         best_name, best: name of the best baseline, and its probabilities ``(windows, classes)``.
         reference: values that persistence predicts ``(windows,)``; None without regression.
     """
@@ -161,6 +178,7 @@ class _Period:
     test: Windows
     dependence: Dependence
     metric: str
+    verdict_metric: str
     best_name: str
     best: NDArray[np.float64]
     reference: NDArray[np.float64] | None
@@ -177,10 +195,12 @@ class _Period:
             ),
             score=_known_score(self.metric, labels, ours),
             interval=score_interval(self.metric, labels, ours, self.dependence),
+            intervals={
+                each: score_interval(each, labels, ours, self.dependence) for each in (self.verdict_metric, "accuracy")
+            },
             against_best=None
             if name == self.best_name
-            else paired_interval(self.metric, labels, ours, self.best, self.dependence),
-            accuracy_interval=score_interval("accuracy", labels, ours, self.dependence),
+            else paired_interval(self.verdict_metric, labels, ours, self.best, self.dependence),
         )
 
     def model(

@@ -61,7 +61,7 @@ def _of_study(
 ) -> str:
     judged = "**No verdict yet: no model was tested.**"
     if verdict is not None:
-        judged = graded(verdict, escaped(verdict["sentence"], 1_000))
+        judged = graded(verdict, escaped(verdict["sentence"], 2_000))
     lines = [
         judged,
         "",

@@ -8,6 +8,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from builders.studies import searched
+from cnn_lstm_hyperopt.evaluation import Grade
 from cnn_lstm_hyperopt.reporting.html.chart_style import log_ticks
 from cnn_lstm_hyperopt.reporting.html.charts import MIN_WINDOWS, calibration_rows
 from cnn_lstm_hyperopt.reporting.html.convergence import MORE, outlook
@@ -47,6 +48,10 @@ def test_only_a_search_that_still_rises_is_worth_more():
     found = outlook([Milestone(3, 0.0, 0.5), Milestone(40, 0.0, 0.8)], 100)
     assert (found.expected, found.worth_it) == (0, False)
     assert outlook([Milestone(3, 0.0, 0.5), Milestone(90, 0.0, 0.8)], 100).worth_it
+    assert outlook([Milestone(3, 0.0, 0.5), Milestone(90, 0.0, 0.8)], 100).sentence(None).startswith("Probably worth")
+    for grade in set(Grade) - {Grade.BETTER}:  # the test has precedence over the hypervolume
+        text = outlook([Milestone(3, 0.0, 0.5), Milestone(90, 0.0, 0.8)], 100).sentence(grade)
+        assert text.startswith(f"Probably not worth it: model 1 is {grade}.")
     for history, trials in (([], 100), ([Milestone(1, 0.0, 0.4)], 19), ([Milestone(1, 0.0, 0.0)], 100)):
         assert outlook(history, trials) is None
 

@@ -67,6 +67,12 @@ class Settings(Section):
         default_factory=lambda: SearchSpace.of(PARAMETERS), description="changes to the default search space"
     )
 
+    @property
+    def verdict_metric(self) -> str:
+        """Name of the metric that decides the grade."""
+        chosen = self.evaluation.verdict_metric
+        return self.study.metric if chosen == "study" else chosen
+
     @model_validator(mode="before")
     @classmethod
     def _empty_sections_are_defaults(cls, raw: Any) -> Any:

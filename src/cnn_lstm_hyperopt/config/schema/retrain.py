@@ -1,8 +1,16 @@
 """The sections ``retrain`` and ``evaluation``, with the settings of the final phase."""
 
+from typing import TYPE_CHECKING, Literal
+
 from pydantic import Field
 
 from cnn_lstm_hyperopt.config.schema.base import Section
+from cnn_lstm_hyperopt.metrics import METRICS
+
+if TYPE_CHECKING:
+    VerdictMetric = str
+else:
+    VerdictMetric = Literal[(*METRICS, "study")]
 
 
 class RetrainSettings(Section):
@@ -29,8 +37,13 @@ class RetrainSettings(Section):
 
 
 class EvaluationSettings(Section):
-    """Assumptions of the evaluation on the test set."""
+    """Metric and assumptions of the evaluation on the test set."""
 
+    verdict_metric: VerdictMetric = Field(
+        "log_loss",
+        description="metric that compares the model with chance and with the baselines on the test set, and so decides the "
+        "grade; study: the metric of the study. The accuracy is always reported, too",
+    )
     cost_bps: float = Field(
         5.0,
         ge=0,

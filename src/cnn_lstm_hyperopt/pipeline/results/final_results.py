@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from cnn_lstm_hyperopt.config import readable
-from cnn_lstm_hyperopt.evaluation import Grade, Interval, Returns, Strategy, probabilistic_sharpe, shrinkage
+from cnn_lstm_hyperopt.evaluation import Grade, Interval, Judgement, Returns, Strategy, probabilistic_sharpe, shrinkage
 from cnn_lstm_hyperopt.evaluation.grades import COLOURS
 from cnn_lstm_hyperopt.evaluation.selection_bias import DeflatedSharpe, TrialSeries
 from cnn_lstm_hyperopt.inference.model import network_files
@@ -121,15 +121,17 @@ def _spread(scores: Sequence[float | None]) -> dict[str, Any]:
 
 
 def test_metrics(result: TestResult) -> dict[str, Any]:
-    """Return the test metrics of one classifier with 95 % confidence intervals.
+    """Return the test metrics of one classifier with confidence intervals.
 
-    A larger ``test_score`` (the study's metric) is better, so a log loss is negated there. ``test_log_loss`` is not negated.
+    A larger ``test_score`` (the study's metric) is better, so a log loss is negated there. ``test_log_loss`` and its interval
+    are not negated.
     """
     scores = result.scores
+    intervals = {f"{METRICS[name].key}_interval": _shown(name, each) for name, each in result.intervals.items()}
     return {
         "test_class_acc": scores.metrics["accuracy"],
-        "test_class_acc_interval": _listed(result.accuracy_interval),
         "test_reg_mse": scores.mse,
+        **intervals,
         **{each.key: scores.metrics[name] for name, each in METRICS.items() if name != "accuracy"},
         "test_calibration_error": scores.calibration_error,
         "test_reg_mae": scores.mae,
@@ -179,10 +181,10 @@ def baseline_results(verdict: Verdict) -> list[dict[str, Any]]:
     ]
 
 
-def verdict_results(verdict: Verdict, retrained: Retrained, *, openings: int) -> dict[str, Any]:
+def verdict_results(verdict: Verdict, retrained: Retrained) -> dict[str, Any]:
     """Return the verdict on ``retrained``, the best model on validation. Results of other models are exploratory."""
-    judgement = verdict.judgement
-    against, chance, confirmation = judgement.against_best, judgement.against_chance, retrained.finalist.confirmation
+    judgement, test_score = verdict.judgement, verdict.finalists[0].score
+    chance, confirmation = judgement.against_chance, retrained.finalist.confirmation
     validation = confirmation.mean if confirmation is not None and confirmation.scores else None
     return {
         "grade": judgement.grade.value,
@@ -192,11 +194,11 @@ def verdict_results(verdict: Verdict, retrained: Retrained, *, openings: int) ->
         "model_rank": retrained.finalist.rank,
         "trial_number": retrained.finalist.trial_number,
         "metric": judgement.metric,
-        "score": judgement.score,
-        "score_interval": _listed(judgement.interval),
-        "best_baseline": against.baseline,
-        "difference": against.difference,
-        "difference_interval": _listed(against.interval),
+        **_compared(judgement),
+        "accuracy": _compared(judgement.accuracy or judgement),
+        "mean_confidence": judgement.mean_confidence,
+        "preferred_baseline": judgement.preferred_baseline,
+        "level": judgement.level,
         "chance": {
             "baseline": chance.baseline,
             "metric": judgement.chance_metric,
@@ -214,20 +216,33 @@ def verdict_results(verdict: Verdict, retrained: Retrained, *, openings: int) ->
             for each in judgement.comparisons
         ],
         "shrinkage": {
+            "metric": verdict.metric,
             "search_score": None if confirmation is None else confirmation.candidate.score,
             "confirmed_score": validation,
-            "test_score": judgement.score,
+            "test_score": test_score,
             "search_to_test": None
-            if confirmation is None or judgement.score is None
-            else shrinkage(confirmation.candidate.score, judgement.score),
+            if confirmation is None or test_score is None
+            else shrinkage(confirmation.candidate.score, test_score),
             "confirmed_to_test": None
-            if validation is None or judgement.score is None
-            else shrinkage(validation, judgement.score),
+            if validation is None or test_score is None
+            else shrinkage(validation, test_score),
         },
         "test_windows": judgement.units.n_windows,
         "test_dates": judgement.units.number if judgement.units.kind == "dates" else None,
         "test_units": {"kind": judgement.units.kind, "number": judgement.units.number},
-        "test_openings": openings,
+        "test_openings": verdict.evaluations,
+    }
+
+
+def _compared(judgement: Judgement) -> dict[str, Any]:
+    """Return the score by one metric and the comparison with the best baseline by this metric."""
+    against = judgement.against_best
+    return {
+        "score": judgement.score,
+        "score_interval": _listed(judgement.interval),
+        "best_baseline": against.baseline,
+        "difference": against.difference,
+        "difference_interval": _listed(against.interval),
     }
 
 
@@ -274,6 +289,11 @@ def selection_results(bias: tuple[TrialSeries, DeflatedSharpe | None] | None) ->
         },
         "deflated_sharpe": None if strategy is None else asdict(strategy),
     }
+
+
+def _shown(metric: str, interval: Interval | None) -> list[float] | None:
+    """Return an interval with the usual sign of the metric, such as a positive log loss."""
+    return None if interval is None else sorted(METRICS[metric].shown(end) for end in interval)
 
 
 def _listed(interval: Interval | None) -> list[float] | None:

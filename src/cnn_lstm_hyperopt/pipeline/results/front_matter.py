@@ -24,7 +24,7 @@ def front_matter(
     Args:
         about: the model's description.
         entry: entry of the model in ``results.json``.
-        metric: metric of the study, listed first.
+        metric: metric of the verdict, listed first.
         data: content of ``data.json``.
         name: name of the model.
     """

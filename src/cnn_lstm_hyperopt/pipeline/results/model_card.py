@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from cnn_lstm_hyperopt.data.frequency import duration
+from cnn_lstm_hyperopt.evaluation import level_text
 from cnn_lstm_hyperopt.evaluation.grades import graded, units_text
 from cnn_lstm_hyperopt.inference.metadata import ModelDescription
 from cnn_lstm_hyperopt.metrics import METRICS
@@ -200,20 +201,21 @@ def _data(data: Mapping[str, Any]) -> list[str]:
 def _figures(entry: Mapping[str, Any], results: Mapping[str, Any], *, validated: float | None, name: str) -> list[str]:
     """Return lines with the validation score, and with the test scores of the model and of the baselines."""
     verdict = results["verdict"]
-    words = METRICS[verdict["metric"]].words
+    metric = METRICS[verdict["metric"]]
+    validation = METRICS[verdict["shrinkage"]["metric"]].words
     rows = [(name, entry["test_metrics"]), *((each["name"], each["test_metrics"]) for each in results["baselines"])]
     metrics = entry["test_metrics"]
-    # the study's metric has its own column
+    # the verdict's metric has its own column
     beside = [METRICS[name] for name in ("accuracy", "log_loss") if name != verdict["metric"]]
     return [
-        f"Validation: {words} {_number(validated)}. Early stopping used these windows, so this score is biased upwards.",
+        f"Validation: {validation} {_number(validated)}. Early stopping used these windows, so this score is biased upwards.",
         "",
-        f"Test ({units_text(verdict['test_windows'], verdict['test_units'])}; 95 % intervals):",
+        f"Test ({units_text(verdict['test_windows'], verdict['test_units'])}; {level_text(verdict['level'])} intervals):",
         "",
-        f"| | {words} | interval | against the best baseline | {' | '.join(each.label for each in beside)} |",
+        f"| | {metric.label} | interval | gain over the best baseline | {' | '.join(each.label for each in beside)} |",
         "|---|---|---|---|" + "---|" * len(beside),
         *(
-            f"| {who} | {_number(test['test_score'])} | {_range(test['test_score_interval'])} |"
+            f"| {who} | {_number(test[metric.key])} | {_range(test[f'{metric.key}_interval'])} |"
             f" {_range(test['difference_to_best_baseline_interval'])} |"
             + "".join(f" {_number(test[each.key])} |" for each in beside)
             for who, test in rows
@@ -266,7 +268,7 @@ def _use(about: ModelDescription) -> list[str]:
 
 def _verdict(verdict: Mapping[str, Any], name: str) -> list[str]:
     judged = f"model {verdict['model_rank']}"
-    lines = [f"Verdict on {judged}: {graded(verdict, escaped(verdict['sentence'], 1_000))}"]
+    lines = [f"Verdict on {judged}: {graded(verdict, escaped(verdict['sentence'], 2_000))}"]
     if name != judged:
         lines.append(
             f"The verdict is on {judged} alone. The figures of the {name} are exploratory: choosing it by them would fit the test"

@@ -8,10 +8,10 @@ import numpy as np
 from rich.table import Table
 
 from cnn_lstm_hyperopt.config import DataSettings
-from cnn_lstm_hyperopt.evaluation import Interval, Returns, units_text
+from cnn_lstm_hyperopt.evaluation import Interval, Returns, level_text, units_text
 from cnn_lstm_hyperopt.evaluation.selection_bias import DeflatedSharpe, TrialSeries
-from cnn_lstm_hyperopt.metrics import METRICS
-from cnn_lstm_hyperopt.pipeline.advice import Interface
+from cnn_lstm_hyperopt.metrics import METRICS, Metric
+from cnn_lstm_hyperopt.pipeline.advice import Interface, preference_text
 from cnn_lstm_hyperopt.pipeline.confirmation import TIME_IS_UP, Confirmed
 from cnn_lstm_hyperopt.pipeline.retraining import Retrained
 from cnn_lstm_hyperopt.pipeline.test_evaluation import TestResult, Verdict
@@ -74,22 +74,23 @@ def _fresh(scores: Sequence[float]) -> str:
 
 def period_table(verdict: Verdict, width: int = 120) -> Table:
     """Return the table of finalists, ensemble and baselines on the test set, with the columns that fit into ``width``."""
-    beside = [*(each.column for name, each in METRICS.items() if name != verdict.metric), "MSE"]
+    beside = [*(each.column for name, each in METRICS.items() if name != verdict.judgement.metric), "MSE"]
     return widest(lambda columns: _period_table(verdict, columns), beside, width)
 
 
 def _period_table(verdict: Verdict, beside: Sequence[str]) -> Table:
-    table = plain_table(f"{units_text(verdict.judgement)} (95 % intervals)")
+    metric = METRICS[verdict.judgement.metric]
+    table = plain_table(f"{units_text(verdict.judgement)} ({level_text(verdict.judgement.level)} intervals)")
     table.collapse_padding = True
     table.add_column("", no_wrap=True)
-    for header in (METRICS[verdict.metric].words, "against the\nbest baseline", *beside):
+    for header in (metric.label, "gain over the\nbest baseline", *beside):
         table.add_column(header, justify="right", no_wrap=True)
     ensemble = () if verdict.ensemble is None else (verdict.ensemble,)
     for result in (*verdict.finalists, *ensemble, *verdict.baselines):
         cells = _cells(result)
         table.add_row(
             result.name,
-            f"{_text(result.score)}{_in_brackets(result.interval)}",
+            f"{_text(result.scores.metrics[metric.name])}{_in_brackets(metric, result.intervals[metric.name])}",
             "" if result.against_best is None else _signed(result.against_best),
             *(cells[header] for header in beside),
         )
@@ -104,8 +105,12 @@ def _cells(result: TestResult) -> dict[str, str]:
     }
 
 
-def _in_brackets(interval: Interval | None) -> str:
-    return "" if interval is None else f" ({interval.low:.3f} to {interval.high:.3f})"
+def _in_brackets(metric: Metric, interval: Interval | None) -> str:
+    """Return an interval with the usual sign of the metric as text, such as a positive log loss."""
+    if interval is None:
+        return ""
+    low, high = sorted(metric.shown(end) for end in interval)
+    return f" ({low:.3f} to {high:.3f})"
 
 
 def _signed(interval: Interval) -> str:
@@ -184,8 +189,12 @@ def next_lines(
         interface: interface that the user calls.
     """
     in_python = interface is not Interface.COMMAND_LINE
+    advice = preference_text(results.get("verdict") or {})
     if missing_trials:
-        return [f"Next: {'optimizer.optimize()' if in_python else resume_command(save_dir)}"]
+        command_or_call = "optimizer.optimize()" if in_python else resume_command(save_dir)
+        if advice is None:
+            return [f"Next: {command_or_call}"]
+        return [f"Next: {advice}", f"To run the missing trials: {command_or_call}"]
     if not results["retrained_models"]:
         retrain = "optimizer.retrain_best_models()" if in_python else f"{resume_command(save_dir)} --retrain-best"
         return ["Next: retrain the best models and evaluate them once on the test set:", f"  {retrain}"]
@@ -196,4 +205,6 @@ def next_lines(
     if in_python:
         windows = "windows" if interface is Interface.LOADERS else "bars"
         predict = f"cnn_lstm_hyperopt.load_model({str(model)!r}).predict({windows})"
+    if advice is not None:
+        return [f"Next: {advice}", f"To look at model 1, {opened}predict:", f"  {predict}"]
     return [f"Next: {opened}predict:", f"  {predict}"]

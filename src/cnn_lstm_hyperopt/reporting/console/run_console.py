@@ -248,7 +248,9 @@ class RunConsole(RunEvents):
         if openings == 1:
             terminal.say("Test set evaluated once.")
         else:
-            terminal.warn(f"test set evaluated {openings} times; results are no longer unbiased")
+            terminal.warn(
+                f"test set evaluated {openings} times; results are no longer unbiased, and intervals are wider"
+            )
         self._verdict = verdict.judgement.grade, verdict.sentence
 
     def on_run_end(self, save_dir: Path, results: Mapping[str, Any]) -> None:

@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from cnn_lstm_hyperopt.evaluation import Grade
 from cnn_lstm_hyperopt.search import Milestone
 
 MORE = 100
@@ -32,10 +33,16 @@ class Outlook(NamedTuple):
         """Whether the expected gain is at least :data:`MIN_GAIN`."""
         return self.expected >= MIN_GAIN
 
-    @property
-    def sentence(self) -> str:
-        """Sentence that says whether more trials are probably worth it, and why."""
-        answer = "Probably worth it" if self.worth_it else "Probably not worth it"
+    def sentence(self, grade: Grade | None) -> str:
+        """Return sentences that say whether more trials are probably worth it, and why; the grade has precedence.
+
+        Args:
+            grade: grade of model 1 on the test set; None: no model was tested.
+        """
+        if self.worth_it and grade not in (None, Grade.BETTER):
+            answer = f"Probably not worth it: model 1 is {grade}. The hypervolume still grows"
+        else:
+            answer = "Probably worth it" if self.worth_it else "Probably not worth it"
         return (
             f"{answer}: the second half of {self.trials:,} trials brought {100 * self.last_doubling:.1f} % of the hypervolume;"
             f" at that pace per doubling, another {MORE} trials would add about {100 * self.expected:.1f} %."

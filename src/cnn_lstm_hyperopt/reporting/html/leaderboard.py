@@ -4,7 +4,9 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from cnn_lstm_hyperopt.evaluation import level_text
 from cnn_lstm_hyperopt.metrics import METRICS
+from cnn_lstm_hyperopt.metrics.proportions import CONFIDENCE
 from cnn_lstm_hyperopt.reporting.html.study_files import Content
 
 FIGURES = {
@@ -16,12 +18,18 @@ FIGURES = {
 
 
 def leaderboard(content: Content) -> dict[str, Any]:
-    """Return the rows, the titles of the other columns by key, and the range of the axis of the intervals.
+    """Return the rows, the titles of all columns, and the range of the axis of the intervals.
 
     The first row is the model of the verdict; the others follow, the best first.
     """
     results = content.results
-    score = "test_class_acc" if content.skill.metric == "accuracy" else "test_score"  # what the study maximises
+    verdict = results.get("verdict") or {}
+    metric = METRICS[verdict.get("metric") or content.skill.metric]
+    tested = [each["test_metrics"] for each in (*content.models, *(results.get("baselines") or []))]
+    # results of an earlier version have intervals of the accuracy and of the study's metric only
+    has_intervals = all(f"{metric.key}_interval" in each for each in tested)
+    score, title = (metric.key, metric.label) if has_intervals else ("test_score", metric.words)
+    sign = 1 if has_intervals and metric.lower_is_better else -1
     candidates = (results.get("confirmation") or {}).get("candidates") or []
     confirmed = {entry["trial_number"]: entry.get("mean") for entry in candidates}
 
@@ -40,10 +48,13 @@ def leaderboard(content: Content) -> dict[str, Any]:
         rows.append(row("ensemble", ensemble, note=note, validation=ensemble.get("validation_score")))
     rows += [row(each["name"], each, kind="baseline") for each in results.get("baselines") or []]
     ends = [end for each in rows for end in (*(each["interval"] or ()), each["score"]) if end is not None]
-    of_verdict = f"model {(results.get('verdict') or {}).get('model_rank')}"
+    of_verdict = f"model {verdict.get('model_rank')}"
     margin = 0.05 * max(max(ends) - min(ends), 0.01) if ends else 0.0
     return {
-        "rows": sorted(rows, key=lambda each: (each["name"] != of_verdict, _descending(each["score"]))),
+        "rows": sorted(rows, key=lambda each: (each["name"] != of_verdict, _order(each["score"], sign))),
+        "title": title,
+        "validation": f"validation: {content.skill.words}",
+        "level": level_text(verdict.get("level", CONFIDENCE)),
         "figures": {
             key: figure
             for key, figure in FIGURES.items()
@@ -54,6 +65,6 @@ def leaderboard(content: Content) -> dict[str, Any]:
     }
 
 
-def _descending(score: float | None) -> float:
-    """Return a key that sorts larger scores first and unknown scores last."""
-    return math.inf if score is None else -score
+def _order(score: float | None, sign: int) -> float:
+    """Return a key that sorts scores, times ``sign``, in increasing order, and unknown scores last."""
+    return math.inf if score is None else sign * score

@@ -166,7 +166,8 @@ def _search_lines(content: Content) -> list[str]:
 def _convergence(content: Content) -> str:
     history = hypervolume_history(content.records, content.skill)
     found = outlook(history, sum(record.finished for record in content.records))
-    return "Unknown: too few trials, or no front." if found is None else found.sentence
+    grade = known_grade(content.results["verdict"]) if content.models and content.results.get("verdict") else None
+    return "Unknown: too few trials, or no front." if found is None else found.sentence(grade)
 
 
 def _importances(content: Content) -> dict[str, dict[str, float]]:
