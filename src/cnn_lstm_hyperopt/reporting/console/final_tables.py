@@ -205,6 +205,5 @@ def next_lines(
     if in_python:
         windows = "windows" if interface is Interface.LOADERS else "bars"
         predict = f"cnn_lstm_hyperopt.load_model({str(model)!r}).predict({windows})"
-    if advice is not None:
-        return [f"Next: {advice}", f"To look at model 1, {opened}predict:", f"  {predict}"]
-    return [f"Next: {opened}predict:", f"  {predict}"]
+    preferred = "" if advice is None else f"{advice} To use model 1 nevertheless, "
+    return [f"Next: {preferred}{opened}predict:", f"  {predict}"]
