@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pytest
 from scipy import stats
+from scipy.special import softmax
 
 from cnn_lstm_hyperopt.evaluation import (
     deflated_sharpe,
@@ -14,7 +15,8 @@ from cnn_lstm_hyperopt.evaluation import (
     probability_of_backtest_overfitting,
     sharpe,
 )
-from cnn_lstm_hyperopt.evaluation.overfitting import sharpe_confidence
+from cnn_lstm_hyperopt.evaluation.overfitting import overfitting_of_blocks, sharpe_confidence
+from cnn_lstm_hyperopt.metrics import METRICS
 
 
 def pbo_by_loops(sums, counts, n_blocks):
@@ -48,6 +50,23 @@ def test_it_equals_loops_over_all_combinations_in_any_order_of_trials(n_dates, n
         found = probability_of_backtest_overfitting(each, counts, n_blocks=n_blocks)
         assert found.probability == pytest.approx(pbo_by_loops(sums, counts, n_blocks))
         assert found.n_combinations == math.comb(n_blocks, n_blocks // 2)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_scores_of_halves_are_those_of_their_windows(metric, n_classes):
+    """Pairs of one fold count for an AUC; many probabilities are tied."""
+    rng = np.random.default_rng(n_classes)
+    labels, block = rng.integers(n_classes, size=160), rng.integers(4, size=160)
+    trials = [softmax(np.round(rng.normal(size=(160, n_classes)), 1) + np.eye(n_classes)[labels], axis=1) for _ in "ab"]
+    halves, its = np.array([[1.0, 1, 0, 0], [0, 1, 0, 1]]), METRICS[metric]
+    statistics = np.stack([its.block_statistics(labels, each, block, 4) for each in trials])
+    for row, half in zip(its.block_scores(statistics, halves), halves, strict=True):
+        inside = half[block] > 0
+        assert row == pytest.approx([its.score(labels[inside], each[inside]) for each in trials])
+    one_class = np.stack([its.block_statistics(np.zeros(160, int), each, block, 4) for each in trials])
+    found = overfitting_of_blocks(its.block_scores, np.repeat(one_class, 6, axis=0), 160, unit="windows")
+    assert (found.probability is None) == (metric in ("auc", "mcc"))
 
 
 @pytest.mark.mostly_slow(1)

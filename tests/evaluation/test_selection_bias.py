@@ -119,6 +119,13 @@ def test_overfitting_is_that_of_sums_by_date_over_all_windows(folder, dataset, m
     assert (found.overfitting.n_trials, found.overfitting.unit, found.overfitting.n_units) == (10, "dates", len(counts))
 
 
+def test_without_a_trial_above_chance_the_probability_is_unknown(folder, dataset):
+    known = read(folder, dataset).overfitting
+    found = read_trials(folder, NUMBERS, dataset, metric="accuracy", cost_bps=COST, beats_chance=False).overfitting
+    assert (known.probability is None, found.probability, found.in_sample) == (False, None, None)
+    assert (found.reason, found.n_trials) == ("no trial beats chance", 10)
+
+
 @pytest.mark.parametrize(("kind", "units"), [("windows", np.arange(200)), ("groups", np.arange(200) // 2)])
 def test_windows_without_dates_are_cut_into_blocks_of_windows_or_groups(kind, units, tmp_path):
     """In another order than that of the file."""

@@ -2,13 +2,15 @@
 
 import itertools
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
+
+from cnn_lstm_hyperopt.metrics.base import means_of_blocks
 
 Floats = NDArray[np.float64]
 
@@ -16,7 +18,7 @@ BLOCKS = 16
 MIN_TRIALS = 10
 """Minimum number of trials; the probability from fewer trials is not informative."""
 _CHUNK = 2_000_000
-"""Maximum number of scores (combinations × trials) in memory: 16 MB."""
+"""Maximum number of sums (combinations × trials × statistics) in memory: 16 MB."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,12 @@ class Overfitting:
     in_sample: float | None
     out_of_sample: float | None
     reason: str | None
+
+    def unknown(self, reason: str) -> "Overfitting":
+        """Return the same without a probability, for a reason; an earlier reason stays."""
+        if self.probability is None:
+            return self
+        return replace(self, probability=None, in_sample=None, out_of_sample=None, reason=reason)
 
 
 def probability_of_backtest_overfitting(
@@ -78,6 +86,32 @@ def probability_of_backtest_overfitting(
             f"every trial needs a finite sum for all {unit}; omit trials that were not scored on all of them"
         )
 
+    weights = np.ones(n_units) if counts is None else counts.astype(np.float64)
+    of_block = np.eye(n_blocks)[blocks_of(n_units, n_blocks)]
+    statistics = np.stack([sums.T @ of_block, np.broadcast_to(weights @ of_block, (n_trials, n_blocks))], axis=-1)
+    return overfitting_of_blocks(means_of_blocks, statistics, n_units, unit=unit)
+
+
+def blocks_of(n_units: int, n_blocks: int = BLOCKS) -> NDArray[np.int64]:
+    """Return the block of each unit, ``(units,)``: blocks are consecutive units, and their sizes differ by 1 at most."""
+    ends = np.linspace(0, n_units, n_blocks + 1).astype(np.int64)[1:]
+    return np.searchsorted(ends, np.arange(n_units), side="right")
+
+
+def overfitting_of_blocks(
+    block_scores: Callable[[Floats, Floats], Floats], statistics: Floats, n_units: int, *, unit: str
+) -> Overfitting:
+    """Return the probability of backtest overfitting for scores that are computed from statistics of blocks.
+
+    Args:
+        block_scores: function of statistics (trials, blocks, …) and chosen blocks (combinations, blocks) that returns scores
+            (combinations, trials), such as :meth:`.Metric.block_scores`.
+        statistics: ``(trials, blocks, …)`` statistics of each trial.
+        n_units: number of units in all blocks.
+        unit: kind of the units.
+    """
+    n_trials, n_blocks = statistics.shape[:2]
+
     def unknown(reason: str) -> Overfitting:
         return Overfitting(None, n_trials, n_units, unit, 0, None, None, reason)
 
@@ -85,21 +119,22 @@ def probability_of_backtest_overfitting(
         return unknown(f"too few trials: {n_trials}, and at least {MIN_TRIALS} are needed")
     if n_units < 2 * n_blocks:
         return unknown(f"{n_blocks} blocks need at least {2 * n_blocks} {unit}, but there are {n_units}")
-    weights = np.ones(n_units) if counts is None else counts.astype(np.float64)
-    firsts = np.linspace(0, n_units, n_blocks + 1).astype(np.int64)[:-1]
-    block_sums = np.add.reduceat(sums.astype(np.float64), firsts, axis=0)
-    block_counts = np.add.reduceat(weights, firsts)
-    if len(np.unique(block_sums, axis=1).T) < 2:
-        return unknown(f"all {n_trials} trials have the same scores")
-
     halves = _all_halves(n_blocks)
-    ranks, inside, outside = _of_halves(halves, block_sums, block_counts)
+    rows = max(1, _CHUNK // statistics[:, 0].size)
+    parts = [
+        _best_of_half(block_scores, statistics, halves[first : first + rows]) for first in range(0, len(halves), rows)
+    ]
+    ranks, inside, outside, differ = (np.concatenate(each) for each in zip(*parts, strict=True))
+    if not len(ranks):
+        return unknown("a class is missing in one half of all combinations")
+    if not differ.any():
+        return unknown(f"all {n_trials} trials have the same scores")
     return Overfitting(
         probability=float((2 * ranks <= n_trials + 1).mean()),
         n_trials=n_trials,
         n_units=n_units,
         unit=unit,
-        n_combinations=len(halves),
+        n_combinations=len(ranks),
         in_sample=float(inside.mean()),
         out_of_sample=float(outside.mean()),
         reason=None,
@@ -114,28 +149,23 @@ def _all_halves(n_blocks: int) -> NDArray[np.float64]:
     return halves
 
 
-def _of_halves(
-    halves: NDArray[np.float64], block_sums: NDArray[np.float64], block_counts: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Return rank out of sample, score in sample and out of sample of the best in-sample trial, each ``(combinations,)``."""
-    rows = max(1, _CHUNK // block_sums.shape[1])
-    parts = [
-        _best_of_half(halves[first : first + rows], block_sums, block_counts) for first in range(0, len(halves), rows)
-    ]
-    ranks, inside, outside = (np.concatenate(each) for each in zip(*parts, strict=True))
-    return ranks, inside, outside
+def _best_of_half(
+    block_scores: Callable[[Floats, Floats], Floats], statistics: Floats, halves: Floats
+) -> tuple[Floats, Floats, Floats, NDArray[np.bool_]]:
+    """Return facts about the best in-sample trial for one batch of combinations; ``halves`` is ``(combinations, blocks)``.
 
-
-def _best_of_half(halves: Floats, block_sums: Floats, block_counts: Floats) -> tuple[Floats, Floats, Floats]:
-    """Return ranks, scores inside and scores outside for one batch of combinations; ``halves`` is ``(combinations, blocks)``."""
-    inside = (halves @ block_sums) / (halves @ block_counts)[:, None]
-    outside = ((1 - halves) @ block_sums) / ((1 - halves) @ block_counts)[:, None]
-    inside, outside = inside.round(12), outside.round(12)  # keep ties despite rounding errors of sums
+    Returns:
+        Rank out of sample, score in sample, score out of sample, and whether the trials' scores differ, each
+        ``(combinations,)``, without combinations for which a score is undefined.
+    """
+    inside, outside = block_scores(statistics, halves).round(12), block_scores(statistics, 1 - halves).round(12)
+    known = np.isfinite(inside).all(axis=1) & np.isfinite(outside).all(axis=1)  # rounded: ties stay ties
+    inside, outside = inside[known], outside[known]
     best = inside == inside.max(axis=1, keepdims=True)
     n_best = best.sum(axis=1)
     ranks = pd.DataFrame(outside).rank(axis=1).to_numpy()
     mean_rank = np.where(best, ranks, 0.0).sum(axis=1) / n_best
-    return mean_rank, inside.max(axis=1), np.where(best, outside, 0.0).sum(axis=1) / n_best
+    return mean_rank, inside.max(axis=1), np.where(best, outside, 0.0).sum(axis=1) / n_best, np.ptp(inside, axis=1) > 0
 
 
 def sharpe(returns: Floats) -> float | None:

@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 from cnn_lstm_hyperopt.data.dataset import Dataset
 from cnn_lstm_hyperopt.data.windows import Windows
 from cnn_lstm_hyperopt.evaluation import (
+    Dependence,
     Overfitting,
     Returns,
     deflated_sharpe,
-    probability_of_backtest_overfitting,
     sharpe,
     strategy_returns,
 )
+from cnn_lstm_hyperopt.evaluation.overfitting import BLOCKS, blocks_of, overfitting_of_blocks
 from cnn_lstm_hyperopt.metrics import METRICS
 from cnn_lstm_hyperopt.utils.rng import stream
 
@@ -34,7 +35,7 @@ class TrialSeries:
     Attributes:
         numbers: numbers of the trials whose predictions were read.
         missing: numbers of the trials whose predictions are missing, damaged or of other windows.
-        of: name of the quantity that is summed by date, group or window: accuracy, or log probability for a log loss.
+        of: name of the score that compares the trials: the study's metric.
         overfitting: probability of backtest overfitting.
         returns: returns of a long/flat strategy with each trial's predictions; None if the classes are not directions.
     """
@@ -67,7 +68,13 @@ class DeflatedSharpe:
 
 
 def read_trials(
-    folder: Path, numbers: Collection[int], dataset: Dataset, *, metric: str, cost_bps: float
+    folder: Path,
+    numbers: Collection[int],
+    dataset: Dataset,
+    *,
+    metric: str,
+    cost_bps: float,
+    beats_chance: bool = True,
 ) -> TrialSeries | None:
     """Read the validation predictions of trials and compute the statistics of these trials.
 
@@ -77,56 +84,62 @@ def read_trials(
         dataset: dataset with the validation windows of the predictions.
         metric: the study's metric.
         cost_bps: cost of a change of position, in basis points.
+        beats_chance: whether a trial beats chance. Otherwise the probability of overfitting is unknown, because it compares
+            trials with each other, not with chance.
 
     Returns:
         The statistics; None if no predictions can be read.
     """
     validation = [fold.validation for fold in dataset.folds]
-    labels = np.concatenate([each.labels.numpy() for each in validation])
-    kind, unit, counts = _units(validation)
+    labels = [each.labels.numpy() for each in validation]
+    ends = np.cumsum([len(each) for each in labels])
+    kind, unit, n_units = _units(validation)
+    block = np.split(blocks_of(n_units)[unit], ends[:-1])
     traded = _Traded.of(validation) if dataset.target == "direction" else None
-    order, firsts = np.argsort(unit, kind="stable"), np.cumsum(counts) - counts
     found: list[int] = []
-    sums: list[Floats] = []
+    statistics: list[Floats] = []
     returns: list[Returns] = []
     for number in sorted(numbers):
-        probabilities = _probabilities(folder / f"trial_{number:05d}.parquet", len(labels))
+        probabilities = _probabilities(folder / f"trial_{number:05d}.parquet", int(ends[-1]))
         if probabilities is None:
             continue
         found.append(number)
-        measured = METRICS[metric].of_windows(labels, probabilities)
-        sums.append(np.add.reduceat(measured[order], firsts, dtype=np.float64))
+        folds = zip(labels, np.split(probabilities, ends[:-1]), block, strict=True)
+        statistics.append(np.sum([METRICS[metric].block_statistics(*fold, BLOCKS) for fold in folds], axis=0))
         if traded is not None:
             up = (probabilities.argmax(axis=1) == dataset.n_classes - 1).astype(np.float64)
             returns.append(traded.returns(up, horizon=dataset.horizon, cost_bps=cost_bps))
     if not found:
         return None
+    overfitting = overfitting_of_blocks(METRICS[metric].block_scores, np.stack(statistics), n_units, unit=kind)
+    if not beats_chance:
+        overfitting = overfitting.unknown("no trial beats chance")
     return TrialSeries(
         numbers=tuple(found),
         missing=tuple(sorted(set(numbers) - set(found))),
         of=METRICS[metric].measured,
-        overfitting=probability_of_backtest_overfitting(np.column_stack(sums), counts.astype(np.float64), unit=kind),
+        overfitting=overfitting,
         returns=None if traded is None else tuple(returns),
     )
 
 
-def _units(validation: Sequence[Windows]) -> tuple[str, Integers, Integers]:
+def _units(validation: Sequence[Windows]) -> tuple[str, Integers, int]:
     """Return the units of which blocks consist: groups in random order, else dates in time order, else windows in random order.
 
     Returns:
-        The kind of the units; the number of each window's unit, (windows,); the number of windows of each unit, (units,).
+        The kind of the units; the number of each window's unit, (windows,); the number of units.
     """
     groups = [each.groups for each in validation if each.groups is not None]
     if len(groups) == len(validation):
-        kind, marks = "groups", np.concatenate(groups)
+        units = Dependence.by_group(np.concatenate(groups))
     elif all(each.dated for each in validation):
-        kind, marks = "dates", np.concatenate([each.dates for each in validation])
+        units = Dependence.by_date(np.concatenate([each.dates for each in validation]))
     else:
-        kind, marks = "windows", np.arange(sum(map(len, validation)))
-    unit = np.unique(marks, return_inverse=True)[1]
-    if kind != "dates":  # the order of files or groups may depend on the class
-        unit = stream(0, 0, "blocks of overfitting").permutation(int(unit.max()) + 1)[unit]
-    return kind, unit, np.bincount(unit)
+        units = Dependence.independent(sum(map(len, validation)))
+    unit = units.unit
+    if units.kind in ("groups", "windows"):  # the order of files or groups may depend on the class
+        unit = stream(0, 0, "blocks of overfitting").permutation(units.n_units)[unit]
+    return units.kind, unit, units.n_units
 
 
 class _Traded(NamedTuple):

@@ -20,6 +20,7 @@ class Auc(Metric):
     small_gain = 0.028
     """Φ(√2 Φ⁻¹(p)) − ½ with p = 0.52, if the probabilities of both classes have normal distributions."""
     needs_two_classes = True
+    measured = "AUC"
     digits = ".3f"
 
     def scores(self, labels: Labels, probabilities: Probabilities, weights: Floats) -> Floats:
@@ -47,6 +48,29 @@ class Auc(Metric):
             if 0 < np.count_nonzero(labels == c) < len(labels)
         ]
         return np.asarray(np.mean(found, axis=0))
+
+    def block_statistics(
+        self, labels: Labels, probabilities: Probabilities, block: NDArray[np.int64], n_blocks: int
+    ) -> Floats:
+        """Return the number of pairs that are ranked correctly and of all pairs, ``(blocks, blocks, areas, 2)``.
+
+        A pair is one window of a class in the first block, and one window of another class in the second block. Ties count half.
+        """
+        pairs = np.zeros((n_blocks, n_blocks, len(_classes(probabilities)), 2))
+        for area, c in enumerate(_classes(probabilities)):
+            positive, probability = labels == c, probabilities[:, c]
+            ones, block_of_one = probability[positive], block[positive]
+            n_ones = np.bincount(block_of_one, minlength=n_blocks)
+            for other in range(n_blocks):
+                zeros = np.sort(probability[~positive & (block == other)])
+                beaten = (np.searchsorted(zeros, ones, "left") + np.searchsorted(zeros, ones, "right")) / 2
+                pairs[:, other, area, 0] = np.bincount(block_of_one, weights=beaten, minlength=n_blocks)
+                pairs[:, other, area, 1] = n_ones * len(zeros)
+        return pairs
+
+    def block_scores(self, statistics: Floats, chosen: Floats) -> Floats:
+        totals = np.einsum("sa,sb,pabcn->spcn", chosen, chosen, statistics, optimize=True)
+        return mean_of_known(ratio(totals[..., 0], totals[..., 1]))
 
     def n_windows(self, labels: Labels) -> float:
         """Return the size of a balanced set of windows with the same average uncertainty of a class.

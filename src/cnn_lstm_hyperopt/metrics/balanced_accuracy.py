@@ -6,12 +6,11 @@ import numpy as np
 
 from cnn_lstm_hyperopt.metrics.base import (
     Bounded,
+    ConfusionMetric,
     Dependence,
     Floats,
     Labels,
-    Metric,
     Probabilities,
-    confusion,
     gain_interval,
     hits,
     mean_of_known,
@@ -20,7 +19,7 @@ from cnn_lstm_hyperopt.metrics.base import (
 from cnn_lstm_hyperopt.metrics.proportions import Interval, combined, wilson
 
 
-class BalancedAccuracy(Metric):
+class BalancedAccuracy(ConfusionMetric):
     """Mean, over the classes that occur, of the share of their windows that is predicted correctly."""
 
     name, place = "balanced_accuracy", 1
@@ -29,9 +28,9 @@ class BalancedAccuracy(Metric):
     score_range = (0.0, 1.0)
     small_gain = 0.02
     per_cent = True
+    measured = "balanced accuracy"
 
-    def scores(self, labels: Labels, probabilities: Probabilities, weights: Floats) -> Floats:
-        cells = confusion(labels, probabilities, weights)
+    def of_confusion(self, cells: Floats) -> Floats:
         return mean_of_known(ratio(np.diagonal(cells, axis1=-2, axis2=-1), cells.sum(axis=-1)))
 
     def at_chance(self, counts: Floats, overlap: float) -> tuple[float, float]:

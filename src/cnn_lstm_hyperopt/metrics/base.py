@@ -68,7 +68,7 @@ class Metric(abc.ABC):
         constant: words for the best constant prediction, in a sentence.
         superlative: word for the trial with the best score.
         chance_metric: name of the metric that compares a model with constant predictions; None if it is this metric.
-        measured: name of the values that :meth:`of_windows` returns.
+        measured: name of the score by which :meth:`block_scores` compares trials.
         header: header of the metric's column in tables; None if it is the label.
         digits: number format of the metric's column in tables.
         result_key: key of the metric's test value in ``results.json``; None if it is ``test_`` and the name.
@@ -143,9 +143,30 @@ class Metric(abc.ABC):
         """Return the range to which samplers and pruners clip scores."""
         return self.score_range
 
-    def of_windows(self, labels: Labels, probabilities: Probabilities) -> Floats:
-        """Return the value of each window for comparisons of trials, ``(windows,)``; by default 1 if correct, else 0."""
-        return hits(labels, probabilities)
+    def block_statistics(
+        self, labels: Labels, probabilities: Probabilities, block: NDArray[np.int64], n_blocks: int
+    ) -> Floats:
+        """Return the numbers from which :meth:`block_scores` computes scores.
+
+        Statistics of several folds may be added. By default, they are the number of correct windows and of windows in each block,
+        ``(blocks, 2)``, for the accuracy.
+
+        Args:
+            labels: ``(windows,)`` true classes.
+            probabilities: ``(windows, classes)`` predicted probabilities.
+            block: ``(windows,)`` number of each window's block.
+            n_blocks: number of blocks.
+        """
+        return block_means(hits(labels, probabilities), block, n_blocks)
+
+    def block_scores(self, statistics: Floats, chosen: Floats) -> Floats:
+        """Return the score ``measured`` of several predictions on several sets of blocks, ``(sets, predictions)``.
+
+        Args:
+            statistics: ``(predictions, blocks, …)`` result of :meth:`block_statistics` for each prediction.
+            chosen: ``(sets, blocks)`` 1 for the blocks of a set, else 0.
+        """
+        return means_of_blocks(statistics, chosen)
 
     def influence(self, labels: Labels, probabilities: Probabilities) -> Floats:
         """Return the influence of each window on the score, ``(windows,)``; the score varies as the mean of the influences.
@@ -270,6 +291,46 @@ def confusion(labels: Labels, probabilities: Probabilities, weights: Floats) -> 
     cells = np.zeros((len(labels), n_classes * n_classes))
     cells[np.arange(len(labels)), confusion_cells(labels, probabilities)] = 1.0
     return np.asarray((weights @ cells).reshape(*weights.shape[:-1], n_classes, n_classes))
+
+
+def block_means(values: Floats, block: NDArray[np.int64], n_blocks: int) -> Floats:
+    """Return the sum of ``values`` (windows,) and the number of windows in each block, ``(blocks, 2)``."""
+    sums = np.bincount(block, weights=values, minlength=n_blocks)
+    return np.stack([sums, np.bincount(block, minlength=n_blocks)], axis=1)
+
+
+def means_of_blocks(statistics: Floats, chosen: Floats) -> Floats:
+    """Return the mean over several sets of blocks, ``(sets, predictions)``.
+
+    Args:
+        statistics: ``(predictions, blocks, 2)`` sum and number of windows of each block, see :func:`block_means`.
+        chosen: ``(sets, blocks)`` 1 for the blocks of a set, else 0.
+    """
+    totals = np.tensordot(chosen, statistics, axes=(1, 1))
+    return ratio(totals[..., 0], totals[..., 1])
+
+
+class ConfusionMetric(Metric):
+    """A metric that depends only on the confusion matrix."""
+
+    @abc.abstractmethod
+    def of_confusion(self, cells: Floats) -> Floats:
+        """Return the score of confusion matrices ``(…, classes, classes)``: rows are true classes, columns predicted classes."""
+
+    def scores(self, labels: Labels, probabilities: Probabilities, weights: Floats) -> Floats:
+        return self.of_confusion(confusion(labels, probabilities, weights))
+
+    def block_statistics(
+        self, labels: Labels, probabilities: Probabilities, block: NDArray[np.int64], n_blocks: int
+    ) -> Floats:
+        """Return the confusion matrix of each block, ``(blocks, classes, classes)``."""
+        n_classes = probabilities.shape[1]
+        cells = block * n_classes**2 + confusion_cells(labels, probabilities)
+        counts = np.bincount(cells, minlength=n_blocks * n_classes**2).astype(np.float64)
+        return counts.reshape(n_blocks, n_classes, n_classes)
+
+    def block_scores(self, statistics: Floats, chosen: Floats) -> Floats:
+        return self.of_confusion(np.tensordot(chosen, statistics, axes=(1, 1)))
 
 
 def gain_interval(gain: Floats, share: float, reach: float) -> Interval:

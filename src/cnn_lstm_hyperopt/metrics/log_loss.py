@@ -7,8 +7,18 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
-from cnn_lstm_hyperopt.metrics.base import NO_VARIANCE, Dependence, Floats, Labels, Metric, Probabilities, ratio
+from cnn_lstm_hyperopt.metrics.base import (
+    NO_VARIANCE,
+    Dependence,
+    Floats,
+    Labels,
+    Metric,
+    Probabilities,
+    block_means,
+    ratio,
+)
 from cnn_lstm_hyperopt.metrics.proportions import Interval, wilson
 
 MIN_PROBABILITY = 1e-7
@@ -73,6 +83,11 @@ class LogLoss(Metric):
         """Return the log probability of the true class, ``(windows,)``, in nats."""
         true = probabilities[np.arange(len(labels)), labels].astype(np.float64)
         return np.asarray(np.log(np.maximum(true, MIN_PROBABILITY)))
+
+    def block_statistics(
+        self, labels: Labels, probabilities: Probabilities, block: NDArray[np.int64], n_blocks: int
+    ) -> Floats:
+        return block_means(self.of_windows(labels, probabilities), block, n_blocks)
 
     def interval(
         self, labels: Labels, probabilities: Probabilities, estimate: float, dependence: Dependence

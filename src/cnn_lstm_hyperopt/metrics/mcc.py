@@ -6,12 +6,11 @@ import numpy as np
 
 from cnn_lstm_hyperopt.metrics.base import (
     Bounded,
+    ConfusionMetric,
     Dependence,
     Floats,
     Labels,
-    Metric,
     Probabilities,
-    confusion,
     confusion_cells,
 )
 from cnn_lstm_hyperopt.metrics.proportions import Interval, wilson
@@ -20,7 +19,7 @@ PSEUDO_WINDOWS = 2.0
 """Number of windows added evenly to a confusion matrix, so that a class without errors has uncertainty (Agresti & Coull 1998)."""
 
 
-class Matthews(Metric):
+class Matthews(ConfusionMetric):
     """Matthews correlation coefficient (Gorodkin 2004, eq. 8); 0 for constant predictions."""
 
     name, place = "mcc", 2
@@ -31,10 +30,10 @@ class Matthews(Metric):
     small_gain = 0.04
     """2p − 1 with a share p = 0.52 of correct predictions."""
     needs_two_classes = True
+    measured = "MCC"
     digits = "+.3f"
 
-    def scores(self, labels: Labels, probabilities: Probabilities, weights: Floats) -> Floats:
-        cells = confusion(labels, probabilities, weights)
+    def of_confusion(self, cells: Floats) -> Floats:
         total = cells.sum(axis=(-2, -1))
         true, predicted = cells.sum(axis=-1), cells.sum(axis=-2)
         right = np.diagonal(cells, axis1=-2, axis2=-1).sum(axis=-1)

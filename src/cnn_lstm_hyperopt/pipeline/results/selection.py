@@ -7,7 +7,7 @@ from cnn_lstm_hyperopt.config import Settings
 from cnn_lstm_hyperopt.data.dataset import Dataset
 from cnn_lstm_hyperopt.evaluation.selection_bias import DeflatedSharpe, TrialSeries, deflated, read_trials
 from cnn_lstm_hyperopt.run_dir.paths import VALIDATION
-from cnn_lstm_hyperopt.search import Study
+from cnn_lstm_hyperopt.search import Study, above_chance
 from cnn_lstm_hyperopt.utils.text import counted
 
 SelectionBias = tuple[TrialSeries, DeflatedSharpe | None]
@@ -41,9 +41,11 @@ class SelectionTracker:
         Returns:
             The estimates; None if there are no predictions yet.
         """
-        finished = {record.number for record in study.records() if record.finished}
+        records = [record for record in study.records() if record.finished]
+        finished = {record.number for record in records}
         if self._series is None or len(finished) > self._series[0]:
-            self._series = len(finished), self._read(finished, study.plan.metric)
+            beats_chance = any(above_chance(record, study.plan.skill) for record in records)
+            self._series = len(finished), self._read(finished, study.plan.metric, beats_chance)
         series = self._series[1]
         if series is None:
             return None
@@ -51,13 +53,14 @@ class SelectionTracker:
         chosen = next(iter([*ranked, *(record.number for record in study.front())]), None)
         return series, deflated(series, chosen, n_trials=len(finished))
 
-    def _read(self, finished: set[int], metric: str) -> TrialSeries | None:
+    def _read(self, finished: set[int], metric: str, beats_chance: bool) -> TrialSeries | None:
         series = read_trials(
             self._settings.save_dir / VALIDATION,
             finished,
             self._dataset,
             metric=metric,
             cost_bps=self._settings.evaluation.cost_bps,
+            beats_chance=beats_chance,
         )
         if series is not None and series.missing:
             self._warn(
