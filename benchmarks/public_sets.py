@@ -35,7 +35,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from cnn_lstm_hyperopt import run_cnn_lstm_hyperparameter_optimization
 from cnn_lstm_hyperopt.evaluation import UNKNOWN, Sample
-from cnn_lstm_hyperopt.evaluation.minirocket import MiniRocket
+from cnn_lstm_hyperopt.evaluation.baselines.minirocket import MiniRocket
 from machine import machine_line
 
 SETS = ("GunPoint", "ArrowHead", "PickupGestureWiimoteZ")

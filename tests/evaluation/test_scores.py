@@ -7,7 +7,15 @@ from hypothesis import strategies as st
 from sklearn import metrics as sk
 from sklearn.calibration import calibration_curve
 
-from cnn_lstm_hyperopt.evaluation import by_group, calibration_error, calibration_table, score_predictions, years
+from cnn_lstm_hyperopt.evaluation import (
+    Dependence,
+    by_group,
+    calibration_error,
+    calibration_table,
+    score_predictions,
+    years,
+)
+from cnn_lstm_hyperopt.evaluation.r_squared import r_squared
 
 
 def said(classes):
@@ -34,16 +42,42 @@ def test_scores_equal_those_of_scikit_learn(n_classes, count, seed):
     assert found.calibration_error == calibration_error(labels, probabilities)
 
 
-def test_r2_against_the_mean_is_that_of_scikit_learn_and_persistence_itself_has_0():
-    targets, values = np.random.default_rng(0).normal(size=(2, 50))
-    labels = np.zeros(50, np.int64)
+class TestRSquared:
+    def test_it_is_that_of_scikit_learn_against_the_mean_and_0_against_itself(self):
+        targets, values = np.random.default_rng(0).normal(size=(2, 50))
+        labels = np.zeros(50, np.int64)
 
-    def r2(values, reference):
-        about = {"targets": targets, "values": values, "reference": reference}
-        return score_predictions(labels, said(labels), **about).r2_against_persistence
+        def r2(values, reference):
+            about = {"targets": targets, "values": values, "references": {"persistence": reference}}
+            return score_predictions(labels, said(labels), **about).r2_against_persistence
 
-    assert r2(values, np.full(50, targets.mean())) == pytest.approx(sk.r2_score(targets, values))
-    assert (r2(values, values), r2(targets, values), r2(values, targets)) == (0, 1, None)
+        assert r2(values, np.full(50, targets.mean())) == pytest.approx(sk.r2_score(targets, values))
+        assert (r2(values, values), r2(targets, values), r2(values, targets)) == (0, 1, None)
+
+    def test_the_reference_is_the_best_one_so_always_0_scores_nothing_on_noise(self):
+        rng = np.random.default_rng(0)
+        returns = rng.normal(size=1000)
+        references = {"training mean": np.full(1000, 0.01), "persistence": np.roll(returns, 1)}
+        found = r_squared(returns, np.zeros(1000), references, Dependence.independent(1000))
+        assert found.reference == "training mean"
+        assert abs(found.value) < 0.01 < 0.4 < found.against["persistence"]
+        assert found.interval.low < found.value < found.interval.high < 0.01
+        same = r_squared(returns, references["training mean"], references, Dependence.independent(1000))
+        assert (same.value, same.interval) == (0, None)
+        few = r_squared(returns[:4], np.zeros(4), {"a": np.ones(4)}, Dependence.independent(4))
+        assert few.interval is None
+
+    def test_the_interval_covers_the_true_value(self):
+        """Errors of four windows of a date depend on each other; the true R² is 1 − 0.9² = 0.19."""
+        rng, covered = np.random.default_rng(1), 0
+        dates = np.repeat(np.arange(250), 4)
+        for _ in range(300):
+            size = np.repeat(np.exp(0.3 * rng.normal(size=250)), 4)
+            error = 0.9 * size * rng.normal(size=1000)
+            reference = size * rng.normal(size=1000)
+            found = r_squared(np.zeros(1000), error, {"mean": reference}, Dependence.by_date(dates))
+            covered += found.interval.low <= 0.19 <= found.interval.high
+        assert 0.92 < covered / 300 < 0.985
 
 
 def test_groups_have_the_scores_of_their_windows_alone():

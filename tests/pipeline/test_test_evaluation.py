@@ -24,7 +24,7 @@ from cnn_lstm_hyperopt.evaluation import (
     strategy_returns,
 )
 from cnn_lstm_hyperopt.metrics import METRICS, score
-from cnn_lstm_hyperopt.pipeline import test_evaluation as module
+from cnn_lstm_hyperopt.pipeline import baseline_forecasts
 from cnn_lstm_hyperopt.pipeline.test_evaluation import Verdict, evaluate_once
 
 
@@ -205,7 +205,9 @@ def known_values(dataset: Dataset):
 
 
 @pytest.mark.parametrize("which", ["apples", "directions"])
-def test_the_regression_is_measured_in_the_targets_units_against_the_last_known_value(which, request, majority_alone):
+def test_the_regression_is_measured_in_the_targets_units_against_the_best_simple_forecast(which, request, monkeypatch):
+    quick = {name: BASELINES[name] for name in ("majority class", "persistence", "ridge regression")}
+    monkeypatch.setattr("cnn_lstm_hyperopt.evaluation.baselines.BASELINES", quick)
     dataset = request.getfixturevalue(which)
     copy = replace(model_of(dataset, 0.5), values=known_values(dataset))
     found = evaluate_once([*finalists_of(dataset), planted(3, copy)], dataset, settings_of())
@@ -215,12 +217,18 @@ def test_the_regression_is_measured_in_the_targets_units_against_the_last_known_
     assert scores.mae == pytest.approx(mean_absolute_error(truth, said), rel=1e-5)
     assert scores.r2_against_persistence == pytest.approx(1 - mean_squared_error(truth, said) / usual, rel=1e-5)
     assert found.finalists[2].scores.r2_against_persistence == pytest.approx(0, abs=1e-6)  # persistence itself
-    for result in (found.finalists[0], *found.baselines):
-        assert (result.scores.mse, result.scores.mae, result.scores.r2_against_persistence) == (None, None, None)
+    mean, persistence, ridge = (result.scores.mse for result in found.baselines)
+    assert (mean, persistence) == pytest.approx((np.mean((truth - dataset.value_mean) ** 2), usual), rel=1e-5)
+    best = "ridge regression" if which == "apples" else "training mean"  # nothing forecasts a direction
+    assert min(mean, persistence, ridge) == (ridge if which == "apples" else mean)
+    assert scores.r2.reference == best
+    assert scores.r2.value == pytest.approx(1 - scores.mse / min(mean, persistence, ridge))
+    assert scores.r2.interval.low < scores.r2.value < scores.r2.interval.high
+    assert (found.finalists[0].scores.mse, found.finalists[0].scores.r2) == (None, None)
 
 
 def test_a_test_period_is_opened_once_and_nothing_is_learnt_from_its_labels(models, apples, verdict):
-    """With inverted labels every classifier is wrong where it was right, except persistence, which follows them."""
+    """With inverted labels every classifier is wrong where it was right, except those which follow them."""
     inverted = locked(apples, labels=1 - apples.test.open().labels)
     opened = inverted.test.times_opened
     other = evaluate_once(models, inverted, settings_of())
@@ -228,7 +236,7 @@ def test_a_test_period_is_opened_once_and_nothing_is_learnt_from_its_labels(mode
     assert [result.name for result in everyone(other)] == ["model 1", "model 2", *BASELINES]
     for before, after in zip(everyone(verdict), everyone(other), strict=True):
         assert (before.name, len(after.predictions.probabilities)) == (after.name, len(apples.test))
-        if before.name != "persistence":
+        if before.name not in ("persistence", "rolling class frequency"):
             np.testing.assert_array_equal(after.predictions.probabilities, before.predictions.probabilities)
             assert after.scores.metrics["accuracy"] == pytest.approx(1 - before.scores.metrics["accuracy"])
 
@@ -252,10 +260,10 @@ def test_persistence_predicts_the_last_known_label_and_none_after(apples, verdic
 def test_baselines_learn_from_evenly_spread_training_windows_and_choose_on_validation(
     apples, models, monkeypatch, limit
 ):
-    seen, real = [], module.fit_baselines
+    seen, real = [], baseline_forecasts.fit_baselines
     spy = lambda *parts, **facts: seen.append((parts, facts)) or real(*parts, **facts)  # noqa: E731
-    monkeypatch.setattr(module, "fit_baselines", spy)
-    monkeypatch.setattr(module, "BASELINE_WINDOWS", limit)
+    monkeypatch.setattr(baseline_forecasts, "fit_baselines", spy)
+    monkeypatch.setattr(baseline_forecasts, "BASELINE_WINDOWS", limit)
     evaluate_once(models, apples, settings_of(seed=7))
     ((samples, facts),) = seen
     assert facts == {"n_classes": 2, "seed": 7}
@@ -270,11 +278,11 @@ def test_baselines_learn_from_evenly_spread_training_windows_and_choose_on_valid
 
 
 def test_parts_of_the_test_windows_change_no_prediction(apples, models, monkeypatch):
-    fitted, real = {}, module.fit_baselines
+    fitted, real = {}, baseline_forecasts.fit_baselines
     fit_once = lambda *parts, **facts: fitted or fitted.update(real(*parts, **facts)) or fitted  # noqa: E731
-    monkeypatch.setattr(module, "fit_baselines", fit_once)
+    monkeypatch.setattr(baseline_forecasts, "fit_baselines", fit_once)
     whole = evaluate_once(models, apples, settings_of())
-    monkeypatch.setattr(module, "BASELINE_WINDOWS", 60)
+    monkeypatch.setattr(baseline_forecasts, "BASELINE_WINDOWS", 60)
     parts = evaluate_once(models, apples, settings_of())
     for one, other in zip(whole.baselines, parts.baselines, strict=True):
         np.testing.assert_allclose(one.predictions.probabilities, other.predictions.probabilities, rtol=1e-6)
@@ -293,12 +301,14 @@ def test_the_verdict_is_about_the_first_model_however_good_the_others_are(apples
 def test_without_last_labels_persistence_is_no_baseline(apples):
     test = apples.test.open()
     apart = replace(test, starts=torch.arange(len(test)) * test.lookback, series=test.series.repeat(30, 1))
-    alone = replace(apples, test=LockedPeriod(apart))
+    alone = replace(apples, test=LockedPeriod(apart), market=None)
     for part in ("train", "validation"):
         windows = getattr(apples, part)
         alone = replace(alone, **{part: replace(windows, symbols=np.full(len(windows), "other"))})
     found = evaluate_once([planted(1, model_of(apples, 0.6))], alone, settings_of())
-    assert [result.name for result in found.baselines] == [name for name in BASELINES if name != "persistence"]
+    assert [result.name for result in found.baselines] == [
+        name for name in BASELINES if name not in ("persistence", "rolling class frequency")
+    ]
     assert found.finalists[0].scores.r2_against_persistence is None
 
 

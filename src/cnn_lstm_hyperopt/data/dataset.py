@@ -12,6 +12,7 @@ from cnn_lstm_hyperopt.data.bars import Bars
 from cnn_lstm_hyperopt.data.bounded_check import checked_feature_set
 from cnn_lstm_hyperopt.data.describe import data_warnings, describe
 from cnn_lstm_hyperopt.data.labels import labeller
+from cnn_lstm_hyperopt.data.market_history import MarketHistory
 from cnn_lstm_hyperopt.data.own_features import FeatureSet
 from cnn_lstm_hyperopt.data.scaling import Scaler
 from cnn_lstm_hyperopt.data.sources import load_bars, open_source
@@ -94,6 +95,8 @@ class Dataset:
         description: content of data.json; strict JSON.
         warnings: warnings about the data, one sentence each.
         feature_set: computes the inputs from bars; None: the inputs come from DataLoaders.
+        market: facts about the bars for baselines, row by row of the series of the windows; None: the windows come from
+            DataLoaders.
     """
 
     train: Windows
@@ -113,6 +116,7 @@ class Dataset:
     description: dict[str, Any]
     warnings: tuple[str, ...]
     feature_set: FeatureSet | None = None
+    market: MarketHistory | None = None
 
     @property
     def n_classes(self) -> int:
@@ -194,6 +198,7 @@ def prepare_dataset(settings: DataSettings, loaded: tuple[list[Bars], list[str]]
         value_name=labelling.value_name,
         feature_names=features.names,
         feature_set=features,
+        market=MarketHistory(table.market, table.level, table.segment, labelling.in_logs),
         scaler=scaler,
         value_mean=whole.value_mean,
         value_std=whole.value_std,

@@ -46,12 +46,17 @@ class Labeller:
         value_name: the formula of the values.
         history: bars up to and including t that the label at t needs.
         label: function that returns the labels of a frame (bars,) with float64 columns open, high, low, close, volume.
+        level: function that returns ln of the usual size of a move at each bar of such a frame, (bars,) float64. It depends on
+            earlier bars and the bar itself only; NaN before the history that it needs.
+        in_logs: whether the value is ln of a size, as the level is; False: the value is a move.
     """
 
     class_names: tuple[str, ...]
     value_name: str
     history: int
     label: Callable[[pd.DataFrame], Labels]
+    level: Callable[[pd.DataFrame], Floats]
+    in_logs: bool
 
 
 @dataclass(frozen=True)
@@ -110,8 +115,8 @@ def _direction(settings: DataSettings) -> Labeller:
         return _fixed(classes, np.log(ahead / now), np.isfinite(ahead) & np.isfinite(width), horizon)
 
     if settings.direction_classes == 2:
-        return Labeller(("down or flat", "up"), value_name, 1, two)
-    return Labeller(("down", "flat", "up"), value_name, ATR_BARS + 1, three)
+        return Labeller(("down or flat", "up"), value_name, 1, two, _usual_move, False)
+    return Labeller(("down", "flat", "up"), value_name, ATR_BARS + 1, three, _usual_move, False)
 
 
 def _volatility(settings: DataSettings) -> Labeller:
@@ -119,16 +124,19 @@ def _volatility(settings: DataSettings) -> Labeller:
     median of R(t−59), …, R(t), otherwise 0; the value is ln R(t+h)."""
     horizon = settings.horizon
 
+    def usual(frame: pd.DataFrame) -> Floats:
+        return np.asarray(pd.Series(_ranges(frame, horizon)).rolling(HISTORY).median().to_numpy(np.float64))
+
     def label(frame: pd.DataFrame) -> Labels:
-        highest = frame["high"].rolling(horizon).max().to_numpy(np.float64)
-        lowest = frame["low"].rolling(horizon).min().to_numpy(np.float64)
-        spread = np.maximum(np.log(highest / lowest), _RANGE_FLOOR)
-        usual = pd.Series(spread).rolling(HISTORY).median().to_numpy(np.float64)
+        spread, median = _ranges(frame, horizon), usual(frame)
         ahead = _ahead(spread, horizon)
-        return _fixed(ahead > usual, np.log(ahead), np.isfinite(ahead) & np.isfinite(usual), horizon)
+        return _fixed(ahead > median, np.log(ahead), np.isfinite(ahead) & np.isfinite(median), horizon)
 
     bars = "bar t+1" if horizon == 1 else f"bars t+1..t+{horizon}"
-    return Labeller(("calm", "volatile"), f"ln(ln(high / low)) of {bars}", HISTORY + horizon - 1, label)
+    value_name = f"ln(ln(high / low)) of {bars}"
+    return Labeller(
+        ("calm", "volatile"), value_name, HISTORY + horizon - 1, label, lambda frame: np.log(usual(frame)), True
+    )
 
 
 def _triple_barrier(settings: DataSettings) -> Labeller:
@@ -164,7 +172,8 @@ def _triple_barrier(settings: DataSettings) -> Labeller:
         exits = np.select([classes == 0, classes == 2, valid], [lower, upper, _ahead(close, horizon)], np.nan)
         return Labels(classes.astype(np.int64), np.log(exits / close), valid, reach.astype(np.int64))
 
-    return Labeller(("lower barrier", "neither", "upper barrier"), "ln(exit / C[t])", ATR_BARS + 1, label)
+    names = ("lower barrier", "neither", "upper barrier")
+    return Labeller(names, "ln(exit / C[t])", ATR_BARS + 1, label, _usual_move, False)
 
 
 LABELLERS: dict[Target, Callable[[DataSettings], Labeller]] = {
@@ -181,6 +190,23 @@ def average_true_range(frame: pd.DataFrame) -> Floats:
     high, low, close = (frame[name].to_numpy(np.float64) for name in ("high", "low", "close"))
     atr: Floats = talib.ATR(high, low, close, timeperiod=ATR_BARS)
     return atr
+
+
+def log_ranges(frame: pd.DataFrame) -> Floats:
+    """Return ln R of each bar, (bars,), with R = max(ln(high / low), 1e-5)."""
+    return np.asarray(np.log(_ranges(frame, 1)))
+
+
+def _ranges(frame: pd.DataFrame, bars: int) -> Floats:
+    """Return the range of the last ``bars`` bars at each bar, at least 1e-5; NaN for the first bars."""
+    highest = frame["high"].rolling(bars).max().to_numpy(np.float64)
+    lowest = frame["low"].rolling(bars).min().to_numpy(np.float64)
+    return np.asarray(np.maximum(np.log(highest / lowest), _RANGE_FLOOR))
+
+
+def _usual_move(frame: pd.DataFrame) -> Floats:
+    """Return ln(ATR / C) at each bar, with ATR / C at least 1e-5; NaN for the first 14 bars."""
+    return np.asarray(np.log(np.maximum(average_true_range(frame) / frame["close"].to_numpy(np.float64), _RANGE_FLOOR)))
 
 
 def _ahead(values: Floats, horizon: int) -> Floats:

@@ -1,7 +1,7 @@
 """Cut bars into feature rows, labels and windows, segment by segment."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from cnn_lstm_hyperopt.config.schema.data import DataSettings
 from cnn_lstm_hyperopt.data.bars import Bars
 from cnn_lstm_hyperopt.data.features import WARM_UP, segments
 from cnn_lstm_hyperopt.data.labels import Labeller, Labels, labeller
+from cnn_lstm_hyperopt.data.market_history import market_columns
 from cnn_lstm_hyperopt.data.own_features import BUILT_IN, FeatureSet
 from cnn_lstm_hyperopt.data.windows import Windows
 from cnn_lstm_hyperopt.errors import DataError
@@ -26,6 +27,9 @@ class WindowTable:
 
     Attributes:
         features: (rows, features) unscaled.
+        market: (rows, 8) float32 and
+        level: (rows,) float32 as in :class:`~cnn_lstm_hyperopt.data.market_history.MarketHistory`.
+        segment: (rows,) int64 number of each row's segment; different symbols have different segments.
         starts: (windows,) first row of each window.
         dates: (windows,) datetime64[ns] of the decisions.
         reach: (windows,) datetime64[ns] of the label's last bar, or of the bar ``purge`` bars after the decision if
@@ -39,6 +43,9 @@ class WindowTable:
     """
 
     features: NDArray[np.float64]
+    market: NDArray[np.float32]
+    level: NDArray[np.float32]
+    segment: NDArray[np.int64]
     starts: NDArray[np.int64]
     dates: NDArray[np.datetime64]
     reach: NDArray[np.datetime64]
@@ -78,11 +85,12 @@ def window_table(
         DataError: too few bars for a single window.
     """
     parts: list[WindowTable] = []
-    offset = 0
+    offset = n_segments = 0
     for bars in every:
         part = _symbol_table(bars, settings, labelling, features, offset)
+        parts.append(replace(part, segment=part.segment + n_segments))
         offset += len(part.features)
-        parts.append(part)
+        n_segments += part.n_segments[bars.symbol]
     if not sum(len(part.starts) for part in parts):
         have = ", ".join(f"{bars.symbol} {len(bars.frame)}" for bars in every)
         own = f" (features of your own may need more: {', '.join(features.own)})" if features.own else ""
@@ -111,9 +119,13 @@ def _symbol_table(
     purged = np.maximum(labels.reach, settings.purge or 0)
     dates = bars.index.as_unit("ns").to_numpy()
     reach = dates[reach_bars(rows.segment, purged)[decided]]
+    market, level = _market(bars.frame, rows.segment, labelling)
     equal = bool((purged[decided] == settings.purge_bars).all())  # True unless labels end at barriers; avoids a copy
     return WindowTable(
         features=rows.features,
+        market=market[rows.bars],
+        level=level[rows.bars],
+        segment=rows.segment[rows.bars],
         starts=offset + ends - settings.lookback + 1,
         dates=dates[decided],
         reach=reach,
@@ -236,6 +248,15 @@ def frame_labels(frame: pd.DataFrame, segment: Integers, labelling: Labeller) ->
         valid=np.concatenate([part.valid for part in parts]),
         reach=np.concatenate([part.reach for part in parts]),
     )
+
+
+def _market(
+    frame: pd.DataFrame, segment: Integers, labelling: Labeller
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return columns (bars, 8) and level (bars,) of all bars of a frame; a bar depends only on its own segment."""
+    parts = [market_columns(frame.iloc[start:stop], labelling) for start, stop in _borders(segment)]
+    parts = parts or [market_columns(frame, labelling)]  # a frame without bars
+    return _joined([columns for columns, _ in parts]), _joined([level for _, level in parts])
 
 
 def reach_bars(segment: Integers, bars: Integers | int) -> Integers:

@@ -3,14 +3,9 @@
 Functions take arrays and return numbers.
 """
 
-from cnn_lstm_hyperopt.evaluation.baseline import UNKNOWN, Baseline, Sample, base_rates
-from cnn_lstm_hyperopt.evaluation.baselines import (
-    BASELINES,
-    earlier_windows,
-    fit_baselines,
-    last_labels,
-    persistence_values,
-)
+from cnn_lstm_hyperopt.evaluation.baselines import BASELINES, fit_baselines
+from cnn_lstm_hyperopt.evaluation.baselines.base import UNKNOWN, Baseline, Sample, base_rates
+from cnn_lstm_hyperopt.evaluation.baselines.known_labels import earlier_windows, last_labels, last_values, recent_counts
 from cnn_lstm_hyperopt.evaluation.dependence import Dependence
 from cnn_lstm_hyperopt.evaluation.intervals import paired_interval, score_interval
 from cnn_lstm_hyperopt.evaluation.label_dependence import dates_effect, design_effect
@@ -57,12 +52,13 @@ __all__ = [
     "fit_baselines",
     "judge",
     "last_labels",
+    "last_values",
     "level_text",
     "long_flat",
     "paired_interval",
-    "persistence_values",
     "probabilistic_sharpe",
     "probability_of_backtest_overfitting",
+    "recent_counts",
     "score_interval",
     "score_predictions",
     "sharpe",

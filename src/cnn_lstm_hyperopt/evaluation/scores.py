@@ -8,7 +8,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from cnn_lstm_hyperopt.evaluation.baselines.simple import Persistence
+from cnn_lstm_hyperopt.evaluation.dependence import Dependence
 from cnn_lstm_hyperopt.evaluation.probability_calibration import calibration_error
+from cnn_lstm_hyperopt.evaluation.r_squared import RSquared, r_squared
 from cnn_lstm_hyperopt.metrics import METRICS, score
 
 
@@ -21,15 +24,19 @@ class Scores:
         calibration_error: expected calibration error of the predicted class, with 10 bins.
         mse: mean squared error in the target's units squared; None without regression.
         mae: mean absolute error in the target's units; None without regression.
-        r2_against_persistence: 1 − MSE of the model / MSE of persistence (the last known value), so a value above 0 means that
-            the model is better than persistence; None without regression or persistence.
+        r2: R² against the best simple forecast; None without regression.
     """
 
     metrics: Mapping[str, float | None]
     calibration_error: float
     mse: float | None
     mae: float | None
-    r2_against_persistence: float | None
+    r2: RSquared | None = None
+
+    @property
+    def r2_against_persistence(self) -> float | None:
+        """1 − MSE / MSE of persistence (the last known value); None without regression or persistence."""
+        return None if self.r2 is None else self.r2.against.get(Persistence.name)
 
 
 def score_predictions(
@@ -38,7 +45,8 @@ def score_predictions(
     *,
     targets: NDArray[np.floating] | None = None,
     values: NDArray[np.floating] | None = None,
-    reference: NDArray[np.floating] | None = None,
+    references: Mapping[str, NDArray[np.floating]] | None = None,
+    dependence: Dependence | None = None,
 ) -> Scores:
     """Score ``probabilities`` against ``labels``, and ``values`` against ``targets`` if both are given.
 
@@ -47,15 +55,16 @@ def score_predictions(
         probabilities: ``(windows, classes)``, rows sum to 1; the most probable class is the prediction.
         targets: ``(windows,)`` true values of the regression target.
         values: ``(windows,)`` values that the model predicts.
-        reference: ``(windows,)`` values that persistence predicts for the same windows.
+        references: for each simple forecast's name, its values ``(windows,)`` for the same windows.
+        dependence: dependence of the windows; None: independent.
     """
     mse = mae = r2 = None
     if targets is not None and values is not None:
         true = np.asarray(targets, dtype=np.float64)
         mse = float(np.mean((true - values) ** 2))
         mae = float(np.mean(np.abs(true - values)))
-        usual = 0.0 if reference is None else float(np.mean((true - reference) ** 2))
-        r2 = 1 - mse / usual if usual > 0 else None
+        alike = dependence or Dependence.independent(len(true))
+        r2 = r_squared(true, np.asarray(values, dtype=np.float64), references or {}, alike)
     return Scores(
         metrics={
             name: metric.shown(value) if math.isfinite(value := metric.score(labels, probabilities)) else None
@@ -64,7 +73,7 @@ def score_predictions(
         calibration_error=calibration_error(labels, probabilities),
         mse=mse,
         mae=mae,
-        r2_against_persistence=r2,
+        r2=r2,
     )
 
 

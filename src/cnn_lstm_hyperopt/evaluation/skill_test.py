@@ -8,7 +8,7 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from cnn_lstm_hyperopt.evaluation.baselines import MajorityClass
+from cnn_lstm_hyperopt.evaluation.baselines.simple import MajorityClass
 from cnn_lstm_hyperopt.evaluation.dependence import Dependence, Units
 from cnn_lstm_hyperopt.evaluation.intervals import paired_interval, score_interval
 from cnn_lstm_hyperopt.metrics import METRICS, score

@@ -5,41 +5,32 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from cnn_lstm_hyperopt.config import Settings
 from cnn_lstm_hyperopt.data.dataset import Dataset
-from cnn_lstm_hyperopt.data.splits import evenly_spread
 from cnn_lstm_hyperopt.data.windows import Windows
 from cnn_lstm_hyperopt.evaluation import (
-    UNKNOWN,
-    Baseline,
     CalibrationRow,
     Dependence,
     GroupRow,
     Interval,
     Judgement,
-    Sample,
     Scores,
     Strategy,
     by_group,
     calibration_table,
-    earlier_windows,
-    fit_baselines,
     judge,
-    last_labels,
     level_text,
     long_flat,
     paired_interval,
-    persistence_values,
     score_interval,
     score_predictions,
     verdict_text,
     years,
 )
-from cnn_lstm_hyperopt.evaluation.baselines import Persistence
 from cnn_lstm_hyperopt.metrics import score as metric_score
+from cnn_lstm_hyperopt.pipeline.baseline_forecasts import baseline_forecasts
 from cnn_lstm_hyperopt.pipeline.ensemble_selection import Blend
 from cnn_lstm_hyperopt.pipeline.retraining import Retrained
 from cnn_lstm_hyperopt.run_dir.paths import ENSEMBLE
@@ -137,15 +128,15 @@ def evaluate_once(
     """
     test = dataset.test.open()
     dependence = Dependence.of(test, horizon=dataset.horizon).for_evaluation(evaluations)
-    known, reference = _last_known(dataset, test)
-    predicted, baseline_windows = _baselines(dataset, test, known, seed=settings.study.seed)
+    forecasts = baseline_forecasts(dataset, (dataset.train, dataset.validation, test), seed=settings.study.seed)
+    predicted = forecasts.probabilities
     models = [[run.model.predict_windows(test) for run in each.runs] for each in retrained]
     records = [each.mean(predictions) for each, predictions in zip(retrained, models, strict=True)]
     first = f"model {retrained[0].finalist.rank}"
     metric, labels = settings.study.metric, test.labels.numpy()
     judgement = judge(settings.verdict_metric, labels, records[0].probabilities, predicted, dependence, model=first)
     best = judgement.best_baseline
-    period = _Period(test, dependence, metric, judgement.metric, best, predicted[best], reference)
+    period = _Period(test, dependence, metric, judgement.metric, best, predicted[best], forecasts.references)
     traded = dataset.target == "direction" and test.values is not None
     strategy = (dataset.horizon, settings.evaluation.cost_bps) if traded else None
     return Verdict(
@@ -156,9 +147,10 @@ def evaluate_once(
         ),
         ensemble=None if blend is None else period.model(ENSEMBLE, blend.mean(models), (), strategy),
         baselines=tuple(
-            period.result(name, Predictions(each.astype(np.float32), None)) for name, each in predicted.items()
+            period.result(name, Predictions(each.astype(np.float32), forecasts.values.get(name)))
+            for name, each in predicted.items()
         ),
-        baseline_windows=baseline_windows,
+        baseline_windows=forecasts.n_training_windows,
         windows=test,
         metric=metric,
         evaluations=evaluations,
@@ -172,7 +164,7 @@ class _Period:
     Attributes:
         metric, verdict_metric: names of the study's and of the verdict's metric.
         best_name, best: name of the best baseline, and its probabilities ``(windows, classes)``.
-        reference: values that persistence predicts ``(windows,)``; None without regression.
+        references: for each simple forecast of the regression target, its values ``(windows,)``; empty without regression.
     """
 
     test: Windows
@@ -181,7 +173,7 @@ class _Period:
     verdict_metric: str
     best_name: str
     best: NDArray[np.float64]
-    reference: NDArray[np.float64] | None
+    references: Mapping[str, NDArray[np.float32]]
 
     def result(self, name: str, predictions: Predictions) -> TestResult:
         """Return the test result of a classifier with its scores and intervals."""
@@ -191,7 +183,12 @@ class _Period:
             name=name,
             predictions=predictions,
             scores=score_predictions(
-                labels, ours, targets=targets, values=predictions.values, reference=self.reference
+                labels,
+                ours,
+                targets=targets,
+                values=predictions.values,
+                references=self.references,
+                dependence=self.dependence,
             ),
             score=_known_score(self.metric, labels, ours),
             interval=score_interval(self.metric, labels, ours, self.dependence),
@@ -233,62 +230,6 @@ class _Period:
         )
 
 
-def _baselines(
-    dataset: Dataset, test: Windows, known: Sequence[NDArray[np.int64]], *, seed: int
-) -> tuple[dict[str, NDArray[np.float64]], int]:
-    """Return the class probabilities of each baseline on the test set, and the number of its training windows."""
-    limit = _max_windows(dataset)
-    train, validation = (
-        _sample(part, last, evenly_spread(len(part), min(1.0, limit / len(part))))
-        for part, last in ((dataset.train, known[0]), (dataset.validation, known[1]))
-    )
-    baselines = fit_baselines(train, validation, n_classes=dataset.n_classes, seed=seed)
-    if not (known[2] != UNKNOWN).any():
-        del baselines[Persistence.name]
-    return _predict(test, known[2], baselines, limit), len(train.labels)
-
-
-def _max_windows(dataset: Dataset) -> int:
-    """Return the maximum number of windows that the baselines use at once."""
-    return max(1, min(BASELINE_WINDOWS, BASELINE_NUMBERS // (dataset.lookback * len(dataset.feature_names))))
-
-
 def _known_score(metric: str, labels: NDArray[np.int64], probabilities: NDArray[np.floating]) -> float | None:
     found = metric_score(metric, labels, probabilities)
     return found if math.isfinite(found) else None
-
-
-def _last_known(dataset: Dataset, test: Windows) -> tuple[list[NDArray[np.int64]], NDArray[np.float64] | None]:
-    """Return the last known labels of training, validation and test, and persistence's test values (None: no regression)."""
-    parts = (dataset.train, dataset.validation, test)
-    if dataset.from_loaders:
-        return [np.full(len(part), UNKNOWN) for part in parts], None
-    earlier = earlier_windows(
-        np.concatenate([part.symbols for part in parts]),
-        np.concatenate([part.starts.numpy() for part in parts]),
-        dataset.horizon,
-    )
-    labels = np.concatenate([part.labels.numpy() for part in parts])
-    last = np.split(last_labels(labels, earlier), np.cumsum([len(part) for part in parts])[:-1])
-    if test.values is None or not (last[2] != UNKNOWN).any():
-        return last, None
-    values = np.concatenate([part.values.numpy() for part in parts if part.values is not None])
-    return last, persistence_values(values, earlier, dataset.value_mean)[-len(test) :]
-
-
-def _sample(windows: Windows, last: NDArray[np.int64], chosen: NDArray[np.int64]) -> Sample:
-    """Return the windows with the indices ``chosen`` as a sample for the baselines."""
-    inputs = windows.gather(torch.from_numpy(chosen)).numpy()
-    return Sample(inputs, windows.labels.numpy()[chosen], last[chosen])
-
-
-def _predict(
-    test: Windows, last: NDArray[np.int64], baselines: Mapping[str, Baseline], at_once: int
-) -> dict[str, NDArray[np.float64]]:
-    """Return the class probabilities of each baseline for all test windows, computed for ``at_once`` windows at a time."""
-    parts: dict[str, list[NDArray[np.float64]]] = {name: [] for name in baselines}
-    for first in range(0, len(test), at_once):
-        sample = _sample(test, last, np.arange(first, min(first + at_once, len(test)), dtype=np.int64))
-        for name, baseline in baselines.items():
-            parts[name].append(baseline.probabilities(sample))
-    return {name: np.concatenate(found) for name, found in parts.items()}

@@ -15,7 +15,9 @@ from cnn_lstm_hyperopt.data.dataset import prepare_dataset
 from cnn_lstm_hyperopt.data.sources import open_source
 from cnn_lstm_hyperopt.data.sources.synthetic import BARS, BEST, LONG_WICK, SWITCH, SYMBOLS, SyntheticSource
 from cnn_lstm_hyperopt.evaluation import Sample
-from cnn_lstm_hyperopt.evaluation.baselines import UNKNOWN, LogisticBaseline, MajorityClass
+from cnn_lstm_hyperopt.evaluation.baselines.base import UNKNOWN
+from cnn_lstm_hyperopt.evaluation.baselines.logistic import LogisticBaseline
+from cnn_lstm_hyperopt.evaluation.baselines.simple import MajorityClass
 
 SEEDS = (0, 1, 2)
 

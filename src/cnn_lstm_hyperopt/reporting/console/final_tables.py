@@ -136,8 +136,13 @@ def verdict_lines(verdict: Verdict, retrained: Sequence[Retrained]) -> list[str]
         f"Calibration: mean confidence {confidence:.1%}, correct {first.scores.metrics['accuracy']:.1%} (error"
         f" {first.scores.calibration_error:.3f})."
     )
-    if first.scores.r2_against_persistence is not None:
-        lines.append(f"Regression: R² against persistence {first.scores.r2_against_persistence:+.3f}.")
+    if (r2 := first.scores.r2) is not None:
+        interval = "" if r2.interval is None else f" (95 % interval {r2.interval.low:+.3f} to {r2.interval.high:+.3f})"
+        others = [f"{value:+.3f} against {name}" for name, value in r2.against.items() if name != r2.reference]
+        lines.append(
+            f"Regression: R² {r2.value:+.3f}{interval} against {r2.reference}, the best simple forecast"
+            f"{''.join(f'; {each}' for each in others)}."
+        )
     if first.strategy is not None:
         lines.append(
             f"Strategy (long or flat, {first.strategy.cost_bps:g} bps per trade): {_money(first.strategy.model)}; always long:"

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from cnn_lstm_hyperopt.evaluation.baseline import Baseline, Floats, Inputs, Labels, Sample, base_rates, spread
+from cnn_lstm_hyperopt.evaluation.baselines.base import Baseline, Floats, Inputs, Labels, Sample, base_rates, spread
 
 MIN_STEPS = 9
 """Time steps of a convolution kernel; windows with fewer steps are padded."""

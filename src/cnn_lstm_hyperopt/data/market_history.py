@@ -1,0 +1,69 @@
+"""Facts about the bars that simple forecasts need: ranges and returns over several spans, relative to their usual size."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from cnn_lstm_hyperopt.data.labels import Labeller, log_ranges
+
+SPANS = (1, 5, 22, 60)
+"""Bars over which ranges and returns are averaged: day, week and month as in Corsi 2009, and the history of the label."""
+N_RANGES = len(SPANS)
+"""Number of columns about ranges, which are the first columns."""
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class MarketHistory:
+    """Facts about the bars of all symbols, row by row of the series of the windows. Row t depends on bars up to t only.
+
+    All columns are relative to the usual size of a move, so they are comparable between symbols.
+
+    Attributes:
+        columns: (rows, 8) float32; for each span the mean ln range minus ln usual size, then for each span of s bars the log
+            return divided by √s × usual size.
+        level: (rows,) float32, ln of the usual size of a move (``Labeller.level``).
+        segment: (rows,) int64, number of the row's segment; different symbols have different segments.
+        in_logs: whether values are ln of a size (``Labeller.in_logs``).
+    """
+
+    columns: NDArray[np.float32]
+    level: NDArray[np.float32]
+    segment: NDArray[np.int64]
+    in_logs: bool
+
+    def relative(self, values: Floats, rows: NDArray[np.int64]) -> Floats:
+        """Return the values (windows,) relative to the usual size at the rows (windows,): a difference of logs, or a ratio."""
+        level = self.level[rows].astype(np.float64)
+        return values - level if self.in_logs else values / np.exp(level)
+
+    def absolute(self, relative: Floats, rows: NDArray[np.int64]) -> Floats:
+        """Return the values (windows,) that :meth:`relative` maps to ``relative`` (windows,)."""
+        level = self.level[rows].astype(np.float64)
+        return relative + level if self.in_logs else relative * np.exp(level)
+
+    def returns(self) -> Floats:
+        """Return the log return of each row's bar, (rows,)."""
+        return self.columns[:, N_RANGES].astype(np.float64) * np.exp(self.level.astype(np.float64))
+
+
+def market_columns(frame: pd.DataFrame, labelling: Labeller) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return the columns (bars, 8) and the level (bars,) of consecutive bars (one segment), see :class:`MarketHistory`.
+
+    At the first bars, a span has only the bars that exist.
+
+    Args:
+        frame: (bars,) float64 columns open, high, low, close, volume.
+        labelling: the target, whose usual size of a move is the level.
+    """
+    level = labelling.level(frame)
+    ranges = pd.Series(log_ranges(frame))
+    returns = pd.Series(np.log(frame["close"].to_numpy(np.float64))).diff().fillna(0.0)
+    columns = np.empty((len(frame), 2 * len(SPANS)), dtype=np.float32)
+    with np.errstate(invalid="ignore"):  # the level is NaN where the label has no history
+        for place, span in enumerate(SPANS):
+            columns[:, place] = ranges.rolling(span, min_periods=1).mean() - level
+            columns[:, N_RANGES + place] = returns.rolling(span, min_periods=1).sum() / (np.sqrt(span) * np.exp(level))
+    return columns, level.astype(np.float32)

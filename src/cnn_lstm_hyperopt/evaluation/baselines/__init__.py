@@ -1,0 +1,43 @@
+"""Baselines: simple forecasters that a model must beat. Like models, they use the training and validation windows."""
+
+import logging
+
+from cnn_lstm_hyperopt.evaluation.baselines.base import Baseline, Sample
+from cnn_lstm_hyperopt.evaluation.baselines.boosting import GradientBoosting
+from cnn_lstm_hyperopt.evaluation.baselines.logistic import LogisticBaseline
+from cnn_lstm_hyperopt.evaluation.baselines.minirocket import MiniRocket
+from cnn_lstm_hyperopt.evaluation.baselines.ridge import RidgeRegression
+from cnn_lstm_hyperopt.evaluation.baselines.simple import MajorityClass, Persistence, RollingFrequency
+
+log = logging.getLogger(__name__)
+
+BASELINES: dict[str, type[Baseline]] = {
+    kind.name: kind
+    for kind in (
+        MajorityClass,
+        Persistence,
+        RollingFrequency,
+        LogisticBaseline,
+        RidgeRegression,
+        GradientBoosting,
+        MiniRocket,
+    )
+}
+"""All baselines by name, the majority class first."""
+
+
+def fit_baselines(train: Sample, validation: Sample, *, n_classes: int, seed: int) -> dict[str, Baseline]:
+    """Fit all of :data:`BASELINES` whose packages are installed and whose needs the windows meet; log the others."""
+    fitted: dict[str, Baseline] = {}
+    skipped: dict[str, list[str]] = {}
+    for name, kind in BASELINES.items():
+        if (need := kind.lacks(train)) is not None:
+            skipped.setdefault(need, []).append(name)
+        elif (missing := kind.missing()) is not None:
+            log.info("%s", missing)
+        else:
+            fitted[name] = kind()
+            fitted[name].fit(train, validation, n_classes=n_classes, seed=seed)
+    for need, names in skipped.items():
+        log.info("Skipped baselines, which need %s: %s", need, ", ".join(names))
+    return fitted

@@ -1,0 +1,34 @@
+"""Logistic regression from forecasts to class probabilities."""
+
+import numpy as np
+
+from cnn_lstm_hyperopt.evaluation.baselines.base import Floats, Labels, spread
+
+
+class ProbabilityMap:
+    """Logistic regression from forecasts ``(windows, forecasts)`` to class probabilities.
+
+    The penalty has the weight of a few windows, so it matters only if there are a few dozen of them.
+    """
+
+    def __init__(self, forecasts: Floats, labels: Labels, rates: Floats) -> None:
+        """Fit the regression.
+
+        Args:
+            forecasts: ``(windows, forecasts)`` for windows that were left out or have no influence on the forecasts.
+            labels: ``(windows,)`` classes, at least two different ones.
+            rates: ``(classes,)`` base rates; classes without a label get theirs.
+        """
+        from sklearn.linear_model import LogisticRegression
+
+        self._rates = rates
+        self._mean, deviation = forecasts.mean(axis=0), forecasts.std(axis=0)
+        self._scale = np.where(deviation > 0, deviation, 1.0)
+        self._model = LogisticRegression(C=10.0, max_iter=1000).fit(self._scaled(forecasts), labels)
+
+    def probabilities(self, forecasts: Floats) -> Floats:
+        """Return the class probabilities ``(windows, classes)``."""
+        return spread(self._model.predict_proba(self._scaled(forecasts)), self._model.classes_, self._rates)
+
+    def _scaled(self, forecasts: Floats) -> Floats:
+        return np.asarray((forecasts - self._mean) / self._scale)

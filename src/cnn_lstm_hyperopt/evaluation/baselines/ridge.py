@@ -1,0 +1,223 @@
+"""Ridge regression: a linear forecast of the value and of the classes, with a logistic map to probabilities."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import reduce
+from itertools import product
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from cnn_lstm_hyperopt.data.market_history import N_RANGES
+from cnn_lstm_hyperopt.evaluation.baselines.base import Baseline, Floats, Sample, base_rates
+from cnn_lstm_hyperopt.evaluation.baselines.probability_map import ProbabilityMap
+from cnn_lstm_hyperopt.evaluation.baselines.summaries import means
+from cnn_lstm_hyperopt.metrics import score
+
+PENALTIES = np.logspace(-6, 4, 11)
+"""Strengths of the L2 penalty per window, for standardised columns: from almost none to coefficients of almost 0."""
+MAX_BASIS = 4_000_000
+"""Maximum of columns × rank of a regression; a regression of 2,000 columns takes about 10 s on a core."""
+_AT_ONCE = 1_000_000
+"""Maximum number of values (windows × columns) that are computed at once: 8 MB."""
+
+Columns = Callable[[Sample], Floats]
+"""A function from windows to the columns of a regression, ``(windows, columns)``."""
+
+
+@dataclass(frozen=True, eq=False)
+class RidgePath:
+    """Ridge regressions that differ by their penalty.
+
+    Attributes:
+        coefficients: ``(penalties, columns, targets)``.
+        intercepts: ``(penalties, targets)``.
+        left_out: ``(penalties, windows, targets)`` forecast for each training window by the regression without this window.
+    """
+
+    coefficients: Floats
+    intercepts: Floats
+    left_out: Floats
+
+    def forecasts(self, parts: Iterable[Floats]) -> Floats:
+        """Return the forecasts ``(penalties, windows, targets)`` for windows with these columns."""
+        found = [part @ self.coefficients for part in parts]
+        return np.concatenate(found, axis=1) + self.intercepts[:, None]
+
+
+def ridge_path(parts: Callable[[], Iterable[Floats]], targets: Floats, penalties: Floats) -> RidgePath:
+    """Fit ridge regressions of the targets on standardised columns, with an intercept that is not penalised.
+
+    The forecasts for left-out windows are exact for columns with the scale of all windows (Golub, Heath & Wahba 1979).
+
+    Args:
+        parts: function that returns the columns part by part, each ``(windows of the part, columns)``.
+        targets: ``(windows, targets)``.
+        penalties: ``(penalties,)``; a regression minimises the mean squared error plus penalty × Σ coefficient².
+    """
+    n, middle = len(targets), targets.mean(axis=0)
+    mean = _sum(part.sum(axis=0) for part in parts()) / n
+    variance = _sum(np.square(part - mean).sum(axis=0) for part in parts()) / n
+    constant = variance <= 1e-12 * np.maximum(1.0, mean**2)
+    scale = np.where(constant, np.inf, np.sqrt(np.where(constant, 1.0, variance)))
+    if n < len(mean):
+        _, roots, directions = np.linalg.svd((np.concatenate(list(parts())) - mean) / scale, full_matrices=False)
+        strengths, basis = np.square(roots), directions.T
+    else:
+        scaled = ((part - mean) / scale for part in parts())
+        strengths, basis = np.linalg.eigh(_sum(part.T @ part for part in scaled))
+    basis = basis / scale[:, None]
+    shrunk = 1 / (np.maximum(strengths, 0.0) + n * penalties[:, None])  # (penalties, rank)
+    against = basis.T @ _sum((part - mean).T @ (targets[rows] - middle) for part, rows in _placed(parts()))
+    inner = shrunk[:, :, None] * against  # (penalties, rank, targets)
+    left_out = np.empty((len(penalties), *targets.shape))
+    for part, rows in _placed(parts()):
+        rotated = (part - mean) @ basis
+        others = np.maximum(1 - 1 / n - shrunk @ np.square(rotated).T, 1e-9)  # (penalties, windows), 1 − leverage
+        left_out[:, rows] = targets[rows] - (targets[rows] - middle - rotated @ inner) / others[:, :, None]
+    coefficients = basis @ inner
+    return RidgePath(coefficients, middle - mean @ coefficients, left_out)
+
+
+@dataclass(frozen=True, eq=False)
+class _Regression:
+    """A chosen regression.
+
+    Attributes:
+        columns: function that returns its columns.
+        coefficients, intercepts: ``(columns, targets)`` and ``(targets,)``.
+        to_classes: map from its forecasts to class probabilities; None: it forecasts values.
+    """
+
+    columns: Columns
+    coefficients: Floats
+    intercepts: Floats
+    to_classes: ProbabilityMap | None = None
+
+    def forecasts(self, sample: Sample) -> Floats:
+        """Return the forecasts ``(windows, targets)``."""
+        found = [part @ self.coefficients for part in _parts(sample, self.columns)]
+        return np.concatenate(found) + self.intercepts
+
+
+class RidgeRegression(Baseline):
+    """Ridge regression of the value and of the classes; a logistic regression maps its forecast to class probabilities.
+
+    Windows of bars have three sets of columns. The first has the mean log ranges over 1, 5, 22 and 60 bars (HAR, Corsi 2009).
+    The second adds the returns over these spans, their sizes (Corsi & Renò 2012) and the means of :class:`.LogisticBaseline`.
+    The third has all inputs of the window instead of their means. The value and these ranges and returns are relative to the
+    usual size of a move; for the volatility, this is the median range that divides the classes. Other windows have two sets
+    of columns: the means, and all inputs of the window.
+
+    The log loss on validation selects columns, target (value or classes) and penalty of the probabilities; the squared error on
+    validation selects columns and penalty of the forecast of the value. The logistic regression is fitted on forecasts for
+    training windows that were left out, so many columns cause no overconfidence.
+    """
+
+    name = value_name = "ridge regression"
+
+    def fit(self, train: Sample, validation: Sample, *, n_classes: int, seed: int) -> None:
+        """See the base class."""
+        self._rates = base_rates(train.labels, n_classes)
+        self._probable: _Regression | None = None
+        self._valued: _Regression | None = None
+        self._lowest_loss = _log_loss(validation, np.tile(self._rates, (len(validation), 1)))
+        self._lowest_error = np.inf
+        with threadpool_limits(1):  # sums in one order: the same result on every machine
+            for columns in _column_sets(train):
+                self._try(columns, train, validation)
+
+    def probabilities(self, sample: Sample) -> Floats:
+        """See the base class."""
+        if self._probable is None or self._probable.to_classes is None:
+            return np.tile(self._rates, (len(sample), 1))
+        with threadpool_limits(1):
+            return self._probable.to_classes.probabilities(self._probable.forecasts(sample))
+
+    def values(self, sample: Sample) -> Floats | None:
+        """See the base class."""
+        if self._valued is None:
+            return None
+        with threadpool_limits(1):
+            return _absolute(self._valued.forecasts(sample)[:, 0], sample)
+
+    def _try(self, columns: Columns, train: Sample, validation: Sample) -> None:
+        """Fit the regressions on these columns; keep those with the lowest loss and error on validation."""
+        classes = np.unique(train.labels)[1:]  # the first class is the rest
+        targets, groups = 1.0 * (train.labels[:, None] == classes), [slice(0, len(classes))]
+        if train.values is not None:
+            targets = np.column_stack([targets, _relative(train.values, train)])
+            groups.append(slice(len(classes), None))
+        path = ridge_path(lambda: _parts(train, columns), targets, PENALTIES)
+        held_out = path.forecasts(_parts(validation, columns))
+
+        def regression(place: int, group: slice, to_classes: ProbabilityMap | None = None) -> _Regression:
+            return _Regression(columns, path.coefficients[place][:, group], path.intercepts[place, group], to_classes)
+
+        for place, group in product(range(len(PENALTIES)), groups if len(classes) else ()):
+            to_classes = ProbabilityMap(path.left_out[place][:, group], train.labels, self._rates)
+            loss = _log_loss(validation, to_classes.probabilities(held_out[place][:, group]))
+            if loss < self._lowest_loss:
+                self._lowest_loss, self._probable = loss, regression(place, group, to_classes)
+        if validation.values is not None and train.values is not None:
+            for place in range(len(PENALTIES)):
+                forecasts = _absolute(held_out[place][:, -1], validation)
+                error = float(np.mean((validation.values - forecasts) ** 2))
+                if error < self._lowest_error:
+                    self._lowest_error, self._valued = error, regression(place, groups[-1])
+
+
+def _column_sets(train: Sample) -> list[Columns]:
+    """Return the sets of columns for these windows; without all inputs of the window if these are too many."""
+    steps = train.inputs.shape[1] * train.inputs.shape[2]
+    sets: list[Columns] = [lambda sample: means(sample.inputs)]
+    if steps * min(steps, len(train)) <= MAX_BASIS:
+        sets.append(lambda sample: sample.inputs.reshape(len(sample), -1).astype(np.float64))
+    if train.bars is None:
+        return sets
+    return [
+        lambda sample: _market(sample)[:, :N_RANGES],
+        *(lambda sample, inputs=inputs: np.column_stack([_market(sample), inputs(sample)]) for inputs in sets),
+    ]
+
+
+def _market(sample: Sample) -> Floats:
+    """Return the ranges, the returns and their sizes, ``(windows, 12)``; no columns without bars."""
+    if sample.bars is None:
+        return np.empty((len(sample), 0))
+    market, rows = sample.bars
+    columns = market.columns[rows].astype(np.float64)
+    return np.column_stack([columns, np.abs(columns[:, N_RANGES:])])
+
+
+def _relative(values: Floats, sample: Sample) -> Floats:
+    """Return the values relative to the usual size of a move; as they are without bars."""
+    return values if sample.bars is None else sample.bars[0].relative(values, sample.bars[1])
+
+
+def _absolute(values: Floats, sample: Sample) -> Floats:
+    return values if sample.bars is None else sample.bars[0].absolute(values, sample.bars[1])
+
+
+def _log_loss(sample: Sample, probabilities: Floats) -> float:
+    return -score("log_loss", sample.labels, probabilities)
+
+
+def _parts(sample: Sample, columns: Columns) -> Iterator[Floats]:
+    """Yield the columns of some windows at a time."""
+    at_once = max(1, _AT_ONCE // (sample.inputs.shape[1] * sample.inputs.shape[2]))
+    for first in range(0, len(sample), at_once):
+        yield columns(sample.part(slice(first, first + at_once)))
+
+
+def _placed(parts: Iterable[Floats]) -> Iterator[tuple[Floats, slice]]:
+    """Yield each part with the rows that it has in the whole."""
+    first = 0
+    for part in parts:
+        yield part, slice(first, first + len(part))
+        first += len(part)
+
+
+def _sum(arrays: Iterable[Floats]) -> Floats:
+    """Return the sum of arrays that exist one at a time."""
+    return reduce(np.add, arrays)

@@ -1,0 +1,119 @@
+"""Fit the baselines on a dataset and compute their forecasts, in parts that fit into memory."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from cnn_lstm_hyperopt.data.dataset import Dataset
+from cnn_lstm_hyperopt.data.splits import evenly_spread
+from cnn_lstm_hyperopt.data.windows import Windows
+from cnn_lstm_hyperopt.evaluation import (
+    BASELINES,
+    Sample,
+    earlier_windows,
+    fit_baselines,
+    last_labels,
+    last_values,
+    recent_counts,
+)
+
+BASELINE_WINDOWS, BASELINE_NUMBERS = 50_000, 150_000_000
+"""Maximum number of windows that baselines use at once, and of numbers in these windows (lookback × features each)."""
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class BaselineForecasts:
+    """Forecasts of the baselines for a set of windows.
+
+    Attributes:
+        probabilities: for each baseline's name, its class probabilities ``(windows, classes)``; the majority class first.
+        values: for each baseline's name, its forecasts ``(windows,)`` of the regression target; only baselines with forecasts.
+        n_training_windows: number of training windows that the baselines used.
+    """
+
+    probabilities: dict[str, Floats]
+    values: dict[str, NDArray[np.float32]]
+    n_training_windows: int
+
+    @property
+    def references(self) -> dict[str, NDArray[np.float32]]:
+        """Forecasts of the regression target by the name of the forecast, such as ``training mean``."""
+        return {BASELINES[name].value_name: each for name, each in self.values.items()}
+
+
+def baseline_forecasts(dataset: Dataset, splits: tuple[Windows, Windows, Windows], *, seed: int) -> BaselineForecasts:
+    """Fit the baselines on training windows, tune them on validation windows, and return their forecasts for test windows.
+
+    Args:
+        dataset: the dataset of the windows.
+        splits: training, validation and test windows; all of one series. Labels that are known at the end of a window may
+            be of any of these windows.
+        seed: seed of random choices.
+    """
+    samples = _Samples(dataset, splits)
+    limit = max(1, min(BASELINE_WINDOWS, BASELINE_NUMBERS // (dataset.lookback * len(dataset.feature_names))))
+    train, validation = (samples.of(part, _spread(len(splits[part]), limit)) for part in (0, 1))
+    baselines = fit_baselines(train, validation, n_classes=dataset.n_classes, seed=seed)
+    probabilities: dict[str, list[Floats]] = {name: [] for name in baselines}
+    values: dict[str, list[Floats]] = {name: [] for name in baselines}
+    lacking = set(baselines)
+    for first in range(0, len(splits[2]), limit):
+        test = samples.of(2, np.arange(first, min(first + limit, len(splits[2]))))
+        for name, baseline in baselines.items():
+            probabilities[name].append(baseline.probabilities(test))
+            if (found := baseline.values(test)) is not None:
+                values[name].append(found)
+            if baseline.lacks(test) is None:
+                lacking.discard(name)
+    return BaselineForecasts(
+        {name: np.concatenate(parts) for name, parts in probabilities.items() if name not in lacking},
+        {
+            name: np.concatenate(parts).astype(np.float32)
+            for name, parts in values.items()
+            if parts and name not in lacking
+        },
+        len(train),
+    )
+
+
+class _Samples:
+    """Samples of the windows of three splits, with the labels and values that are known at the end of each window."""
+
+    def __init__(self, dataset: Dataset, splits: tuple[Windows, Windows, Windows]) -> None:
+        self._dataset, self._splits = dataset, splits
+        self._offsets = np.cumsum([0, *(len(part) for part in splits)])
+        self._symbols = np.concatenate([part.symbols for part in splits])
+        self._starts = np.concatenate([part.starts.numpy() for part in splits])
+        self._labels = np.concatenate([part.labels.numpy() for part in splits])
+        values = [part.values.numpy().astype(np.float64) for part in splits if part.values is not None]
+        self._values = np.concatenate(values) if len(values) == len(splits) else None
+        # windows of DataLoaders share no rows, so their order is unknown
+        nothing = np.full(len(self._starts), -1)
+        self._earlier = (
+            nothing if dataset.from_loaders else earlier_windows(self._symbols, self._starts, dataset.horizon)
+        )
+
+    def of(self, part: int, chosen: NDArray[np.int64]) -> Sample:
+        """Return the windows at the positions ``chosen`` of a split."""
+        dataset, windows, here = self._dataset, self._splits[part], self._offsets[part] + chosen
+        earlier, values = self._earlier[here], self._values
+        return Sample(
+            inputs=windows.gather(torch.from_numpy(chosen)).numpy(),
+            labels=self._labels[here],
+            last_labels=last_labels(self._labels, earlier),
+            recent=None
+            if dataset.from_loaders
+            else recent_counts(self._symbols, self._starts, self._labels, dataset.horizon, dataset.n_classes, here),
+            values=None if values is None else values[here],
+            last_values=None if values is None else last_values(values, earlier),
+            market=dataset.market,
+            rows=None if dataset.market is None else self._starts[here] + dataset.lookback - 1,
+        )
+
+
+def _spread(count: int, limit: int) -> NDArray[np.int64]:
+    """Return at most ``limit`` evenly spread positions."""
+    return evenly_spread(count, min(1.0, limit / count))
