@@ -293,6 +293,6 @@ class TestMiniRocket:
         with caplog.at_level("INFO", logger="cnn_lstm_hyperopt"):
             found = fit_baselines(bumps(40, 1), bumps(20, 2), n_classes=2, seed=0)
         package, order = caplog.records
-        assert set(BASELINES) - set(found) == {MiniRocket.name, "persistence", "rolling class frequency"}
+        assert set(BASELINES) - set(found) == {MiniRocket.name, "persistence", "rolling frequency"}
         assert "cnn-lstm-hyperopt[rocket]" in package.message
-        assert "persistence, rolling class frequency" in order.message
+        assert "persistence, rolling frequency" in order.message

@@ -48,7 +48,9 @@ def test_it_captures_what_is_linear_in_all_inputs_of_a_window(with_values):
     ridge = RidgeRegression()
     ridge.fit(train, validation, n_classes=2, seed=0)
     found = ridge.probabilities(test)
-    assert log_loss(test.labels, found) < log_loss(test.labels, truth) + 0.012  # 24 coefficients / (2 × 2,000 windows) = 0.006
+    assert (
+        log_loss(test.labels, found) < log_loss(test.labels, truth) + 0.012
+    )  # 24 coefficients / (2 × 2,000 windows) = 0.006
     assert log_loss(test.labels, truth) < 0.55  # of 0.69
     if with_values:
         assert np.mean((ridge.values(test) - test.values) ** 2) == pytest.approx(1.0, rel=0.1)

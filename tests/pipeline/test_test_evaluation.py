@@ -236,7 +236,7 @@ def test_a_test_period_is_opened_once_and_nothing_is_learnt_from_its_labels(mode
     assert [result.name for result in everyone(other)] == ["model 1", "model 2", *BASELINES]
     for before, after in zip(everyone(verdict), everyone(other), strict=True):
         assert (before.name, len(after.predictions.probabilities)) == (after.name, len(apples.test))
-        if before.name not in ("persistence", "rolling class frequency"):
+        if before.name not in ("persistence", "rolling frequency"):
             np.testing.assert_array_equal(after.predictions.probabilities, before.predictions.probabilities)
             assert after.scores.metrics["accuracy"] == pytest.approx(1 - before.scores.metrics["accuracy"])
 
@@ -307,7 +307,7 @@ def test_without_last_labels_persistence_is_no_baseline(apples):
         alone = replace(alone, **{part: replace(windows, symbols=np.full(len(windows), "other"))})
     found = evaluate_once([planted(1, model_of(apples, 0.6))], alone, settings_of())
     assert [result.name for result in found.baselines] == [
-        name for name in BASELINES if name not in ("persistence", "rolling class frequency")
+        name for name in BASELINES if name not in ("persistence", "rolling frequency")
     ]
     assert found.finalists[0].scores.r2_against_persistence is None
 

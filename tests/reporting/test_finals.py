@@ -86,7 +86,7 @@ def test_metrics_of_a_finalist_hold_its_rows_and_those_of_a_baseline_do_not(mode
     assert list(entry) == [*plain, "calibration", "by_symbol", "by_year", "strategy"]
     keys = (
         "class_acc reg_mse class_acc_interval balanced_accuracy mcc auc log_loss calibration_error reg_mae"
-        " reg_r2_against_persistence score score_interval"
+        " reg_r2_against_persistence reg_r2 reg_r2_interval reg_r2_reference score score_interval"
     )
     assert list(plain) == [*(f"test_{key}" for key in keys.split()), "difference_to_best_baseline_interval"]
     assert list(entry["calibration"][0]) == ["low", "high", "n", "confidence", "right"]

@@ -175,15 +175,14 @@ def prepare_dataset(settings: DataSettings, loaded: tuple[list[Bars], list[str]]
     table = window_table(bars, settings, labelling, features)
     cuts = cut_dates(table.dates, settings.split)
     split = assign(table.dates, table.reach, cuts, furthest=table.furthest)
-    lookback = settings.lookback
-    scaler = Scaler.fit(table.features, table.covered(table.starts[split == TRAIN], lookback))
-    windows = table.windows(scaler.transform_to_float32(table.features), table.starts, lookback)
+    scaler = Scaler.fit(table.features, table.covered(table.starts[split == TRAIN], settings.lookback))
+    windows = table.windows(scaler.transform_to_float32(table.features), table.starts, settings.lookback)
     train, validation, test = (windows.subset(np.flatnonzero(split == part)) for part in (TRAIN, VALIDATION, TEST))
     values = Scaler.fit(table.values[split == TRAIN, None])
     whole = Fold(train, validation, values.mean[0], values.std[0])
     _require_classes(labelling.class_names, whole)
     indices = make_folds(WindowDates(table.dates, table.reach, table.embargo, table.furthest), cuts, settings)
-    folds = tuple(_fold(table, each, whole, split, lookback) for each in indices)
+    folds = tuple(_fold(table, each, whole, split, settings.lookback) for each in indices)
     for number, fold in enumerate(folds, start=1):
         _require_classes(labelling.class_names, fold, f" of fold {number}")
     splits = {"train": train, "validation": validation, "test": test}
@@ -198,12 +197,12 @@ def prepare_dataset(settings: DataSettings, loaded: tuple[list[Bars], list[str]]
         value_name=labelling.value_name,
         feature_names=features.names,
         feature_set=features,
-        market=MarketHistory(table.market, table.level, table.segment, labelling.in_logs),
+        market=table.market,
         scaler=scaler,
         value_mean=whole.value_mean,
         value_std=whole.value_std,
         target=settings.target,
-        lookback=lookback,
+        lookback=settings.lookback,
         horizon=settings.horizon,
         description=describe(
             bars,

@@ -1,5 +1,6 @@
 """Facts about the bars that simple forecasts need: ranges and returns over several spans, relative to their usual size."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,6 +48,20 @@ class MarketHistory:
     def returns(self) -> Floats:
         """Return the log return of each row's bar, (rows,)."""
         return self.columns[:, N_RANGES].astype(np.float64) * np.exp(self.level.astype(np.float64))
+
+
+def joined(parts: Sequence[MarketHistory]) -> MarketHistory:
+    """Return the rows of several symbols, symbol after symbol."""
+    segments, n_segments = [], 0
+    for part in parts:
+        segments.append(part.segment + n_segments)
+        n_segments += 1 + int(part.segment.max(initial=-1))
+    return MarketHistory(
+        np.concatenate([part.columns for part in parts]),
+        np.concatenate([part.level for part in parts]),
+        np.concatenate(segments),
+        parts[0].in_logs,
+    )
 
 
 def market_columns(frame: pd.DataFrame, labelling: Labeller) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

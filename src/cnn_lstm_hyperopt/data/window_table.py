@@ -1,7 +1,7 @@
 """Cut bars into feature rows, labels and windows, segment by segment."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from cnn_lstm_hyperopt.config.schema.data import DataSettings
 from cnn_lstm_hyperopt.data.bars import Bars
 from cnn_lstm_hyperopt.data.features import WARM_UP, segments
 from cnn_lstm_hyperopt.data.labels import Labeller, Labels, labeller
-from cnn_lstm_hyperopt.data.market_history import market_columns
+from cnn_lstm_hyperopt.data.market_history import MarketHistory, joined, market_columns
 from cnn_lstm_hyperopt.data.own_features import BUILT_IN, FeatureSet
 from cnn_lstm_hyperopt.data.windows import Windows
 from cnn_lstm_hyperopt.errors import DataError
@@ -27,9 +27,7 @@ class WindowTable:
 
     Attributes:
         features: (rows, features) unscaled.
-        market: (rows, 8) float32 and
-        level: (rows,) float32 as in :class:`~cnn_lstm_hyperopt.data.market_history.MarketHistory`.
-        segment: (rows,) int64 number of each row's segment; different symbols have different segments.
+        market: facts about the bars of the rows.
         starts: (windows,) first row of each window.
         dates: (windows,) datetime64[ns] of the decisions.
         reach: (windows,) datetime64[ns] of the label's last bar, or of the bar ``purge`` bars after the decision if
@@ -43,9 +41,7 @@ class WindowTable:
     """
 
     features: NDArray[np.float64]
-    market: NDArray[np.float32]
-    level: NDArray[np.float32]
-    segment: NDArray[np.int64]
+    market: MarketHistory
     starts: NDArray[np.int64]
     dates: NDArray[np.datetime64]
     reach: NDArray[np.datetime64]
@@ -85,12 +81,11 @@ def window_table(
         DataError: too few bars for a single window.
     """
     parts: list[WindowTable] = []
-    offset = n_segments = 0
+    offset = 0
     for bars in every:
         part = _symbol_table(bars, settings, labelling, features, offset)
-        parts.append(replace(part, segment=part.segment + n_segments))
         offset += len(part.features)
-        n_segments += part.n_segments[bars.symbol]
+        parts.append(part)
     if not sum(len(part.starts) for part in parts):
         have = ", ".join(f"{bars.symbol} {len(bars.frame)}" for bars in every)
         own = f" (features of your own may need more: {', '.join(features.own)})" if features.own else ""
@@ -103,9 +98,12 @@ def window_table(
     arrays = {
         name: _joined([getattr(part, name) for part in parts])
         for name in WindowTable.__annotations__
-        if name != "n_segments"
+        if name not in ("market", "n_segments")
     }
-    return WindowTable(**arrays, n_segments={name: n for part in parts for name, n in part.n_segments.items()})
+    market = joined([part.market for part in parts])
+    return WindowTable(
+        **arrays, market=market, n_segments={name: n for part in parts for name, n in part.n_segments.items()}
+    )
 
 
 def _symbol_table(
@@ -119,13 +117,14 @@ def _symbol_table(
     purged = np.maximum(labels.reach, settings.purge or 0)
     dates = bars.index.as_unit("ns").to_numpy()
     reach = dates[reach_bars(rows.segment, purged)[decided]]
-    market, level = _market(bars.frame, rows.segment, labelling)
+    columns, level = _market(bars.frame, rows.segment, labelling)
+    market = MarketHistory(
+        columns[rows.bars], level[rows.bars], rows.segment[rows.bars].astype(np.int64), labelling.in_logs
+    )
     equal = bool((purged[decided] == settings.purge_bars).all())  # True unless labels end at barriers; avoids a copy
     return WindowTable(
         features=rows.features,
-        market=market[rows.bars],
-        level=level[rows.bars],
-        segment=rows.segment[rows.bars],
+        market=market,
         starts=offset + ends - settings.lookback + 1,
         dates=dates[decided],
         reach=reach,

@@ -77,7 +77,7 @@ class RollingFrequency(Baseline):
     no share is 0, and windows without a known label get the base rates.
     """
 
-    name = "rolling class frequency"
+    name = "rolling frequency"
 
     @classmethod
     def lacks(cls, sample: Sample) -> str | None:
