@@ -19,7 +19,7 @@ class RSquared:
 
     Attributes:
         value: R² against the best reference; above 0: the predictions are better than all references.
-        interval: 95 % interval of ``value``; None: too few units, or the predictions are those of the reference.
+        interval: interval of ``value``; None: too few units, or the predictions are those of the reference.
         reference: name of the reference with the lowest MSE on the same windows. It is chosen in hindsight, so it is harder to
             beat.
         against: R² against each reference.

@@ -137,7 +137,10 @@ def verdict_lines(verdict: Verdict, retrained: Sequence[Retrained]) -> list[str]
         f" {first.scores.calibration_error:.3f})."
     )
     if (r2 := first.scores.r2) is not None:
-        interval = "" if r2.interval is None else f" (95 % interval {r2.interval.low:+.3f} to {r2.interval.high:+.3f})"
+        level = level_text(verdict.judgement.level)
+        interval = (
+            "" if r2.interval is None else f" ({level} interval {r2.interval.low:+.3f} to {r2.interval.high:+.3f})"
+        )
         others = [f"{value:+.3f} against {name}" for name, value in r2.against.items() if name != r2.reference]
         lines.append(
             f"Regression: R² {r2.value:+.3f}{interval} against {r2.reference}, the best simple forecast"
