@@ -149,6 +149,8 @@ def test_of_copies_one_stays_and_of_bars_that_differ_none():
 @pytest.mark.parametrize("ratio", SPLITS)
 @pytest.mark.parametrize("up", [False, True], ids=["split", "reverse split"])
 def test_an_unadjusted_split_is_warned_of_and_an_adjusted_one_is_not(ratio, up):
+    if up and not SPLITS[ratio].endswith(":1"):
+        ratio = round(ratio) + 1.0  # reverse splits make one share of several
     factor = np.where(np.arange(60) < 30, 1.0, ratio if up else 1 / ratio)
     raw = table()
     raw[PRICES] = raw[PRICES].mul(factor, axis=0)
@@ -168,6 +170,18 @@ def test_an_unusual_ratio_without_a_change_of_volume_is_no_split(ratio):
     assert "split_jump" not in rules(raw)
 
 
+def test_a_jump_after_a_hole_or_with_a_spike_of_the_volume_is_no_split():
+    def raw(volume, hole=0):
+        found = table(volume=np.where(np.arange(60) < 30, 1e6, 2e6))
+        found.loc[30:, PRICES] /= 2
+        found.loc[30, "volume"] = volume
+        return found.assign(date=found["date"] + pd.to_timedelta(np.where(np.arange(60) < 30, 0, hole), unit="D"))
+
+    assert "split_jump" in rules(raw(4e6, hole=7))
+    assert "split_jump" not in rules(raw(4e6, hole=28))
+    assert "split_jump" not in rules(raw(20e6))
+
+
 HOUR, SESSION = pd.Timedelta(hours=1), [*range(14, 21)]
 
 
@@ -175,7 +189,9 @@ HOUR, SESSION = pd.Timedelta(hours=1), [*range(14, 21)]
     ("index", "hole", "found"),
     [
         (pd.date_range("2020-01-01", periods=9_000, freq="h"), ("2020-06-01", "2020-06-10"), True),  # trades 24/7
-        (pd.date_range("2020-01-01", periods=9_000, freq="h"), ("2020-06-01 05:00", "2020-06-01 12:00"), False),
+        (pd.date_range("2020-01-01", periods=9_000, freq="h"), ("2020-06-01 05:00", "2020-06-01 12:00"), True),
+        (pd.date_range("2020-01-01", periods=9_000, freq="h"), ("2020-06-01 05:00", "2020-06-01 07:00"), False),
+        (pd.date_range("2020-01-01", periods=900), ("2020-06-01", "2020-06-04"), True),
         (pd.bdate_range("2020-01-01", periods=900), ("2020-06-01", "2020-06-20"), True),
         (pd.bdate_range("2020-01-01", periods=900), ("2020-06-01", "2020-06-05"), False),
         (pd.DatetimeIndex([d + h * HOUR for d in pd.bdate_range("2020", periods=300) for h in SESSION]), None, False),
@@ -208,6 +224,34 @@ def test_prices_are_stale_from_twenty_equal_bars_on(equal):
     assert ("stale_prices" in rules(raw)) == (equal == STALE == 20)
 
 
+def with_few_trades(seed, share, zone):
+    """Minutes from 4:00 to 20:00 in New York: every minute of the session, and a share of the others."""
+    days = pd.bdate_range("2019-01-02", periods=60)
+    minutes = pd.DatetimeIndex([day + pd.Timedelta(minutes=minute) for day in days for minute in range(240, 1200)])
+    clock = minutes.hour * 60 + minutes.minute
+    kept = minutes[((clock >= 570) & (clock < 960)) | (np.random.default_rng(seed).random(len(minutes)) < share)]
+    return kept.tz_localize("America/New_York").tz_convert(zone).tz_localize(None)
+
+
+@pytest.mark.parametrize("zone", ["America/New_York", "UTC"])
+@pytest.mark.parametrize("share", [0.03, 0.35])
+def test_minutes_with_few_trades_are_no_other_frequency_but_daily_rows_among_them_are(share, zone):
+    stamps = with_few_trades(0, share, zone)
+    assert rules(table(stamps)) == {}
+    naive = with_few_trades(0, share, "America/New_York")
+    daily = pd.DatetimeIndex(np.unique(naive.normalize())[:20])
+    found = rules(table(naive.append(daily)))["mixed_frequencies"]
+    assert (found.count, found.first) == (20, "2019-01-02")
+
+
+def test_bars_without_volume_are_counted_with_their_range():
+    volume = np.where((np.arange(60) > 4) & (np.arange(60) < 9), 0.0, 10.0)
+    found = rules(table(volume=volume))["zero_volume"]
+    assert (found.count, found.first) == (4, "2015-01-12")
+    assert "0 in 4 of 60 bars, from 2015-01-12 to 2015-01-15" in found.finding
+    assert "write 0" in str(error_of(table(volume=np.nan)))
+
+
 def test_rounded_closes_intraday_bars_and_short_trading_days_have_no_warnings():
     raw = table()
     assert set(rules(raw.assign(high=raw["close"] * (1 - 1e-7), open=raw["close"] - 0.5))) == {"unadjusted"}
@@ -225,7 +269,15 @@ def test_frequencies_and_steps_have_names():
     assert {each: frequency(pd.date_range("2015-01-05", periods=100, freq=each)) for each in NAMED} == NAMED
     assert frequency(pd.date_range("2015-01-05", periods=1, freq="D")) == "a single bar"
     assert step_seconds(np.array([5], dtype=np.int64)) is None
-    texts = {86_400: "1 day", 604_800: "7 days", 300: "5 minutes", 60: "1 minute", 3_600: "1 hour", 1.5: "1.5 seconds"}
+    texts = {
+        86_400: "1 day",
+        604_800: "7 days",
+        300: "5 minutes",
+        60: "1 minute",
+        3_600: "1 hour",
+        1.728e8: "2,000 days",
+        1.5: "1.5 seconds",
+    }
     assert {seconds: duration(float(seconds)) for seconds in texts} == texts
 
 

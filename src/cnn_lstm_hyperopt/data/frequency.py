@@ -23,7 +23,8 @@ def duration(seconds: float) -> str:
     """Return a duration as text: ``1 day``, ``5 minutes``."""
     for name, size in (("day", 86_400), ("hour", 3_600), ("minute", 60)):
         if seconds >= size:
-            return f"{seconds / size:.3g} {name}{'' if seconds == size else 's'}"
+            count = seconds / size
+            return f"{f'{count:,.0f}' if count >= 1_000 else f'{count:.3g}'} {name}{'' if seconds == size else 's'}"
     return f"{seconds:.3g} seconds"
 
 

@@ -14,7 +14,7 @@ from cnn_lstm_hyperopt.utils.text import counted
 
 MAX_LINES = 20
 """Maximum number of lines that an error shows; further lines are only counted."""
-_FIX = "correct or remove these rows"
+FIX = "correct or remove these rows"
 
 Mask = NDArray[np.bool_]
 Shown = Callable[[int], str]
@@ -144,7 +144,7 @@ class Findings:
         *,
         computable: bool = False,
         droppable: bool = True,
-        cure: str = _FIX,
+        cure: str = FIX,
     ) -> None:
         """Report invalid rows as an error, drop these rows or keep them, depending on ``on_bad_bars``.
 

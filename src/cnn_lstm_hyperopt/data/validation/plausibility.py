@@ -32,10 +32,17 @@ _AROUND = 60
 """Number of bars before and after a jump whose median volumes are compared."""
 _VOLUME_SHARE = 0.7
 """Minimum logarithmic change of the volume at a split, as a share of the logarithm of the split ratio."""
+_SPIKE = 2.0
+"""Largest volume on the day of a split, in units of the median volume after that day times the split ratio."""
+_SPLIT_DAYS = 10.0
+"""Longest distance in days, or 3 median distances, between the bars before and after a split."""
 STALE = 20
 """Prices are stale if at least this number of consecutive bars have the same four prices."""
 MIXED_STEPS = 3.0
 """A stretch of bars has another frequency if its median step and that of all bars differ by this factor."""
+_REGULAR = 0.15
+"""Half of the steps of a stretch with another frequency differ from their median by at most this share. Minutes without a
+trade before and after the session also give long steps, but irregular ones."""
 STRETCH = 50
 _RECURRING_DAYS = 120
 
@@ -62,25 +69,25 @@ def look_for_splits(found: Findings, frame: pd.DataFrame) -> None:
     """Warn about jumps like unadjusted splits: from a close, the next open and close change by a split ratio.
 
     Common ratios need no further sign. Other ratios n:m also need a lasting change of the volume in the opposite
-    direction.
+    direction. A jump after a hole in the bars is no split, nor is a jump on a day with an unusually large volume, which is a
+    reaction to news.
     """
-    close = frame["close"].to_numpy()
-    opened = frame["open"].to_numpy()
+    close, opened, volume = (frame[name].to_numpy() for name in ("close", "open", "volume"))
     with np.errstate(all="ignore"):
         change = np.log(close[1:] / close[:-1])
         gap = np.log(opened[1:] / close[:-1])
+    steps = np.diff(pd.DatetimeIndex(frame.index).as_unit("ns").asi8) / _DAY
     rows, shown = [], []
     for row in np.flatnonzero(np.abs(change) > _MIN_JUMP).tolist():
+        if steps[row] > longest_step(steps, _SPLIT_DAYS):
+            continue
         sign = np.sign(change[row])
         for ratio, text in SPLITS.items():
             size, common = math.log(ratio), text in COMMON_SPLITS
-            off = max(
-                abs(sign * change[row] - size),
-                2 * abs(sign * gap[row] - size) if not common else abs(sign * gap[row] - size),
-            )
-            if off >= min(SPLIT_TOLERANCE, 0.2 * size):
-                continue
-            if common or _volume_moved(frame["volume"].to_numpy(), row, -sign) >= _VOLUME_SHARE * size:
+            if sign > 0 and not text.endswith(":1"):
+                continue  # reverse splits make one share of several
+            off = max(abs(sign * change[row] - size), (1 if common else 2) * abs(sign * gap[row] - size))
+            if off < min(SPLIT_TOLERANCE, 0.2 * size) and _volume_of_split(volume, row, size, sign, common=common):
                 rows.append(row + 1)
                 shown.append(text if sign < 0 else ":".join(reversed(text.split(":"))))
                 break
@@ -96,22 +103,35 @@ def look_for_splits(found: Findings, frame: pd.DataFrame) -> None:
         )
 
 
-def _volume_moved(volume: NDArray[np.float64], row: int, sign: float) -> float:
-    """Return ``sign`` × log(median volume after ``row`` / median volume up to ``row``)."""
+def _volume_of_split(volume: NDArray[np.float64], row: int, size: float, sign: float, *, common: bool) -> bool:
+    """Return whether the volume allows a split between ``row`` and the next bar.
+
+    Args:
+        volume: (bars,) volume.
+        row: last bar before the jump.
+        size: logarithm of the split ratio.
+        sign: 1 if the price rises, -1 if the price falls.
+        common: whether the volume need not change for this ratio.
+    """
     before, after = volume[max(0, row + 1 - _AROUND) : row + 1], volume[row + 1 : row + 1 + _AROUND]
     medians = float(np.median(before)), float(np.median(after))
-    return sign * math.log(medians[1] / medians[0]) if min(medians) > 0 else 0.0
+    if min(medians) <= 0:
+        return common
+    if volume[row + 1] > _SPIKE * math.exp(size) * medians[1]:
+        return False
+    return common or -sign * math.log(medians[1] / medians[0]) >= _VOLUME_SHARE * size
 
 
 def _look_at_volume(found: Findings, volume: NDArray[np.float64], index: pd.DatetimeIndex) -> None:
     empty = np.flatnonzero(volume == 0)
     if not len(empty):
         return
-    first = date_text(index[empty[0]])
+    first, last = date_text(index[empty[0]]), date_text(index[empty[-1]])
     everywhere = len(empty) == len(volume)
+    span = first if first == last else f"from {first} to {last}"
     found.warn(
         "zero_volume",
-        "volume is 0 in all bars" if everywhere else f"volume is 0 in {counted(len(empty), 'bar')}, the first {first}",
+        f"volume is 0 in {'all' if everywhere else f'{len(empty):,} of'} {counted(len(volume), 'bar')}, {span}",
         "features of volume are useless here" if everywhere else "correct if nothing was traded; otherwise remove them",
         count=len(empty),
         first=first,
@@ -148,9 +168,11 @@ def _look_for_other_steps(found: Findings, stamps: NDArray[np.int64], index: pd.
     stretches = len(steps) // STRETCH
     if stretches < 2:
         return False
-    usual = np.median(steps[: stretches * STRETCH].reshape(stretches, STRETCH), axis=1)
+    blocks = steps[: stretches * STRETCH].reshape(stretches, STRETCH)
+    usual = np.median(blocks, axis=1)
     typical = float(np.median(usual))
-    other = np.flatnonzero((usual >= MIXED_STEPS * typical) | (usual <= typical / MIXED_STEPS))
+    regular = np.mean(np.abs(blocks - usual[:, None]) <= _REGULAR * usual[:, None], axis=1) >= 0.5
+    other = np.flatnonzero(regular & ((usual >= MIXED_STEPS * typical) | (usual <= typical / MIXED_STEPS)))
     if len(other):
         first = date_text(index[int(other[0]) * STRETCH])
         found.warn(
@@ -166,24 +188,33 @@ def _look_for_other_steps(found: Findings, stamps: NDArray[np.int64], index: pd.
 
 
 def _look_for_lone_midnights(found: Findings, stamps: NDArray[np.int64], index: pd.DatetimeIndex) -> None:
-    """Warn about daily rows among intraday bars: rows at midnight, far from the bars before and after."""
+    """Warn about daily rows among intraday bars: rows at midnight, far from the bars before and after.
+
+    Bars of hours with few trades are also far from each other, but at every time of the day. So most of the bars that are
+    as far from their neighbours as these rows must be at midnight.
+    """
     if len(stamps) < 3:
         return
-    steps = np.diff(stamps)
-    far = steps > 1.5 * float(np.median(steps))
+    steps = np.diff(stamps).astype(np.float64)
+    typical = float(np.median(steps))
+    distance = np.minimum(np.append(np.inf, steps), np.append(steps, np.inf))  # to the nearer neighbour
     midnight = stamps % _DAY == 0
-    lone = midnight & np.concatenate(([True], far)) & np.concatenate((far, [True]))
+    lone = midnight & (distance > 1.5 * typical)
+    if not lone.any() or midnight.all():
+        return
+    level = float(np.median(distance[lone]))
+    if np.count_nonzero(lone & (distance >= level)) <= np.count_nonzero(~midnight & (distance >= level)):
+        return
     rows = np.flatnonzero(lone)
-    if len(rows) and np.count_nonzero(midnight) < len(stamps):
-        first = date_text(index[rows[0]])
-        found.warn(
-            "mixed_frequencies",
-            f"bars are {frequency_text(float(np.median(steps)))}, but {counted(len(rows), 'bar')} at midnight, the first"
-            f" {first}, look like daily rows",
-            "remove the daily rows",
-            count=len(rows),
-            first=first,
-        )
+    first = date_text(index[rows[0]])
+    found.warn(
+        "mixed_frequencies",
+        f"bars are {frequency_text(typical)}, but {counted(len(rows), 'bar')} at midnight, the first"
+        f" {first}, look like daily rows",
+        "remove the daily rows",
+        count=len(rows),
+        first=first,
+    )
 
 
 def hole_problem(
@@ -232,9 +263,12 @@ def _unusual_gap(steps: NDArray[np.float64]) -> float:
     """Return the distance between bars, in the unit of ``steps`` (days), above which a gap is unusual.
 
     Nights, weekends and holidays recur. A gap is usual if gaps of its length or longer recur at least every 120 days.
-    An unusual gap is longer than twice the longest usual gap and longer than 20 times the median distance.
+    An unusual gap is longer than twice the longest usual gap. It is also longer than 20 times the median distance, because
+    some holidays come once a year. Bars without usual gaps trade around the clock: here 3 times the median distance
+    is enough.
     """
     recurring = max(3, int(steps.sum() / _RECURRING_DAYS))
     ordered = np.sort(steps)
     usual = float(ordered[-recurring]) if recurring <= len(ordered) else float(ordered[-1])
-    return max(2 * usual, 20 * float(np.median(steps)))
+    median = float(np.median(steps))
+    return max(2 * usual, (3 if usual <= 1.5 * median else 20) * median)

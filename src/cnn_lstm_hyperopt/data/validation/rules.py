@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from cnn_lstm_hyperopt.data.problems import Findings, shown_text
+from cnn_lstm_hyperopt.data.problems import FIX, Findings, shown_text
 from cnn_lstm_hyperopt.data.tables.columns import DATE_NAMES, LARGEST, PRICES
 from cnn_lstm_hyperopt.data.tables.dates import CURE as DATE_CURE
 from cnn_lstm_hyperopt.data.tables.dates import DateColumn, read_dates
@@ -17,6 +17,7 @@ SMALLEST = 1 / LARGEST
 """Smallest valid price: ratios of larger prices, and products of such ratios, are finite."""
 ROUNDING = 1e-5
 """Relative tolerance: because of rounding, open and close may exceed the high or fall below the low."""
+_NO_VOLUME = "write 0 where no volume is known"
 _FUTURE = pd.Timedelta(days=1)
 """A bar may be this far in the future: in time zones east of UTC, the date may be one day ahead."""
 
@@ -104,7 +105,12 @@ def checked_numbers(
     for name, column in read.items():
         if name not in columns:
             found.refuse(
-                "missing", column.missing & known, f"{name} must be a number in every row", lambda _: "nothing", dates
+                "missing",
+                column.missing & known,
+                f"{name} must be a number in every row",
+                lambda _: "nothing",
+                dates,
+                cure=_NO_VOLUME if name == "volume" else FIX,
             )
         found.refuse(
             "text",
