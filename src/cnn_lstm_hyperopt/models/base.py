@@ -27,7 +27,7 @@ class NetworkConfig(abc.ABC):
 
     @abc.abstractmethod
     def cost(self, *, lookback: int) -> Profile:
-        """Return the network's size and its arithmetic per window of ``lookback`` bars, without building the network."""
+        """Return the network's size and operations per window of ``lookback`` bars, without building the network."""
 
     @abc.abstractmethod
     def describe(self) -> str:
@@ -56,7 +56,7 @@ class Family(Protocol):
         """
 
     def build(self, config: Any) -> Any:  # a Network; its module loads torch
-        """Build a :class:`.Network` with weights from torch's global generator."""
+        """Build a :class:`.Network` with initial weights from torch's global random number generator."""
 
     def columns(self, params: Params) -> Mapping[str, str]:
         """Return short texts that distinguish networks in a table, by column header."""

@@ -8,13 +8,13 @@ from cnn_lstm_hyperopt.models.registry import FAMILIES
 
 
 def new_network(config: NetworkConfig) -> Network:
-    """Build a network whose initial weights come from torch's global generator."""
+    """Build a network whose initial weights come from torch's global random number generator."""
     network: Network = FAMILIES[config.family].build(config)
     return network
 
 
 def build_network(config: NetworkConfig, *, seed: int, device: torch.device) -> Network:
-    """Build a network whose initial weights depend only on ``seed``, without changing torch's global generators."""
+    """Build a network whose initial weights depend only on ``seed``, without changing torch's global random state."""
     with torch.random.fork_rng(devices=[]):
         # torch.manual_seed() would also reseed the CUDA generators.
         torch.default_generator.manual_seed(seed)

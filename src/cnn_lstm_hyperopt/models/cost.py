@@ -1,4 +1,4 @@
-"""Size and arithmetic of layers, from their dimensions. A family adds up the costs of its layers."""
+"""Size and number of operations of layers, computed from their dimensions. A family adds up the costs of its layers."""
 
 from dataclasses import dataclass
 
@@ -9,16 +9,16 @@ BYTES_PER_PARAMETER = 4  # float32
 class Profile:
     """Cost of a network. All attributes except ``parameters`` are counts for the forward pass of one window.
 
-    Counts kinds of arithmetic separately, because a machine performs them at different speeds.
+    Different kinds of operations are counted separately, because a machine performs them at different speeds.
 
     Attributes:
         parameters: number of learned parameters; the networks have no buffers.
-        multiply_adds: multiply-adds in all matrix products and convolutions, including the recurrent and narrow ones, without
-            norms and activations.
+        multiply_adds: multiply-adds in all matrix products and convolutions, including the recurrent and the narrow
+            multiply-adds, without norms and activations.
         recurrent_multiply_adds: multiply-adds of the LSTM layers.
         narrow_multiply_adds: multiply-adds over the input features, which are too few to fill a vector unit.
-        recurrent_reads: number of weights that the LSTM layers read, counted again at every time step; it does not depend on the
-            batch size.
+        recurrent_reads: number of weights that the LSTM layers read, counted again at every time step. The number does not depend
+            on the batch size.
         recurrent_states: number of elements of the LSTM's hidden states over all time steps.
         sequence_elements: number of elements of all other sequences that are stored for the backward pass, including those of
             dropout and norms.

@@ -14,10 +14,11 @@ class Assignment:
     Attributes:
         params: full configuration, fixed parameters included.
         retry_of: number of the failed trial that this one repeats.
-        seeded_as: trial number that determines seed and checkpoint. A retry after the death of a process has the number of the
-            earlier trial, every other trial its own number.
-        memory_level: index in :func:`.memory_levels` of the level at which the trial trains.
-        cut_off: for a resumed trial, the epoch of its interruption and the number of starts at this epoch; None: first start.
+        seeded_as: trial number from which the seed and the checkpoint's name are derived: the number of the failed trial for a
+            retry after the death of a process, the trial's own number otherwise.
+        memory_level: level at which the trial trains, as an index in the result of :func:`.memory_levels`.
+        cut_off: for a resumed trial, the epoch at which the trial was interrupted and the number of its starts at this epoch;
+            None for a trial that starts for the first time.
     """
 
     trial_id: int

@@ -11,10 +11,10 @@ from cnn_lstm_hyperopt.search import Cost, Limits, Proposal, Proposer, StudyPlan
 from cnn_lstm_hyperopt.space.domains import Scalar
 
 SAMPLED = 1000
-"""Number of random configurations from which shares and means over the search space are estimated."""
+"""Number of random configurations that represent the search space in a forecast."""
 TRAIN_SHARES = (1.0, 0.5, 0.25, 0.125)
 TRIAL_SECONDS, WORKER_SECONDS = 0.3, 6.0
-"""Seconds of overhead for each trial (build, propose, store), and seconds to start a worker."""
+"""Seconds to propose, build and store a trial (without training), and seconds to start a worker."""
 BYTES_A_WINDOW, BYTES_A_TRIAL = 12, 8000
 """Bytes on disk for the validation prediction of one window, and for one trial in study.db and trials.csv."""
 
@@ -30,7 +30,7 @@ class Forecast:
         trial_seconds: 10 %, 50 % and 90 % quantiles of the training seconds of a trial that runs all epochs.
         memory_mb: sum of the peak memory of all workers, in MB.
         disk_mb: disk space that the search uses, in MB.
-        share_left: share of random configurations within all limits.
+        share_left: share of random configurations that are predicted to be within all limits.
     """
 
     trials: int
@@ -44,12 +44,12 @@ class Forecast:
 
 @dataclass(frozen=True)
 class FinalForecast:
-    """Forecast of the work after the search: upper bounds for a configuration of mean cost.
+    """Forecast of the trainings after the search, for a configuration of mean cost.
 
     Attributes:
-        confirmations, retrainings: number of trainings.
-        confirmation_seconds, retraining_seconds: total seconds of these trainings if they run one after the other; patience may
-            end trainings earlier.
+        confirmations, retrainings: number of confirmation trainings, and number of retrainings.
+        confirmation_seconds, retraining_seconds: upper bounds of the seconds of all confirmations and of all retrainings, if
+            trainings run one after the other and none stops early.
     """
 
     confirmations: int
@@ -75,14 +75,14 @@ class SampledSpace:
 
 
 def choose_train_share(sampled: SampledSpace, seconds_limit: float | None, cost: Callable[..., Cost]) -> float:
-    """Return the largest of :data:`TRAIN_SHARES` at which half of the configurations are within the limit of seconds.
+    """Return the largest of :data:`TRAIN_SHARES` with which at least half of the configurations are within the limit of seconds.
 
     If no share meets this condition, return the smallest share.
 
     Args:
         sampled: configurations of the space.
         seconds_limit: maximum training seconds of a trial; None: no limit, so trials use all windows.
-        cost: function that returns the cost of a configuration with a ``train_share``.
+        cost: function that returns the predicted cost of a configuration that trains on ``train_share`` of the windows.
     """
     if seconds_limit is None:
         return TRAIN_SHARES[0]
@@ -96,7 +96,7 @@ def choose_train_share(sampled: SampledSpace, seconds_limit: float | None, cost:
 def expected_epoch_share(max_epochs: int, min_patience: int) -> float:
     """Return the share of ``max_epochs`` that a trial is expected to run, for a study without trials.
 
-    The estimate is the middle between the earliest end by patience and all epochs.
+    The estimate is the mean of two values: the share at the earliest possible end by patience, and 1.
     """
     return (min(max_epochs, min_patience + 1) + max_epochs) / (2 * max_epochs)
 
@@ -120,7 +120,7 @@ def forecast(
         evaluation_seconds: function that returns the seconds of one evaluation of a configuration.
         n_validation: number of validation windows.
         trials: number of trials still to run.
-        new: whether the study has no trial yet; then the first configurations of the study are known exactly.
+        new: True if the study has no trial yet. The first configurations of the study are then known exactly.
         workers: number of workers.
         epoch_share: mean share of ``max_epochs`` that a trial runs.
     """

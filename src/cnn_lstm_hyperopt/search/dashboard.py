@@ -12,11 +12,11 @@ from optuna.storages import BaseStorage
 _PART = 2045
 """Maximum number of characters of a study attribute."""
 _OURS = "cnn_lstm_hyperopt:"
-"""Prefix of attribute names. Each attribute stores the last version of a note that :func:`note_attributes` wrote."""
+"""Prefix of the names of attributes that store each note as this program last wrote it, without later edits by people."""
 
 
 def write_notes(storage: BaseStorage, study_id: int, notes: Mapping[int | None, str]) -> None:
-    """Write notes on trials (by number) and on the study (None); keep notes that people wrote.
+    """Write notes on trials (key: trial number) and on the study (key: None), except where a person has edited the note.
 
     Raises:
         KeyError: the study has no trial with one of these numbers.
@@ -30,7 +30,7 @@ def write_notes(storage: BaseStorage, study_id: int, notes: Mapping[int | None, 
 
 
 def note_attributes(notes: Mapping[int | None, str], stored: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the attributes to set so that ``notes`` replace all earlier notes of this program.
+    """Return the study attributes that must be set so that ``notes`` replace all earlier notes of this program.
 
     A note that a person has edited stays unchanged.
 
@@ -55,6 +55,6 @@ def note_attributes(notes: Mapping[int | None, str], stored: Mapping[str, Any]) 
 
 
 def _written(stored: Mapping[str, Any]) -> list[int | None]:
-    """Return the storage ids (None: the study) of this program's notes."""
+    """Return the storage ids of the trials with a note by this program, and None if the study itself has such a note."""
     found = (re.fullmatch(rf"{_OURS}(?:(\d+):)?note_ver", key) for key in stored)
     return [None if match[1] is None else int(match[1]) for match in found if match]

@@ -30,7 +30,8 @@ def with_fixed(space: SearchSpace, searched: Params) -> dict[str, Scalar]:
     """Return the full configuration of a trial: its stored parameters, and the parameters that its study fixed or dropped.
 
     Args:
-        space: search space of the study's settings, with any parameters that the study dropped because its data have one task.
+        space: search space in the study's settings, including parameters that the study dropped because its data have only one
+            task.
         searched: stored parameters of the trial.
 
     Returns:

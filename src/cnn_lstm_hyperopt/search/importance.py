@@ -15,22 +15,24 @@ from cnn_lstm_hyperopt.search.storage import StudyStorage
 from cnn_lstm_hyperopt.search.trial import State
 
 FRONT = "front"
-"""Key of the importances for a trial's distance from the front (its non-dominated rank)."""
+"""Key of the importances of the parameters for a trial's non-dominated rank."""
 MIN_TRIALS = 20
 """Minimum number of COMPLETE trials for an estimate of importances."""
 _NOTHING = 1e-12
-"""Sums of divergences up to this bound count as zero. Normalising them would make all parameters equally important."""
+"""If the divergences of all parameters sum to at most this number, the sum is only rounding error and no parameter is
+important."""
 MIN_BEST = 10
-"""Minimum number of best trials; fewer trials do not show the distribution of a parameter."""
+"""Minimum number of best trials whose parameter values are compared with those of all trials."""
 
 
 def importances(storage: StudyStorage, skill: SkillThreshold) -> dict[str, dict[str, float]]:
-    """Return the importance of each parameter for each objective and for ``front``; the importances for each sum to 1.
+    """Return the importance of each parameter for each objective and for ``front`` (the non-dominated rank).
 
-    PED-ANOVA (Watanabe, Bansal and Hutter 2023, arXiv 2304.10255) compares the distribution of each parameter among the best
-    tenth of the trials (at least ten) with its distribution among all trials. PED-ANOVA supports conditional parameters and
-    takes milliseconds; functional ANOVA takes half a minute. Parameters with a single value are omitted. For ``front``, trials
-    are ranked by non-domination; trials below the skill threshold rank last, since small models are always non-dominated.
+    For each objective, the importances of all parameters sum to 1. PED-ANOVA (Watanabe, Bansal and Hutter 2023, arXiv 2304.10255)
+    compares the distribution of each parameter among the best tenth of the trials (at least ten) with its distribution among all
+    trials. PED-ANOVA supports conditional parameters and takes milliseconds; functional ANOVA takes half a minute. Parameters
+    with a single value are omitted. For ``front``, trials are ranked by non-domination. Trials below the skill threshold rank
+    last: the smallest models, even without skill, would otherwise rank first.
 
     Args:
         storage: storage of the study.
@@ -59,7 +61,7 @@ def importances(storage: StudyStorage, skill: SkillThreshold) -> dict[str, dict[
 
 
 def _own_study(storage: StudyStorage) -> optuna.Study:
-    """Return the study, or a renumbered copy in memory without the trials of other programs."""
+    """Return the study; if other programs added trials, return a renumbered copy in memory without these trials."""
     ours = {record.number for record in storage.records() if record.state is State.COMPLETE}
     stored = _complete(storage.study)
     if len(stored) == len(ours):

@@ -34,7 +34,7 @@ def smoothed_score(curve: Sequence[Point], epoch: float) -> float:
 
 
 def settled_score(record: TrialRecord) -> float:
-    """Return a COMPLETE trial's score with less selection noise: smoothed up to the epoch whose weights the trial kept.
+    """Return the smoothed score of a COMPLETE trial at the epoch whose weights the trial kept.
 
     Each single score has a random error, so the best of hundreds of single scores is usually too high.
     """
@@ -49,12 +49,12 @@ def settled_score(record: TrialRecord) -> float:
 
 
 def believed_scores(scores: Array, expected: Array, errors: Array) -> Array:
-    """Return scores with less selection noise, ``(trials,)``: each is shrunk towards the score that the sampler expected.
+    """Return the scores of trials, each shrunk towards the score that the sampler expected, shape ``(trials,)``.
 
-    A front of unchanged scores would consist of the scores with the largest errors. The expected score is the mean of a normal
-    prior with variance τ², and the measured score has variance σ². The posterior mean is then
-    (τ² · score + σ² · expected) / (τ² + σ²). τ² is the mean squared difference between measured and expected scores minus σ²,
-    and at least a tenth of σ² (empirical Bayes, Efron & Morris 1973).
+    A front of unchanged scores would consist mainly of scores with large positive errors. The expected score is the mean of a
+    normal prior with variance τ², and the measured score has variance σ². The posterior mean is then (τ² · score + σ² · expected)
+    / (τ² + σ²). τ² is the mean squared difference between measured and expected scores minus σ², and at least a tenth of σ²
+    (empirical Bayes, Efron & Morris 1973).
 
     Args:
         scores: measured scores, ``(trials,)``.
@@ -80,7 +80,7 @@ def within(score: float, score_range: tuple[float, float]) -> float:
 
 
 def projected_seconds(curve: Sequence[Point], max_epochs: int) -> float:
-    """Return the projected seconds of all epochs, at the speed of the epochs so far except the first (warm-up)."""
+    """Return the projected training seconds of all epochs, from the speed of the epochs so far without the first (warm-up)."""
     last = curve[-1]
     first = next((p for p in curve if p.epoch >= 1), last)
     if last.epoch <= 1 or first.epoch >= last.epoch:
@@ -120,20 +120,21 @@ class Outcomes:
 MIN_SPREAD = 1e-9
 """If the standard deviation of a feature is below this bound, all curves count as equal in this feature."""
 MIN_PRIOR = 0.1
-"""Lower bound of the prior's variance, as a share of the variance of a measured score."""
+"""Lower bound of the prior variance τ² in :func:`believed_scores`, as a share of the variance σ² of a measured score."""
 WEIGHTS = np.array([4.0, 1.0, 1.0, 1.0, 2.0])
 """Weights of the features (see ``Position``) in the squared distance between curves; the score is the most informative one."""
 
 Position = tuple[float, float, float, float, float]
-"""Features of a curve: smoothed score, rise of the smoothed score, ln projected seconds, ln MB, expected score (NaN: none)."""
+"""Features of a curve: smoothed score, rise of the smoothed score, ln projected seconds, ln MB, expected score (NaN if
+unknown)."""
 Row = tuple[Position, tuple[float, float]]
 """Features of a finished curve at an epoch, and the curve's outcome: settled score, ln seconds minus ln projected seconds."""
 
 
 class _Compared(NamedTuple):
-    """Features ``(rows, coordinates)`` and outcomes ``(rows, 2)`` of finished curves, and the scale of each coordinate.
+    """Features ``(rows, features)`` and outcomes ``(rows, 2)`` of finished curves, and the scale of each feature.
 
-    The scale is the standard deviation, or infinity if all curves are equal in the coordinate.
+    The scale is the standard deviation, or infinity if all curves are equal in the feature.
     """
 
     positions: Array
@@ -182,12 +183,12 @@ class FinishedCurves:
         return len(self._plain.ends)
 
     def outcomes(self, curve: Sequence[Point], size_mb: float, expected_score: float | None = None) -> Outcomes | None:
-        """Return the likely outcomes of a trial whose curve has reached this epoch; None: too few finished curves.
+        """Return the likely outcomes of a trial whose curve has reached this epoch; None with too few finished curves.
 
-        The outcomes are the prediction of a ridge regression on the nearest finished curves plus its leave-one-out residuals. A
-        regression on all curves would underestimate the best trials, since most curves flatten at lower scores. If enough
-        finished trials have an expected score of the sampler, this score is a further feature: it contains information about the
-        configuration that a short curve does not contain.
+        A ridge regression on the nearest finished curves predicts the outcome. Each likely outcome is the prediction plus one of
+        the regression's leave-one-out residuals. A regression on all curves would underestimate the best trials, since most
+        curves flatten at lower scores. If enough finished trials have an expected score of the sampler, this score is a further
+        feature: it contains information about the configuration that a short curve does not contain.
         """
         part = up_to(curve, self.epoch)
         if len(self) < MIN_CURVES or not part:

@@ -20,7 +20,10 @@ class Cost(NamedTuple):
 
 @dataclass(frozen=True)
 class Limits:
-    """Limits on a trial; None: no limit. A proposal that is predicted to exceed a limit is replaced by another proposal."""
+    """Limits on the predicted cost of a trial; None means no limit.
+
+    A proposal that is predicted to exceed a limit is replaced by another proposal.
+    """
 
     seconds: float | None = None
     size_mb: float | None = None

@@ -7,7 +7,7 @@ from cnn_lstm_hyperopt.config import Params
 
 @dataclass(frozen=True)
 class MemoryLevel:
-    """One way to train a configuration; all levels are equivalent up to rounding and random dropout.
+    """One way to train a configuration; the results of all levels differ only by rounding and random dropout.
 
     Attributes:
         micro_batches: number of parts of a batch that are processed one after the other; their gradients are summed.

@@ -41,22 +41,24 @@ HEAD = "# Made by cnn-lstm-hyperopt narrow, which may replace it.\n"
 """First line of the files that this module writes; only files with this line are replaced."""
 OWN_FILES = (STUDY_FILE, CONFIG_FILE, DATA_FILE, RESULTS_FILE, TRIALS_FILE, LOG_FILE)
 MARGIN = 0.1
-"""Share of the good trials' range by which a narrowed range is wider at each end."""
+"""Margin by which a narrowed range exceeds the good trials' range at each end, as a share of the good trials' range."""
 MIN_SHARE = 0.25
-"""Lower bound of a narrowed range's length, as a share of the old range's length (log ranges: lengths of the logarithms)."""
+"""Minimum length of a narrowed range, as a share of the old range's length. For log ranges, these are lengths of the
+logarithms."""
 CHANCE_OF_NONE = 0.05
-"""A choice that no good trial has is dropped if, for an average choice, the probability of this is below this bound."""
+"""A choice that occurs in no good trial is dropped if the probability of this result is below this bound for an average choice
+that was tried as often."""
 
 
 def good_trials(records: Sequence[TrialRecord], skill: SkillThreshold, more: str) -> list[TrialRecord]:
-    """Return the best fifth (at least 8) of the COMPLETE trials above the skill threshold, by non-dominated rank.
+    """Return the best fifth, at least 8, of the COMPLETE trials above the skill threshold, by non-dominated rank.
 
-    The number is rounded up so that all trials of a rank are returned, or none.
+    Trials of the last rank are returned together, so the number of trials may be larger.
 
     Args:
         records: trials of the study.
         skill: skill threshold of the study.
-        more: instruction for running more trials; part of the error message.
+        more: instruction to the user how to run more trials; part of the error message.
 
     Raises:
         RunError: fewer than 8 trials are above the skill threshold.
@@ -99,13 +101,13 @@ def narrowings(
 ) -> tuple[Narrowing, ...]:
     """Narrow each searched parameter to the region of the good trials.
 
-    A parameter that is active in fewer than 8 good trials keeps its domain (conditional parameters are rarely active). Head
-    counts keep their domains, too, since one of the head counts must divide every width.
+    A parameter that is active in fewer than 8 good trials keeps its domain (conditional parameters are rarely active). Numbers of
+    attention heads keep their domains, too, since one of them must divide every width.
 
     - A range becomes the good trials' range, extended by a tenth of its length at each end. The new range is within the old
       range and at least a quarter as long. For log ranges, lengths are lengths of the logarithms.
-    - A choice is dropped if it was tried often but no good trial has it. "Often" means: for an average choice, the probability
-      that no good trial has it is below 5 %. A choice that was rarely tried stays.
+    - A choice is dropped if it was tried often but occurs in no good trial. "Often" means that an average choice, tried as often,
+      would occur in no good trial with a probability below 5 %. A choice that was rarely tried stays.
 
     Args:
         space: search space of the study.
@@ -156,7 +158,7 @@ def _narrow(domain: Domain, values: Sequence[Scalar], tried: Sequence[Scalar]) -
 
 
 def _widened(values: Sequence[Scalar], bounds: tuple[float, float], *, log: bool) -> tuple[float, float]:
-    """Return the range of the values plus margins: within ``bounds`` and at least :data:`MIN_SHARE` of their range long."""
+    """Return the range of the values plus margins, within ``bounds`` and at least :data:`MIN_SHARE` as long as ``bounds``."""
     scale, back = (math.log, math.exp) if log else (float, float)
     first, last = scale(bounds[0]), scale(bounds[1])
     numbers = [scale(float(value)) for value in values]
@@ -234,7 +236,7 @@ def _more_trials(save_dir: Path, settings: Settings) -> str:
 
 
 def _beside(save_dir: Path) -> Path:
-    """Return the directory of the narrowed study, next to ``save_dir``, which is resolved first, since ``.`` has no name."""
+    """Return the directory of the narrowed study: a new name next to the absolute path of ``save_dir``."""
     named = save_dir if save_dir.name not in ("", "..") else save_dir.resolve()
     return named.with_name(f"{named.name or 'study'}_narrowed")
 

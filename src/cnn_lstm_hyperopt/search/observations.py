@@ -24,7 +24,7 @@ class Kind(Enum):
 
     COMPLETE = "complete"
     PRUNED = "pruned"
-    """The losses of a pruned trial, which are predictions."""
+    """The trial was pruned; its losses are predictions."""
     DIVERGED = "diverged"
 
 
@@ -61,12 +61,14 @@ def observations(
 ) -> list[Observation]:
     """Return the observations of all ended trials, in the order in which they ended.
 
-    - A COMPLETE trial has its seconds, its MB and its settled score, so that selection noise does not mislead the sampler.
-    - A PRUNED trial has the losses predicted from similar finished curves and the sampler's expected score. With too few finished
-      curves, it has its score at the lowest loss and its projected seconds. Without observations of pruned trials, the sampler
-      would propose the same configurations again. Optuna gives pruned trials no values, and Optuna's TPE would then rank them
-      best. A trial pruned before its first validation (by a limit) has the score of chance.
-    - A diverged trial has the score of chance and the maximum seconds of all earlier trials, since its own seconds are unknown.
+    - The losses of a COMPLETE trial are computed from its seconds, its MB and its settled score. The settled score has less
+    selection noise than a single score.
+    - The losses of a PRUNED trial are predicted from similar finished curves and from the sampler's expected score. With too few
+      finished curves, they are computed from the score at the epoch with the lowest validation loss and the projected seconds.
+      Without observations of pruned trials, the sampler would propose the same configurations again. Optuna stores no values of
+      pruned trials, and its TPE sampler would therefore rank them best. A trial that a limit pruned before its first validation
+      gets the score of chance.
+    - A diverged trial gets the score of chance and the maximum seconds of all earlier trials, since its own seconds are unknown.
 
     Scores are clipped to ``skill.score_range``. Predictions use a set of finished curves that grows in steps of about a fifth, so
     that new trials rarely change earlier predictions.
@@ -104,12 +106,12 @@ def observations(
 
 
 def losses(score: float, seconds: float, size_mb: float) -> tuple[float, float, float]:
-    """Return the losses (−score, ln seconds, ln MB); fewer seconds than a millisecond count as a millisecond."""
+    """Return the losses (−score, ln seconds, ln MB); less than a millisecond counts as a millisecond."""
     return -score, math.log(max(seconds, 1e-3)), math.log(size_mb)
 
 
 def _basis(n_complete: int) -> int:
-    """Return how many of the finished curves predictions use: the largest term up to ``n_complete`` of a geometric series."""
+    """Return the number of finished curves for predictions, the largest term up to ``n_complete`` of a geometric series."""
     size, basis = MIN_CURVES, 0
     while size <= n_complete:
         basis, size = size, max(size + 1, int(size * BASIS_GROWTH))

@@ -16,7 +16,7 @@ def pause_orphans(storage: StudyStorage, *, lacked_memory: bool = False) -> list
 
     Args:
         storage: storage of the study.
-        lacked_memory: whether the process may have lacked memory; then each trial continues at the next memory level.
+        lacked_memory: True if the process may have ended for lack of memory. Each trial then continues at the next memory level.
     """
     orphans = storage.unfinished(TrialState.RUNNING)
     for trial_id, trial in orphans:
@@ -28,7 +28,7 @@ def pause_orphans(storage: StudyStorage, *, lacked_memory: bool = False) -> list
 
 
 def fail_worker(storage: StudyStorage, worker: int, reason: str, cut_off_by: str) -> list[int]:
-    """Fail the RUNNING trial of a worker whose process has ended; return the numbers of failed trials (none or one)."""
+    """Fail the RUNNING trial of a worker whose process has ended; return a list with its number or an empty list."""
     running = storage.unfinished(TrialState.RUNNING)
     orphans = [(trial_id, trial) for trial_id, trial in running if trial.user_attrs.get("worker") == worker]
     return _fail(storage, orphans, {"reason": reason, "cut_off_by": cut_off_by})

@@ -22,7 +22,7 @@ def ranked_front(records: Sequence[TrialRecord], skill: SkillThreshold) -> list[
 def reported_front(records: Sequence[TrialRecord], skill: SkillThreshold) -> list[TrialRecord]:
     """Return the front for users: :func:`ranked_front`, or all non-dominated COMPLETE trials if none beats chance.
 
-    Only reports use the second front, since small models without skill would fill it. See :func:`above_chance`.
+    A front of trials that do not beat chance contains mainly small models without skill, so only reports use it.
     """
     return ranked_front(records, skill) or _non_dominated([r for r in records if r.values is not None])
 
@@ -65,7 +65,7 @@ def front_hypervolume(records: Sequence[TrialRecord], skill: SkillThreshold) -> 
 
 
 class Milestone(NamedTuple):
-    """An increase of a study's hypervolume by a trial.
+    """An increase of the front's hypervolume by a trial.
 
     Attributes:
         trials: number of finished trials, including the trial that increased the hypervolume.
@@ -79,7 +79,7 @@ class Milestone(NamedTuple):
 
 
 def hypervolume_history(records: Sequence[TrialRecord], skill: SkillThreshold) -> list[Milestone]:
-    """Return the increases of the hypervolume, in the order in which trials ended, at the complete study's reference point."""
+    """Return the increases of the hypervolume in the order in which trials ended, with the final reference point."""
     _, reference = front_hypervolume(records, skill)
     history: list[Milestone] = []
     rows: list[tuple[float, float, float]] = []

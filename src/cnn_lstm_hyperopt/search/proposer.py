@@ -10,7 +10,7 @@ from cnn_lstm_hyperopt.search.trial import key_of
 from cnn_lstm_hyperopt.space.domains import Scalar
 
 SAMPLER_ATTEMPTS, RANDOM_ATTEMPTS = 10, 1000
-"""Maximum number of rejected proposals: first of the sampler, then of random search. After these, the space is used up."""
+"""Maximum number of rejected proposals of the sampler, then of random search. After these, the search space counts as used up."""
 
 
 class Proposer:
@@ -29,7 +29,7 @@ class Proposer:
         seen: Collection[tuple[tuple[str, Scalar], ...]],
         running: Sequence[Params] = (),
     ) -> Proposal | None:
-        """Return a new configuration within the limits from the sampler, else from random search; None: the space is used up."""
+        """Return a new configuration within the limits from the sampler, else from random search; None if none is left."""
         for attempt in range(SAMPLER_ATTEMPTS + RANDOM_ATTEMPTS):
             request = ProposalRequest(number, history, running, attempt)
             proposal = (self._sampler if attempt < SAMPLER_ATTEMPTS else self._random).propose(request)
@@ -38,7 +38,7 @@ class Proposer:
         return None
 
     def first(self, count: int) -> list[Proposal]:
-        """Return the first proposals of the study, which depend only on the seed: at most ``count``, none from a fitted model."""
+        """Return at most ``count`` first proposals of the study, only those that depend on the seed and on no fitted model."""
         found = [Proposal(dict(start.params)) for start in self._plan.starts[:count]]
         for number in range(len(found), min(count, self._sampler.n_blind)):
             proposal = self.propose(number, [], {key_of(each.params) for each in found})

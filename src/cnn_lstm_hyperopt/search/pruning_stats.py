@@ -23,7 +23,8 @@ LIMIT = "limit"
 MIN_COMPLETE = 10
 """An estimate at an epoch needs at least this many COMPLETE trials that ran beyond the epoch."""
 NEAREST = 10
-"""Number of COMPLETE trials, those most similar to a pruned trial, from which its seconds are estimated."""
+"""Number of COMPLETE trials, those nearest in score to a pruned trial, from which the seconds of the pruned trial are
+estimated."""
 RESAMPLES = 1000
 CONFIDENCE = 0.95
 
@@ -108,10 +109,10 @@ def seconds_saved(records: Sequence[TrialRecord], max_epochs: int, seed: int) ->
     passed is used; without such an epoch, the result is Unknown.
 
     The interval is given by quantiles over 1000 bootstrap resamples of the COMPLETE trials (Efron 1979). In each resample, every
-    pruned trial has the share of a random neighbour. The interval is one for the seconds saved in this study, not for an expected
-    value. Assumption: pruned trials would have ended like their neighbours. If the pruner ends all flat trials, the flattest
-    trials have few similar neighbours, and the estimate is usually a tenth too high. On synthetic studies, the interval contained
-    the true value in 85 to 95 % of cases.
+    pruned trial has the share of a random neighbour. The interval is for the seconds saved in this study, not for their expected
+    value. Assumption: pruned trials would have ended like their neighbours. If the pruner ends all trials with flat curves, these
+    have few similar neighbours, and the estimate is usually 10 % too high. On synthetic studies, the interval contained the true
+    value in 85 to 95 % of cases.
 
     Args:
         records: trials of the study. A pruned trial without a score counts as 0 s saved.
@@ -150,8 +151,9 @@ def seconds_saved(records: Sequence[TrialRecord], max_epochs: int, seed: int) ->
 def false_prunes(records: Sequence[TrialRecord], skill: SkillThreshold) -> FalsePrunes:
     """Estimate the share of pruned trials that would be on the final front if the pruner had not ended them.
 
-    The estimate is the share among the control trials that the pruner would have ended. They are a random sample, since a hash of
-    the trial number selects control trials. Assumption: the pruned trials would not have changed the front.
+    The estimate is the share of trials on the front among the control trials that the pruner would have ended. Control trials are
+    a random sample, since a hash of the trial number selects them. Assumption: the pruned trials would not have changed the
+    front.
     """
     front = {record.number for record in ranked_front(records, skill)}
     sample = [record.number for record in records if record.finished and "would_have_ended" in record.attributes]
@@ -174,7 +176,7 @@ def jeffreys(successes: int, trials: int) -> Estimate:
 
 
 class _Rests:
-    """For each COMPLETE trial and epoch: the seconds after the epoch as a share of the seconds projected at the epoch."""
+    """For each COMPLETE trial and epoch, the seconds after the epoch as a share of the seconds projected for all later epochs."""
 
     def __init__(self, complete: Sequence[TrialRecord], max_epochs: int) -> None:
         self._complete, self._max_epochs = complete, max_epochs
@@ -183,7 +185,8 @@ class _Rests:
     def of_neighbours(self, curve: Sequence[Point]) -> tuple[NDArray[np.int64], Array]:
         """Return the indices and shares of COMPLETE trials that ran beyond the curve's last epoch, nearest in score first.
 
-        If too few trials ran beyond this epoch, an earlier epoch of the curve is used; without one, the arrays are empty.
+        If too few trials ran beyond this epoch, an earlier epoch of the curve is used. Without such an epoch, the arrays are
+        empty.
         """
         for point in reversed(curve):
             places, scores, shares = self._beyond(point.epoch)
@@ -194,7 +197,7 @@ class _Rests:
         return np.empty(0, dtype=np.int64), np.empty(0)
 
     def _beyond(self, epoch: float) -> tuple[NDArray[np.int64], Array, Array]:
-        """Return indices, smoothed scores and shares of the COMPLETE trials that ran beyond the epoch; each ``(trials,)``."""
+        """Return the indices, smoothed scores and shares of the COMPLETE trials that ran beyond the epoch, each ``(trials,)``."""
         if epoch not in self._at:
             rows = []
             for place, record in enumerate(self._complete):

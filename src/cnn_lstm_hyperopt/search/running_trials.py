@@ -15,13 +15,13 @@ from cnn_lstm_hyperopt.search.trial import Point, TrialRecord
 LOOK_SECONDS = 2.0
 """Seconds between two writes of a running trial's curve, which ``status`` and dashboards show."""
 LIMIT_TOLERANCE, LIMIT_EVIDENCE = 1.25, 0.05
-"""A running trial is pruned if its projected seconds exceed the first number times the limit of seconds, but not before it has
-run for the second number times the limit: other processes can slow the first steps by any factor."""
+"""A running trial is pruned if its projected seconds exceed the first number times the limit of seconds. It must first have run
+for the second number times the limit, since other processes can slow the first steps of a trial by any factor."""
 
 
 @dataclass
 class Timings:
-    """Milliseconds of proposals, milliseconds of pruning decisions and numbers of pruning decisions, each by trial number."""
+    """By trial number: milliseconds of the proposal, milliseconds of all pruning decisions, and number of pruning decisions."""
 
     propose_ms: dict[int, float] = field(default_factory=dict)
     prune_ms: dict[int, float] = field(default_factory=dict)
@@ -29,7 +29,7 @@ class Timings:
 
 
 class RunningTrials:
-    """Running trials of this process: stores their curves and calls the pruner."""
+    """Manager of this process's running trials: stores their curves and asks the pruner for decisions."""
 
     def __init__(self, storage: StudyStorage, plan: StudyPlan, timings: Timings) -> None:
         self._storage = storage
@@ -45,11 +45,11 @@ class RunningTrials:
         return number in self._numbers
 
     def pruner_warning(self) -> str | None:
-        """Return the reason why the pruner can never act in this study; None: it can act."""
+        """Return the reason why the pruner can never end a trial in this study; None if the pruner can."""
         return self._pruner.inactive_because()
 
     def begin(self, trial_id: int, number: int, *, would_have_ended: bool = False) -> None:
-        """Register a trial. ``would_have_ended``: the pruner decided to end this control trial before its interruption."""
+        """Register a trial. ``would_have_ended``: True if the pruner decided to end this control trial before it was resumed."""
         self._curves[trial_id] = ()
         self._numbers.add(number)
         if would_have_ended:
@@ -97,7 +97,7 @@ class RunningTrials:
         return self._decide(assignment, curve)
 
     def _keep(self, trial_id: int, curve: tuple[Point, ...]) -> None:
-        """Store a running trial's curve if pruning decisions about other trials need it, and every :data:`LOOK_SECONDS`.
+        """Store a running trial's curve if decisions about other trials use the curve, otherwise every :data:`LOOK_SECONDS`.
 
         A write takes 1 to 2 ms, about as long as an epoch of a small model. The full curve is stored at the trial's end.
         """

@@ -26,12 +26,12 @@ class SkillThreshold:
     Attributes:
         chance: validation score of the best constant prediction; for accuracy, the share of the majority class.
         n_validation: number of validation windows.
-        overlap: number of windows that contain as much information as one independent window: the horizon (labels within a
-            horizon share bars) times the design effect of grouped labels.
+        overlap: number of windows that contain as much information as one independent window. This is the product of the horizon,
+            since labels within a horizon share bars, and the design effect of grouped labels.
         metric: name of the score's metric.
         error: standard error of a score at chance, used for all scores; None: computed from the score and ``n_validation``.
-        dependence: factor by which dependence between dates and symbols increases the variance of the score at chance. It raises
-            the threshold only; studies of earlier versions have 1.
+        dependence: factor by which dependence between dates and symbols increases the variance of the score at chance. Only the
+            threshold depends on this factor. It is 1 in studies of earlier versions.
     """
 
     chance: float
@@ -106,7 +106,7 @@ class SkillThreshold:
 
     @property
     def error_at_chance(self) -> float:
-        """Standard error of the score of a model without skill, with dates and symbols as dependent."""
+        """Standard error of the score of a model without skill; includes the dependence between dates and symbols."""
         if self.error is not None:
             return self.error * math.sqrt(self.dependence)
         n = max(1.0, self.n_effective / self.dependence)

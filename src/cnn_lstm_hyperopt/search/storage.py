@@ -47,7 +47,7 @@ from cnn_lstm_hyperopt.search.trial_seals import DISCARDED, KEY, MARK, SEAL, Sea
 ENDINGS = ("reason", "cut_off_by", "given_up", "diverged", "memory_saving")
 """User attributes that only some ended trials have."""
 CONSTRAINTS = "constraints"
-"""Name of Optuna's system attribute of a trial with its constraint values: a value above 0 violates a constraint."""
+"""Name of the system attribute in which Optuna stores the constraint values of a trial; values above 0 violate a constraint."""
 
 
 P = ParamSpec("P")
@@ -81,8 +81,9 @@ class StudyStorage:
     intermediate values break Optuna's TPE.
 
     Attributes:
-        marks_trials: whether this program marks its trials; in studies of earlier versions, their attributes identify trials.
-        news: function that returns sentences about trials that other programs added or changed; only one call names a trial.
+        marks_trials: True if this program's trials have marks. In studies of earlier versions, trials are recognised by their
+            attributes.
+        news: function that returns sentences about trials that other programs added or changed since its last call.
     """
 
     def __init__(
@@ -258,7 +259,7 @@ class StudyStorage:
 
     @_guarded
     def discard(self, trial_id: int, why: str) -> None:
-        """Set a trial that another program changed to FAIL, without a seal; ``records`` no longer contain this trial."""
+        """Set a trial that another program changed to FAIL, without a seal; :meth:`records` omits this trial from now on."""
         self._stored.pop(trial_id, None)
         with contextlib.suppress(TrialChangedError), unless_changed():  # it has ended or is gone
             self._storage.set_trial_system_attr(trial_id, DISCARDED, why)
@@ -276,7 +277,7 @@ class StudyStorage:
 
     @property
     def skipped(self) -> dict[int, str]:
-        """Return the state of each foreign trial and the change that made each discarded trial invalid, by trial number."""
+        """Return, by trial number, the state of each trial of another program and the change to each discarded trial."""
         return {**self._trials.foreign, **self._trials.changed}
 
     @_guarded
@@ -286,7 +287,7 @@ class StudyStorage:
 
     @_guarded
     def times(self) -> dict[int, tuple[datetime | None, datetime | None]]:
-        """Return the start and end of each trial in local time, by trial number; None: not started or not ended."""
+        """Return the start and end of each trial in local time, by trial number; None if the trial has not started or ended."""
         return self._trials.times()
 
     @_guarded

@@ -59,7 +59,7 @@ def require_study(path: Path, formats: Collection[Any], made_by: str) -> None:
     Args:
         path: path of the file.
         formats: allowed values of the study's attribute ``format``.
-        made_by: end of the error message for other values.
+        made_by: end of the error message if the attribute has another value.
 
     Raises:
         DamagedError: pages, rows and indices are inconsistent.
@@ -75,7 +75,7 @@ def _require_ours(path: Path, formats: Collection[Any], made_by: str) -> None:
     """Reject a file of another program before SQLite creates the side files ``-wal`` and ``-shm`` in its directory.
 
     The mode ``immutable`` creates no side files and takes no lock, but may read a partly written page. If both side files exist,
-    a program may be writing. Then SQLite reads the file again with its write-ahead log before the file is rejected.
+    a program may be writing. SQLite then reads the file again, with the write-ahead log, before the file is rejected.
     """
     in_use = all(path.with_name(f"{path.name}{end}").is_file() for end in ("-wal", "-shm"))
     for immutable in (True, False) if in_use else (True,):
@@ -142,7 +142,7 @@ def back_up(path: Path, check: Callable[[Path], None] = lambda copy: None) -> No
 
 
 def _within(seconds: float) -> Callable[[int, int, int], None]:
-    """Return a callback that aborts a copy without progress: SQLite retries forever while another program locks the file."""
+    """Return a callback that aborts a copy after ``seconds`` without progress; SQLite would wait for the file's lock forever."""
     since, left = time.monotonic(), -1
 
     def progress(status: int, remaining: int, total: int) -> None:
@@ -256,7 +256,7 @@ def _io_problem(path: Path) -> tuple[str, str, str]:
 
 
 def _code(error: BaseException | None) -> int | None:
-    """Return SQLite's result code of an error or of the errors that it wraps; None: no SQLite error."""
+    """Return SQLite's result code of an error or of the errors that it wraps; None if none of these is an error of SQLite."""
     while error is not None:
         if isinstance(error, sqlite3.Error):
             return getattr(error, "sqlite_errorcode", None)

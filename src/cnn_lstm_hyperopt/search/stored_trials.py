@@ -41,7 +41,7 @@ class StoredTrials:
         return self._n_trials - len(self.foreign)
 
     def times(self) -> dict[int, tuple[datetime | None, datetime | None]]:
-        """Return the start and end of each trial in local time, by trial number; None: not started or not ended."""
+        """Return the start and end of each trial in local time, by trial number; None if the trial has not started or ended."""
         trials = self._storage.get_all_trials(self._study_id, deepcopy=False)
         return {trial.number: (trial.datetime_start, trial.datetime_complete) for trial in trials}
 
@@ -50,7 +50,7 @@ class StoredTrials:
         return self._storage.get_trial_id_from_study_id_trial_number(self._study_id, trial.number)
 
     def of_states(self, *states: TrialState) -> Iterator[tuple[FrozenTrial, str | None]]:
-        """Yield pairs: a trial of this program in one of the states, and the change that another program made to it or None."""
+        """Yield each trial of this program in one of the states, and the change that another program made to it (else None)."""
         for trial in self._storage.get_all_trials(self._study_id, deepcopy=False, states=states):
             if self._ownership.accepts(trial):
                 yield trial, None

@@ -1,4 +1,7 @@
-"""The study: starts trials, stores their reports and ends, and returns the front. All state is derived from stored trials."""
+"""The study, which starts trials, stores their reports and results, and returns the front.
+
+All state is derived from stored trials.
+"""
 
 import contextlib
 import logging
@@ -38,8 +41,8 @@ class Study:
     Args:
         storage: storage of the study.
         plan: definition of the search.
-        claim: lock held while a trial is chosen and inserted, so that several workers neither share trials nor start too many.
-        worker: number of this worker, stored with its trials; None: this is the only process.
+        claim: lock held while a trial is chosen and inserted. It prevents workers from running the same trial or too many trials.
+        worker: number of this worker, stored with its trials; None if this is the only process.
     """
 
     def __init__(
@@ -74,11 +77,11 @@ class Study:
         return reported_front(self.records(), self.plan.skill)
 
     def sampler_warning(self) -> str | None:
-        """Return the reason why the sampler never uses its model in this study; None: it uses the model."""
+        """Return the reason why the sampler never uses its model in this study; None if the sampler does."""
         return self._proposer.warning
 
     def pruner_warning(self) -> str | None:
-        """Return the reason why the pruner can never act in this study; None: it can act."""
+        """Return the reason why the pruner can never end a trial in this study; None if the pruner can."""
         return self._running.pruner_warning()
 
     def needed_states(self) -> set[int]:
@@ -89,7 +92,7 @@ class Study:
         return needed
 
     def next_assignment(self) -> Assignment | NoTrial:
-        """Start the next trial: an interrupted trial, else a retry, else a new one. Without a next trial, return the reason.
+        """Start the next trial: an interrupted trial, else a retry, else a new trial; if there is none, return the reason.
 
         Raises:
             StudyFailedError: another program changed ten trials in a row while they started.
@@ -148,7 +151,7 @@ class Study:
         return self._worker is None or record.attributes.get("worker") in (None, self._worker)
 
     def _next_start(self, records: Sequence[TrialRecord]) -> InitialTrial | None:
-        """Return the first initial trial of the plan that is within the limits and has not been tried; None: no such trial."""
+        """Return the first initial trial of the plan that is within the limits and not yet tried; None without such a trial."""
         if len(records) > 2 * len(self.plan.starts) + MAX_FAILURES_IN_A_ROW:
             return None  # all initial trials are done
         seen = {key_of(record.params) for record in records}
@@ -216,7 +219,7 @@ class Study:
         self.storage.note(assignment.trial_id, "trained_anew", why)
 
     def reason_to_give_up(self, assignment: Assignment, epoch: int) -> str | None:
-        """Count a start of a trial at ``epoch``; return the reason why the trial is given up; None: it continues."""
+        """Count a start of a trial at ``epoch``; return the reason to give up the trial, or None if the trial continues."""
         if assignment.memory_level >= len(levels_of(assignment.params)):
             return LACKED_MEMORY
         if assignment.cut_off is None:
@@ -238,7 +241,7 @@ class Study:
     def finish(
         self, assignment: Assignment, state: State, values: Values | None, attributes: dict[str, Any]
     ) -> TrialRecord:
-        """Store the end of a trial, with its position in the order of ends, which is the order of observations."""
+        """Store the result of a trial, and the trial's position in the order in which trials end (the order of observations)."""
         self._running.store_curve(assignment)
         with self._claim:
             ended = (record.finish_order[0] for record in self.records() if record.state.ended)

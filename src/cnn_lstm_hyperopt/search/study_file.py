@@ -72,7 +72,7 @@ def open_file(path: Path, *, new: bool = False) -> RDBStorage:
 
     @sqlalchemy.event.listens_for(storage.engine, "handle_error")
     def _wait_once(context: sqlalchemy.engine.ExceptionContext) -> None:
-        """Raise SQLite's error if the file is locked: Optuna would retry after SQLAlchemy's error, five times with a wait."""
+        """Raise SQLite's error if the file is locked; after SQLAlchemy's error, Optuna would wait and retry five times."""
         error = context.original_exception
         if isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode == sqlite3.SQLITE_BUSY:
             raise error
@@ -93,7 +93,7 @@ def require_unchanged(seals: Seals, attributes: Mapping[str, Any], seal: Any) ->
     Args:
         seals: seals with the key of the study.
         attributes: user attributes of the study.
-        seal: stored seal of the fixed attributes; None: an earlier version created the study.
+        seal: stored seal of the fixed attributes; None if an earlier version created the study.
     """
     if seals.keyed != (attributes.get("format") != UNMARKED_FORMAT):
         raise DamagedError("its seal key is missing")
@@ -123,7 +123,7 @@ def objectives(metric: str) -> list[str]:
 
 
 def identity(path: Path | None) -> tuple[int, int] | None:
-    """Return the device and inode of a file; None: the file does not exist."""
+    """Return the device and inode of a file; None if the file does not exist."""
     try:
         found = None if path is None else path.stat()
     except OSError:

@@ -21,7 +21,7 @@ class StudyPlan:
         cost: function that returns the predicted cost of a full configuration.
         estimated_time: whether the time objective is the seconds predicted by ``cost`` instead of the measured seconds.
         starts: initial trials, which the study tries before the sampler's first proposal.
-        begun_with: ``n_trials`` at the start of the study, if different; the sampler's schedule depends on this number.
+        begun_with: ``n_trials`` at the start of the study, if it was different. The sampler's schedule depends on this number.
         cheap_cost: whether ``cost`` is fast enough for hundreds of calls per proposal.
     """
 
@@ -47,7 +47,10 @@ class StudyPlan:
     def training_seconds(
         self, cost: Cost, epochs: float, *, measured: tuple[float, float | None]
     ) -> tuple[float, float | None]:
-        """Return the seconds so far and the seconds of all epochs as the study's time objective: ``measured`` or estimated."""
+        """Return the training seconds so far and of all epochs.
+
+        These are the ``measured`` seconds, or estimates if the study's time objective is estimated.
+        """
         if not self.estimated_time:
             return measured
         return cost.seconds * epochs / self.max_epochs, cost.seconds

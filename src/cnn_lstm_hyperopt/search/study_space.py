@@ -1,4 +1,4 @@
-"""The search space of a study on disk: the space of its settings, without parameters that have no effect with its data."""
+"""The search space of a stored study: the space in its settings, without the parameters that have no effect on its data."""
 
 from collections.abc import Mapping
 from pathlib import Path

@@ -14,7 +14,7 @@ from cnn_lstm_hyperopt.config import Params
 from cnn_lstm_hyperopt.space.domains import Scalar
 
 DIED, KILLED = "died", "killed"
-"""How the process of a trial ended during the run; a process may be KILLED by the kernel for lack of memory."""
+"""Stored values for a process that ended during its trial. KILLED: by a signal, possibly by the kernel for lack of memory."""
 EARLIER_LEVELS = 3
 """Number of memory levels in earlier versions, which did not store this number."""
 LACKED_MEMORY = "not enough memory at any memory level"
@@ -73,7 +73,7 @@ class TrialRecord:
         size_mb: MB of the weights; known before training.
         curve: learning curve, one point for each report.
         seconds: training seconds so far.
-        projected_seconds: projected training seconds of all epochs; None: unknown.
+        projected_seconds: projected training seconds of all epochs; None if unknown.
         reason: reason why the trial was pruned or failed; else empty.
         retry_of: number of the failed trial that this one repeats.
         attributes: all user attributes that this program stored with the trial.
@@ -98,9 +98,10 @@ class TrialRecord:
 
     @property
     def owed_another_try(self) -> bool:
-        """Whether the trial failed and may be retried: once or, if its process was killed, at each further memory level.
+        """Whether the trial failed and may be retried. If its process was killed, it may be retried at each further memory level.
 
-        A trial that lacked memory at all levels, or whose process ended too often, is not retried.
+        Other failed trials are retried once. A trial that lacked memory at all levels, or whose process ended too often, is not
+        retried.
         """
         if self.state is not State.FAIL or self.attributes.get("given_up"):
             return False
@@ -130,7 +131,7 @@ class TrialRecord:
 
     @property
     def expected_score(self) -> float | None:
-        """Score that the sampler's model expected; None: the sampler had no model."""
+        """Score that the sampler's model expected; None if the sampler had no model."""
         return self.attributes.get("expected_score")
 
     @property

@@ -19,15 +19,15 @@ from optuna.trial import FrozenTrial, TrialState
 from cnn_lstm_hyperopt.errors import TrialChangedError
 
 KEY = "cnn_lstm_hyperopt:key"
-"""Name of a study's system attribute: the key of its marks and seals; studies of earlier versions have no key."""
+"""Name of the system attribute of a study that stores the key of its marks and seals. Studies of earlier versions have no key."""
 MARK = "cnn_lstm_hyperopt:mark"
-"""Name of a trial's system attribute: the mark of a trial that this program started."""
+"""Name of the system attribute of a trial that stores its mark. Only trials that this program started have a mark."""
 DISCARDED = "cnn_lstm_hyperopt:discarded"
-"""Name of the system attribute of a discarded trial: the change by another program, for which this program ended the trial."""
+"""Name of the system attribute of a discarded trial that stores the reason: the change that another program made to the trial."""
 SEAL = "sha256"
-"""Name of an ended trial's system attribute: the digest of its content and the names of this program's user attributes (earlier
-versions: the digest alone). The digest also detects damage: SQLite has no checksums and reads a flipped byte as another
-number."""
+"""Name of the system attribute of an ended trial that stores its seal: the digest of its content, and the names of this program's
+user attributes. In earlier versions, the seal is the digest alone. The digest also detects damage: SQLite has no checksums and
+reads a flipped byte as another number."""
 _EARLIER = ("probe", "continues")
 FIXED_AT_START = ("size_mb", "estimated_seconds", "note", *_EARLIER, "expected_score", "origin", "retry_of")
 """Names of user attributes that are set only at the start of a trial, including attributes of earlier versions."""
@@ -39,7 +39,8 @@ class Seals:
     """Functions that compute and check marks and seals with the key of one study.
 
     Args:
-        key: key of the study; None: an earlier version created the study, which has no marks, and seals without a key.
+        key: key of the study. None if an earlier version created the study; its trials then have no marks, and seals without a
+            key.
     """
 
     def __init__(self, key: str | None) -> None:
@@ -74,7 +75,7 @@ class Seals:
         }
 
     def nonce(self, trial: FrozenTrial) -> str | None:
-        """Return the identifier of a trial of this program; None: another program started the trial."""
+        """Return the identifier of a trial of this program; None if another program started the trial."""
         mark = trial.system_attrs.get(MARK)
         if self._key is None:
             return f"number {trial.number}" if "size_mb" in trial.user_attrs else None
@@ -95,7 +96,7 @@ class Seals:
 
         Args:
             trial: the trial as stored now.
-            attributes: attributes that this process stored; None: another process ran the trial. Other attributes are ignored.
+            attributes: attributes that this process stored; None if another process ran the trial. Other attributes are ignored.
 
         Raises:
             TrialChangedError: another program changed the trial.
@@ -153,7 +154,7 @@ class Ownership:
         self._settled: set[int] = set()
 
     def accepts(self, trial: FrozenTrial) -> bool:
-        """Return whether this program started a trial and no other program changed it, by its mark and the presence of a seal."""
+        """Return True if a trial's mark and seal show that this program started it and no other program changed it."""
         number = trial.number
         if number in self._settled:
             return False
@@ -181,7 +182,7 @@ class Ownership:
         return None
 
     def news(self) -> list[str]:
-        """Return a sentence about foreign trials and one about each changed trial; only one call names a trial."""
+        """Return a sentence about new foreign trials, and a sentence about each newly changed trial, since the last call."""
         lines = []
         foreign = {number: state for number, state in sorted(self.foreign.items()) if number not in self._named}
         if foreign:
@@ -224,7 +225,7 @@ def unless_changed() -> Iterator[None]:
 
 
 def _different(expected: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:
-    """Return the names of the expected attributes that are missing from ``found`` or different there."""
+    """Return the names of the expected attributes that are missing from ``found`` or have another value."""
     return [name for name in sorted(expected) if _text_of(expected, name) != _text_of(found, name)]
 
 
@@ -240,7 +241,7 @@ def _named(attributes: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any
 
 
 def _text_of(attributes: Mapping[str, Any], name: str) -> str | None:
-    """Return an attribute as JSON text, so that NaN equals NaN; None: the attribute is missing."""
+    """Return an attribute as JSON text, so that NaN equals NaN; None if the attribute is missing."""
     return json.dumps(attributes[name], sort_keys=True) if name in attributes else None
 
 

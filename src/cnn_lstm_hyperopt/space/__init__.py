@@ -1,1 +1,1 @@
-"""Hyperparameters: specifications, domains and their YAML form. This package contains the name of no parameter."""
+"""Hyperparameters: specifications, domains and their YAML form. This package does not know the individual parameters."""

@@ -25,10 +25,11 @@ T = TypeVar("T", bound="DataclassInstance")
 
 @dataclass(frozen=True)
 class Width:
-    """A width that a head count must divide.
+    """A width that a number of attention heads must divide.
 
     Attributes:
-        parameters: names of the parameters that determine the width; in the space, they come before the head count.
+        parameters: names of the parameters that determine the width; in the space, they come before the number of attention
+            heads.
         of: function that returns the width; its arguments are the typed values of ``parameters``, in this order.
     """
 
@@ -44,11 +45,11 @@ class ParameterSpec:
         kind: determines the meaning of a short YAML list and the legal values.
         default: default domain.
         low, high: lower and upper bound of legal values (both included); a wider YAML range is an error.
-        options: legal values of a ``choice`` of names.
-        when: values by the name of a parent. The parameter is active only if each parent has one of the parent's values. Parents
-            come before the parameters that depend on them.
-        from_zero: actual lower bound of a log range that is written with low = 0; a separate switch parameter selects 0 itself.
-        divides: for a head count, the width that it must divide; None for other parameters.
+        options: legal values of a parameter of kind ``choice`` whose values are names.
+        when: for each parent (by name), the values with which this parameter can be active. The parameter is active only if all
+            parents have such values. Parents come before the parameters that depend on them.
+        from_zero: lower bound that replaces low = 0 in a log range; a separate switch parameter selects the value 0 itself.
+        divides: width that a number of attention heads must divide; None for other parameters.
         unused: effective value while the parameter is inactive; None if no code reads the parameter then.
         one_task: fixed value in studies without a regression target; None if such studies search the parameter, too.
     """

@@ -65,7 +65,7 @@ def _unknown(field: str, group: str, key: Any, known: list[str], specs: Specs) -
 
 
 def _head_errors(space: SearchSpace) -> Iterator[SpaceError]:
-    """Yield an error for each head count if the space contains a width that no value of the head count divides."""
+    """Yield an error for each number of attention heads if the space contains a width that none of its values divides."""
     for name, spec in space.specs.items():
         if spec.divides is None or not space.possible(name):
             continue
@@ -92,7 +92,7 @@ def params_errors(params: Mapping[str, Any], needed: Collection[str], specs: Spe
     """Return the errors of a configuration whose values have the form of YAML files.
 
     Args:
-        params: the configuration; each value must be legal, and head counts must divide their widths.
+        params: the configuration; each value must be legal, and numbers of attention heads must divide their widths.
         needed: names of parameters that must be present if they are active; other parameters are optional.
         specs: specifications of all parameters.
     """

@@ -37,7 +37,7 @@ class SearchSpace:
                 yield name
 
     def width(self, name: str, params: Params) -> int | None:
-        """Return the width that a head count must divide in this configuration; None for other parameters."""
+        """Return the width that a number of attention heads must divide in this configuration; None for other parameters."""
         width = self.specs[name].divides
         if width is None:
             return None
@@ -46,7 +46,8 @@ class SearchSpace:
     def legal(self, name: str, value: Scalar, params: Params) -> Scalar:
         """Return ``value``, or a legal head count instead of one that does not divide its width.
 
-        The legal head count is the largest smaller one that divides the width; without such a count, the smallest that does.
+        The legal number is the largest number below ``value`` that divides the width; without such a number, the smallest that
+        does.
         """
         width = self.width(name, params)
         if width is None or width % int(value) == 0:
@@ -58,7 +59,7 @@ class SearchSpace:
         """Return the stored form of ``raw``, a parameter value from a file; the value must be in the parameter's domain.
 
         Raises:
-            SpaceError: the value is not in the domain; the text (rule, value, fix) continues a line with the parameter's name.
+            SpaceError: the value is not in the domain; the caller puts the parameter's name before the text.
         """
         spec, domain = self.specs[name], self.domains[name]
         # The domain's bounds are narrower than the parameter's bounds, so an error names the domain's bounds.

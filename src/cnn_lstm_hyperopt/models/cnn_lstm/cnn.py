@@ -35,7 +35,7 @@ class ConvBranch(nn.Module):
         self.recompute = False
 
     def forward(self, x: Tensor) -> BranchOutput:
-        """Map ``(batch, time, input_dim)`` to a sequence of width filters × sizes and a summary of twice this width."""
+        """Map ``(batch, time, input_dim)`` to a sequence, whose width is filters × sizes, and a summary of twice this width."""
         sequence = run(self._filter, x, recompute=self.recompute)
         if self.attention is not None:
             sequence = run(self.attention, sequence, recompute=self.recompute)

@@ -51,7 +51,7 @@ class LstmBranch(nn.Module):
         return dropped
 
     def _last(self, sequence: Tensor) -> Tensor:
-        """Return the last states of both directions: the forward one is at the window's end, the backward one at its start."""
+        """Return the last states of both directions: the forward state at the window's end, the backward state at its start."""
         if not self.bidirectional:
             return sequence[:, -1]
         return torch.cat([sequence[:, -1, : self.hidden_dim], sequence[:, 0, self.hidden_dim :]], dim=-1)

@@ -33,7 +33,7 @@ class FusionLayers(nn.ModuleDict):
 class CnnLstm(Network):
     """Network with a CNN and an LSTM branch on the same window, a fusion and heads.
 
-    It has no batch normalisation, so the output for a window does not depend on the other windows of the batch.
+    The network has no batch normalisation, so the output for a window does not depend on the other windows of the batch.
     """
 
     def __init__(self, config: CnnLstmConfig) -> None:

@@ -1,4 +1,7 @@
-"""Dropout with masks that are fast on a CPU, where PyTorch's masks take a fifth of the time of a small network's step."""
+"""Dropout whose random masks are drawn fast on a CPU.
+
+PyTorch's masks take a fifth of the time of a small network's training step on a CPU.
+"""
 
 import torch
 from torch import Tensor, nn
@@ -9,7 +12,8 @@ _LEVELS = 1 << 16
 class Dropout(nn.Dropout):
     """Inverted dropout (Srivastava et al. 2014) that takes four 16-bit numbers from each random 64-bit number.
 
-    Rounds rates to multiples of 1/65536. Draws from torch's global generator. On devices other than a CPU it is ``nn.Dropout``.
+    Dropout rates are rounded to multiples of 1/65536. Random numbers come from torch's global random number generator. On other
+    devices than a CPU, the layer is ``nn.Dropout``.
     """
 
     def forward(self, input: Tensor) -> Tensor:

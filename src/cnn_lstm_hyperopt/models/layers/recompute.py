@@ -11,7 +11,7 @@ from torch.utils.checkpoint import checkpoint
 def run(part: Callable[..., Tensor], *inputs: Any, recompute: bool) -> Tensor:
     """Return ``part(*inputs)``; if ``recompute``, store only the inputs and compute ``part`` again in the backward pass.
 
-    The second computation restores torch's generators, so dropout draws the same numbers as in the first.
+    The second computation restores the state of torch's random number generators, so dropout draws the same masks as before.
     """
     if not recompute or not torch.is_grad_enabled():
         return part(*inputs)

@@ -31,7 +31,7 @@ FLAG = "--enqueue"
 ORIGIN = "enqueued"
 MAX_ENTRIES = 10_000
 DRAWS = 100
-"""Missing parameters of an entry are drawn at most this often, until the configuration is legal and within the limits."""
+"""Maximum number of random draws of an entry's missing parameters to find a valid configuration within the limits."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class _Source:
 
     Attributes:
         entries: a label (``entry 2``, ``rank 1``) and the content of each configuration.
-        written: whether a person wrote the configurations for this study; then a value outside the search space is an error.
+        written: True if a person wrote the configurations for this study. A value outside the search space is then an error.
     """
 
     entries: Sequence[tuple[str, Any]]
@@ -63,11 +63,11 @@ class _Source:
 def read_enqueued(path: Path, plan: StudyPlan) -> Enqueued:
     """Read the first trials of a study.
 
-    Missing parameters are drawn at random. The draws depend only on the study's seed and the entry's position.
+    Missing parameters are drawn at random. The draws depend only on the study's seed and the entry's position in the list.
 
     Args:
-        path: a YAML or JSON file with a list of configurations, each flat (``lstm.hidden_dim: 64``) or grouped as in the
-            ``search_space`` section; a ``results.json`` (uses ``best_trials``); or the directory of a study (uses its front).
+        path: a YAML or JSON file with a list of configurations, a ``results.json`` (``best_trials`` are used) or the directory of
+            a study (its front is used). Names are flat (``lstm.hidden_dim``) or grouped as in ``search_space``.
         plan: plan of the study.
 
     Raises:
@@ -182,7 +182,7 @@ def _full(space: SearchSpace, searched: Params) -> dict[str, Any]:
 
 
 def _completed(raw: Any, plan: StudyPlan, index: int) -> dict[str, Scalar] | list[ConfigError]:
-    """Return the active, searched parameters of an entry, with missing parameters drawn; or all errors of the entry."""
+    """Return the active, searched parameters of an entry, missing ones drawn at random; return the errors of an invalid entry."""
     space = plan.space
     given, faults = _given(raw, space)
     given = _without_idle_switches(given, space)
@@ -218,9 +218,9 @@ def _without_idle_switches(given: Params, space: SearchSpace) -> dict[str, Scala
 
 
 def _without_dropped(raw: Any, space: SearchSpace) -> Any:
-    """Return an entry without the parameters that a study drops if its data have one task.
+    """Return an entry without the parameters that have no effect if the data have only one task.
 
-    The study is the source of the entry or the new study.
+    They are removed if the new study does not search them, or if the entry has the values that studies of one task give them.
     """
     dropped = {name: spec.one_task for name, spec in space.specs.items() if spec.one_task is not None}
     of_new = all(space.domains[name] == Fixed(value) for name, value in dropped.items())
@@ -230,7 +230,7 @@ def _without_dropped(raw: Any, space: SearchSpace) -> Any:
 
 
 def _given(raw: Any, space: SearchSpace) -> tuple[dict[str, Scalar], list[ConfigError]]:
-    """Return the valid values of an entry in stored form, and the errors of the invalid values."""
+    """Return the valid values of an entry as they are stored in a study, and the errors of the invalid values."""
     if not isinstance(raw, Mapping) or not raw:
         text = f"must hold parameters, such as lstm.hidden_dim: 128, but got {shown(raw)}"
         return {}, [ConfigError(text, field="", code="not-parameters")]
@@ -268,7 +268,7 @@ def _named_values(raw: Mapping[Any, Any], space: SearchSpace) -> Iterator[tuple[
 
 
 def _parents_of(given: Params, space: SearchSpace) -> tuple[dict[str, list[Scalar]], list[ConfigError]]:
-    """Return, for each missing parent, the values that make all given parameters active; if no value does, an error."""
+    """Return, for each missing parent parameter, the values with which all given parameters are active, and a list of errors."""
     open_values: dict[str, list[Scalar]] = {}
     faults: list[ConfigError] = []
     for name in reversed(list(space.domains)):  # a child before its parents
@@ -305,7 +305,7 @@ def _drawn(
 
 
 def _head_faults(given: Params, params: Params, space: SearchSpace) -> list[ConfigError]:
-    """Return an error for each given head count that does not divide its width in this configuration."""
+    """Return an error for each given number of attention heads that does not divide the width of its branch."""
     faults = []
     for name in given:
         if space.specs[name].divides is not None and space.legal(name, given[name], params) != given[name]:

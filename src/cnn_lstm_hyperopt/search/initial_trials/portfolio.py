@@ -1,11 +1,12 @@
 """The portfolio: default first configurations from the literature, each mapped to the nearest configuration of the search space.
 
-The portfolio costs a few trials; the sampler learns from these as from all trials. It helps if a paper contains a good
-configuration (Feurer, Springenberg & Hutter 2015, "Initializing Bayesian hyperparameter optimization via meta-learning").
+The portfolio costs a few trials; the sampler learns from these as from all trials. The portfolio helps if a configuration of a
+paper is good for the data (Feurer, Springenberg & Hutter 2015, "Initializing Bayesian hyperparameter optimization via
+meta-learning").
 
 The papers use other networks, so all entries are adapted in the same way. A branch that the paper does not use is as small as the
 space allows. Everything that the paper does not specify or that this package adds (regression task, penalties, smoothing) is as
-weak as the space allows. Dropout follows a full layer. Patience ends a training instead of the paper's number of epochs.
+weak as the space allows. Dropout follows a full layer. Patience, not the paper's number of epochs, ends a training.
 """
 
 from collections.abc import Mapping
@@ -16,10 +17,10 @@ from cnn_lstm_hyperopt.search import InitialTrial, StudyPlan
 from cnn_lstm_hyperopt.space.domains import Scalar, decode_sizes
 
 Wish = float | str | tuple[Scalar, ...]
-"""Wanted value of a parameter: a number, filter sizes in stored form, or names in order of preference."""
+"""Wanted value of a parameter: a number, filter sizes as text (``3-5-8``), or names in order of preference."""
 
 _MIN, _MAX = 0.0, 1e9
-"""Wanted values below and above every range: they select the lower or the upper end of the range."""
+"""Wanted values that select the lower and the upper end of any range."""
 _NO, _YES = (False, True), (True, False)
 
 _WEAK: Mapping[str, Wish] = {
@@ -129,8 +130,8 @@ class Portfolio:
 
     Attributes:
         starts: initial trials, each with the entry's name as its origin.
-        same: names of entries that equal an earlier entry in this space, with the name of the earlier entry.
-        beyond_limits: entries that are predicted to exceed a limit of the plan.
+        same: names of entries that have the same configuration in this space as an earlier entry, with the earlier entry's name.
+        beyond_limits: names of entries that are predicted to exceed a limit of the plan.
     """
 
     starts: tuple[InitialTrial, ...]
@@ -167,7 +168,7 @@ def nearest(space: SearchSpace, wishes: Mapping[str, Wish]) -> dict[str, Scalar]
 def _nearest(domain: Domain, wish: Wish | None) -> Scalar:
     """Return the value of the domain that is nearest to the wish; of two equally near values, the smaller value.
 
-    The wish is None for parameters of a fusion that no entry uses.
+    The wish is None for parameters that belong to a type of fusion that no portfolio entry uses.
     """
     if isinstance(domain, Fixed):
         return domain.value

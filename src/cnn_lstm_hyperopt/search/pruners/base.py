@@ -14,7 +14,7 @@ EXEMPT = 12
 
 
 def is_exempt(seed: int, number: int) -> bool:
-    """Return whether trial ``number`` is a control trial. A hash of seed and number decides, so a resumed study is the same."""
+    """Return whether trial ``number`` is a control trial. A hash of seed and number decides, so it never changes."""
     return stream_seed(seed, number, "exempt from pruning") % EXEMPT == 0
 
 
@@ -31,9 +31,10 @@ class Pruner(abc.ABC):
     description: ClassVar[str]
     """A few words about the pruner for help and documentation."""
     uses: ClassVar[tuple[str, ...]] = ()
-    """Names of the settings that the pruner reads. Class attributes are literals, so that settings need not import pruners."""
+    """Names of the settings that the pruner reads; a literal, so that ``--help`` can read the source without importing
+    pruners."""
     compares_running: ClassVar[bool] = False
-    """Whether decisions compare a trial with running trials."""
+    """True if the pruner compares a trial also with running trials."""
 
     def __init__(self, plan: StudyPlan) -> None:
         self.plan = plan
@@ -41,12 +42,12 @@ class Pruner(abc.ABC):
         self.skill = plan.skill
 
     def acts(self, curve: Sequence[Point]) -> bool:
-        """Return whether this pruner decides at the last point of the curve."""
+        """Return True if the pruner makes a decision at the last point of the curve."""
         return True
 
     @abc.abstractmethod
     def reason_to_prune(self, trial: TrialRecord, others: Sequence[TrialRecord]) -> str | None:
-        """Return the reason why a running trial should end now; None: it continues.
+        """Return the reason why a running trial should end now; None if the trial should continue.
 
         Args:
             trial: the running trial; the last point of the trial's curve is the current report.
@@ -54,11 +55,11 @@ class Pruner(abc.ABC):
         """
 
     def inactive_because(self) -> str | None:
-        """Return the reason why this pruner can never act in a study of this plan; None: it can act."""
+        """Return the reason why the pruner can never end a trial in a study with this plan; None if the pruner can."""
         return None
 
     def _endless_startup(self) -> str | None:
-        """Return the reason why this pruner is inactive if start-up trials are the whole study; None otherwise."""
+        """Return the reason why the pruner is inactive if all trials of the study are start-up trials; None otherwise."""
         startup, n_trials = self.settings.n_startup_trials, self.plan.n_trials
         if startup < n_trials:
             return None

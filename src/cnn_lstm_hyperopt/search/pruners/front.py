@@ -26,10 +26,10 @@ from cnn_lstm_hyperopt.search.trial import Point, State, TrialRecord
 EARLY_RUNGS = (0.25, 0.5, 0.75, 1.0)
 """Epochs of early decisions, which end the most expensive trials; fractions are parts of the first epoch."""
 FIRST_RUNG, RUNG_GROWTH, LAST_RUNG = 1 / 6, 1.6, 0.3
-"""Later decisions: share of all epochs at the first one, growth factor, and upper bound of the share. Decisions after this bound
-would save few seconds and cause most false prunes."""
+"""Epochs of later decisions as shares of all epochs: the first share, the factor to each next share, and the upper bound.
+Decisions after the upper bound would save few seconds and cause most false prunes."""
 MAX_REQUIRED, MAX_REQUIRED_EARLY = 0.5, 0.02
-"""Upper bound of the required chance; and the upper bound with fewer than :data:`NEIGHBOURS` finished curves, from which the
+"""Upper bounds of the required chance: with at least :data:`NEIGHBOURS` finished curves, and with fewer. From few curves, the
 model underestimates the best trials."""
 OPTIMISTIC = 0.9
 """A trial continues only if this quantile of its likely scores is above the skill threshold."""
@@ -41,14 +41,14 @@ class FrontPruner(Pruner):
     **Required chance.** Ending a trial saves its remaining seconds and loses a member of the front with the estimated chance. The
     rule compares the ratio of chance to seconds (a fractional knapsack, Dantzig 1957). Estimated chances are overconfident: on
     recorded curves, the true frequency is proportional to the estimate or, at worst, to the estimate's cube root. So the required
-    chance grows with the cube of the remaining seconds. If half of the mean seconds of a trial remain, 5 % are required (the mean
-    uses projected seconds for trials that this pruner ended). The required chance is at most 50 %, and at most 2 % until 60
-    curves are finished.
+    chance grows with the cube of the remaining seconds. If a trial's remaining seconds are half of the mean seconds of a trial, a
+    chance of 5 % is required. The mean uses the projected seconds of trials that this pruner ended. The required chance is at
+    most 50 %, and at most 2 % until 60 curves are finished.
 
     **Estimated chance.** Likely outcomes are predicted from the nearest finished curves (:class:`FinishedCurves`). The chance is
-    the share of outcomes that no COMPLETE trial beats. A trial beats an outcome if it is not larger, not slower, and better in
-    score by more than one standard error (the one-standard-error rule of Breiman et al. 1984). To reduce selection noise,
-    measured scores are shrunk towards the sampler's predictions. So trials that are likely the best, fastest or smallest
+    the share of outcomes that no COMPLETE trial beats. A trial beats an outcome if the trial is not larger, not slower, and
+    better in score by more than one standard error (the one-standard-error rule of Breiman et al. 1984). To reduce selection
+    noise, measured scores are shrunk towards the sampler's predictions. So trials that are likely the best, fastest or smallest
     continue. Trials below the skill threshold beat no outcome, and a trial that is unlikely to exceed the threshold ends.
     """
 
@@ -71,7 +71,7 @@ class FrontPruner(Pruner):
         self._front: tuple[int, NDArray[np.float64]] = (-1, np.empty((0, 3)))
 
     def acts(self, curve: Sequence[Point]) -> bool:
-        """Return whether the pruner decides at the epoch of the last point of the curve."""
+        """Return True if the pruner makes a decision at the epoch of the curve's last point."""
         return curve[-1].epoch in self.rungs
 
     def reason_to_prune(self, trial: TrialRecord, others: Sequence[TrialRecord]) -> str | None:
@@ -196,7 +196,7 @@ def rungs_of(max_epochs: int, last: float = LAST_RUNG) -> tuple[float, ...]:
 
     Args:
         max_epochs: number of epochs of a full trial.
-        last: share of ``max_epochs`` before which all later rungs are.
+        last: upper bound of the later rungs, as a share of ``max_epochs``.
 
     Returns:
         The early rungs, then round(first · 1.6^k) epochs for k = 0, 1, …, with first = max(2, ``max_epochs`` / 6). Empty if

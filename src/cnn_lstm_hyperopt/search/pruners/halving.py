@@ -15,14 +15,14 @@ Losses = tuple[float, float, float]
 
 
 class SuccessiveHalvingPruner(Pruner):
-    """Pruner that continues one in ``reduction_factor`` trials at each rung; the epochs of the rungs grow geometrically.
+    """Pruner that lets one in ``reduction_factor`` trials continue at each rung (epochs that grow geometrically).
 
     Rung k (k = 0, 1, …) is at min_resource · η^(s + k) epochs, with η = ``reduction_factor`` and s = ``min_early_stopping_rate``.
-    A trial is compared at its first report at or above a rung with all trials that were compared at this rung before. Trials are
-    ordered by non-dominated rank of (smoothed score, projected seconds of all epochs, MB), and within a rank by hypervolume
-    contribution. Trials below the skill threshold come last, ordered by score. The score of the trial in question is raised by
-    half a standard error, so that noise alone does not end the trial. Of the trials above the skill threshold, those with the
-    best score, the fewest seconds and the fewest MB are always promoted.
+    At its first report at or above a rung, a trial is compared with all earlier trials at this rung. Trials are ordered by
+    non-dominated rank of (smoothed score, projected seconds of all epochs, MB), and within a rank by hypervolume contribution.
+    Trials below the skill threshold come last, ordered by score. The score of the reporting trial is raised by half a standard
+    error, so that noise alone does not end the trial. Of the trials above the skill threshold, those with the best score, the
+    fewest seconds and the fewest MB are always promoted.
 
     If all trials have equal seconds and MB, this pruner decides as Optuna's SuccessiveHalvingPruner: trials are ordered by score
     alone, and the best of the first η − 1 trials is promoted.
@@ -88,7 +88,7 @@ class SuccessiveHalvingPruner(Pruner):
         return None
 
     def _losses_at(self, other: TrialRecord, rung: int) -> Losses | None:
-        """Return the losses with which a trial was compared at the rung, which never change; None: it was never compared."""
+        """Return the losses with which a trial was compared at a rung; None if the trial was never compared at this rung."""
         if other.state is State.FAIL:
             return None
         key = (other.number, rung)
@@ -105,7 +105,7 @@ class SuccessiveHalvingPruner(Pruner):
 
 
 def place_among(mine: Losses, others: Sequence[Losses], enough: int) -> int:
-    """Return how many of ``others`` come before ``mine`` in the order of the rung; stop counting at ``enough``."""
+    """Return the number of ``others`` that come before ``mine`` in the order of a rung; counting stops at ``enough``."""
     rows = np.array([mine, *others])
     left = np.arange(len(rows))
     place = 0

@@ -31,7 +31,7 @@ class MedianPruner(Pruner):
         self._front: tuple[list[int], list[TrialRecord]] = ([], [])
 
     def acts(self, curve: Sequence[Point]) -> bool:
-        """Return whether the pruner decides at this epoch: a full epoch after the warm-up, in steps of ``interval_steps``."""
+        """Return True at every ``interval_steps``-th full epoch after the warm-up; the pruner decides only at these epochs."""
         epoch, after = int(curve[-1].epoch), self.settings.n_warmup_steps
         return epoch == curve[-1].epoch and epoch > after and (epoch - 1 - after) % self.settings.interval_steps == 0
 

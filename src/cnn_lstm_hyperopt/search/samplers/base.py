@@ -16,7 +16,7 @@ class ProposalRequest:
     """Input of a sampler for one proposal.
 
     Attributes:
-        number: number of the new trial; number and seed determine all randomness.
+        number: number of the new trial. All random draws are determined by this number and the study's seed.
         history: observations of finished trials, in the order in which they finished.
         running: parameters of trials that other workers run now.
         attempt: number of rejected proposals for this trial.
@@ -34,7 +34,7 @@ class Proposal(NamedTuple):
     Attributes:
         params: values of all active parameters that are not fixed.
         note: JSON value that is stored with the trial and returned to the sampler with the trial's observation.
-        expected_score: final score that the sampler's model predicts; None without a model.
+        expected_score: final score that the sampler's model predicts for the configuration; None if the sampler used no model.
     """
 
     params: dict[str, Scalar]
@@ -57,7 +57,7 @@ class Sampler(abc.ABC):
     uses: ClassVar[tuple[str, ...]] = ()
     """Names of the settings that the sampler reads, except ``n_startup_trials``.
 
-    Class attributes are literals, so that settings need not import samplers.
+    The value is a literal, so that ``--help`` can read the source without importing samplers.
     """
     default_startup: ClassVar[int] = 0
     """Number of random trials before the first model if ``n_startup_trials`` is ``auto``; capped at a third of all trials."""
@@ -69,11 +69,11 @@ class Sampler(abc.ABC):
         self.seed = plan.seed
         n_startup = plan.sampler.n_startup_trials
         self.n_trials = plan.n_trials if plan.begun_with is None else plan.begun_with
-        """``n_trials`` at the start of the study."""
+        """Number of trials that the study had to run when it started."""
         self.n_startup = min(self.default_startup, self.n_trials // 3) if n_startup == "auto" else n_startup
 
     def inactive_because(self) -> str | None:
-        """Return the reason why this sampler never uses its model in a study of this plan; None: it uses the model."""
+        """Return the reason why the sampler never uses its model in a study with this plan; None if the sampler does."""
         if self.n_startup < self.plan.n_trials or self.n_startup == 0:
             return None
         return (

@@ -10,7 +10,8 @@ def undominated_boxes(front: Array, reference: float) -> tuple[Array, Array]:
     """Partition the non-dominated space below ``reference`` into disjoint boxes, for three objectives.
 
     The values of the front in the third objective divide the space into slabs. Within a slab, the rows with a smaller third loss
-    dominate a staircase-shaped region of the first two objectives. The rest of the slab is divided into strips, the boxes.
+    dominate a staircase-shaped region of the first two objectives. The non-dominated part of the slab is divided into strips,
+    which are the boxes.
 
     Args:
         front: losses, shape ``(rows, 3)``, all minimised; rows that are not below the reference in all losses are ignored.
@@ -39,7 +40,7 @@ def undominated_boxes(front: Array, reference: float) -> tuple[Array, Array]:
 
 
 def improvement(points: Array, lows: Array, highs: Array) -> Array:
-    """Return the hypervolume that a front gains from each point alone: the volume that the point dominates within the boxes.
+    """Return, for each point, the hypervolume that a front gains from this point alone: the volume it dominates in the boxes.
 
     Args:
         points: losses, shape ``(points, 3)``.
@@ -55,7 +56,7 @@ def improvement(points: Array, lows: Array, highs: Array) -> Array:
 
 
 def _staircase(points: Array) -> Array:
-    """Return the non-dominated points of two losses, sorted by the first loss."""
+    """Return the non-dominated rows of ``points``, which have two losses, sorted by the first loss."""
     steps: list[tuple[float, float]] = []
     for first, second in sorted(map(tuple, points)):
         if not steps or second < steps[-1][1]:

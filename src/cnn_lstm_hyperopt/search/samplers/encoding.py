@@ -23,7 +23,8 @@ class Axis:
     Attributes:
         name: name of the parameter.
         domain: domain of the parameter, a range or choices.
-        columns: columns of the parameter in the feature matrix: a number has one column, choices have one column each.
+        columns: columns of the parameter in the feature matrix. A number has one column. A parameter with choices has one column
+            for each choice.
     """
 
     name: str
@@ -36,7 +37,10 @@ class Axis:
         return len(self.domain.values) if isinstance(self.domain, Choices) else 0
 
     def position(self, value: Scalar) -> float:
-        """Return the index of a choice, or the position of a number in its range, 0 to 1 (log domains: of the logarithm)."""
+        """Return the index of a choice, or the relative position of a number in its range, from 0 to 1.
+
+        For a log domain, this is the position of the number's logarithm.
+        """
         match self.domain:
             case Choices(values):
                 return float(values.index(value))
@@ -66,8 +70,9 @@ class Encoding:
     A configuration has two encodings:
 
     - *vector*, shape ``(axes,)``: the position of a number, the index of a choice, and NaN for an inactive parameter.
-    - *features*, shape ``(columns,)``: the position of a number; one-hot columns times √½ for choices, so that two choices are
-      as far apart as the two ends of a range. An inactive number has :data:`NEUTRAL`, an inactive choice has zeros.
+    - *features*, shape ``(columns,)``: the position of a number; one-hot columns times √½ for choices, so that two choices are as
+      far apart as the two ends of a range. An inactive number has the feature :data:`NEUTRAL`; an inactive parameter with choices
+      has the features 0.
     """
 
     def __init__(self, space: SearchSpace) -> None:
@@ -135,8 +140,8 @@ class Encoding:
     def snapped(self, vectors: Array) -> Array:
         """Move each vector to the exact vector of the configuration that it encodes; the shape stays the same.
 
-        Integers move to the position of the nearest integer. Head counts move to a head count that divides the width. Inactive
-        parameters become NaN.
+        Integers move to the position of the nearest integer. Numbers of attention heads move to a number that divides the width.
+        Inactive parameters become NaN.
 
         Args:
             vectors: shape ``(configurations, axes)``, without NaN.
@@ -165,7 +170,7 @@ class Encoding:
     def _is_one_of(
         self, vectors: Array, index: int | None, name: str, values: tuple[Scalar, ...]
     ) -> NDArray[np.bool_] | bool:
-        """Return which configurations have one of these values of a parameter, shape ``(configurations,)``.
+        """Return a mask of the configurations in which a parameter has one of these values, shape ``(configurations,)``.
 
         For a parameter without an axis (a fixed one), return a single bool for all configurations.
         """
@@ -198,7 +203,7 @@ class _Decoded(Mapping[str, Scalar]):
 
 
 def _at_whole_numbers(domain: IntRange, positions: Array) -> Array:
-    """Return, for many positions p, the position of the nearest integer: ``axis.position(axis.value(p))``."""
+    """Return, for each position in [0, 1], the position of the nearest integer of the domain."""
     start, end = _ends(domain)
     numbers = start + positions * (end - start)
     whole = np.clip(np.rint(np.exp(numbers) if domain.log else numbers), domain.low, domain.high)
@@ -206,7 +211,11 @@ def _at_whole_numbers(domain: IntRange, positions: Array) -> Array:
 
 
 def _ends(domain: IntRange | FloatRange) -> tuple[float, float]:
-    """Return the values (log domains: logarithms) at positions 0 and 1: the bounds, for integers half a unit wider."""
+    """Return the numbers at positions 0 and 1.
+
+    For real numbers, these are the bounds of the domain. For integers, they are half a unit beyond the bounds. For log domains,
+    the logarithms of these numbers are returned.
+    """
     half = 0.5 if isinstance(domain, IntRange) else 0.0
     return _scale(domain.low - half, domain.log), _scale(domain.high + half, domain.log)
 

@@ -51,9 +51,9 @@ class _WithoutGenerations(optuna.samplers.NSGAIISampler):
 class Nsga2Sampler(Sampler):
     """Sampler that proposes children of the best trials so far; random numbers depend on the study's seed and the trial number.
 
-    A trial below the skill threshold violates a constraint by its distance to the threshold. Without this constraint, small
-    models at chance, which no trial dominates, would fill the population. Conditional parameters that some
-    trials do not have are drawn at random.
+    A trial below the skill threshold counts as one that violates a constraint; the violation is the distance to the threshold.
+    Without this constraint, small models at chance, which no trial dominates, would fill the population. Conditional parameters
+    that some trials do not have are drawn at random.
     """
 
     name, place = "nsga2", 3

@@ -45,7 +45,7 @@ class OptunaStudy:
     def ask(self, sampler: optuna.samplers.BaseSampler) -> dict[str, Scalar]:
         """Return a full configuration from Optuna's sampler.
 
-        Optuna's trial is ended as failed, since the next history contains the result.
+        The trial that Optuna creates is ended as failed. Later, the observation of the trial is added as a COMPLETE trial.
         """
         self._study.sampler = sampler
         trial = self._study.ask()

@@ -24,11 +24,11 @@ class Fusion(abc.ABC):
 
     Attributes:
         name: value of the parameter ``fusion.method`` that selects this fusion.
-        place: position among the values of ``fusion.method``; the random draws of a study depend on their order.
+        place: position among the values of ``fusion.method``; the random draws of a study depend on the order of these values.
         description: one line for the documentation.
         parameters: parameters that only this fusion has, by name without ``fusion.``; each is also a field of the subclass.
         method: value of ``fusion.method`` in the configuration, equal to ``name``.
-        dim: width of the vector.
+        dim: width of the vector that the fusion returns.
         dropout: dropout rate after the fusion.
     """
 

@@ -27,7 +27,8 @@ START_SD = 0.2
 """Initial standard deviation of a number, as a share of its range. With the package's default, a twelfth, draws stay near the
 initial mean."""
 START_WEIGHT = 0.5
-"""Initial probability of a choice: this weight times its share among initial trials, plus the rest times uniform probability."""
+"""The initial probability of a choice is the mean of two probabilities, the first with this weight: the choice's share among the
+initial trials, and the uniform probability."""
 GROWTH, MAX_GROWTHS = 2, 3
 """Growth factor of the population from run to run (IPOP, Auger & Hansen 2005), and the maximum number of times that the
 population grows. With a larger population, 1000 trials would be fewer than a dozen generations."""
@@ -35,12 +36,13 @@ COLLAPSED_SD = 0.03
 """A run ends when the standard deviation of every real number, as a share of its range, is below this bound (IPOP's TolX).
 Smaller differences between configurations have less effect than noise."""
 STALLED_GENERATIONS, STALLED_DRAWS = 5, 60
-"""A run ends after this many generations, with at least this many draws, without a new point on the front. This is the stagnation
-rule of BIPOP (Hansen 2009), with the front instead of the best value, and with limits for hundreds of trials, not millions."""
+"""A run ends if no draw of the last generations is a new point on the front. The first number is the minimum number of these
+generations, the second the minimum number of their draws. This is the stagnation rule of BIPOP (Hansen 2009), with the front
+instead of the best value, and with limits for hundreds of trials, not millions."""
 
 
 class Draw(NamedTuple):
-    """A draw from the distribution before clipping and rounding, as an update of the distribution needs it.
+    """A draw from the distribution, before its numbers are clipped and rounded; the distribution is updated with such draws.
 
     Attributes:
         run: index of the run, from 0.
@@ -61,7 +63,7 @@ class Draw(NamedTuple):
 
 
 class Variables:
-    """Mapping of axes to the real numbers, integers and choices of the distribution; axes with a single value are left out.
+    """Mapping of axes to the real numbers, integers and choices of the distribution; axes with a single value are omitted.
 
     Integers with two values are treated as choices, as the package recommends.
     """
@@ -94,7 +96,7 @@ class Variables:
         }
 
     def params(self, solution: Any) -> dict[str, Scalar]:
-        """Return the configuration of a draw (the package's solution object), without inactive parameters."""
+        """Return the configuration that a solution object of the package encodes, without inactive parameters."""
         vector = np.zeros(len(self.encoding.axes))
         for i, positions in self._positions.items():
             vector[i] = positions[0]
@@ -129,7 +131,7 @@ class Variables:
         return shares
 
     def one_hot(self, choices: Sequence[int]) -> Any:
-        """Return the indices of choices one-hot encoded, as the package requires them; None without choices."""
+        """Return the one-hot encoding of the indices of choices, as the package requires it; None if the space has no choices."""
         return np.array(choices)[:, None] == np.arange(max(self.n_choices)) if choices else None
 
     def draw(self, note: object) -> Draw | None:
@@ -209,7 +211,7 @@ class Run:
         self._stalled = 0 if (fitness > 0).any() else self._stalled + 1
 
     def _has_no_spread(self, fitness: Array) -> bool:
-        """Return whether this and all earlier generations have equal fitness in the middle half of their draws.
+        """Return True if, in this and all earlier generations, the middle half of the draws has equal fitness.
 
         The package multiplies its penalty for values beyond the range by the spread of fitness in the middle half. If no
         generation has a spread, an update makes the package compute NaN in all later generations.

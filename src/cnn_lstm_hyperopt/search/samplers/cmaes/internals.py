@@ -20,7 +20,7 @@ class Distribution(NamedTuple):
         mean: mean of the distribution, shape ``(numbers,)``.
         scales: step size of each number, shape ``(numbers,)``.
         covariance: covariance of the numbers after division by their step sizes, shape ``(numbers, numbers)``.
-        has_seen_spread: whether at least one generation had different losses; otherwise the package computes NaN.
+        has_seen_spread: True if the losses differed within at least one generation; otherwise, the package computes NaN.
     """
 
     mean: Array
@@ -48,7 +48,7 @@ def axes_of(optimiser: Any) -> tuple[Array, Array]:
 
 
 def numbers_of(solution: Any) -> list[float]:
-    """Return the numbers of a draw before rounding; an update of the distribution uses only these and the choices."""
+    """Return the real numbers and integers of a draw before rounding; updates of the distribution use these and the choices."""
     return [float(number) for number in solution._v_raw]
 
 

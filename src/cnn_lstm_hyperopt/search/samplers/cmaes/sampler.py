@@ -1,4 +1,7 @@
-"""CatCMA with margin: maximises the uncrowded hypervolume improvement, with restarts; its state is computed from the history."""
+"""CatCMA with margin and restarts, which maximises the uncrowded hypervolume improvement.
+
+The sampler's state is computed from the history of finished trials.
+"""
 
 from collections.abc import Sequence
 
@@ -50,9 +53,10 @@ class CmaEsSampler(Sampler):
         return Proposal(params, draw.note)
 
     def _replayed(self, rows: list[Observation]) -> "Replay":
-        """Return the replay of ``rows``: the last replay, extended by new observations.
+        """Return the search distribution after the observations ``rows``.
 
-        If earlier observations have changed (predicted losses of pruned trials do), a new replay is computed.
+        The last replay is extended by the new observations. If the losses of an earlier observation have changed (those of pruned
+        trials are predictions), a new replay is computed.
         """
         replay = self._replay
         if replay is None or rows[: len(replay.rows)] != replay.rows:
@@ -65,9 +69,9 @@ class CmaEsSampler(Sampler):
 class Replay:
     """The search distribution after a sequence of observations: a function of the observations and the seed of the study.
 
-    A run updates its distribution whenever as many of its draws have finished as a generation has. With several workers, draws of
-    an earlier generation that finish late count for the current generation. All other trials, including late draws of an earlier
-    run, only update the front.
+    A run updates its distribution whenever the trials of one generation's number of draws have finished. With several workers,
+    draws of an earlier generation that finish late count for the current generation. All other trials, including late draws of an
+    earlier run, only update the front.
 
     Args:
         initial: observations of the trials before the first run.
@@ -84,7 +88,7 @@ class Replay:
         self._pending: list[tuple[Draw, Observation]] = []
 
     def add_row(self, row: Observation) -> None:
-        """Update the front, and after a full generation the distribution, with a finished trial."""
+        """Update the front with a finished trial; after a full generation, update also the distribution."""
         self.rows.append(row)
         draw = self._variables.draw(row.note)
         if draw is not None:
@@ -125,8 +129,8 @@ class Replay:
     def _start(self, index: int) -> Run:
         """Start a run.
 
-        The first run starts at the mean of the useful front, or in the middle of the space without one. A later run starts at a
-        random trial of the useful front or at a random point.
+        The first run starts at the mean of the front's useful trials, or in the middle of the space if no trial is useful. A
+        later run starts at a random useful trial of the front or at a random point.
         """
         generator = stream(self._seed, index, "cmaes run")
         front = self._variables.encoding.vectors([row.params for row in self._archive.useful_front()])

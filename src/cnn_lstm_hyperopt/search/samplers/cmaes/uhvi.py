@@ -18,7 +18,8 @@ from cnn_lstm_hyperopt.search.skill_threshold import SkillThreshold
 Array = NDArray[np.float64]
 
 REFERENCE = 1.1
-"""Reference point in every normalised loss. The worst useful trial has 1, so the worst members of the front add volume, too."""
+"""Coordinate of the reference point in each normalised loss. It exceeds 1, the loss of the worst useful trial, so that the worst
+members of the front add volume, too."""
 USEFUL_SHARE = 0.25
 """A trial is useful if its score minus chance exceeds this share of the best score minus chance."""
 MIN_RANGE = 1e-3
@@ -26,8 +27,8 @@ MIN_RANGE = 1e-3
 MIN_SCORE_RANGE = 1 / 20
 """Lower bound of the score range that is normalised to [0, 1], in units of :attr:`SkillThreshold.small_gain`."""
 FAR = 2.0
-"""Fitness is at least minus this number for useful trials, and at most minus this number for all other trials. No point within
-the box has a larger distance to the non-dominated region."""
+"""Upper bound of the distance of a point in the box to the non-dominated region. The fitness of useful trials is at least minus
+this number. The fitness of all other trials is at most minus this number."""
 
 
 class Box(NamedTuple):
@@ -48,9 +49,9 @@ class Box(NamedTuple):
 class Front:
     """Non-dominated points and the local upper bounds of the non-dominated region.
 
-    A point that is strictly below one of the bounds is not weakly dominated; every other point is (Klamroth, Lacour &
-    Vanderpooten 2015, "On the representation of the search region in multi-objective optimization", EJOR 245). Scaling does not
-    change these relations, so points and bounds are stored without normalisation.
+    A point is weakly dominated unless it is strictly below one of the bounds (Klamroth, Lacour & Vanderpooten 2015, "On the
+    representation of the search region in multi-objective optimization", EJOR 245). Scaling does not change these relations, so
+    points and bounds are stored without normalisation.
     """
 
     def __init__(self, objectives: int) -> None:

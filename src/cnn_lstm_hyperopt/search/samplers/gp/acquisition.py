@@ -21,9 +21,9 @@ GOOD_SHARE, MIN_GOOD, MAX_GOOD = 0.15, 5, 60
 
 
 def parents(z: Array, diverged: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Return the indices of parents: the part of the front below :data:`REFERENCE`.
+    """Return the row indices of the parents: the members of the front with losses below :data:`REFERENCE`.
 
-    If this part has too many rows, the most crowded rows are removed. If it has too few rows, the rows nearest to it are added.
+    If these are too many rows, the most crowded rows are removed. If they are too few, the rows nearest to the front are added.
 
     Args:
         z: scaled losses, shape ``(rows, 3)``.
@@ -71,7 +71,7 @@ def thin(points: Array, count: int) -> NDArray[np.int64]:
 
 
 def subsample(n: int, good: NDArray[np.int64], max_rows: int, generator: np.random.Generator) -> NDArray[np.int64]:
-    """Return the indices of all ``n`` rows; with more than ``max_rows``, of the good rows and of random other rows."""
+    """Return the indices of all ``n`` rows; if these are more than ``max_rows``, of the good rows and of random other rows."""
     if n <= max_rows:
         return np.arange(n)
     others = np.setdiff1d(np.arange(n), good)

@@ -3,8 +3,8 @@
 The gain is the expected hypervolume improvement of Emmerich, Giannakoglou & Naujoks (2006), computed with the same random draws
 for all candidates. Candidates are children of good configurations (``candidates.py``).
 
-If seconds are predicted before training, the search starts with cheap configurations, and a gain is divided by
-1 + seconds / affordable seconds. The affordable seconds grow with the number of trials, from the seconds of the cheapest
+If the training seconds of configurations are predicted, the search starts with cheap configurations, and a gain is divided by 1 +
+seconds / affordable seconds. The affordable seconds grow with the number of trials, from the seconds of the cheapest
 configurations to a bound that most configurations meet (cost cooling of Lee et al. 2020, "Cost-aware Bayesian optimization", with
 trials as the budget). A sampler that maximised the gain per second would spend hundreds of trials on the smallest models.
 """
@@ -40,8 +40,8 @@ from cnn_lstm_hyperopt.utils.rng import stream
 Array = NDArray[np.float64]
 
 CANDIDATES, PRICED_CANDIDATES = 256, 128
-"""Number of candidates for a proposal, without and with predicted costs. A quarter of the candidates are random; in a bold
-proposal, half."""
+"""Number of candidates for a proposal, without and with predicted costs. A quarter of the candidates are random. In every sixth
+proposal, half of the candidates are random."""
 ROWS, FIT_ROWS, FRONT_ROWS = 300, 150, 60
 """Maximum number of trials in the models, of trials for the fit of hyperparameters, and of front members in gain computations."""
 FIRST_STEPS, WARM_STEPS = 15, 8
@@ -49,18 +49,18 @@ USEFUL = 0.25
 """A trial is useful if its score minus chance exceeds this share of the best score minus chance."""
 BOLD_EVERY, BOLDNESS = 6, 3.0
 FEW_SKILLED = 3
-"""With two, one or no COMPLETE trials above the skill threshold, one, two or three of three proposals are random. Without such
+"""With two, one or no COMPLETE trials above the skill threshold, one third, two thirds or all proposals are random. Without such
 trials, the models would repeatedly prefer the smallest configurations."""
 DRAWN, CHEAPEST = 32, 0.3
 """Number of random configurations from which each trial of a cheap start is chosen, and the share of them, the cheapest, that may
 be chosen."""
 TYPICAL, EXPENSIVE = 128, 0.75
 """Number of random configurations whose predicted costs describe the space, and a quantile of these costs. The ranges of seconds
-and MB extend at least to this quantile, and the quantile of the seconds is affordable at the end of the study."""
+and MB extend at least to this quantile. At the end of the study, the quantile of the seconds is affordable."""
 
 
 class GpSampler(Sampler):
-    """Sampler that proposes the candidate with the largest expected gain in hypervolume; see the module.
+    """Sampler that proposes the candidate with the largest expected gain in hypervolume; see the docstring of the module.
 
     With predicted seconds, the first trials are cheap configurations in order of increasing cost. Without predicted seconds, the
     first trials are random, and the model of the seconds is fitted to their measured seconds.
@@ -101,7 +101,7 @@ class GpSampler(Sampler):
             return self._by_model(request, rows)
 
     def _predicted_costs(self) -> Array | None:
-        """Return ln (seconds, MB) of random configurations within the limits, ``(configurations, 2)``; None: not predicted."""
+        """Return the predicted ln (seconds, MB) of random configurations, ``(configurations, 2)``; None without predictions."""
         drawn = (self.plan.cost(random_configuration(self.space, self.seed, number)) for number in range(TYPICAL))
         costs = [cost for cost in drawn if self.plan.limits.allow(cost)]
         if not costs or not all(cost.seconds > 0 for cost in costs):
@@ -156,7 +156,7 @@ class GpSampler(Sampler):
         return Proposal(self._random.propose(request).params, note)
 
     def _costs(self, rows: Rows, offsets: Array) -> Array | None:
-        """Return ln (seconds, MB) of random configurations, ``(configurations, 2)``; None: costs are not predicted.
+        """Return the corrected ln (seconds, MB) of random configurations, ``(configurations, 2)``; None without predicted costs.
 
         The seconds are corrected by the median of the differences between measured and predicted ln seconds.
         """
@@ -168,7 +168,7 @@ class GpSampler(Sampler):
     def _box(self, rows: Rows, costs: Array | None) -> tuple[Array, Array]:
         """Return the minimum and the range of each loss over the useful trials, two arrays of shape ``(3,)``.
 
-        With the range over the front alone, larger models would gain nothing. With predicted costs, the range extends to the
+        With the range over the front alone, larger models would have no gain. With predicted costs, the range extends to the
         costs of most configurations, since a cheap start tries no expensive configuration.
 
         The reference score is the lowest useful score, and at least the skill threshold: otherwise models at chance, the smallest
@@ -204,7 +204,7 @@ class GpSampler(Sampler):
     def _hyperparameters(
         self, request: ProposalRequest, rows: Rows, seen: NDArray[np.int64], offsets: Array
     ) -> tuple[list[Hyperparameters], Any]:
-        """Return the hyperparameters of the three models, and a note to store; None: no new fit.
+        """Return the hyperparameters of the three models, and a note to store with the trial; the note is None without a new fit.
 
         Hyperparameters are fitted again when the history has grown by a tenth since the latest fit.
         """
