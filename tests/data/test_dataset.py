@@ -282,12 +282,15 @@ def test_other_settings_or_another_seed_are_another_dataset():
     [
         ({"embargo": 5, "cv_folds": 3}, "data.embargo=5"),
         ({"embargo": 5}, "data.embargo=5"),
+        ({"target": "volatility", "lookback": 59}, "data.lookback=59"),
+        ({"target": "volatility", "lookback": 60}, ""),
+        ({"target": "volatility", "lookback": 60, "horizon": 3}, "data.lookback: 62"),
         ({"cv_scheme": "combinatorial", "cv_folds": 4, "embargo": 3}, "data.embargo: 10"),
         ({"cv_folds": 5, "split": (0.6, 0.1, 0.3)}, ""),
         ({"cv_folds": 5, "split": (0.58, 0.12, 0.3)}, "data.cv_folds"),
     ],
 )
-def test_settings_of_folds_without_effect_or_with_few_windows_are_warned_of(asked, part):
+def test_settings_without_effect_few_windows_and_short_windows_are_warned_of(asked, part):
     warnings = synthetic(**asked).warnings
     assert len(warnings) == bool(part)
     assert all(part in each for each in warnings)

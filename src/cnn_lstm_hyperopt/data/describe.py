@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from cnn_lstm_hyperopt.config.schema.data import DataSettings
 from cnn_lstm_hyperopt.data.bars import Bars, date_text
-from cnn_lstm_hyperopt.data.labels import Labeller
+from cnn_lstm_hyperopt.data.labels import HISTORY, Labeller
 from cnn_lstm_hyperopt.data.sources.base import Source
 from cnn_lstm_hyperopt.data.splits import SPLIT_NAMES
 from cnn_lstm_hyperopt.data.window_table import bars_needed
@@ -90,7 +90,7 @@ def data_warnings(
     cuts: tuple[Any, Any],
     folds: Sequence[Fold],
 ) -> tuple[str, ...]:
-    """Return warnings about symbols without windows in a split, an almost unpredictable target, and folds.
+    """Return warnings about symbols without windows in a split, the target, and folds.
 
     Args:
         bars: bars of all symbols.
@@ -102,6 +102,11 @@ def data_warnings(
     warnings = _without_windows(bars, settings, splits, cuts)
     if settings.target == "direction" and settings.source != "synthetic":
         warnings.append(_NEAR_NOISE)
+    if settings.target == "volatility" and settings.lookback < (bars_of_median := HISTORY + settings.horizon - 1):
+        warnings.append(
+            f"data.lookback={settings.lookback} is less than the {bars_of_median} bars whose median range separates the classes of"
+            f" target volatility, so windows do not contain this median; data.lookback: {bars_of_median} contains all these bars"
+        )
     return (*warnings, *_fold_warnings(settings, folds))
 
 
