@@ -102,10 +102,10 @@ def data_warnings(
     warnings = _without_windows(bars, settings, splits, cuts)
     if settings.target == "direction" and settings.source != "synthetic":
         warnings.append(_NEAR_NOISE)
-    if settings.target == "volatility" and settings.lookback < (bars_of_median := HISTORY + settings.horizon - 1):
+    if settings.target == "volatility" and settings.lookback < (seen := HISTORY + settings.horizon - 1):
         warnings.append(
-            f"data.lookback={settings.lookback} is less than the {bars_of_median} bars whose median range separates the classes of"
-            f" target volatility, so windows do not contain this median; data.lookback: {bars_of_median} contains all these bars"
+            f"data.lookback={settings.lookback} is less than the {seen} bars whose median range separates the classes of"
+            f" target volatility, so windows do not contain this median; data.lookback: {seen} contains all these bars"
         )
     return (*warnings, *_fold_warnings(settings, folds))
 
