@@ -287,6 +287,8 @@ def _type(annotation: Any, metadata: Iterable[Any] = ()) -> str:
     if origin is tuple:
         item = _type(arguments[0])
         return f"list of {item}s" if arguments[-1] is Ellipsis else f"list of {len(arguments)} {_plural(item)}"
+    if origin is dict:
+        return f"mapping of names to {_plural(_type(arguments[1]))}"
     if annotation is type(None):
         return "`null`"
     return TYPES[annotation] + (_bounds(metadata) if annotation in (int, float) else "")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import yaml
 
-from cnn_lstm_hyperopt.evaluation import Returns, Strategy
+from cnn_lstm_hyperopt.evaluation import Excess, Returns, Strategy, TradingRules
 from cnn_lstm_hyperopt.evaluation.selection_bias import DeflatedSharpe
 from cnn_lstm_hyperopt.pipeline.results.final_results import strategy_results
 
@@ -98,6 +98,7 @@ def is_part(part, whole, path=""):
 def test_the_keys_of_directions_are_documented():
     dates = np.array(["2024-01-02", "2024-01-03", "2024-01-04"], "datetime64[D]")
     returns = Returns(dates, np.array([0.01, -0.02, 0.005]), 2)
-    strategy = set(keys(strategy_results(Strategy(5.0, returns, returns)), ONLY_SOMETIMES[0].rstrip(".")))
-    deflated = set(keys(asdict(DeflatedSharpe(3, 40, 0.1, 1.6, 0.7)), ONLY_SOMETIMES[1].rstrip(".")))
+    traded = Strategy(TradingRules(1, 5.0, {"A": 2.0}), returns, returns, Excess(0.5, returns))
+    strategy = set(keys(strategy_results(traded), ONLY_SOMETIMES[0].rstrip(".")))
+    deflated = set(keys(asdict(DeflatedSharpe(3, 40, 0.1, 1.6, 0.7, 0.5, 0.05, 0.8)), ONLY_SOMETIMES[1].rstrip(".")))
     assert strategy | deflated == {key for key in DOCUMENTED if key.startswith(ONLY_SOMETIMES[:2])}

@@ -133,7 +133,7 @@ class CNNLSTMHyperparameterOptimizer:
                 cv_folds=asked.cv_folds,
                 seed=self.settings.study.seed,
             )
-        return prepare_dataset(self.settings.data)
+        return prepare_dataset(self.settings.data, evaluation=self.settings.evaluation)
 
     @property
     def study(self) -> optuna.Study:

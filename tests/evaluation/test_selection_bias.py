@@ -10,12 +10,19 @@ import pytest
 from builders.finalists import sure
 from cnn_lstm_hyperopt.config import DataSettings
 from cnn_lstm_hyperopt.data.dataset import Dataset, prepare_dataset
-from cnn_lstm_hyperopt.evaluation import deflated_sharpe, probability_of_backtest_overfitting, sharpe, strategy_returns
+from cnn_lstm_hyperopt.evaluation import (
+    Market,
+    TradingRules,
+    deflated_sharpe,
+    probability_of_backtest_overfitting,
+    sharpe,
+)
 from cnn_lstm_hyperopt.evaluation.selection_bias import deflated, read_trials
 from cnn_lstm_hyperopt.execution.validation_files import write_validation
 from cnn_lstm_hyperopt.training import Predictions
 
 COST = 10.0
+RULES = TradingRules(2, COST, {"IBM": 3.0}, "next_close")
 SHARES = (0.5, 0.52, 0.47, 0.55, 0.5, 0.51, 0.53, 0.48, 0.5, 0.49)
 NUMBERS = tuple(range(0, 30, 3))
 
@@ -64,8 +71,9 @@ def folder(tmp_path_factory, dataset):
     return folder
 
 
-def read(folder, dataset, numbers=NUMBERS, metric="accuracy", cost_bps=COST):
-    return read_trials(folder, numbers, dataset, metric=metric, cost_bps=cost_bps)
+def read(folder, dataset, numbers=NUMBERS, metric="accuracy"):
+    rules = replace(RULES, horizon=dataset.horizon)
+    return read_trials(folder, numbers, dataset, metric=metric, rules=rules)
 
 
 def frames_of(folder):
@@ -145,13 +153,16 @@ def test_windows_without_dates_are_cut_into_blocks_of_windows_or_groups(kind, un
 
 def returns_by_hand(folder, dataset):
     """Each symbol's first window of a date, whichever fold held it out."""
-    values = np.concatenate([fold.validation.values.numpy() for fold in dataset.folds])
+    returns = np.concatenate([fold.validation.traded for fold in dataset.folds])
     found = {}
     for number, frame in frames_of(folder).items():
-        once = frame.assign(value=values).drop_duplicates(["date", "symbol"]).sort_values(["date", "symbol"])
-        columns = [once[name].to_numpy() for name in ("up", "value", "date")]
-        symbols = once["symbol"].astype(str).to_numpy()
-        found[number] = strategy_returns(*columns, symbols, horizon=dataset.horizon, cost_bps=COST)
+        once = frame.assign(traded=returns).drop_duplicates(["date", "symbol"]).sort_values(["date", "symbol"])
+        rules = replace(RULES, horizon=dataset.horizon)
+        market = Market.of(
+            once["traded"].to_numpy(), once["date"].to_numpy(), once["symbol"].astype(str).to_numpy(), rules
+        )
+        up = once["up"].to_numpy()
+        found[number] = market.strategy(up), market.excess(up).returns
     return found
 
 
@@ -163,11 +174,12 @@ def test_the_sharpe_ratio_of_the_chosen_trial_is_deflated_by_all(folder, dataset
         assert found is None
         return
     returns = returns_by_hand(folder, dataset)
-    own, sharpes = returns[chosen], [sharpe(each.returns) for each in returns.values()]
+    (own, excess), sharpes = returns[chosen], [sharpe(each.returns) for _, each in returns.values()]
     assert (found.trial_number, found.n_trials) == (chosen, n_trials)
     assert found.sharpe == pytest.approx(sharpe(own.returns))
     assert found.annual_sharpe == pytest.approx(own.annual_sharpe)
-    assert found.deflated == pytest.approx(deflated_sharpe(own.returns, sharpes, n_trials))
+    assert (found.excess_sharpe, found.excess_annual_sharpe) == pytest.approx((excess.sharpe, excess.annual_sharpe))
+    assert found.deflated == pytest.approx(deflated_sharpe(excess.returns, sharpes, n_trials))
 
 
 def test_of_three_classes_the_most_probable_one_is_read(tmp_path):
@@ -177,7 +189,8 @@ def test_of_three_classes_the_most_probable_one_is_read(tmp_path):
     store(tmp_path, 0, dataset, sure(said, 3, confidence=0.4))
     (fold,) = dataset.folds
     up, windows = (said == 2).astype(float), fold.validation
-    by_hand = strategy_returns(up, windows.values.numpy(), windows.dates, windows.symbols, horizon=2, cost_bps=COST)
+    market = Market.of(windows.traded, windows.dates, windows.symbols, RULES)
+    by_hand = market.excess(up)
     found = deflated(read(tmp_path, dataset, {0}), 0, n_trials=1)
-    assert found.sharpe == pytest.approx(by_hand.sharpe)
-    assert found.deflated == pytest.approx(deflated_sharpe(by_hand.returns, [by_hand.sharpe], 1))
+    assert (found.sharpe, found.exposure) == pytest.approx((market.strategy(up).sharpe, by_hand.exposure))
+    assert found.deflated == pytest.approx(deflated_sharpe(by_hand.returns.returns, [by_hand.returns.sharpe], 1))

@@ -1,89 +1,133 @@
-"""The strategy: by hand, by a second bookkeeping, and its limits."""
+"""The strategy and its excess: by hand, by a second bookkeeping, and their limits."""
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cnn_lstm_hyperopt.evaluation import long_flat, strategy_returns
+from cnn_lstm_hyperopt.evaluation import Market, TradingRules, long_flat
 
 DAYS = np.datetime64("2020-01-01", "ns") + np.arange(400).astype("timedelta64[D]")
 
 
-def alone(positions, values, dates, *, horizon=1, cost_bps=0):
-    """The strategy on one symbol."""
-    return strategy_returns(positions, values, dates, np.full(len(values), "A"), horizon=horizon, cost_bps=cost_bps)
+def market(returns, dates, symbols=None, *, horizon=1, cost_bps=0.0, **rules):
+    symbols = np.full(len(returns), "A") if symbols is None else symbols
+    return Market.of(returns, dates, symbols, TradingRules(horizon, cost_bps, **rules))
 
 
-def bookkeeping(positions, values, dates, symbols, horizon, cost_bps):
-    """A ledger for each symbol, date after date; returns by number of the period."""
-    calendar, names = sorted(set(dates.tolist())), sorted(set(symbols.tolist()))
-    returns, trades = [0.0] * len(calendar[::horizon]), 0
+def bookkeeping(positions, returns, dates, symbols, horizon, cost):
+    """A ledger for each symbol, date after date; returns by number of the period; positions at the decisions."""
+    traded = ~np.isnan(returns)
+    calendar, names = sorted(set(dates[traded].tolist())), sorted(set(symbols[traded].tolist()))
+    earned, decided = [0.0] * len(calendar[::horizon]), {name: [] for name in names}
     for name in names:
         held, bars = 0, 0
         for number, date in enumerate(calendar):
-            here = np.flatnonzero((dates == date) & (symbols == name))
+            here = np.flatnonzero((dates == date) & (symbols == name) & traded)
             if len(here) == 0:
                 continue
             if bars % horizon == 0:
-                position, value = positions[here[0]], values[here[0]]
-                gain = position * (np.exp(value) - 1) - cost_bps / 1e4 * abs(position - held)
-                returns[number // horizon] += gain / len(names)
-                trades += position != held
+                position = positions[here[0]]
+                gain = position * returns[here[0]] - cost[name] / 1e4 * abs(position - held)
+                earned[number // horizon] += gain / len(names)
+                decided[name].append(position)
                 held = position
             bars += 1
-    return returns, trades
+    return np.array(earned), decided
 
 
-@pytest.mark.parametrize("horizon", [1, 3, 7])
-def test_it_equals_a_ledger_when_symbols_come_and_go(horizon):
-    rng = np.random.default_rng(horizon)
+def coming_and_going(seed):
+    """Shuffled windows of four symbols with missing dates and missing trades."""
+    rng = np.random.default_rng(seed)
     keep = rng.random(120) < 0.7
     order = rng.permutation(keep.sum())
     dates, symbols = np.repeat(np.arange(30), 4)[keep][order], np.tile(["A", "B", "C", "D"], 30)[keep][order]
-    positions, values = rng.integers(2, size=keep.sum()), rng.normal(scale=0.02, size=keep.sum())
-    found = strategy_returns(positions, values, dates, symbols, horizon=horizon, cost_bps=25)
-    returns, trades = bookkeeping(positions, values, dates, symbols, horizon, 25)
-    np.testing.assert_allclose(found.returns, returns, atol=1e-12)
-    assert (found.n_trades, found.mean) == (trades, pytest.approx(np.mean(returns)))
-    assert found.final_wealth == pytest.approx(np.prod(1 + np.array(returns)))
+    returns = np.where(rng.random(keep.sum()) < 0.1, np.nan, rng.normal(scale=0.02, size=keep.sum()))
+    return rng.integers(2, size=keep.sum()).astype(float), returns, dates, symbols
+
+
+@pytest.mark.parametrize("horizon", [1, 3, 7])
+def test_strategy_and_excess_equal_a_ledger_when_symbols_come_and_go(horizon):
+    """Each symbol has a half-spread of its own; windows without a trade are left out."""
+    positions, returns, dates, symbols = coming_and_going(horizon)
+    spreads = {"A": 0.0, "B": 3.0, "C": 10.0, "D": 1.5}
+    cost = {name: 25 + spread for name, spread in spreads.items()}
+    traded = market(returns, dates, symbols, horizon=horizon, cost_bps=25.0, half_spreads=spreads)
+    found, excess = traded.strategy(positions), traded.excess(positions)
+    earned, decided = bookkeeping(positions, returns, dates, symbols, horizon, cost)
+    np.testing.assert_allclose(found.returns, earned, atol=1e-12)
+    trades = sum(np.count_nonzero(np.diff(held, prepend=0)) for held in decided.values())
+    assert (found.n_trades, found.mean) == (trades, pytest.approx(np.mean(earned)))
+    assert found.final_wealth == pytest.approx(np.prod(1 + earned))
+    exposure = {name: np.mean(held) for name, held in decided.items()}
+    matched = np.array([exposure.get(name, 0.0) for name in symbols.tolist()])
+    held, _ = bookkeeping(matched, returns, dates, symbols, horizon, cost)
+    np.testing.assert_allclose(excess.returns.returns, earned - held, atol=1e-12)
+    assert excess.exposure == pytest.approx(np.mean(np.concatenate(list(decided.values()))))
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 10_000), st.integers(1, 4), st.floats(-0.05, 0.05), st.floats(0, 50))
+def test_constant_positions_have_no_excess_and_drift_does_not_change_its_mean(seed, horizon, drift, cost_bps):
+    positions, returns, dates, symbols = coming_and_going(seed)
+    traded = market(returns, dates, symbols, horizon=horizon, cost_bps=cost_bps)
+    for constant in (np.zeros_like(positions), np.ones_like(positions), np.full_like(positions, 0.3)):
+        np.testing.assert_allclose(traded.excess(constant).returns.returns, 0, atol=1e-15)
+    drifting = market(returns + drift, dates, symbols, horizon=horizon, cost_bps=cost_bps)
+    assert drifting.excess(positions).returns.mean == pytest.approx(traded.excess(positions).returns.mean, abs=1e-12)
 
 
 @settings(max_examples=40, deadline=None)
 @given(st.integers(0, 10_000), st.integers(1, 6), st.floats(0.2, 1.0))
 def test_no_bar_of_a_symbol_is_earned_twice_whatever_the_calendars(seed, horizon, share):
-    """A value of 1 in a single bar shows whether that bar is held."""
+    """A return of 1 in a single bar shows whether that bar is held."""
     there = np.argwhere(np.random.default_rng(seed).random((40, 3)) < share)
     dates, symbols = there[:, 0], there[:, 1]
     for name in np.unique(symbols):
         own, decided = np.flatnonzero(symbols == name), []
         for bar, window in enumerate(own):
-            values = (np.arange(len(dates)) == window) * 1.0
-            found = strategy_returns(np.ones(len(dates)), values, dates, symbols, horizon=horizon, cost_bps=0)
+            returns = (np.arange(len(dates)) == window) * 1.0
+            found = market(returns, dates, symbols, horizon=horizon).strategy(np.ones(len(dates)))
             decided += [bar] * bool(found.returns.any())
         assert decided == list(range(0, len(own), horizon))
 
 
 @pytest.mark.parametrize("n_classes", [2, 3])
 def test_only_the_highest_class_is_long(n_classes):
-    classes, values = np.arange(30) % n_classes, np.random.default_rng(1).normal(size=30)
-    found = long_flat(np.eye(n_classes)[classes], values, DAYS[:30], np.full(30, "A"), horizon=1, cost_bps=0)
-    np.testing.assert_allclose(found.model.returns, np.where(classes == n_classes - 1, np.expm1(values), 0))
-    np.testing.assert_allclose(found.hold.returns, np.expm1(values))
+    classes, returns = np.arange(30) % n_classes, np.random.default_rng(1).normal(size=30)
+    rules, symbols = TradingRules(1, 0.0), np.full(30, "A")
+    found = long_flat(np.eye(n_classes)[classes], returns, DAYS[:30], symbols, rules)
+    up = (classes == n_classes - 1).astype(float)
+    np.testing.assert_allclose(found.model.returns, up * returns)
+    np.testing.assert_allclose(found.hold.returns, returns)
+    np.testing.assert_allclose(found.excess.returns.returns, (up - up.mean()) * returns)
     assert found.hold.n_trades == 1
+    assert long_flat(np.eye(n_classes)[classes], returns * np.nan, DAYS[:30], symbols, rules) is None
 
 
-def test_the_sharpe_ratio_is_annualised_by_the_dates():
-    found = alone(np.ones(400), np.random.default_rng(2).normal(0.001, 0.01, size=400), DAYS, horizon=7)
+def test_ratios_and_intervals_are_annualised_by_the_dates():
+    traded = market(np.random.default_rng(2).normal(0.001, 0.01, size=400), DAYS, horizon=7)
+    found = traded.strategy(np.ones(400))
     assert found.periods_per_year == pytest.approx(365.25 / 7)
     assert found.sharpe == pytest.approx(found.returns.mean() / found.returns.std(ddof=1))
     assert found.annual_sharpe == pytest.approx(found.sharpe * np.sqrt(365.25 / 7))
+    excess = traded.excess(np.arange(400) % 2)
+    yearly = [excess.annual_return, *excess.annual_interval]
+    assert yearly == pytest.approx(np.array([excess.returns.mean, *excess.interval]) * 365.25 / 7)
 
 
 def test_unknown_ratios_are_none():
-    flat = alone(np.zeros(20), np.ones(20), DAYS[:20], cost_bps=5)
+    flat = market(np.ones(20), DAYS[:20], cost_bps=5.0).strategy(np.zeros(20))
     assert (flat.sharpe, flat.annual_sharpe, flat.n_trades, flat.final_wealth) == (None, None, 0, 1)
-    numbered = alone(np.ones(20), np.arange(20.0), np.arange(20))
-    assert (numbered.sharpe is None, numbered.annual_sharpe) == (False, None)
-    once = alone(np.ones(2), np.zeros(2), DAYS[:2], horizon=5)
-    assert (len(once.returns), once.sharpe, once.periods_per_year) == (1, None, None)
+    numbered = market(np.arange(20.0), np.arange(20)).excess(np.arange(20) % 2)
+    assert (numbered.returns.sharpe is None, numbered.returns.annual_sharpe, numbered.annual_return) == (
+        False,
+        None,
+        None,
+    )
+    assert (numbered.annual_interval, len(numbered.interval)) == (None, 2)
+    once = market(np.zeros(2), DAYS[:2], horizon=5).excess(np.ones(2))
+    assert (len(once.returns.returns), once.returns.sharpe, once.returns.periods_per_year, once.interval) == (
+        1,
+        *[None] * 3,
+    )

@@ -16,12 +16,12 @@ from cnn_lstm_hyperopt.evaluation import (
     BASELINES,
     Dependence,
     Grade,
+    TradingRules,
     calibration_table,
     long_flat,
     paired_interval,
     score_interval,
     score_predictions,
-    strategy_returns,
 )
 from cnn_lstm_hyperopt.metrics import METRICS, score
 from cnn_lstm_hyperopt.pipeline import baseline_forecasts
@@ -174,7 +174,7 @@ def test_groups_calibration_and_strategy_of_models_are_those_by_hand(verdict, tr
     """At the costs of the settings; baselines have none, and only directions are traded."""
     test, labels = directions.test.open(), labels_of(directions)
     year = test.dates.astype("datetime64[Y]").astype(int) + 1970
-    market, facts = (test.values.numpy(), test.dates, test.symbols), {"horizon": 2, "cost_bps": 20.0}
+    rules = TradingRules(2, 20.0, {"AAPL": 2.0, "IBM": 2.0})
     for result in traded.finalists:
         right, said = result.predictions.classes == labels, result.predictions.probabilities
         assert [(row.group, row.n, row.accuracy) for row in result.symbols] == [
@@ -184,11 +184,11 @@ def test_groups_calibration_and_strategy_of_models_are_those_by_hand(verdict, tr
         assert [(int(row.group), row.n) for row in result.years] == [(y, (year == y).sum()) for y in np.unique(year)]
         assert result.calibration == calibration_table(labels, said)
         assert sum(row.n for row in result.calibration) == len(labels)
-        by_hand, up = long_flat(said, *market, **facts), (said[:, 1] > said[:, 0]).astype(float)
-        assert result.strategy.cost_bps == 20.0
-        np.testing.assert_allclose(result.strategy.model.returns, by_hand.model.returns)
-        np.testing.assert_allclose(result.strategy.hold.returns, by_hand.hold.returns)
-        np.testing.assert_allclose(result.strategy.model.returns, strategy_returns(up, *market, **facts).returns)
+        by_hand = long_flat(said, test.traded, test.dates, test.symbols, rules)
+        assert result.strategy.rules == rules
+        for name in ("model", "hold"):
+            np.testing.assert_allclose(getattr(result.strategy, name).returns, getattr(by_hand, name).returns)
+        np.testing.assert_allclose(result.strategy.excess.returns.returns, by_hand.excess.returns.returns)
     for result in traded.baselines:
         assert (result.symbols, result.years, result.calibration, result.strategy) == ((), (), (), None)
     assert all(result.strategy is None for result in everyone(verdict))

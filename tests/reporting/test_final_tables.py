@@ -176,9 +176,12 @@ def test_seeds_steps_calibration_regression_and_strategy_of_the_first_model(judg
     strategy = first.strategy
     kept = [number for each in (strategy.model, strategy.hold) for number in (each.annual_sharpe, each.final_wealth)]
     assert found[4] == pytest.approx([2.5, *kept], abs=0.0051)
+    excess = strategy.excess
+    timing = [100 * each for each in (excess.annual_return, *excess.annual_interval)]
+    assert found[5] == pytest.approx(timing, abs=0.0051)
     without_years = replace(strategy.model, dates=np.arange(len(strategy.model.dates)))
     first = replace(first, strategy=replace(strategy, model=without_years))
-    line = verdict_lines(replace(verdict, finalists=(first,)), models)[-1]
+    line = verdict_lines(replace(verdict, finalists=(first,)), models)[-2]
     assert numbers(line)[1] == pytest.approx(strategy.model.sharpe, abs=0.0051)
     other = replace(verdict, finalists=(replace(second, strategy=None),))  # one seed, no confirmation, no regression
     assert len(verdict_lines(other, models[1:])) == 1
@@ -186,7 +189,7 @@ def test_seeds_steps_calibration_regression_and_strategy_of_the_first_model(judg
 
 def selected(deflated, annual=0.8, probability=0.25, why=None):
     overfitting = Overfitting(probability, 1200, 300, "dates", 12870, 0.61, 0.57, why)
-    sharpe = DeflatedSharpe(7, 1200, 0.05, annual, deflated)
+    sharpe = DeflatedSharpe(7, 1200, 0.05, annual, deflated, 0.5, 0.02, 0.3)
     return selection_lines((TrialSeries(tuple(range(1200)), (), "accuracy", overfitting, ()), sharpe))
 
 

@@ -118,6 +118,14 @@ def test_a_strategy_is_reported_beside_holding(verdict):
         assert list(found[name]) == list(keys)
         assert list(found[name].values()) == pytest.approx([*figures, np.prod(1 + each.returns)])
     assert found["probabilistic_sharpe"] == pytest.approx(probabilistic_sharpe(strategy.model.returns))
+    assert (found["execution"], found["half_spread_bps"]) == ("next_open", dict(strategy.rules.half_spreads))
+    excess = strategy.excess
+    assert found["excess"]["mean_return_interval"] == list(excess.interval)
+    assert found["excess"]["annual_return_interval"] == list(excess.annual_interval)
+    ratios = excess.returns.sharpe, excess.returns.annual_sharpe, probabilistic_sharpe(excess.returns.returns)
+    figures = excess.exposure, excess.returns.mean, excess.annual_return, *ratios
+    names = ("exposure", "mean_return", "annual_return", "sharpe", "annual_sharpe", "probabilistic_sharpe")
+    assert [found["excess"][name] for name in names] == pytest.approx(figures)
 
 
 def test_the_verdict_is_the_judgement_of_the_first_model(models, verdict):
@@ -188,12 +196,13 @@ def test_windows_without_dates_are_not_called_dates(models, judged, tested):
 def test_overfitting_and_the_deflated_sharpe_ratio_have_their_counts():
     overfitting = Overfitting(0.25, 40, 300, "dates", 12870, 0.61, 0.57, None)
     series = TrialSeries(tuple(range(40)), (41, 42), "accuracy", overfitting, ())
-    found = strict(final_results.selection_results((series, DeflatedSharpe(7, 40, 0.05, 0.8, 0.42))))
+    found = strict(final_results.selection_results((series, DeflatedSharpe(7, 40, 0.05, 0.8, 0.42, 0.5, 0.02, 0.3))))
     counts = {"trials": 40, "trials_without_predictions": [41, 42], "dates": 300, "combinations": 12870}
     values = {"value": 0.25, "in_sample": 0.61, "out_of_sample": 0.57, "why": None}
     units = {"of": "accuracy by date on validation", "units": {"kind": "dates", "number": 300}}
     assert found["pbo"] == {**counts, **values, **units}
-    sharpe = {"sharpe": 0.05, "annual_sharpe": 0.8, "deflated": 0.42}
+    sharpe = {"sharpe": 0.05, "annual_sharpe": 0.8, "deflated": 0.42, "exposure": 0.5}
+    sharpe |= {"excess_sharpe": 0.02, "excess_annual_sharpe": 0.3}
     assert found["deflated_sharpe"] == {"trial_number": 7, "n_trials": 40, **sharpe}
     unknown = replace(series, overfitting=Overfitting(None, 40, 20, "dates", 0, None, None, "too few dates"))
     few, nothing = final_results.selection_results((unknown, None)), final_results.selection_results(None)

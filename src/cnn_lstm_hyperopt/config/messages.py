@@ -54,7 +54,8 @@ def explain(errors: Sequence[Any], model: type[BaseModel], elsewhere: Iterable[s
                 problems.append(_unknown_setting(error, model, elsewhere))
             elif error not in plain:
                 problems += _own_rules(error)
-        if plain:
+        inner_is_wrong = any(other.startswith(f"{field}.") for other in by_field)
+        if plain and not (inner_is_wrong and isinstance(plain[0].get("input"), Mapping)):
             problems.append(_explain_plain(field, plain, model))
     return list(dict.fromkeys(problems))
 
@@ -134,7 +135,9 @@ def _field(error: Any) -> str:
 
 def _is_union_branch(part: Any) -> bool:
     """Return whether a part of a location is pydantic's name for a branch of a union (``float``, ``literal['auto']``)."""
-    return isinstance(part, str) and (part in ("float", "int", "str") or part.startswith(("literal[", "constrained-")))
+    return isinstance(part, str) and (
+        part in ("float", "int", "str") or part.startswith(("literal[", "constrained-", "dict["))
+    )
 
 
 def holds(raw: Mapping[str, Any], path: str) -> bool:

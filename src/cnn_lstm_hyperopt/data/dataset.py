@@ -1,17 +1,19 @@
 """Build a dataset from bars: features, labels, purged splits, scaled windows and a description."""
 
 import logging
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cnn_lstm_hyperopt.config.schema.data import DataSettings
+from cnn_lstm_hyperopt.config.schema.retrain import EvaluationSettings, Execution
 from cnn_lstm_hyperopt.data.bars import Bars
 from cnn_lstm_hyperopt.data.bounded_check import checked_feature_set
 from cnn_lstm_hyperopt.data.describe import data_warnings, describe
-from cnn_lstm_hyperopt.data.labels import labeller
+from cnn_lstm_hyperopt.data.labels import Labeller, labeller
 from cnn_lstm_hyperopt.data.market_history import MarketHistory
 from cnn_lstm_hyperopt.data.own_features import FeatureSet
 from cnn_lstm_hyperopt.data.scaling import Scaler
@@ -28,6 +30,7 @@ from cnn_lstm_hyperopt.data.splits import (
     evenly_spread,
     make_folds,
 )
+from cnn_lstm_hyperopt.data.trades import TRADED, half_spreads
 from cnn_lstm_hyperopt.data.window_table import WindowTable, window_table
 from cnn_lstm_hyperopt.data.windows import Fold, Windows, without_other_rows
 from cnn_lstm_hyperopt.errors import DataError
@@ -97,6 +100,7 @@ class Dataset:
         feature_set: computes the inputs from bars; None: the inputs come from DataLoaders.
         market: facts about the bars for baselines, row by row of the series of the windows; None: the windows come from
             DataLoaders.
+        half_spreads: half of the bid-ask spread of each symbol, in basis points; empty if the target is not direction.
     """
 
     train: Windows
@@ -117,6 +121,7 @@ class Dataset:
     warnings: tuple[str, ...]
     feature_set: FeatureSet | None = None
     market: MarketHistory | None = None
+    half_spreads: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def n_classes(self) -> int:
@@ -159,32 +164,33 @@ def _for_trials(fold: Fold, share: float) -> Fold:
     return replace(fold, train=train, validation=validation)
 
 
-def prepare_dataset(settings: DataSettings, loaded: tuple[list[Bars], list[str]] | None = None) -> Dataset:
+def prepare_dataset(
+    settings: DataSettings,
+    loaded: tuple[list[Bars], list[str]] | None = None,
+    *,
+    evaluation: EvaluationSettings | None = None,
+) -> Dataset:
     """Return the dataset of the settings: read bars, compute labels and splits, and cut scaled windows.
 
     Args:
         settings: source, symbols, dates, target, lookback, horizon, split, purge.
         loaded: bars and warnings of ``load_bars(settings)``; None: this function calls ``load_bars``.
+        evaluation: execution and half-spreads of trades; None: the defaults.
 
     Raises:
         DataError: a symbol or date range without bars, invalid bars, or too few bars.
+        ConfigError: a traded symbol has no half-spread.
     """
+    trading = evaluation or EvaluationSettings()
     bars, source_warnings = loaded or load_bars(settings)
-    labelling = labeller(settings)
-    features = checked_feature_set(settings, bars)
-    table = window_table(bars, settings, labelling, features)
-    cuts = cut_dates(table.dates, settings.split)
-    split = assign(table.dates, table.reach, cuts, furthest=table.furthest)
-    scaler = Scaler.fit(table.features, table.covered(table.starts[split == TRAIN], settings.lookback))
-    windows = table.windows(scaler.transform_to_float32(table.features), table.starts, settings.lookback)
+    labelling, features = labeller(settings), checked_feature_set(settings, bars)
+    table, cuts, split = _split_table(bars, settings, labelling, features, trading.execution)
+    scaler, windows = _scaled(table, split, settings.lookback)
     train, validation, test = (windows.subset(np.flatnonzero(split == part)) for part in (TRAIN, VALIDATION, TEST))
     values = Scaler.fit(table.values[split == TRAIN, None])
     whole = Fold(train, validation, values.mean[0], values.std[0])
     _require_classes(labelling.class_names, whole)
-    indices = make_folds(WindowDates(table.dates, table.reach, table.embargo, table.furthest), cuts, settings)
-    folds = tuple(_fold(table, each, whole, split, settings.lookback) for each in indices)
-    for number, fold in enumerate(folds, start=1):
-        _require_classes(labelling.class_names, fold, f" of fold {number}")
+    indices, folds = _folds(table, cuts, settings, whole, split, labelling.class_names)
     splits = {"train": train, "validation": validation, "test": test}
     warnings = (*source_warnings, *data_warnings(bars, settings, splits=splits, cuts=cuts, folds=folds))
     return Dataset(
@@ -218,7 +224,27 @@ def prepare_dataset(settings: DataSettings, loaded: tuple[list[Bars], list[str]]
             warnings=warnings,
         ),
         warnings=warnings,
+        half_spreads=half_spreads(bars, trading.half_spread_bps, before=cuts[1]) if settings.target == TRADED else {},
     )
+
+
+def _split_table(
+    bars: Sequence[Bars], settings: DataSettings, labelling: Labeller, features: FeatureSet, execution: Execution
+) -> tuple[WindowTable, tuple[Any, Any], NDArray[np.int8]]:
+    """Return the windows, the first dates of validation and of test, and the split of each window.
+
+    No trade that is decided before the test period ends in it.
+    """
+    table = window_table(bars, settings, labelling, features, execution)
+    cuts = cut_dates(table.dates, settings.split)
+    split = assign(table.dates, table.reach, cuts, furthest=table.furthest)
+    return table.without_trades_into(cuts[1]), cuts, split
+
+
+def _scaled(table: WindowTable, split: NDArray[np.int8], lookback: int) -> tuple[Scaler, Windows]:
+    """Return the scaler of the rows in training windows, and all windows in this scaling."""
+    scaler = Scaler.fit(table.features, table.covered(table.starts[split == TRAIN], lookback))
+    return scaler, table.windows(scaler.transform_to_float32(table.features), table.starts, lookback)
 
 
 def _require_classes(names: tuple[str, ...], fold: Fold, where: str = "") -> None:
@@ -237,6 +263,22 @@ def _require_classes(names: tuple[str, ...], fold: Fold, where: str = "") -> Non
                 " can learn it; give more or longer bars, another horizon, dead zone or barriers, or another target"
             )
             raise DataError(text, field="data.target", code="class-not-in-training")
+
+
+def _folds(
+    table: WindowTable,
+    cuts: tuple[Any, Any],
+    settings: DataSettings,
+    whole: Fold,
+    split: NDArray[np.int8],
+    class_names: tuple[str, ...],
+) -> tuple[tuple[FoldIndices, ...], tuple[Fold, ...]]:
+    """Return the windows of the folds, and the folds; raise DataError if a fold lacks a class."""
+    indices = make_folds(WindowDates(table.dates, table.reach, table.embargo, table.furthest), cuts, settings)
+    folds = tuple(_fold(table, each, whole, split, whole.train.lookback) for each in indices)
+    for number, fold in enumerate(folds, start=1):
+        _require_classes(class_names, fold, f" of fold {number}")
+    return indices, folds
 
 
 def _fold(table: WindowTable, indices: FoldIndices, whole: Fold, split: NDArray[np.int8], lookback: int) -> Fold:

@@ -1,7 +1,7 @@
 """Cut bars into feature rows, labels and windows, segment by segment."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -10,11 +10,13 @@ import torch
 from numpy.typing import NDArray
 
 from cnn_lstm_hyperopt.config.schema.data import DataSettings
+from cnn_lstm_hyperopt.config.schema.retrain import Execution
 from cnn_lstm_hyperopt.data.bars import Bars
 from cnn_lstm_hyperopt.data.features import WARM_UP, segments
 from cnn_lstm_hyperopt.data.labels import Labeller, Labels, labeller
 from cnn_lstm_hyperopt.data.market_history import MarketHistory, joined, market_columns
 from cnn_lstm_hyperopt.data.own_features import BUILT_IN, FeatureSet
+from cnn_lstm_hyperopt.data.trades import trades
 from cnn_lstm_hyperopt.data.windows import Windows
 from cnn_lstm_hyperopt.errors import DataError
 
@@ -37,6 +39,8 @@ class WindowTable:
         classes: (windows,) int64, the class of each label.
         values: (windows,) float64, the regression target.
         symbols: (windows,) name of each window's symbol.
+        traded: (windows,) float64, simple return of each window's trade (:mod:`.trades`); NaN: no trade.
+        exits: (windows,) datetime64[ns] of the bar at which each trade ends; NaT: no trade.
         n_segments: number of segments of each symbol.
     """
 
@@ -50,6 +54,8 @@ class WindowTable:
     classes: NDArray[np.int64]
     values: NDArray[np.float64]
     symbols: NDArray[np.str_]
+    traded: NDArray[np.float64]
+    exits: NDArray[np.datetime64]
     n_segments: dict[str, int]
 
     def covered(self, starts: Integers, lookback: int) -> NDArray[np.bool_]:
@@ -69,13 +75,23 @@ class WindowTable:
             values=torch.from_numpy(self.values.astype(np.float32)),
             dates=self.dates,
             symbols=self.symbols,
+            traded=self.traded,
         )
+
+    def without_trades_into(self, test_cut: np.datetime64) -> "WindowTable":
+        """Return the table without the trades that are decided before the test period and end in it."""
+        into = (self.dates < test_cut) & (self.exits >= test_cut)
+        return replace(self, traded=np.where(into, np.nan, self.traded))
 
 
 def window_table(
-    every: Sequence[Bars], settings: DataSettings, labelling: Labeller, features: FeatureSet
+    every: Sequence[Bars],
+    settings: DataSettings,
+    labelling: Labeller,
+    features: FeatureSet,
+    execution: Execution = "next_open",
 ) -> WindowTable:
-    """Return the labelled windows of the bars of all symbols.
+    """Return the labelled windows of the bars of all symbols, with their trades.
 
     Raises:
         DataError: too few bars for a single window.
@@ -83,7 +99,7 @@ def window_table(
     parts: list[WindowTable] = []
     offset = 0
     for bars in every:
-        part = _symbol_table(bars, settings, labelling, features, offset)
+        part = _symbol_table(bars, settings, labelling, features, execution, offset)
         offset += len(part.features)
         parts.append(part)
     if not sum(len(part.starts) for part in parts):
@@ -107,7 +123,7 @@ def window_table(
 
 
 def _symbol_table(
-    bars: Bars, settings: DataSettings, labelling: Labeller, features: FeatureSet, offset: int
+    bars: Bars, settings: DataSettings, labelling: Labeller, features: FeatureSet, execution: Execution, offset: int
 ) -> WindowTable:
     """Return the labelled windows of one symbol; its rows begin at row ``offset`` of the series."""
     rows = feature_rows(bars.frame, settings.lookback, settings.max_gap_days, features, symbol=bars.symbol)
@@ -117,6 +133,7 @@ def _symbol_table(
     purged = np.maximum(labels.reach, settings.purge or 0)
     dates = bars.index.as_unit("ns").to_numpy()
     reach = dates[reach_bars(rows.segment, purged)[decided]]
+    traded, exits = trades(bars.frame, rows.segment, decided, horizon=settings.horizon, execution=execution)
     columns, level = _market(bars.frame, rows.segment, labelling)
     market = MarketHistory(
         columns[rows.bars], level[rows.bars], rows.segment[rows.bars].astype(np.int64), labelling.in_logs
@@ -133,6 +150,8 @@ def _symbol_table(
         classes=labels.classes[decided],
         values=labels.values[decided],
         symbols=np.broadcast_to(np.array(bars.symbol), len(ends)),  # the name is in memory once
+        traded=traded,
+        exits=exits,
         n_segments={bars.symbol: int(rows.segment[-1]) + 1},
     )
 

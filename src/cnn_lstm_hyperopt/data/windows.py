@@ -30,6 +30,8 @@ class Windows:
         dated: whether ``dates`` are dates; False: they are window numbers without order in time.
         groups: (windows,) int64; windows of one group are dependent, windows of different groups are independent. A
             group has the same number in all splits. None: no groups.
+        traded: (windows,) float64, simple return of a long position that is decided at the window's last bar and lasts
+            ``horizon`` bars (:mod:`.trades`); NaN where the bar of the exit does not exist. None: no bars.
     """
 
     series: Tensor
@@ -41,6 +43,7 @@ class Windows:
     symbols: NDArray[np.str_]
     dated: bool = True
     groups: NDArray[np.int64] | None = None
+    traded: NDArray[np.float64] | None = None
 
     def __repr__(self) -> str:
         return f"Windows({len(self)} windows of {self.lookback} rows × {self.input_dim} features)"
@@ -91,6 +94,7 @@ class Windows:
             dates=self.dates[on_host],
             symbols=_names_at(self.symbols, on_host),
             groups=None if self.groups is None else self.groups[on_host],
+            traded=None if self.traded is None else self.traded[on_host],
         )
 
     def to(self, device: torch.device | str, *, series: Tensor | None = None) -> "Windows":

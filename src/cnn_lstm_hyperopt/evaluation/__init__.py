@@ -20,7 +20,7 @@ from cnn_lstm_hyperopt.evaluation.overfitting import (
 from cnn_lstm_hyperopt.evaluation.probability_calibration import CalibrationRow, calibration_error, calibration_table
 from cnn_lstm_hyperopt.evaluation.scores import GroupRow, Scores, by_group, score_predictions, shrinkage, years
 from cnn_lstm_hyperopt.evaluation.skill_test import Comparison, Grade, Judgement, judge
-from cnn_lstm_hyperopt.evaluation.strategy import Returns, Strategy, long_flat, strategy_returns
+from cnn_lstm_hyperopt.evaluation.strategy import Excess, Market, Returns, Strategy, TradingRules, goes_long, long_flat
 from cnn_lstm_hyperopt.evaluation.verdict_text import level_text, units_text, verdict_text
 from cnn_lstm_hyperopt.metrics.proportions import Interval
 
@@ -31,15 +31,18 @@ __all__ = [
     "CalibrationRow",
     "Comparison",
     "Dependence",
+    "Excess",
     "Grade",
     "GroupRow",
     "Interval",
     "Judgement",
+    "Market",
     "Overfitting",
     "Returns",
     "Sample",
     "Scores",
     "Strategy",
+    "TradingRules",
     "base_rates",
     "by_group",
     "calibration_error",
@@ -50,6 +53,7 @@ __all__ = [
     "earlier_windows",
     "expected_maximum_sharpe",
     "fit_baselines",
+    "goes_long",
     "judge",
     "last_labels",
     "last_values",
@@ -63,7 +67,6 @@ __all__ = [
     "score_predictions",
     "sharpe",
     "shrinkage",
-    "strategy_returns",
     "units_text",
     "verdict_text",
     "years",

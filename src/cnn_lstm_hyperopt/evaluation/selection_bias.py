@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -11,14 +11,18 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from cnn_lstm_hyperopt.data.dataset import Dataset
+from cnn_lstm_hyperopt.data.trades import TRADED
 from cnn_lstm_hyperopt.data.windows import Windows
 from cnn_lstm_hyperopt.evaluation import (
     Dependence,
+    Excess,
+    Market,
     Overfitting,
     Returns,
+    TradingRules,
     deflated_sharpe,
+    goes_long,
     sharpe,
-    strategy_returns,
 )
 from cnn_lstm_hyperopt.evaluation.overfitting import BLOCKS, blocks_of, overfitting_of_blocks
 from cnn_lstm_hyperopt.metrics import METRICS
@@ -38,6 +42,7 @@ class TrialSeries:
         of: name of the score that compares the trials: the study's metric.
         overfitting: probability of backtest overfitting.
         returns: returns of a long/flat strategy with each trial's predictions; None if the classes are not directions.
+        excess: the same strategies minus holding at their mean exposure; None if the classes are not directions.
     """
 
     numbers: tuple[int, ...]
@@ -45,6 +50,7 @@ class TrialSeries:
     of: str
     overfitting: Overfitting
     returns: tuple[Returns, ...] | None
+    excess: tuple[Excess, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -56,8 +62,11 @@ class DeflatedSharpe:
         n_trials: number of finished trials, including pruned ones.
         sharpe: Sharpe ratio, not annualised; None for constant returns.
         annual_sharpe: annualised Sharpe ratio; None for constant returns and for integer dates.
-        deflated: probability that the true Sharpe ratio exceeds the expected maximum of ``n_trials`` trials without skill;
-            None if the probability is unknown.
+        deflated: probability that the true Sharpe ratio of the excess exceeds the expected maximum of ``n_trials`` trials
+            without skill; None if the probability is unknown.
+        exposure: mean position of the strategy.
+        excess_sharpe: Sharpe ratio of the strategy minus holding at its mean exposure, not annualised; None for constant returns.
+        excess_annual_sharpe: the same, annualised; None for constant returns and for integer dates.
     """
 
     trial_number: int
@@ -65,6 +74,9 @@ class DeflatedSharpe:
     sharpe: float | None
     annual_sharpe: float | None
     deflated: float | None
+    exposure: float
+    excess_sharpe: float | None
+    excess_annual_sharpe: float | None
 
 
 def read_trials(
@@ -73,7 +85,7 @@ def read_trials(
     dataset: Dataset,
     *,
     metric: str,
-    cost_bps: float,
+    rules: TradingRules,
     beats_chance: bool = True,
 ) -> TrialSeries | None:
     """Read the validation predictions of trials and compute the statistics of these trials.
@@ -83,7 +95,7 @@ def read_trials(
         numbers: numbers of the trials to read.
         dataset: dataset with the validation windows of the predictions.
         metric: the study's metric.
-        cost_bps: cost of a change of position, in basis points.
+        rules: rules by which the strategies trade.
         beats_chance: whether a trial beats chance. Otherwise the probability of overfitting is unknown, because it compares
             trials with each other, not with chance.
 
@@ -95,10 +107,11 @@ def read_trials(
     ends = np.cumsum([len(each) for each in labels])
     kind, unit, n_units = _units(validation)
     block = np.split(blocks_of(n_units)[unit], ends[:-1])
-    traded = _Traded.of(validation) if dataset.target == "direction" else None
+    traded = _Traded.of(validation, rules) if dataset.target == TRADED else None
     found: list[int] = []
     statistics: list[Floats] = []
     returns: list[Returns] = []
+    excess: list[Excess] = []
     for number in sorted(numbers):
         probabilities = _probabilities(folder / f"trial_{number:05d}.parquet", int(ends[-1]))
         if probabilities is None:
@@ -107,8 +120,9 @@ def read_trials(
         folds = zip(labels, np.split(probabilities, ends[:-1]), block, strict=True)
         statistics.append(np.sum([METRICS[metric].block_statistics(*fold, BLOCKS) for fold in folds], axis=0))
         if traded is not None:
-            up = (probabilities.argmax(axis=1) == dataset.n_classes - 1).astype(np.float64)
-            returns.append(traded.returns(up, horizon=dataset.horizon, cost_bps=cost_bps))
+            up = goes_long(probabilities)[traded.once]
+            returns.append(traded.market.strategy(up))
+            excess.append(traded.market.excess(up))
     if not found:
         return None
     overfitting = overfitting_of_blocks(METRICS[metric].block_scores, np.stack(statistics), n_units, unit=kind)
@@ -120,6 +134,7 @@ def read_trials(
         of=METRICS[metric].measured,
         overfitting=overfitting,
         returns=None if traded is None else tuple(returns),
+        excess=None if traded is None else tuple(excess),
     )
 
 
@@ -148,28 +163,24 @@ class _Traded(NamedTuple):
     Attributes:
         once: positions of these windows among the windows of all folds. A window that is in several combinatorial folds has the
             position in its first fold.
-        values, dates, symbols: ``(windows,)`` values, dates and symbols of these windows.
+        market: decisions in these windows.
     """
 
     once: Integers
-    values: NDArray[np.floating]
-    dates: NDArray[Any]
-    symbols: Integers
+    market: Market
 
     @classmethod
-    def of(cls, validation: Sequence[Windows]) -> "_Traded":
-        values = np.concatenate([each.values.numpy() for each in validation if each.values is not None])
+    def of(cls, validation: Sequence[Windows], rules: TradingRules) -> "_Traded | None":
+        """Return the windows with a trade; None if there is none."""
+        known = [each.traded for each in validation if each.traded is not None]
+        if len(known) < len(validation):
+            return None
         dates = np.concatenate([each.dates for each in validation])
-        who = np.unique(np.concatenate([each.symbols for each in validation]), return_inverse=True)[1]
-        day = np.unique(dates, return_inverse=True)[1]
+        symbols = np.concatenate([each.symbols for each in validation])
+        who, day = (np.unique(marks, return_inverse=True)[1] for marks in (symbols, dates))
         once = np.unique(np.stack([day, who]), axis=1, return_index=True)[1]
-        return cls(once, values[once], dates[once], who[once])
-
-    def returns(self, up: Floats, *, horizon: int, cost_bps: float) -> Returns:
-        """Return the returns of a strategy that is long where ``up`` (windows,) is 1 and flat where it is 0."""
-        return strategy_returns(
-            up[self.once], self.values, self.dates, self.symbols, horizon=horizon, cost_bps=cost_bps
-        )
+        market = Market.of(np.concatenate(known)[once], dates[once], symbols[once], rules)
+        return None if market is None else cls(once, market)
 
 
 def _probabilities(path: Path, n_windows: int) -> NDArray[np.floating] | None:
@@ -187,15 +198,22 @@ def _probabilities(path: Path, n_windows: int) -> NDArray[np.floating] | None:
 
 
 def deflated(series: TrialSeries, chosen: int | None, *, n_trials: int) -> DeflatedSharpe | None:
-    """Return the deflated Sharpe ratio of trial ``chosen`` out of ``n_trials``; None if this trial has no returns."""
-    if series.returns is None or chosen is None or chosen not in series.numbers:
+    """Return the deflated Sharpe ratio of trial ``chosen`` out of ``n_trials``; None if this trial has no returns.
+
+    The ratio is that of the excess over holding, so that the drift of the market does not count as skill.
+    """
+    if series.returns is None or series.excess is None or chosen is None or chosen not in series.numbers:
         return None
-    own = series.returns[series.numbers.index(chosen)]
-    sharpes = [ratio for ratio in (sharpe(each.returns) for each in series.returns) if ratio is not None]
+    place = series.numbers.index(chosen)
+    own, excess = series.returns[place], series.excess[place]
+    sharpes = [ratio for ratio in (sharpe(each.returns.returns) for each in series.excess) if ratio is not None]
     return DeflatedSharpe(
         trial_number=chosen,
         n_trials=n_trials,
         sharpe=own.sharpe,
         annual_sharpe=own.annual_sharpe,
-        deflated=deflated_sharpe(own.returns, sharpes, max(n_trials, len(sharpes))),
+        deflated=deflated_sharpe(excess.returns.returns, sharpes, max(n_trials, len(sharpes))),
+        exposure=excess.exposure,
+        excess_sharpe=excess.returns.sharpe,
+        excess_annual_sharpe=excess.returns.annual_sharpe,
     )

@@ -1,15 +1,48 @@
-"""Returns of a long/flat strategy that trades predicted directions with costs, and of buy-and-hold on the same windows."""
+"""Returns of a long/flat strategy after costs, of buy-and-hold, and of the strategy's timing alone (the excess)."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cnn_lstm_hyperopt.config.schema.retrain import EvaluationSettings, Execution
+from cnn_lstm_hyperopt.data.dataset import Dataset
+from cnn_lstm_hyperopt.evaluation.bootstrap import mean_interval
 from cnn_lstm_hyperopt.evaluation.overfitting import sharpe
+from cnn_lstm_hyperopt.metrics.proportions import Interval
 
 Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
 _YEAR = np.timedelta64(31_557_600, "s")  # 365.25 days
+
+
+@dataclass(frozen=True)
+class TradingRules:
+    """Rules by which positions are traded.
+
+    Attributes:
+        horizon: bars for which a position is held.
+        cost_bps: fees of a change of position, in basis points of the traded amount.
+        half_spreads: half of the bid-ask spread of each symbol, in basis points; a change of position pays it, too.
+        execution: prices at which positions change, as in ``evaluation.execution``.
+    """
+
+    horizon: int
+    cost_bps: float
+    half_spreads: Mapping[str, float] = field(default_factory=dict)
+    execution: Execution = "next_open"
+
+    @classmethod
+    def of(cls, dataset: Dataset, settings: EvaluationSettings) -> "TradingRules":
+        """Return the rules for a dataset that was prepared with these settings."""
+        return cls(dataset.horizon, settings.cost_bps, dataset.half_spreads, settings.execution)
+
+    def costs(self, symbols: NDArray[Any]) -> Floats:
+        """Return the cost of a change of position in each of the ``symbols``, as a share of the traded amount."""
+        return np.array([self.cost_bps + self.half_spreads.get(str(name), 0.0) for name in symbols]) / 1e4
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,79 +89,163 @@ class Returns:
 
 
 @dataclass(frozen=True, eq=False)
+class Excess:
+    """A strategy minus holding each symbol at the strategy's mean exposure: the part of the returns that is timing.
+
+    Attributes:
+        exposure: mean position of the strategy over all decisions, in [0, 1].
+        returns: returns of the strategy minus returns of the holding, both after costs.
+    """
+
+    exposure: float
+    returns: Returns
+
+    @cached_property
+    def interval(self) -> Interval | None:
+        """95 % interval of the mean return of a period; None: too few dates or days."""
+        return mean_interval(self.returns.returns, self.returns.dates)
+
+    @property
+    def annual_return(self) -> float | None:
+        """Mean return of a period × periods per year; None for integer dates."""
+        per_year = self.returns.periods_per_year
+        return None if per_year is None else self.returns.mean * per_year
+
+    @property
+    def annual_interval(self) -> Interval | None:
+        """95 % interval of :attr:`annual_return`; None if one of its factors is unknown."""
+        per_year, interval = self.returns.periods_per_year, self.interval
+        return None if per_year is None or interval is None else Interval(*(each * per_year for each in interval))
+
+
+@dataclass(frozen=True, eq=False)
 class Strategy:
     """Returns of a model's long/flat strategy, and of buy-and-hold of the same symbols.
 
     Attributes:
-        cost_bps: cost of a change of position, in basis points of the traded amount.
+        rules: rules by which both trade.
         model: returns of the strategy that is long if the model predicts up, otherwise flat.
         hold: returns of the strategy that is always long.
+        excess: the strategy minus holding at the same mean exposure.
     """
 
-    cost_bps: float
+    rules: TradingRules
     model: Returns
     hold: Returns
+    excess: Excess
+
+
+@dataclass(frozen=True, eq=False)
+class Market:
+    """Decisions of a strategy that changes positions every ``horizon`` bars of a symbol, so that returns never overlap.
+
+    The capital is split equally among the symbols. A symbol's position changes at its own first date and at every
+    ``horizon``-th of its dates after it, because a trade spans bars of its own symbol. A period is ``horizon`` dates of all
+    symbols together, so each symbol decides at most once per period. (If each date of decision were a period, the same days
+    would count several times.) All positions begin flat, and the last positions are not sold.
+
+    Attributes:
+        windows: ``(decisions,)`` window of each decision, by symbol, then by date.
+        returns: ``(decisions,)`` simple return of a long position.
+        costs: ``(decisions,)`` cost of a change of position, as a share of the traded amount.
+        owner: ``(decisions,)`` number of each decision's symbol, ascending.
+        period: ``(decisions,)`` number of each decision's period.
+        dates: ``(periods,)`` first date of each period.
+    """
+
+    windows: Integers
+    returns: Floats
+    costs: Floats
+    owner: Integers
+    period: Integers
+    dates: NDArray[Any]
+
+    @classmethod
+    def of(
+        cls, returns: NDArray[np.floating], dates: NDArray[Any], symbols: NDArray[Any], rules: TradingRules
+    ) -> "Market | None":
+        """Return the decisions of some windows; None if no window has a trade.
+
+        Args:
+            returns: ``(windows,)`` simple return of a long position; windows with NaN are left out.
+            dates: ``(windows,)`` date of each window's decision.
+            symbols: ``(windows,)`` symbol of each window.
+            rules: horizon and costs.
+        """
+        traded = np.flatnonzero(np.isfinite(returns))
+        if not len(traded):
+            return None
+        unique, day = np.unique(dates[traded], return_inverse=True)
+        names, who = np.unique(symbols[traded], return_inverse=True)
+        in_turn = np.lexsort((day, who))  # by symbol, then by time
+        first = np.searchsorted(who[in_turn], np.arange(len(names)))
+        decides = (np.arange(len(in_turn)) - first[who[in_turn]]) % rules.horizon == 0
+        decisions = in_turn[decides]
+        windows, owner = traded[decisions], who[decisions]
+        return cls(
+            windows=windows,
+            returns=returns[windows].astype(np.float64),
+            costs=rules.costs(names)[owner],
+            owner=owner,
+            period=day[decisions] // rules.horizon,
+            dates=unique[:: rules.horizon],
+        )
+
+    def strategy(self, positions: NDArray[np.floating]) -> Returns:
+        """Return the returns of the positions of all windows ``(windows,)``: 1 is long, 0 is flat.
+
+        A decision earns position × return − cost × change of position. The return of a period is the sum of what its
+        decisions earn, divided by the number of symbols.
+        """
+        return self._earned(positions[self.windows].astype(np.float64))
+
+    def excess(self, positions: NDArray[np.floating]) -> Excess:
+        """Return the strategy minus holding each symbol at the mean of the strategy's own positions in this symbol.
+
+        The excess of constant positions is 0, and a constant added to all returns of a symbol does not change its mean. So the
+        drift of the market does not count as timing. The mean position is known only at the end. This does not favour the
+        strategy, because only the holding uses the mean.
+        """
+        held = positions[self.windows].astype(np.float64)
+        means = np.bincount(self.owner, weights=held) / np.bincount(self.owner)
+        ours, matched = self._earned(held), self._earned(means[self.owner])
+        return Excess(float(held.mean()), Returns(self.dates, ours.returns - matched.returns, ours.n_trades))
+
+    def _earned(self, held: Floats) -> Returns:
+        """Return the returns of the positions ``held`` (decisions,)."""
+        before = np.concatenate([[0.0], held[:-1]])
+        before[np.flatnonzero(np.diff(self.owner, prepend=-1))] = 0.0
+        changes = np.abs(held - before)
+        gains = held * self.returns - self.costs * changes
+        n_symbols = int(self.owner[-1]) + 1
+        returns = np.bincount(self.period, weights=gains, minlength=len(self.dates)) / n_symbols
+        return Returns(dates=self.dates, returns=returns, n_trades=int(np.count_nonzero(changes)))
 
 
 def long_flat(
     probabilities: NDArray[np.floating],
-    values: NDArray[np.floating],
+    returns: NDArray[np.floating],
     dates: NDArray[Any],
     symbols: NDArray[Any],
-    *,
-    horizon: int,
-    cost_bps: float,
-) -> Strategy:
+    rules: TradingRules,
+) -> Strategy | None:
     """Return the strategy that is long if the most probable class is the last one (up), otherwise flat.
 
     Args:
         probabilities: ``(windows, classes)`` predicted probabilities.
-        values: ``(windows,)`` true log return of each window over the horizon.
-        dates: ``(windows,)`` date of each window's decision.
-        symbols: ``(windows,)`` symbol of each window.
-        horizon: number of bars for which a position is held.
-        cost_bps: cost of a change of position, in basis points.
+        returns, dates, symbols, rules: as for :meth:`Market.of`.
+
+    Returns:
+        The strategy; None if no window has a trade.
     """
-    up = probabilities.argmax(axis=1) == probabilities.shape[1] - 1
-    return Strategy(
-        cost_bps=cost_bps,
-        model=strategy_returns(up.astype(np.float64), values, dates, symbols, horizon=horizon, cost_bps=cost_bps),
-        hold=strategy_returns(np.ones(len(up)), values, dates, symbols, horizon=horizon, cost_bps=cost_bps),
-    )
+    market = Market.of(returns, dates, symbols, rules)
+    if market is None:
+        return None
+    up = goes_long(probabilities)
+    return Strategy(rules, market.strategy(up), market.strategy(np.ones(len(up))), market.excess(up))
 
 
-def strategy_returns(
-    positions: Floats,
-    values: NDArray[np.floating],
-    dates: NDArray[Any],
-    symbols: NDArray[Any],
-    *,
-    horizon: int,
-    cost_bps: float,
-) -> Returns:
-    """Return the returns of positions that change every ``horizon`` bars of their symbol, so that returns never overlap.
-
-    The capital is split equally among the symbols. A symbol's position changes at its own first date and at every
-    ``horizon``-th of its dates after it, because a value spans bars of its own symbol. A period is ``horizon`` dates of all
-    symbols together, so each symbol decides at most once per period. (If each date of decision were a period, the same days
-    would count several times.) A decision earns position × (exp(value) − 1) − cost_bps / 10⁴ × change of position. The return
-    of a period is the sum of what its decisions earn, divided by the number of symbols. All positions begin flat, and the last
-    positions are not sold. The other arguments are those of :func:`long_flat`.
-
-    Args:
-        positions: ``(windows,)`` position of each window: 1 is long, 0 is flat.
-    """
-    unique, day = np.unique(dates, return_inverse=True)
-    names, who = np.unique(symbols, return_inverse=True)
-    in_turn = np.lexsort((day, who))  # by symbol, then by time
-    first = np.searchsorted(who[in_turn], np.arange(len(names)))
-    decides = (np.arange(len(in_turn)) - first[who[in_turn]]) % horizon == 0
-    decisions = in_turn[decides]
-    held, owner = positions[decisions], who[decisions]
-    before = np.concatenate([[0.0], held[:-1]])
-    before[np.searchsorted(owner, np.arange(len(names)))] = 0.0
-    changes = np.abs(held - before)
-    gains = held * np.expm1(values[decisions].astype(np.float64)) - cost_bps / 1e4 * changes
-    periods = unique[::horizon]
-    returns = np.bincount(day[decisions] // horizon, weights=gains, minlength=len(periods)) / len(names)
-    return Returns(dates=periods, returns=returns, n_trades=int(np.count_nonzero(changes)))
+def goes_long(probabilities: NDArray[np.floating]) -> Floats:
+    """Return the positions ``(windows,)``: 1 where the most probable class is the last one (up), otherwise 0."""
+    up: NDArray[np.bool_] = probabilities.argmax(axis=1) == probabilities.shape[1] - 1
+    return up.astype(np.float64)

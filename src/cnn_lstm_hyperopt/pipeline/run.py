@@ -38,7 +38,7 @@ def run(settings: Settings, events: RunEvents, *, resume: bool, recalibrate: boo
     events.on_settings(settings)
     stop = StopSignal(settings.study.timeout)
     with stop.listening():
-        dataset = prepare_dataset(settings.data)
+        dataset = prepare_dataset(settings.data, evaluation=settings.evaluation)
         with open_session(settings, dataset, resume=resume, events=events, recalibrate=recalibrate) as session:
             results = search_and_write(session, stop)
             if settings.retrain.enabled and not stop.interrupted and results["best_trials"]:
@@ -70,7 +70,7 @@ def dry_run(settings: Settings, events: RunEvents, *, resume: bool, recalibrate:
     events.on_settings(settings)
     with held_for_a_check(settings.save_dir):
         check_save_dir(settings.save_dir, resume=resume)
-    dataset = prepare_dataset(settings.data)
+    dataset = prepare_dataset(settings.data, evaluation=settings.evaluation)
     records: list[TrialRecord] = []
     if not resume:
         setup = prepare_new(settings, dataset, on_benchmark=events.on_benchmark_start, recalibrate=recalibrate)

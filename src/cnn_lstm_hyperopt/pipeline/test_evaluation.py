@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from cnn_lstm_hyperopt.config import Settings
 from cnn_lstm_hyperopt.data.dataset import Dataset
+from cnn_lstm_hyperopt.data.trades import TRADED
 from cnn_lstm_hyperopt.data.windows import Windows
 from cnn_lstm_hyperopt.evaluation import (
     CalibrationRow,
@@ -18,6 +19,7 @@ from cnn_lstm_hyperopt.evaluation import (
     Judgement,
     Scores,
     Strategy,
+    TradingRules,
     by_group,
     calibration_table,
     judge,
@@ -137,8 +139,7 @@ def evaluate_once(
     judgement = judge(settings.verdict_metric, labels, records[0].probabilities, predicted, dependence, model=first)
     best = judgement.best_baseline
     period = _Period(test, dependence, metric, judgement.metric, best, predicted[best], forecasts.references)
-    traded = dataset.target == "direction" and test.values is not None
-    strategy = (dataset.horizon, settings.evaluation.cost_bps) if traded else None
+    strategy = TradingRules.of(dataset, settings.evaluation) if dataset.target == TRADED else None
     return Verdict(
         judgement=judgement,
         finalists=tuple(
@@ -201,7 +202,7 @@ class _Period:
         )
 
     def model(
-        self, name: str, predictions: Predictions, runs: Sequence[Predictions], strategy: tuple[int, float] | None
+        self, name: str, predictions: Predictions, runs: Sequence[Predictions], strategy: TradingRules | None
     ) -> TestResult:
         """Return the test result of a model, with the results of its seeds, calibration, groups and strategy.
 
@@ -209,15 +210,12 @@ class _Period:
             name: name of the model.
             predictions: predictions of the model of record, the mean of its seeds.
             runs: predictions of each seed.
-            strategy: horizon (bars) and cost (bps) of the strategy; None: no strategy.
+            strategy: rules of the strategy; None: no strategy.
         """
         test, labels, probabilities = self.test, self.test.labels.numpy(), predictions.probabilities
         traded = None
-        if strategy is not None and test.values is not None:
-            horizon, cost_bps = strategy
-            traded = long_flat(
-                probabilities, test.values.numpy(), test.dates, test.symbols, horizon=horizon, cost_bps=cost_bps
-            )
+        if strategy is not None and test.traded is not None:
+            traded = long_flat(probabilities, test.traded, test.dates, test.symbols, strategy)
         return replace(
             self.result(name, predictions),
             seed_scores=tuple(_known_score(self.metric, labels, run.probabilities) for run in runs),

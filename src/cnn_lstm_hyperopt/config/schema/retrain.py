@@ -1,6 +1,6 @@
 """The sections ``retrain`` and ``evaluation``, with the settings of the final phase."""
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     VerdictMetric = str
 else:
     VerdictMetric = Literal[(*METRICS, "study")]
+
+Execution = Literal["next_open", "next_close", "same_close"]
+HalfSpread = Annotated[float, Field(ge=0, le=1_000)]
+"""Half of a bid-ask spread, in basis points."""
 
 
 class RetrainSettings(Section):
@@ -48,5 +52,16 @@ class EvaluationSettings(Section):
         5.0,
         ge=0,
         le=1_000,
-        description="cost of a change of position in the long/flat strategy, in basis points (direction target)",
+        description="fees of a change of position in the long/flat strategy, in basis points (direction target)",
+    )
+    half_spread_bps: HalfSpread | Literal["auto"] | dict[str, HalfSpread] = Field(
+        2.0,
+        description="half of the bid-ask spread, in basis points; a change of position pays it in addition to cost_bps. It is a "
+        "number, a mapping of symbols to numbers, or auto (estimated for each symbol from its bars before the test set; too "
+        "high for very liquid symbols)",
+    )
+    execution: Execution = Field(
+        "next_open",
+        description="prices at which the strategy trades: the open or the close of the bar after the window, or the close of the "
+        "window's last bar (same_close, which no order can reach and which profits from bid-ask bounce)",
     )

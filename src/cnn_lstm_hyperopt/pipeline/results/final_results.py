@@ -156,7 +156,7 @@ def _details(result: TestResult) -> dict[str, Any]:
 
 
 def strategy_results(strategy: Strategy) -> dict[str, Any]:
-    """Return the profits, after costs, of a long/flat strategy by the model's predictions and of buy-and-hold."""
+    """Return the profits, after costs, of a long/flat strategy, of buy-and-hold, and of the strategy's timing (excess)."""
 
     def returns(each: Returns) -> dict[str, Any]:
         return {
@@ -168,11 +168,24 @@ def strategy_results(strategy: Strategy) -> dict[str, Any]:
             "final_wealth": each.final_wealth,
         }
 
+    excess = strategy.excess
     return {
-        "cost_bps": strategy.cost_bps,
+        "cost_bps": strategy.rules.cost_bps,
+        "execution": strategy.rules.execution,
+        "half_spread_bps": dict(strategy.rules.half_spreads),
         "long_flat": returns(strategy.model),
         "buy_and_hold": returns(strategy.hold),
         "probabilistic_sharpe": probabilistic_sharpe(strategy.model.returns),
+        "excess": {
+            "exposure": excess.exposure,
+            "mean_return": excess.returns.mean,
+            "mean_return_interval": _listed(excess.interval),
+            "annual_return": excess.annual_return,
+            "annual_return_interval": _listed(excess.annual_interval),
+            "sharpe": excess.returns.sharpe,
+            "annual_sharpe": excess.returns.annual_sharpe,
+            "probabilistic_sharpe": probabilistic_sharpe(excess.returns.returns),
+        },
     }
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from cnn_lstm_hyperopt.data.frequency import duration
 from cnn_lstm_hyperopt.evaluation import level_text
 from cnn_lstm_hyperopt.evaluation.grades import graded, units_text
+from cnn_lstm_hyperopt.evaluation.strategy_text import strategy_lines
 from cnn_lstm_hyperopt.inference.metadata import ModelDescription
 from cnn_lstm_hyperopt.metrics import METRICS
 from cnn_lstm_hyperopt.models import family_of
@@ -26,7 +27,7 @@ from cnn_lstm_hyperopt.utils.text import printable
 _MARKS = re.compile(r"([\\`*\[\]<>|~&$@]|(?<!\w)_|_(?!\w)|:(?=//)|(?<=www)\.)", re.IGNORECASE)
 _MAX_SYMBOLS = 30
 _LIMITS = (
-    "It ignores trading costs, slippage and position limits. Its output is a probability, not advice.",
+    "The scores ignore trading costs, slippage and position limits. Its output is a probability, not advice.",
     "It was trained and tested on the data above. Other markets, periods and frequencies were not measured.",
     "Markets drift: the figures are from the test period. No later period was measured.",
 )
@@ -223,6 +224,7 @@ def _figures(entry: Mapping[str, Any], results: Mapping[str, Any], *, validated:
         "",
         f"Expected calibration error on test: {_number(metrics['test_calibration_error'])}; `metrics.json` has the table. The"
         " probabilities are the network's own, without calibration.",
+        *(each for line in (strategy_lines(metrics["strategy"]) if metrics["strategy"] else ()) for each in ("", line)),
     ]
 
 

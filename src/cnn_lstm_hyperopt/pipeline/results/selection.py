@@ -5,6 +5,7 @@ from typing import Any
 
 from cnn_lstm_hyperopt.config import Settings
 from cnn_lstm_hyperopt.data.dataset import Dataset
+from cnn_lstm_hyperopt.evaluation import TradingRules
 from cnn_lstm_hyperopt.evaluation.selection_bias import DeflatedSharpe, TrialSeries, deflated, read_trials
 from cnn_lstm_hyperopt.run_dir.paths import VALIDATION
 from cnn_lstm_hyperopt.search import Study, above_chance
@@ -59,7 +60,7 @@ class SelectionTracker:
             finished,
             self._dataset,
             metric=metric,
-            cost_bps=self._settings.evaluation.cost_bps,
+            rules=TradingRules.of(self._dataset, self._settings.evaluation),
             beats_chance=beats_chance,
         )
         if series is not None and series.missing:

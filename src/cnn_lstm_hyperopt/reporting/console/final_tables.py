@@ -8,11 +8,13 @@ import numpy as np
 from rich.table import Table
 
 from cnn_lstm_hyperopt.config import DataSettings
-from cnn_lstm_hyperopt.evaluation import Interval, Returns, level_text, units_text
+from cnn_lstm_hyperopt.evaluation import Interval, level_text, units_text
 from cnn_lstm_hyperopt.evaluation.selection_bias import DeflatedSharpe, TrialSeries
+from cnn_lstm_hyperopt.evaluation.strategy_text import strategy_lines
 from cnn_lstm_hyperopt.metrics import METRICS, Metric
 from cnn_lstm_hyperopt.pipeline.advice import Interface, preference_text
 from cnn_lstm_hyperopt.pipeline.confirmation import TIME_IS_UP, Confirmed
+from cnn_lstm_hyperopt.pipeline.results.final_results import strategy_results
 from cnn_lstm_hyperopt.pipeline.retraining import Retrained
 from cnn_lstm_hyperopt.pipeline.test_evaluation import TestResult, Verdict
 from cnn_lstm_hyperopt.reporting.console.tables import plain_table, widest
@@ -147,10 +149,7 @@ def verdict_lines(verdict: Verdict, retrained: Sequence[Retrained]) -> list[str]
             f"{''.join(f'; {each}' for each in others)}."
         )
     if first.strategy is not None:
-        lines.append(
-            f"Strategy (long or flat, {first.strategy.cost_bps:g} bps per trade): {_money(first.strategy.model)}; always long:"
-            f" {_money(first.strategy.hold)}. Slippage, position size and borrowing are ignored."
-        )
+        lines += strategy_lines(strategy_results(first.strategy))
     return lines
 
 
@@ -172,16 +171,10 @@ def selection_lines(bias: tuple[TrialSeries, DeflatedSharpe | None] | None) -> l
     if strategy is not None and strategy.deflated is not None:
         ratio = strategy.annual_sharpe if strategy.annual_sharpe is not None else strategy.sharpe
         lines.append(
-            f"Trial {strategy.trial_number} as a strategy on validation: Sharpe ratio {ratio:+.2f}, deflated Sharpe ratio"
-            f" {strategy.deflated:.0%} ({counted(strategy.n_trials, 'trial')})."
+            f"Trial {strategy.trial_number} as a strategy on validation: Sharpe ratio {ratio:+.2f}. Deflated Sharpe ratio of its"
+            f" timing: {strategy.deflated:.0%} ({counted(strategy.n_trials, 'trial')})."
         )
     return lines
-
-
-def _money(returns: Returns) -> str:
-    ratio = returns.annual_sharpe if returns.annual_sharpe is not None else returns.sharpe
-    unit = "Sharpe ratio" if returns.annual_sharpe is not None else "Sharpe ratio of a period"
-    return f"{unit} {'–' if ratio is None else f'{ratio:+.2f}'}, 1 became {returns.final_wealth:.2f}"
 
 
 def next_lines(

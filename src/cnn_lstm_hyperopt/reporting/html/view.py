@@ -6,6 +6,7 @@ from typing import Any
 
 from cnn_lstm_hyperopt.config import dump_settings
 from cnn_lstm_hyperopt.evaluation.grades import COLOURS, known_grade
+from cnn_lstm_hyperopt.evaluation.strategy_text import shown_strategies
 from cnn_lstm_hyperopt.reporting.console.pruning import pruning_lines
 from cnn_lstm_hyperopt.reporting.html.charts import MIN_WINDOWS, curve_trials, objectives
 from cnn_lstm_hyperopt.reporting.html.confusion import confusion
@@ -55,6 +56,7 @@ def view(table: TrialTable) -> dict[str, Any]:
         "above_chance": content.above_chance,
         "problems": _problems(content.data),
         "models": content.models,
+        "strategies": shown_strategies(content.models),
         "confusions": {
             rank: confusion(frame, content.data.get("class_names") or []) for rank, frame in content.predictions.items()
         },

@@ -1,0 +1,139 @@
+"""Is chance or market structure taken for timing? Simulated markets in which no strategy has skill.
+
+*deflated*: the best of 30 long/flat strategies without skill, in markets with drift. Shares of runs in which its deflated Sharpe
+ratio is above 0.95, from the returns (before) and from the excess over holding at the same mean exposure (after); share of the
+intervals of the mean excess that contain 0.
+
+*bounce*: a random walk whose closes and opens are at the bid or at the ask (Roll 1984). The strategy is long after a close that
+fell. Annual Sharpe ratios by execution.
+
+    python benchmarks/evaluation_money.py deflated --runs 300
+    python benchmarks/evaluation_money.py bounce --runs 100
+"""
+
+import argparse
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cnn_lstm_hyperopt.config.schema.retrain import Execution
+from cnn_lstm_hyperopt.data.trades import trades
+from cnn_lstm_hyperopt.evaluation import Market, TradingRules, deflated_sharpe, sharpe
+from cnn_lstm_hyperopt.utils.rng import stream
+from machine import machine_line
+
+Floats = NDArray[np.float64]
+DAYS_A_YEAR = 252
+TRIALS = 30
+DAILY = 0.01
+"""Daily standard deviation of the market."""
+
+
+def market_returns(random: np.random.Generator, days: int, symbols: int, annual_sharpe: float) -> Floats:
+    """Daily returns ``(days, symbols)`` with volatility clusters, fat tails, correlation 0.5 and this annual Sharpe ratio."""
+    volatility = np.exp(np.cumsum(random.normal(0, 0.05, days)))
+    volatility /= np.sqrt((volatility**2).mean())
+    common, own = random.standard_t(5, (days, 1)), random.standard_t(5, (days, symbols))
+    noise = common if symbols == 1 else np.sqrt(0.5) * common + np.sqrt(0.5) * own
+    # the Sharpe ratio is that of the equally weighted portfolio
+    portfolio = np.sqrt(0.5 + 0.5 / symbols) if symbols > 1 else 1.0
+    noise = noise * np.sqrt(3 / 5) * DAILY * volatility[:, None]
+    return np.asarray(noise + annual_sharpe / np.sqrt(DAYS_A_YEAR) * DAILY * portfolio)
+
+
+def chance(random: np.random.Generator, returns: Floats, stay: int) -> Floats:
+    """Positions ``(days, symbols)`` that do not depend on the market and last ``stay`` days on average."""
+    flips = random.random(returns.shape) < (0.5 if stay == 1 else 1 / stay)
+    share = random.random()  # mean exposure of the strategy
+    fresh = random.random(returns.shape) < share
+    last = np.maximum.accumulate(np.where(flips, np.arange(len(returns))[:, None], 0), axis=0)
+    return np.take_along_axis(fresh, last, axis=0).astype(np.float64)
+
+
+def rule(random: np.random.Generator, returns: Floats, stay: int) -> Floats:
+    """Positions that follow, or bet against, the mean of the last 2 to ``stay`` returns."""
+    span, side = int(random.integers(2, stay + 1)), random.choice([-1, 1])
+    total = np.cumsum(np.concatenate([np.zeros((span, returns.shape[1])), returns]), axis=0)
+    past = np.concatenate([np.zeros((1, returns.shape[1])), (total[span:] - total[:-span])[:-1]])
+    return np.asarray((side * past > 0).astype(np.float64))
+
+
+KINDS = {"chance, 1 day": (chance, 1), "chance, 20 days": (chance, 20), "rules of past returns": (rule, 60)}
+
+
+def deflated_run(random: np.random.Generator, days: int, symbols: int, drift: float, kind: str) -> tuple[bool, bool, bool]:
+    """Whether the best strategy's ratio is above 0.95 before and after; whether the interval of a strategy contains 0."""
+    returns = market_returns(random, days, symbols, drift)
+    draw, stay = KINDS[kind]
+    dates = np.datetime64("2020-01-01", "ns") + np.repeat(np.arange(days), symbols).astype("timedelta64[D]")
+    names = np.tile(np.arange(symbols).astype(str), days)
+    market = Market.of(returns.ravel(), dates, names, TradingRules(1, 0.0))
+    assert market is not None
+    positions = [draw(random, returns, stay).ravel() for _ in range(TRIALS)]
+    excess = [market.excess(each) for each in positions]
+    found = []
+    for series in ([market.strategy(each).returns for each in positions], [each.returns.returns for each in excess]):
+        ratios = [ratio for each in series if (ratio := sharpe(each)) is not None]
+        best = max(series, key=lambda each: sharpe(each) or -np.inf)
+        found.append((deflated_sharpe(best, ratios, TRIALS) or 0.0) > 0.95)
+    interval = excess[0].interval
+    return found[0], found[1], interval is not None and interval.low <= 0 <= interval.high
+
+
+def deflated(runs: int, seed: int) -> None:
+    """Print the table of deflated Sharpe ratios."""
+    print("| strategies | days × symbols | market Sharpe | before | after | intervals with 0 |\n|---|---|---|---|---|---|")
+    for kind in KINDS:
+        for days, symbols in ((250, 1), (500, 1), (250, 5), (500, 5)):
+            for drift in (0.0, 0.6, 1.0, 1.5):
+                random = stream(seed, days * symbols, f"{kind} {drift}")
+                rows = np.array([deflated_run(random, days, symbols, drift, kind) for _ in range(runs)])
+                before, after, covered = rows.mean(axis=0)
+                print(f"| {kind} | {days} × {symbols} | {drift} | {before:.1%} | {after:.1%} | {covered:.1%} |", flush=True)
+
+
+def bounce_run(random: np.random.Generator, half_spread_bps: float, execution: Execution, charged: float) -> float:
+    """Annual Sharpe ratio of the bet on the reversal after 5 bps and the ``charged`` half-spread, on 1,000 days."""
+    import pandas as pd
+
+    days = 1000
+    middle = np.cumsum(random.normal(0, DAILY / np.sqrt(2), 2 * days))  # open and close of each day
+    prices = np.exp(middle + half_spread_bps / 1e4 * random.choice([-1, 1], 2 * days)).reshape(days, 2)
+    index = pd.bdate_range("2016-01-04", periods=days, name="date")
+    frame = pd.DataFrame({"open": prices[:, 0], "close": prices[:, 1]}, index=index)
+    decided = np.arange(1, days)
+    returns, _ = trades(frame, np.zeros(days, dtype=np.int64), decided, horizon=1, execution=execution)
+    rules = TradingRules(1, 5.0, {"A": charged}, execution)
+    market = Market.of(returns, index.to_numpy()[decided], np.full(len(decided), "A"), rules)
+    assert market is not None
+    fell = (np.diff(prices[:, 1]) < 0).astype(np.float64)
+    return market.strategy(fell).annual_sharpe or 0.0
+
+
+def bounce(runs: int, seed: int) -> None:
+    """Print the table of the bid-ask bounce."""
+    print("| half-spread (bps) | execution | charged (bps) | Sharpe ratio | standard error |\n|---|---|---|---|---|")
+    executions: Sequence[Execution] = ("same_close", "next_close", "next_open")
+    for spread in (20.0, 50.0, 100.0):
+        for execution in executions:
+            for charged in (0.0, spread):
+                random = stream(seed, int(spread), f"bounce {execution} {charged}")
+                found = np.array([bounce_run(random, spread, execution, charged) for _ in range(runs)])
+                error = found.std(ddof=1) / np.sqrt(runs)
+                print(f"| {spread:g} | {execution} | 5 + {charged:g} | {found.mean():+.2f} | {error:.2f} |", flush=True)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run a simulation."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("simulation", choices=("deflated", "bounce"))
+    parser.add_argument("--runs", type=int, default=300)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args(arguments)
+    print(machine_line())
+    {"deflated": deflated, "bounce": bounce}[options.simulation](options.runs, options.seed)
+
+
+if __name__ == "__main__":
+    main()

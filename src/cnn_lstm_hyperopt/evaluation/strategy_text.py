@@ -1,0 +1,51 @@
+"""Sentences about a strategy, from its entry in ``results.json``, for terminal, report and model card."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+
+def strategy_lines(entry: Mapping[str, Any]) -> list[str]:
+    """Return a line about the profit of a strategy, and a line about its timing if the entry has it.
+
+    Args:
+        entry: value of ``test_metrics.strategy``; entries of older versions have no execution, half-spreads and excess.
+    """
+    lines = [
+        f"Strategy (long or flat{_trades(entry)}): {_money(entry['long_flat'])}; always long: {_money(entry['buy_and_hold'])}."
+        " Position size and borrowing are ignored."
+    ]
+    excess = entry.get("excess")
+    if excess is not None:
+        name, unit = ("annual_return", "year") if excess["annual_return"] is not None else ("mean_return", "period")
+        interval = excess[f"{name}_interval"]
+        lines.append(
+            f"Timing: {excess[name]:+.2%} a {unit} above holding at the same mean exposure ({excess['exposure']:.0%})"
+            + (f"; 95 % interval {interval[0]:+.2%} to {interval[1]:+.2%}." if interval is not None else ".")
+        )
+    return lines
+
+
+def _trades(entry: Mapping[str, Any]) -> str:
+    """Return the prices and costs of a trade, such as ``, trades at the next open, costs 5 + 2 bps``."""
+    costs, execution = f"costs {entry['cost_bps']:g}", entry.get("execution")
+    spreads = sorted(entry.get("half_spread_bps", {}).values())
+    if spreads:
+        costs += f" + {spreads[0]:.3g}" + (f" to {spreads[-1]:.3g}" if spreads[-1] > spreads[0] else "")
+    prices = f"trades at the {execution.replace('_', ' ')}, " if execution is not None else ""
+    return f", {prices}{costs} bps"
+
+
+def _money(returns: Mapping[str, Any]) -> str:
+    annual = returns["annual_sharpe"]
+    ratio, unit = (returns["sharpe"], "Sharpe ratio of a period") if annual is None else (annual, "Sharpe ratio")
+    return f"{unit} {'–' if ratio is None else f'{ratio:+.2f}'}, 1 became {returns['final_wealth']:.2f}"
+
+
+def shown_strategies(models: Sequence[Mapping[str, Any]]) -> dict[int, list[str]]:
+    """Return the lines of each model with a strategy, by rank.
+
+    Args:
+        models: entries ``retrained_models`` of ``results.json``.
+    """
+    found = {each["model_rank"]: each["test_metrics"].get("strategy") for each in models}
+    return {rank: strategy_lines(entry) for rank, entry in found.items() if entry is not None}
