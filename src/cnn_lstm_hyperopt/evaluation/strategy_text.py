@@ -26,13 +26,13 @@ def strategy_lines(entry: Mapping[str, Any]) -> list[str]:
 
 
 def _trades(entry: Mapping[str, Any]) -> str:
-    """Return the prices and costs of a trade, such as ``, trades at the next open, costs 5 + 2 bps``."""
-    costs, execution = f"costs {entry['cost_bps']:g}", entry.get("execution")
+    """Return the prices and costs of a trade, such as ``, trades at the next open for 5 bps and a half-spread of 2 bps``."""
+    text, execution = f"{entry['cost_bps']:g} bps", entry.get("execution")
     spreads = sorted(entry.get("half_spread_bps", {}).values())
     if spreads:
-        costs += f" + {spreads[0]:.3g}" + (f" to {spreads[-1]:.3g}" if spreads[-1] > spreads[0] else "")
-    prices = f"trades at the {execution.replace('_', ' ')}, " if execution is not None else ""
-    return f", {prices}{costs} bps"
+        text += f" and a half-spread of {spreads[0]:.3g}"
+        text += f" to {spreads[-1]:.3g} bps" if spreads[-1] > spreads[0] else " bps"
+    return f", trades at the {execution.replace('_', ' ')} for {text}" if execution is not None else f", {text} a trade"
 
 
 def _money(returns: Mapping[str, Any]) -> str:
