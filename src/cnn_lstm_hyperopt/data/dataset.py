@@ -187,8 +187,7 @@ def prepare_dataset(
     table, cuts, split = _split_table(bars, settings, labelling, features, trading.execution)
     scaler, windows = _scaled(table, split, settings.lookback)
     train, validation, test = (windows.subset(np.flatnonzero(split == part)) for part in (TRAIN, VALIDATION, TEST))
-    values = Scaler.fit(table.values[split == TRAIN, None])
-    whole = Fold(train, validation, values.mean[0], values.std[0])
+    whole = _with_value_scale(train, validation, table.values[split == TRAIN])
     _require_classes(labelling.class_names, whole)
     indices, folds = _folds(table, cuts, settings, whole, split, labelling.class_names)
     splits = {"train": train, "validation": validation, "test": test}
@@ -292,5 +291,10 @@ def _fold(table: WindowTable, indices: FoldIndices, whole: Fold, split: NDArray[
     read = table.covered(table.starts[np.concatenate([train, validation])], lookback)
     place = np.cumsum(read) - 1
     windows = table.windows(scaler.transform_to_float32(table.features, read), place[table.starts], lookback)
-    values = Scaler.fit(table.values[train, None])
-    return Fold(windows.subset(train), windows.subset(validation), values.mean[0], values.std[0])
+    return _with_value_scale(windows.subset(train), windows.subset(validation), table.values[train])
+
+
+def _with_value_scale(train: Windows, validation: Windows, values: NDArray[np.float64]) -> Fold:
+    """Return the fold with mean and deviation of the training ``values`` (windows,)."""
+    scaler = Scaler.fit(values[:, None])
+    return Fold(train, validation, scaler.mean[0], scaler.std[0])
