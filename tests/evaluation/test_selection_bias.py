@@ -21,8 +21,7 @@ from cnn_lstm_hyperopt.evaluation.selection_bias import deflated, read_trials
 from cnn_lstm_hyperopt.execution.validation_files import write_validation
 from cnn_lstm_hyperopt.training import Predictions
 
-COST = 10.0
-RULES = TradingRules(2, COST, {"IBM": 3.0}, "next_close")
+RULES = TradingRules(2, 10.0, {"IBM": 3.0}, "next_close")
 SHARES = (0.5, 0.52, 0.47, 0.55, 0.5, 0.51, 0.53, 0.48, 0.5, 0.49)
 NUMBERS = tuple(range(0, 30, 3))
 
@@ -71,9 +70,9 @@ def folder(tmp_path_factory, dataset):
     return folder
 
 
-def read(folder, dataset, numbers=NUMBERS, metric="accuracy"):
+def read(folder, dataset, numbers=NUMBERS, metric="accuracy", **more):
     rules = replace(RULES, horizon=dataset.horizon)
-    return read_trials(folder, numbers, dataset, metric=metric, rules=rules)
+    return read_trials(folder, numbers, dataset, metric=metric, rules=rules, **more)
 
 
 def frames_of(folder):
@@ -129,7 +128,7 @@ def test_overfitting_is_that_of_sums_by_date_over_all_windows(folder, dataset, m
 
 def test_without_a_trial_above_chance_the_probability_is_unknown(folder, dataset):
     known = read(folder, dataset).overfitting
-    found = read_trials(folder, NUMBERS, dataset, metric="accuracy", cost_bps=COST, beats_chance=False).overfitting
+    found = read(folder, dataset, beats_chance=False).overfitting
     assert (known.probability is None, found.probability, found.in_sample) == (False, None, None)
     assert (found.reason, found.n_trials) == ("no trial beats chance", 10)
 
