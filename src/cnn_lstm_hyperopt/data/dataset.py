@@ -188,7 +188,6 @@ def prepare_dataset(
     scaler, windows = _scaled(table, split, settings.lookback)
     train, validation, test = (windows.subset(np.flatnonzero(split == part)) for part in (TRAIN, VALIDATION, TEST))
     whole = _with_value_scale(train, validation, table.values[split == TRAIN])
-    _require_classes(labelling.class_names, whole)
     indices, folds = _folds(table, cuts, settings, whole, split, labelling.class_names)
     splits = {"train": train, "validation": validation, "test": test}
     warnings = (*source_warnings, *data_warnings(bars, settings, splits=splits, cuts=cuts, folds=folds))
@@ -272,7 +271,8 @@ def _folds(
     split: NDArray[np.int8],
     class_names: tuple[str, ...],
 ) -> tuple[tuple[FoldIndices, ...], tuple[Fold, ...]]:
-    """Return the windows of the folds, and the folds; raise DataError if a fold lacks a class."""
+    """Return the windows of the folds, and the folds; raise DataError if the split or a fold lacks a class."""
+    _require_classes(class_names, whole)
     indices = make_folds(WindowDates(table.dates, table.reach, table.embargo, table.furthest), cuts, settings)
     folds = tuple(_fold(table, each, whole, split, whole.train.lookback) for each in indices)
     for number, fold in enumerate(folds, start=1):
