@@ -33,11 +33,11 @@ class StopSignal:
 
     @property
     def seconds_left(self) -> float | None:
-        """Seconds until the timeout; None: no timeout."""
+        """Seconds until the timeout; None without a timeout."""
         return None if self._deadline is None else max(0.0, self._deadline - time.monotonic())
 
     def end(self, reason: str) -> None:
-        """Ask the run to end in order, for this reason."""
+        """Ask the run to end in an orderly way, for this reason."""
         self._reason = reason
 
     def wait(self, seconds: float) -> None:
@@ -45,14 +45,14 @@ class StopSignal:
         time.sleep(seconds)
 
     def set_deadline(self, seconds: float | None) -> None:
-        """Set the timeout, in seconds from now; None: no timeout. Search and retraining have separate timeouts."""
+        """Set the timeout, in seconds from now; None removes the timeout. Search and retraining have separate timeouts."""
         self._deadline = None if seconds is None else time.monotonic() + seconds
 
     @contextlib.contextmanager
     def listening(self) -> Iterator[None]:
-        """Context in which the first Ctrl-C or SIGTERM ends the run in order, the second at once, and SIGHUP never.
+        """Context in which the first Ctrl-C or SIGTERM ends the run in an orderly way. A second signal ends the run at once.
 
-        Outside the main thread, no handler of a signal is changed.
+        SIGHUP is ignored. Outside the main thread, no handler of a signal is changed.
         """
         if threading.current_thread() is not threading.main_thread():
             yield

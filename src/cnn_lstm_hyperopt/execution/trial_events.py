@@ -32,7 +32,7 @@ class TrialEvents:
 
 
 class Backup(TrialEvents):
-    """Backs up the study when a trial ends, unless the last backup is younger than ``seconds``."""
+    """Subscriber that backs up the study when a trial ends, unless the last backup is younger than ``seconds``."""
 
     def __init__(self, storage: StudyStorage, seconds: float = BACKUP_SECONDS) -> None:
         self._storage, self._seconds = storage, seconds
@@ -46,7 +46,7 @@ class Backup(TrialEvents):
 
 
 class OutsideTrials(TrialEvents):
-    """Warns once about each trial that another program added or changed. Checks when a trial starts or ends.
+    """Subscriber that warns once about each trial that another program added or changed.
 
     Args:
         storage: storage of the study.
@@ -71,7 +71,7 @@ class OutsideTrials(TrialEvents):
 
 
 class ActivityReporter(TrialEvents):
-    """Writes the activity of each process of the run, for ``status``; at most once a second.
+    """Subscriber that writes the activity of each process of the run, for the command ``status``; at most once a second.
 
     Args:
         save_dir: directory of the run.

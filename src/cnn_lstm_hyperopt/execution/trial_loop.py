@@ -36,7 +36,7 @@ WAIT_SECONDS = 0.2
 
 
 class _GivenUpError(Exception):
-    """A trial is not restarted; the text has the reason."""
+    """Error: a trial is not started again; the text contains the reason."""
 
 
 class Runner(Protocol):
@@ -56,20 +56,20 @@ class Runner(Protocol):
         start: Checkpoint | None = None,
         memory_level: int = 0,
     ) -> TrainedNetwork:
-        """Train a configuration. Save the training state after each epoch, and continue from ``start`` unless None."""
+        """Train a configuration and save the training state after each epoch. If ``start`` is given, continue from it."""
 
 
 def run_trials(
     study: Study, runner: Runner, *, stop: StopSignal, callbacks: Sequence[TrialEvents], checkpoints: Path
 ) -> str:
-    """Run trials until the study has all trials or ``stop`` has a reason.
+    """Run trials until the study has all trials or ``stop`` ends the run.
 
     Args:
         study: proposes the trials and stores their results.
         runner: trains the networks.
         stop: ends the run early.
         callbacks: subscribers to events of trials.
-        checkpoints: folder of the states of unfinished trials.
+        checkpoints: folder of the training states of unfinished trials.
 
     Returns:
         FINISHED, EXHAUSTED, or the reason of ``stop``.
@@ -133,7 +133,7 @@ class _TrialRun:
     pruned: Checkpoint | None = None
 
     def run(self) -> tuple[TrialRecord, TrainedNetwork | None] | None:
-        """Train the trial, store its final state and return the result; None: the run ends before the trial."""
+        """Train the trial, store its final state and return the result; None if the run ends before the trial."""
         levels = levels_of(self.assignment.params)
         try:
             trained, memory_level = save_memory(self._attempt, self.runner.device, levels, self.assignment.memory_level)
@@ -151,7 +151,7 @@ class _TrialRun:
         return self._finish(trained, str(levels[memory_level]) if memory_level else None)
 
     def _attempt(self, memory_level: int) -> TrainedNetwork:
-        """Train at a memory level; continue from the checkpoint of an earlier process, if any."""
+        """Train at a memory level; if an earlier process wrote a checkpoint, continue from this checkpoint."""
         study, assignment = self.study, self.assignment
         self.attempts += 1
         if self.attempts > 1:

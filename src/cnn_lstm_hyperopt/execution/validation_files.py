@@ -16,7 +16,7 @@ from cnn_lstm_hyperopt.utils.atomic_io import written_beside
 
 
 class ValidationWriter(TrialEvents):
-    """Writes the validation predictions of each finished trial."""
+    """Subscriber that writes the validation predictions of each finished trial."""
 
     def __init__(self, folder: Path, folds: Sequence[Fold]) -> None:
         self._folder, self._folds = folder, folds
@@ -28,7 +28,7 @@ class ValidationWriter(TrialEvents):
 
 
 def delete_validation(folder: Path, failed: Iterable[int]) -> None:
-    """Remove predictions of failed trials: their process ended between writing the file and storing the trial."""
+    """Remove predictions of failed trials, whose process ended after it wrote the file and before it stored the trial."""
     for number in failed:
         _path(folder, number).unlink(missing_ok=True)
 
@@ -36,15 +36,14 @@ def delete_validation(folder: Path, failed: Iterable[int]) -> None:
 def write_validation(folder: Path, number: int, folds: Sequence[Fold], predictions: Predictions) -> Path:
     """Write the predictions of a trial, such as ``trial_00042.parquet``, with a row for each validation window.
 
-    Columns: date, symbol, label, ``probability_1`` … (that of class 0 is 1 minus their sum), value and, with several
-    folds, the number of the fold from 1. Rows are in the order of the folds; a window of several folds has several
-    rows.
+    Columns: date, symbol, label, ``probability_1`` … (the probability of class 0 is 1 minus the sum of these), value and, with
+    several folds, the number of the fold from 1. Rows are in the order of the folds; a window of several folds has several rows.
 
     Args:
         folder: folder of the file, created if missing; its parent must exist.
         number: number of the trial.
         folds: folds of the study.
-        predictions: predictions for all validation windows, fold after fold.
+        predictions: predictions for all validation windows, in the order of the folds.
     """
     folder.mkdir(exist_ok=True)
     validation = [fold.validation for fold in folds]

@@ -1,7 +1,8 @@
 """Worker process: reads settings, data and study of a directory and runs trials until the study has all trials.
 
 Started by ``execution.worker_pool``: ``python -m cnn_lstm_hyperopt.execution.worker SAVE_DIR NUMBER WORKERS``. A line on standard
-input asks the worker to end in order. When standard input closes, the main process has ended, and the worker ends at once.
+input asks the worker to end in an orderly way. When standard input closes, the main process has ended, and the worker ends at
+once.
 """
 
 import logging
@@ -74,8 +75,8 @@ def main(arguments: Sequence[str]) -> int:
 def _send_heartbeats() -> None:
     """Print a heartbeat of this worker once a second, in a thread.
 
-    The first number of a heartbeat grows with each batch and each request for a trial; trial, epoch and memory (MB)
-    follow. Until the first batch, while the worker reads data and study, the first number is the time, for at most
+    A heartbeat has four numbers: progress, trial, epoch and memory (MB). The progress grows with each batch and each request for
+    a trial. Until the first batch, while the worker reads data and study, the progress is the time since the start, for at most
     ``STARTUP_SECONDS``.
     """
     started = time.monotonic()
@@ -90,17 +91,17 @@ def _send_heartbeats() -> None:
 
 
 class _WatchedStop(StopSignal):
-    """Stop signal that records a heartbeat each time its reason is read."""
+    """Stop signal of a worker. Each time the worker reads the property ``reason``, a heartbeat is recorded."""
 
     @property
     def reason(self) -> str | None:
-        """Reason to end the run; None: continue."""
+        """Reason to end the run; None if the run continues."""
         beat()
         return super().reason
 
 
 class _Claim:
-    """Lock that records heartbeats while it waits, so that waiting for another process does not count as silence."""
+    """Lock that records heartbeats while it waits, so that the main process does not replace a waiting worker as silent."""
 
     def __init__(self, path: Path) -> None:
         self._lock = FileLock(path, timeout=BEAT_SECONDS)
@@ -119,7 +120,7 @@ class _Claim:
 
 
 class _Place(TrialEvents):
-    """Records the trial and the epoch of this process for its heartbeats."""
+    """Subscriber that records the current trial and epoch of this process for its heartbeats."""
 
     def on_trial_start(self, assignment: Assignment) -> None:
         """Record the trial that starts."""
@@ -131,14 +132,17 @@ class _Place(TrialEvents):
 
 
 class _MemoryWatch(TrialEvents):
-    """Ends a worker if its memory has grown (libraries leak) or a trial lacked memory; a new process replaces it."""
+    """Subscriber that ends this worker process if its memory has grown too much or a trial lacked memory.
+
+    Memory grows if a library leaks memory. A new process replaces the worker.
+    """
 
     def __init__(self, stop: StopSignal, growth_mb: float) -> None:
         self._stop, self._growth_mb = stop, growth_mb
         self._after_first: float | None = None
 
     def on_trial_end(self, record: TrialRecord, trained: TrainedNetwork | None) -> None:
-        """Compare the memory after this trial with that after the first; end the worker if it has grown too much."""
+        """End the worker if its memory after this trial is much larger than after its first trial."""
         give_back_pages()
         now = resident_mb()
         if record.reason.startswith(LACKED_MEMORY) and self._stop.reason is None:
@@ -178,7 +182,7 @@ def _work(save_dir: Path, number: int, workers: int, stop: StopSignal) -> None:
 
 
 def _listen(stop: StopSignal) -> None:
-    """End this worker when its standard input closes, which the end of the main process causes, also by kill -9."""
+    """End this worker when its standard input closes. The input closes when the main process ends, also after ``kill -9``."""
     for line in sys.stdin:
         stop.end(line.strip())
     log.warning("the main process has ended; this worker ends")

@@ -57,7 +57,7 @@ def with_stored_starts(plan: StudyPlan, storage: StudyStorage) -> StudyPlan:
 
 
 def memory_limit(settings: Settings, device: torch.device, *, workers: int) -> float | None:
-    """Return the memory in MB that each worker may use: the setting, or a share of the total; None: no limit."""
+    """Return the memory in MB that each worker may use: the setting, or a share of the machine's memory; None without a limit."""
     if settings.limits.memory_mb != "auto":
         return settings.limits.memory_mb
     total = total_mb(device)

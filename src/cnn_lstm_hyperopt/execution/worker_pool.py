@@ -1,10 +1,10 @@
 """Start and supervise several long-lived worker processes of one study, from the main process.
 
-A worker runs its own module (``execution.worker``). This process is neither a fork nor a re-import of the user's
-script, so the script needs no ``__main__`` guard and the process inherits no threads. The worker reads settings and
-data from files and the study from its storage. A line on its standard input asks the worker to end. When the main
-process ends, this standard input closes, and the worker ends at once. On its standard output the worker prints a
-heartbeat once a second. A worker without heartbeats, or without progress, is killed and replaced.
+A worker runs its own module (``execution.worker``). The worker is neither a fork nor a re-import of the user's script, so the
+script needs no ``__main__`` guard and the worker inherits no threads. The worker reads settings and data from files and the study
+from its storage. A line on its standard input asks the worker to end. When the main process ends, this standard input closes, and
+the worker ends at once. On its standard output the worker prints a heartbeat once a second. A worker without heartbeats, or
+without progress, is killed and replaced.
 """
 
 import contextlib
@@ -49,11 +49,11 @@ STARTUP_SECONDS = 180.0
 STUDY_FAILED, RECYCLED, STORAGE_FAILED = 3, 4, 5
 """Exit codes of a worker: too many trials failed in a row; its memory has grown; storage failed."""
 ALIVE = "alive"
-"""First word of a heartbeat. A number that grows with progress follows, then trial, epoch and memory (MB)."""
+"""First word of a heartbeat. The next words are a number that grows with progress, the trial, the epoch and the memory (MB)."""
 
 
 def resolve_workers(settings: Settings, device_type: str) -> int:
-    """Return the number of workers; ``auto``: one on a GPU, else one per core, limited by memory and trials."""
+    """Return the number of workers; ``auto`` means one on a GPU, else one per core, limited by memory and number of trials."""
     if settings.workers != "auto":
         return settings.workers
     if device_type != "cpu":
@@ -80,7 +80,7 @@ def run_with_workers(
     on_activity: Callable[[Sequence[Activity]], None] = lambda activities: None,
     warn: Callable[[str], None] = log.warning,
 ) -> str:
-    """Run trials in ``count`` worker processes until the study has all trials or ``stop`` has a reason.
+    """Run trials in ``count`` worker processes until the study has all trials or ``stop`` ends the run.
 
     Args:
         study: the study; workers take trials from its storage.
@@ -202,11 +202,11 @@ class _Worker:
 
     @property
     def recycled(self) -> bool:
-        """Whether the worker's process ended so that a new process replaces it."""
+        """Whether the worker's process ended itself to free memory, so that a new process replaces it."""
         return self._process.poll() == RECYCLED and not self._asked_to_end
 
     def end_text(self) -> str:
-        """Return a text how the worker's process ended, with the last line of its standard error."""
+        """Return a text that says how the worker's process ended and contains the last line of its standard error."""
         if self._silence:
             return self._silence
         self._errors.seek(0)
@@ -218,7 +218,7 @@ class _Worker:
 
     @property
     def killed(self) -> bool:
-        """Whether a signal from outside killed the worker's process, such as the kernel's when memory runs out."""
+        """Whether another program or the kernel (when memory runs out) killed the worker's process."""
         return self._process.poll() == -SIGKILL and not self._silence
 
     @property

@@ -18,7 +18,7 @@ class Auc(Metric):
     hub_name = "roc_auc"
     score_range = (0.0, 1.0)
     small_gain = 0.028
-    """Φ(√2 Φ⁻¹(p)) − ½ with p = 0.52, if the probabilities of both classes have normal distributions."""
+    """Gain in AUC of p = 52 % correct predictions: Φ(√2 Φ⁻¹(p)) − ½, for normally distributed predictions in both classes."""
     needs_two_classes = True
     measured = "AUC"
     digits = ".3f"
@@ -38,7 +38,7 @@ class Auc(Metric):
         return 0.5, float(errors.mean())
 
     def influence(self, labels: Labels, probabilities: Probabilities) -> Floats:
-        """Return the influence of each window, from its placement (DeLong, DeLong & Clarke-Pearson 1988).
+        """Return the influence of each window on the score, from the window's placement (DeLong, DeLong & Clarke-Pearson 1988).
 
         The placement of a window is the share of the other class's windows that are ranked correctly relative to this window.
         """
@@ -73,7 +73,7 @@ class Auc(Metric):
         return mean_of_known(ratio(totals[..., 0], totals[..., 1]))
 
     def n_windows(self, labels: Labels) -> float:
-        """Return the size of a balanced set of windows with the same average uncertainty of a class.
+        """Return the effective number of windows, the size of a set with equally frequent classes that is equally informative.
 
         The size is C² / Σ 1/n_c, with C classes and n_c windows of class c.
         """
@@ -94,7 +94,7 @@ class _Ranking(NamedTuple):
         ones: positions of the windows of the class, by increasing probability.
         zeros: positions of the other windows, by increasing probability.
         below: for each of ``ones``, the number of ``zeros`` with a lower probability.
-        tied: positions in ``ones`` of windows with the same probability as some of ``zeros``.
+        tied: positions in ``ones`` of windows that have the same probability as a window of ``zeros``.
         up_to: for each of ``tied``, the number of ``zeros`` with the same or a lower probability.
     """
 
@@ -116,7 +116,7 @@ class _Ranking(NamedTuple):
     def area(self, weights: Floats) -> Floats:
         """Return the weighted share of pairs in which the window of the class has the higher probability; ties count half.
 
-        A pair is one of ``ones`` and one of ``zeros``; ``weights`` is ``(…, windows)``.
+        A pair has one window of ``ones`` and one window of ``zeros``. The shape of ``weights`` is ``(…, windows)``.
         """
         # Window-major order in memory: indexing rows is several times faster than indexing single numbers.
         by_window = np.ascontiguousarray(np.moveaxis(weights, -1, 0))

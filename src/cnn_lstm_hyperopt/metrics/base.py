@@ -17,21 +17,21 @@ Probabilities = NDArray[np.floating]
 NO_VARIANCE = 1e-24
 """Variances below this value count as zero."""
 _BATCH = 256
-"""Number of windows that one call of the jackknife leaves out, one by one."""
+"""Number of scores that the jackknife computes in one call, each without one of the windows."""
 
 
 class Dependence(Protocol):
-    """Dependence between windows, as far as intervals need it."""
+    """Interface of the dependence between windows, from which the width of intervals is computed."""
 
     def variance(self, influence: Floats) -> Variance:
         """Return the variance of an estimate that varies as the mean of ``influence`` (windows,)."""
 
     def effective_share(self, influence: Floats) -> tuple[float, float]:
-        """Return how many independent windows one window counts for, and the half-width of an interval in standard errors."""
+        """Return the number of independent windows that a window counts as, and an interval's half-width in standard errors."""
 
 
 class Bounded(NamedTuple):
-    """Interval of a score, with what is needed to combine it with the interval of another score.
+    """Interval of a score, with the values that are needed to combine it with the interval of another score.
 
     Attributes:
         interval: interval of the score.
@@ -183,11 +183,11 @@ class Metric(abc.ABC):
         return np.asarray((n - 1) * np.nan_to_num(np.concatenate(lost)))
 
     def n_windows(self, labels: Labels) -> float:
-        """Return how many windows a proportion needs to have the same error as this score."""
+        """Return the number of windows on which a proportion has the same standard error as this score."""
         return len(labels)
 
     def bounded(self, labels: Labels, probabilities: Probabilities, estimate: float, dependence: Dependence) -> Bounded:
-        """Return Wilson's interval of the score, scaled to [0, 1], for the number of windows that gives the score's variance."""
+        """Return Wilson's interval of the score, with the number of windows on which a proportion has the score's variance."""
         low, high = self.score_range
         influence = self.influence(labels, probabilities) / (high - low)
         variance, (share, _) = dependence.variance(influence), dependence.effective_share(influence)
@@ -334,7 +334,7 @@ class ConfusionMetric(Metric):
 
 
 def gain_interval(gain: Floats, share: float, reach: float) -> Interval:
-    """Return the interval of the mean of ``gain`` by Tango 1998.
+    """Return Tango's interval (1998) of the mean of ``gain``.
 
     ``gain`` (windows,) has values −1, 0 or 1; each window counts as ``share`` independent windows.
     """

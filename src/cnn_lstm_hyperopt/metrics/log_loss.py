@@ -22,7 +22,7 @@ from cnn_lstm_hyperopt.metrics.base import (
 from cnn_lstm_hyperopt.metrics.proportions import Interval, wilson
 
 MIN_PROBABILITY = 1e-7
-"""Lower bound to which probabilities are raised before the logarithm; float32 can't distinguish smaller ones from 0."""
+"""Lower bound to which probabilities are raised before the logarithm; float32 can't distinguish smaller probabilities from 0."""
 MAX_LOSS = -math.log(MIN_PROBABILITY)
 
 
@@ -43,29 +43,29 @@ class LogLoss(Metric):
         return np.asarray(ratio(weights @ self.of_windows(labels, probabilities), weights.sum(axis=-1)))
 
     def at_chance(self, counts: Floats, overlap: float) -> tuple[float, float]:
-        """Return the expected score of predicting the base rates (minus their entropy) and its standard error 1/n, n windows.
+        """Return the expected score of predicting the base rates (minus their entropy) and its standard error 1/n (n windows).
 
         Consider a forecast without skill: the logits of the base rates plus noise that changes the log probability of the true
-        class by a standard deviation u (see :meth:`standard_error`). Compared with the base rates, its score gains −u²/2 on
-        average, with a standard deviation of u/√n. A gain of δ or more is most probable for u = √(2δ), where δ is √(2 δ n)
-        standard deviations above the mean. These are two standard deviations if δ = 2/n. So two "standard errors" are 2/n, and
-        one is 1/n. This holds for any base rates and number of classes. For two balanced classes, u is half the standard
+        class by a standard deviation u (see :meth:`standard_error`). Compared with the score of the base rates, its score changes
+        by −u²/2 on average, with a standard deviation of u/√n. A gain of δ or more is most probable for u = √(2δ), where δ is √(2
+        δ n) standard deviations above the mean. This distance is two standard deviations if δ = 2/n. So two "standard errors" are
+        2/n, and one is 1/n. This holds for any base rates and number of classes. For two balanced classes, u is half the standard
         deviation of the noise in the logit.
         """
         p = counts / counts.sum()
         return float((p * np.log(p)).sum()), float(overlap / counts.sum())
 
     def mean_error(self, errors: Sequence[float]) -> float:
-        """Return the standard error of the mean over folds: errors of the form 1/n combine as variances do."""
+        """Return the standard error of the mean over folds; errors of the form 1/n are combined like variances."""
         return sum(errors) / len(errors) ** 2
 
     def standard_error(self, score: float, chance: float, n: float) -> float:
         """Return the standard error √(2 g / n) of a score on n windows, with g the distance of the score from chance.
 
-        It is the error of the gain over the best constant prediction, since all trials have the same windows. Logits that differ
-        by ε from the logits of the base rates b change the log probability of the true class by a standard deviation u, with
-        u² = ε' (diag b − b b') ε. To second order, correct differences ε gain u²/2 on average, and random ones lose u²/2. So g
-        determines u. The lower bound of g is 1/(2n), which gives an error of 1/n: it is the expected gain of one fitted
+        This is the error of the gain over the best constant prediction, since all trials have the same windows. Logits that
+        differ by ε from the logits of the base rates b change the log probability of the true class by a standard deviation u,
+        with u² = ε' (diag b − b b') ε. To second order, correct differences ε gain u²/2 on average, and random ones lose u²/2. So
+        g determines u. The lower bound of g is 1/(2n), which gives an error of 1/n: it is the expected gain of one fitted
         parameter without skill (Wilks 1938: 2 n g is χ² with one degree of freedom).
         """
         gap = max(abs(score - chance), 1 / (2 * n))
@@ -92,7 +92,7 @@ class LogLoss(Metric):
     def interval(
         self, labels: Labels, probabilities: Probabilities, estimate: float, dependence: Dependence
     ) -> Interval:
-        """Return the interval of the score, within the logarithm of the minimum probability and 0."""
+        """Return the interval of the score, limited to values between the logarithm of the minimum probability and 0."""
         logs = self.of_windows(labels, probabilities)
         loss, found = -float(logs.mean()), dependence.variance(logs)
         if loss <= 0 or loss >= MAX_LOSS:

@@ -84,6 +84,6 @@ def of_matthews(labels: Labels, probabilities: Probabilities) -> tuple[Floats, f
 
 
 def _spread(counts: Floats) -> Floats:
-    """Return (Σ counts)² − Σ counts², as a sum over pairs of classes: this is exactly 0 if only one class occurs."""
+    """Return (Σ counts)² − Σ counts², computed as a sum over pairs of classes, which is exactly 0 if only one class occurs."""
     pairs = counts[..., :, None] * counts[..., None, :]
     return np.asarray(pairs.sum(axis=(-2, -1), where=~np.eye(counts.shape[-1], dtype=bool)))

@@ -1,6 +1,6 @@
 """Confidence intervals of proportions and of paired differences of proportions.
 
-No interval leaves the range of its quantity. Counts may be fractional, because a dependent window counts less than 1.
+Each interval is within the range of possible values. Counts may be fractional, because a dependent window counts less than 1.
 """
 
 import math
@@ -64,8 +64,8 @@ def wilson(share: float, n: float, reach: float) -> Interval:
 def paired_difference(gains: float, losses: float, n: float, reach: float) -> Interval:
     """Return Tango's score interval (1998) of the paired difference of two proportions, (gains − losses) / n.
 
-    The interval excludes 0 exactly if McNemar's test without continuity correction is significant: |gains − losses| >
-    reach √(gains + losses). Fagerland, Lydersen & Laake 2014 recommend it.
+    The interval excludes 0 exactly if McNemar's test without continuity correction is significant: |gains − losses| > reach
+    √(gains + losses). Fagerland, Lydersen & Laake 2014 recommend this interval.
 
     Args:
         gains: effective number of windows that only the first model classifies correctly.

@@ -44,7 +44,7 @@ class Profile:
 
 
 def linear(inputs: int, outputs: int, *, times: int = 1, bias: bool = True, narrow: bool = False) -> Profile:
-    """Return the cost of a linear layer applied ``times`` times per window; set ``narrow`` if it reads the input features."""
+    """Return the cost of a linear layer applied ``times`` times per window; ``narrow``: the layer reads the input features."""
     multiply_adds = inputs * outputs * times
     return Profile((inputs + bias) * outputs, multiply_adds, narrow_multiply_adds=multiply_adds if narrow else 0)
 

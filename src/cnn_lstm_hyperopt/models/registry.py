@@ -17,7 +17,7 @@ FAMILY = "model.family"
 
 
 def parameters_of(families: Iterable[Family]) -> dict[str, ParameterSpec]:
-    """Return the parameters of all families. With several families, :data:`FAMILY` selects whose are active."""
+    """Return the parameters of all families. With several families, only those of the family in :data:`FAMILY` are active."""
     first, *others = families
     if not others:
         return dict(first.parameters)

@@ -44,7 +44,7 @@ class SearchSpace:
         return width.of(*(self.specs[parent].typed(params[parent]) for parent in width.parameters))
 
     def legal(self, name: str, value: Scalar, params: Params) -> Scalar:
-        """Return ``value``, or a legal head count instead of one that does not divide its width.
+        """Return ``value``, or a legal number of attention heads if ``value`` is one that does not divide its width.
 
         The legal number is the largest number below ``value`` that divides the width; without such a number, the smallest that
         does.

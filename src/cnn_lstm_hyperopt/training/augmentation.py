@@ -14,7 +14,8 @@ class AugmentationConfig:
         jitter: standard deviation of the noise that is added to each scaled feature of each bar.
         scaling: standard deviation of the random factor, with mean 1, that multiplies each feature of a window.
         time_masking: maximum share of a window's bars that are set to 0 (the mean of the features), as one block of bars.
-        mixup: parameter α of the Beta(α, α) weight that mixes pairs of windows (Zhang et al. 2018, arXiv 1710.09412).
+        mixup: parameter α of the Beta(α, α) distribution of the weight with which pairs of windows are mixed (Zhang et al. 2018,
+            arXiv 1710.09412).
     """
 
     jitter: float = 0.0
@@ -55,7 +56,7 @@ def augment(x: Tensor, config: AugmentationConfig, generator: torch.Generator) -
     Args:
         x: ``(batch, time, features)`` windows of scaled features.
         config: strength of each kind of augmentation.
-        generator: random generator on the CPU, so that a seed gives the same draws on every device.
+        generator: random number generator on the CPU, so that a seed gives the same draws on every device.
     """
     batch, time, features = x.shape
 

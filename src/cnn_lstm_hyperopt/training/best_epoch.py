@@ -30,8 +30,8 @@ class BestEpoch:
     def state_dict(self) -> dict[str, Any]:
         """Return the saved weights and evaluation as tensors and numbers.
 
-        If the network still has the saved weights, returns the network's own tensors, so that a file with the states of both
-        objects stores these tensors once.
+        If the network still has the saved weights, returns the network's own tensors, so that a file with the states of the
+        network and of this object stores these tensors once.
         """
         if self.evaluation is None:
             return {"weights": {}, "evaluation": None}

@@ -60,7 +60,9 @@ class Checkpoint:
     states: dict[str, dict[str, Any]]
 
     def restore(self, parts: Mapping[str, Stateful], about: Mapping[str, Any]) -> None:
-        """Restore the states of the parts of a training. Use a checkpoint once: the parts take its tensors without a copy.
+        """Restore the states of the parts of a training.
+
+        Use a checkpoint only once, because the parts of the training use its tensors without a copy.
 
         Raises:
             CheckpointError: the checkpoint belongs to another training than ``about``.
@@ -81,8 +83,8 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     """Write a checkpoint atomically and keep the previous checkpoint; see :func:`last_good`.
 
     Creates the folder if it is missing. If the process is killed while it writes, the previous checkpoint still exists under one
-    of its two names, and the next call removes the partial file. Does not wait for the disk: if a power failure destroys data,
-    the checksum detects that.
+    of its two names, and the next call removes the partial file. The function does not wait until the disk has stored the data.
+    If a power failure destroys data, the checksum detects the damage.
 
     Raises:
         OSError: the file can't be written; the previous checkpoint is unchanged.

@@ -1,4 +1,4 @@
-"""Predicted cost of a training: the work of a configuration times the speeds of a device.
+"""Predicted cost of a training, computed from the work of a configuration and the speeds of a device.
 
 The duration of a step is the sum, over kinds of work, of the amount of work times the seconds per unit (a roofline model
 without overlap: Williams et al. 2009). These seconds per unit are fitted to a few timed steps (:mod:`.machine_benchmark`) by
@@ -160,7 +160,7 @@ def _is_amount(number: Any) -> bool:
 SAVED_BYTES = {"float32": 4.0, "bfloat16": 2.0}
 BUFFERS_MB, WEIGHT_COPIES, COPIES_OF_EACH = 90.0, 2.0, 1.25
 STATE_COPIES, SEQUENCE_COPIES = 13.0, 2.7
-"""Constants of :func:`memory_mb`, fitted to the memory peaks of 60 random configurations.
+"""Constants of :func:`memory_mb` that were fitted to the memory peaks of 60 random configurations.
 
 ``benchmarks/cost.py`` prints the errors for other configurations. The constants also account for copies of the weights in
 bfloat16 and in the layout of the kernels, and for copies during clipping and updating.

@@ -28,7 +28,7 @@ DROPOUT_SCHEDULES: dict[str, DropoutFactor] = {"constant": _constant, "linear": 
 
 
 class DropoutSchedule:
-    """Sets the rates of all dropout layers of a network at the start of each epoch."""
+    """Schedule that sets the rates of all dropout layers of a network at the start of each epoch."""
 
     def __init__(self, network: nn.Module, name: str, max_epochs: int) -> None:
         self._factor = DROPOUT_SCHEDULES[name]

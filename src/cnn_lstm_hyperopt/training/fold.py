@@ -25,7 +25,8 @@ class FoldTraining:
     """Training of one network on one fold, with all state of this training.
 
     Random numbers come from ``generator`` and from the fold's own dropout stream, so the random numbers of other folds do not
-    change the result. The dropout stream starts from the state of torch's global generators at construction.
+    change the result. The dropout stream starts from the state of torch's global random number generators when this object is
+    created.
 
     Args:
         network: network to train in place, on the device of the windows.
@@ -33,7 +34,7 @@ class FoldTraining:
         validation: validation windows.
         config: training settings.
         scale: mean and standard deviation that standardise the regression target.
-        generator: random generator on the CPU, for the order of windows and for augmentation.
+        generator: random number generator on the CPU, for the order of windows and for augmentation.
 
     Attributes:
         steps: number of steps in an epoch.
@@ -80,7 +81,7 @@ class FoldTraining:
 
     @contextlib.contextmanager
     def in_training(self) -> Iterator[None]:
-        """Set training mode and the fold's own dropout stream in the block; call :meth:`step` only in this block."""
+        """Context with training mode and the fold's own dropout stream; call :meth:`step` only in this context."""
         self.network.train()
         with self._random.active():
             yield
@@ -134,7 +135,7 @@ class FoldTraining:
 
 
 def training_facts(folds: Sequence[FoldTraining], config: TrainingConfig) -> dict[str, Any]:
-    """Return the facts that must equal those in a checkpoint, so that a training can resume from it."""
+    """Return facts about a training. They must equal the facts in a checkpoint from which the training resumes."""
     training = asdict(config)
     # Early reports end before the first checkpoint and depend on the machine's speed. The others change after a lack of memory.
     for name in ("early_reports", "micro_batches", "gradient_checkpointing"):

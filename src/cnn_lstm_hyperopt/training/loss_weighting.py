@@ -1,7 +1,7 @@
 """Weights of the two training losses. Selection and early stopping do not use these weights.
 
-Each loss weighting combines the cross-entropy and the mean squared error (of the standardised value) of a batch into one loss.
-At the end of each epoch it receives the epoch's mean of both losses.
+Each loss weighting combines the cross-entropy and the mean squared error (of the standardised value) of a batch into one loss. At
+the end of each epoch, it receives the mean of each loss over the epoch.
 """
 
 import abc

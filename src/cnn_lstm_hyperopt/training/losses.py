@@ -19,7 +19,8 @@ def mixed_targets(
         n_classes: number of classes.
 
     Returns:
-        A pair: the labels, or with mixup the float32 class shares ``(batch, n_classes)``; and the mixed values.
+        A pair of classification targets and mixed values. The classification targets are the labels; with mixup, they are the
+        float32 shares of the classes, ``(batch, n_classes)``.
     """
     if mixed.partner is None:
         return labels, values

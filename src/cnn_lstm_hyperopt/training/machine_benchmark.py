@@ -52,7 +52,7 @@ ASSUMED_MULTIPLY_ADDS = 25e9
 
 @dataclass(frozen=True)
 class _Timed:
-    """Seconds of one configuration's fastest step in one precision. The fastest is used because noise only adds seconds."""
+    """Seconds of one configuration's fastest step in one precision. The fastest step is used because noise only adds seconds."""
 
     profile: Profile
     batch_size: int
@@ -114,7 +114,7 @@ def device_name(device: torch.device) -> str:
 
 
 def calibrate(device: torch.device) -> CostModel:
-    """Measure the speeds of a device by timing training steps of random configurations, the large ones on short windows."""
+    """Measure the speeds of a device by timing training steps of random configurations; large networks get short windows."""
     keep_freed_pages()
     timed: dict[Precision, list[_Timed]] = {precision: [] for precision in supported_precisions(device)}
     with one_thread(), seeded_dropout(0, device):
@@ -196,7 +196,7 @@ def _time(
 
 
 def _seconds(action: Callable[[], Any], device: torch.device) -> float:
-    """Return the seconds that an action takes; on a CPU this is the CPU time of the process, without other processes."""
+    """Return the seconds that an action takes; on a CPU, this is the CPU time of the process, which excludes other processes."""
     if device.type != "cuda":
         started = time.process_time()
         action()

@@ -12,12 +12,12 @@ class NonFiniteLossError(Exception):
 
 @dataclass(frozen=True)
 class Outcome:
-    """Result of a training. After it, the networks have the weights of the best epoch.
+    """Result of a training. After the training, the networks have the weights of the best epoch.
 
     All numbers are counted from the first epoch, also if the training was resumed.
 
     Attributes:
-        best_epoch: epoch with the lowest validation loss, as the mean over folds; 0 if no epoch was finished.
+        best_epoch: epoch with the lowest mean of the folds' validation losses; 0 if no epoch was finished.
         best: evaluation at the best epoch, over all folds (:func:`over_folds`); None if no epoch was finished.
         epochs: number of epochs done; fractional if the training ended within an epoch.
         seconds: wall-clock seconds of the training steps of all folds.

@@ -26,8 +26,8 @@ class TrainingConfig:
         micro_batches: number of parts into which a batch is divided. The parts pass through the network one by one, and their
             gradients are added. More parts need less memory and give the same step, up to rounding and dropout's random
             numbers. With several parts, an evaluation batch is no larger than a part.
-        gradient_checkpointing: whether the backward pass recomputes intermediate results that are otherwise stored. It needs
-            less memory; on a CPU the step is bit for bit the same.
+        gradient_checkpointing: whether the backward pass recomputes intermediate results that are otherwise stored. Recomputation
+            needs less memory; on a CPU, the step is bit for bit the same.
     """
 
     learning_rate: float

@@ -25,7 +25,7 @@ class Stepper:
         windows: training windows, on the network's device.
         config: training settings.
         scale: mean and standard deviation that standardise the regression target.
-        generator: random generator on the CPU, for augmentation.
+        generator: random number generator on the CPU, for augmentation.
     """
 
     def __init__(
@@ -51,7 +51,8 @@ class Stepper:
         """Train on the windows at the positions ``index``, with one step of the optimiser.
 
         Returns:
-            Cross-entropy and squared error before the step, ``(2,)`` and detached; a squared error of 0 if there is none.
+            Cross-entropy and squared error before the step, ``(2,)`` and detached. The squared error is 0 without a regression
+            target.
         """
         config = self.config
         self.optimizer.zero_grad()
@@ -77,8 +78,8 @@ class Stepper:
     def _parts(self, index: Tensor) -> Iterator[tuple[float, Tensor, Tensor, Tensor | None]]:
         """Divide a batch into ``micro_batches`` parts of nearly equal size.
 
-        Yields, for each part, its share of the batch's windows, inputs, targets and values. Augments the whole batch first,
-        because mixup may mix windows of different parts.
+        For each part, the method yields the part's share of the batch's windows, and its inputs, targets and values. The whole
+        batch is augmented first, because mixup may mix windows of different parts.
         """
         windows, config = self.windows, self.config
         values = None if windows.values is None else (windows.values[index] - self._scale.mean) / self._scale.std

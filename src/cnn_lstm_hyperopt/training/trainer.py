@@ -1,4 +1,7 @@
-"""Training loop of one or several folds. In each epoch the folds train one after the other; a report has their mean."""
+"""Training loop of one or several folds.
+
+In each epoch, the folds train one after the other; a report contains the mean over the folds.
+"""
 
 import logging
 import math
@@ -34,10 +37,9 @@ OnEpochEnd = Callable[[Decision, Callable[[], Checkpoint]], None]
 class _Stopwatch:
     """Measures the seconds of training steps, and projects the seconds of all steps of a training.
 
-    The projection ignores the first step after each start or resume, because this step is a warm-up. If the process was
-    suspended within a step (Ctrl-Z, ``kill -STOP``), the step counts with the mean seconds of the earlier steps; the first step
-    counts with its CPU seconds. A suspension is detected only by the system's signal, so a slow step on a busy machine counts
-    in full.
+    The projection ignores the first step after each start or resume, because this step is a warm-up. If the process was suspended
+    within a step (Ctrl-Z, ``kill -STOP``), the mean seconds of the earlier steps count for this step; for a first step, its CPU
+    seconds count. A suspension is detected only by the system's signal, so all seconds of a slow step on a busy machine count.
     """
 
     def __init__(self, device: torch.device, total_steps: int) -> None:
@@ -152,8 +154,8 @@ def train_folds(
         config: training settings, equal to the settings of the folds.
         on_report: called with an evaluation after each epoch and at ``config.early_reports``. After the first steps and about
             once a second within an epoch, it is called without an evaluation.
-        start: checkpoint to resume from; its tensors are used without a copy. The reports of the checkpoint are sent first,
-            so that ``on_report`` gets the whole learning curve; only the answer to the last one can end training. If the
+        start: checkpoint to resume from; its tensors are used without a copy. The reports of the checkpoint are sent first, so
+            that ``on_report`` gets the whole learning curve; only the answer to the last report can end the training. If the
             checkpoint is finished, no network is trained and all answers are ignored.
         on_epoch_end: called after each decision at the end of an epoch, including the last epoch, and after the reports in
             ``start``.
@@ -256,7 +258,7 @@ class _Lockstep:
         self._notify_epoch_end()
 
     def _stops(self) -> list[tuple[int, ...]]:
-        """Return, for each evaluation of all folds in this epoch, the number of steps of each fold before it.
+        """Return, for each evaluation of all folds in this epoch, the number of steps of each fold before the evaluation.
 
         Evaluations are the early reports in the first epoch, and the end of each epoch.
         """

@@ -14,7 +14,7 @@ EARLY_REPORTS = (0.25, 0.5, 0.75)
 
 
 class TrialCosts:
-    """Predicts the costs of full configurations, which include fixed parameters.
+    """Predictor of the costs of full configurations, which include fixed parameters.
 
     Args:
         data: data of the trials.
@@ -37,11 +37,11 @@ class TrialCosts:
         )
 
     def profile(self, params: Params) -> Profile:
-        """Return the size and arithmetic of the network for a full configuration, without building the network."""
+        """Return the size and operations of the network for a full configuration, without building the network."""
         return self.network_config(params).cost(lookback=self._data.folds[0].train.lookback)
 
     def precision(self, params: Params) -> Precision:
-        """Return the precision of a training: the one in the settings or, for ``auto``, the faster one by the cost model."""
+        """Return the precision in the settings; for ``auto``, return the precision that the cost model predicts to be faster."""
         return self._shape(params)[2]
 
     def cost(self, params: Params, *, train_share: float = 1.0) -> Cost:
@@ -68,7 +68,8 @@ class TrialCosts:
     def epochs_within(self, params: Params, windows: int, seconds: float | None, max_epochs: int) -> int:
         """Predict how many epochs on ``windows`` training windows fit into ``seconds``: at least 1, at most ``max_epochs``.
 
-        Each epoch ends with an evaluation on as many windows as the last fold has for validation. None for ``seconds``: no limit.
+        Each epoch ends with an evaluation on as many windows as the last fold has for validation. If ``seconds`` is None, there
+        is no limit.
         """
         if seconds is None:
             return max_epochs

@@ -71,7 +71,7 @@ class TrainedNetwork:
 
 
 class TrialRunner:
-    """Trains configurations on data that is copied to the device once.
+    """Trainer of configurations, on data that is copied to the device once.
 
     A trial trains one network for each fold, all at the same time.
 
@@ -82,7 +82,7 @@ class TrialRunner:
         device: device of the trainings.
         speeds: speeds of the device, from which costs are predicted.
         metric: metric of a trial's score.
-        memory_mb: memory limit of the process (on a GPU: of the device's allocator); None: no limit.
+        memory_mb: memory limit of the process or, on a GPU, of the device's allocator; None without a limit.
     """
 
     def __init__(
@@ -121,12 +121,12 @@ class TrialRunner:
         """Train a trial on the training windows of all folds.
 
         Args:
-            number: number of the trial, which seeds its random streams unless it resumes from a checkpoint.
+            number: number of the trial, which seeds its random streams unless the training resumes from a checkpoint.
             params: the full configuration.
             on_report: receives reports and returns decisions; a resumed trial sends its earlier evaluations first.
             checkpoint: path of the file for the state at the end of each epoch; the caller removes this file.
-            start: checkpoint to resume from, which can't be used again. On a CPU the trial resumes bit for bit. The outcome
-                counts from the first epoch.
+            start: checkpoint to resume from, which can't be used again. On a CPU, the result is bit for bit that of an
+                uninterrupted training. The outcome counts epochs and seconds from the first epoch.
             memory_level: index of a level in the configuration's :func:`.memory_levels`.
 
         Raises:

@@ -131,7 +131,7 @@ def over_folds(evaluations: Sequence[Evaluation]) -> Evaluation:
 
 
 def as_predictions(logits: torch.Tensor, values: torch.Tensor | None) -> Predictions:
-    """Return predictions on the host, with probabilities from logits."""
+    """Return predictions in CPU memory; their probabilities are the softmax of the logits."""
     return Predictions(
         probabilities=torch.softmax(logits, dim=1).cpu().numpy(),
         values=None if values is None else values.cpu().numpy(),

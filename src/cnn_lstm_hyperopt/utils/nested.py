@@ -5,7 +5,7 @@ from typing import Any
 
 
 def flattened(tree: Mapping[str, Any], prefix: str = "", levels: int = 40) -> dict[str, Any]:
-    """Return the values of nested mappings by dotted names, such as ``study.seed``; an empty mapping is a value.
+    """Return the values of nested mappings by dotted names, such as ``study.seed``; an empty mapping counts as a value.
 
     Args:
         tree: mapping of names to values or mappings.

@@ -72,7 +72,7 @@ def times_continued() -> int:
 
 @contextlib.contextmanager
 def noticing_stops() -> Iterator[None]:
-    """Context that counts the signals SIGCONT, each of which ends a stop of this process."""
+    """Context that counts the SIGCONT signals to this process; the system sends one when a stopped process continues."""
     with _handling("SIGCONT", _count_continued):
         yield
 
@@ -84,7 +84,7 @@ def _count_continued(number: int, frame: object) -> None:
 
 @contextlib.contextmanager
 def _handling(name: str, handler: Callable[[int, FrameType | None], None] | signal.Handlers) -> Iterator[None]:
-    """Context in which a signal has this handler.
+    """Context in which ``handler`` handles the signal with this name.
 
     The handler stays unchanged outside the main thread, on systems without the signal, and if the program has set
     another handler.

@@ -43,7 +43,7 @@ def read_text(path: Path, most: int) -> str:
 
 
 class _NoFileError(Exception):
-    """The path is a pipe, a device or a socket; reading from it may never end."""
+    """Error: the path is a pipe, a device or a socket, so reading from it may never end."""
 
 
 def _without_waiting(path: str, flags: int) -> int:

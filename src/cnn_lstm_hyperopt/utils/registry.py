@@ -42,8 +42,8 @@ def declared(folder: str) -> dict[str, dict[str, Any]]:
         folder: folder of the family's package, relative to this package, such as ``search/samplers``.
 
     Returns:
-        For each member by name, in the order of :func:`members`, the class attributes whose values are literals. The
-        class of a member has a line that begins with ``name, place``.
+        For each member by name, in the order of :func:`members`, the class attributes whose values are literals. The source of a
+        member's class must contain a line that begins with ``name, place``.
     """
     found: list[dict[str, Any]] = []
     for path in sorted((Path(__file__).parents[1] / folder).rglob("*.py")):

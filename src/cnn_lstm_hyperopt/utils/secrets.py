@@ -6,9 +6,9 @@ _USER = re.compile(r"(?P<before>\b[a-z][a-z0-9+.-]+://?(?:[^\s/:@?#]*:)?)(?P<sec
 _DATABASE = re.compile(
     r"(?P<before>\b(?:postgresql|mysql|mssql)(?:\+\w+)?://[^\s:/@]*:)(?P<secret>[^\s@]+)@", re.IGNORECASE
 )
-"""Pattern of a password in a URI: like SQLAlchemy, everything up to the ``@``."""
+"""Pattern of a password in a URI. The password is everything up to the ``@``, as in SQLAlchemy."""
 _ENCODED = re.compile(r"(?P<before>\bodbc_connect=)(?P<secret>[^\s&#'\"]+)", re.IGNORECASE)
-"""Pattern of a connection string in a parameter, percent-encoded; all of it is masked, because it has the password."""
+"""Pattern of a percent-encoded connection string in a parameter. The whole string is masked, because it contains the password."""
 _PARAMETER = re.compile(
     r"(?P<before>[?&;](?:[\w.-]*(?:password|passwd|pwd|secret|token|api[_-]?key|access[_-]?key|signature|sig))=)(?P<secret>[^\s&;#'\"]+)",
     re.IGNORECASE,

@@ -7,7 +7,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _FORMULA = re.compile(r"'*[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
-"""Text that begins like this is run as a formula; includes the full-width forms of ``=``, ``+``, ``-`` and ``@``."""
+"""Pattern of the first characters of a text that spreadsheets run as a formula, including full-width ``=``, ``+``, ``-`` and
+``@``."""
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
 

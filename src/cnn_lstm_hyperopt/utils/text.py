@@ -37,7 +37,7 @@ def printable(text: str, most: int = 200) -> str:
 
 
 class _Short(reprlib.Repr):
-    """Writes the ``repr`` of any value, also of a very large one, in a few characters."""
+    """Formatter that writes the ``repr`` of any value in a few characters, also of a very large value."""
 
     def __init__(self) -> None:
         super().__init__()

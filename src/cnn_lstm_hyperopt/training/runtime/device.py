@@ -39,7 +39,7 @@ def resolve_device(name: str) -> torch.device:
 
 @contextlib.contextmanager
 def one_thread() -> Iterator[None]:
-    """Use one torch thread in the block, because two trainings with one thread each are faster than one with two threads."""
+    """Context with one torch thread, because two trainings with one thread each are faster than one training with two threads."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -50,7 +50,7 @@ def one_thread() -> Iterator[None]:
 
 @contextlib.contextmanager
 def seeded_dropout(seed: int, device: torch.device) -> Iterator[None]:
-    """Seed torch's global generators, from which dropout draws, in the block; restore the generators afterwards."""
+    """Context in which torch's global random number generators (used by dropout) are seeded; restores their states afterwards."""
     devices = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(seed)
@@ -58,10 +58,10 @@ def seeded_dropout(seed: int, device: torch.device) -> Iterator[None]:
 
 
 class RandomState:
-    """All random state of one training: its own generator, and a state of torch's global generators for dropout.
+    """Random state of one training: its own random number generator, and a state of torch's global generators for dropout.
 
-    The dropout state starts from the global state at construction. Only random draws within :meth:`active` change the dropout
-    state, so trainings in one process are independent of each other.
+    The dropout state starts as a copy of the global state when this object is created. Only random draws within :meth:`active`
+    change the dropout state, so trainings in one process are independent of each other.
     """
 
     def __init__(self, generator: torch.Generator, device: torch.device) -> None:
@@ -70,7 +70,7 @@ class RandomState:
 
     @contextlib.contextmanager
     def active(self) -> Iterator[None]:
-        """Use this training's dropout state in the block; restore the global state afterwards."""
+        """Context with this training's dropout state as torch's global state; restores the global state afterwards."""
         outside = self._read()
         self._write(self._dropout)
         try:
@@ -80,7 +80,7 @@ class RandomState:
             self._write(outside)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the states of the training's generators."""
+        """Return the states of the training's random number generators."""
         cpu, cuda = self._dropout
         return {"own": self._generator.get_state(), "cpu": cpu, "cuda": cuda}
 

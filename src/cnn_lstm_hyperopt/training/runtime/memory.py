@@ -49,7 +49,7 @@ def reset_peak(device: torch.device) -> None:
 def peak_mb(device: torch.device) -> float | None:
     """Return the peak memory in MB (10^6 bytes): of the device's allocator on CUDA, of the process on a CPU.
 
-    None if the platform does not measure it; Linux does.
+    Return None if the platform does not measure the peak memory. Linux measures it.
     """
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 1e6
@@ -79,7 +79,7 @@ def total_mb(device: torch.device) -> float | None:
 def memory_kills() -> list[str | int] | None:
     """Return the id of the machine's last boot and the number of processes that its kernel has killed for lack of memory since.
 
-    None if unknown.
+    Return None if the number is unknown.
     """
     with contextlib.suppress(OSError):
         for line in _VMSTAT.read_text().splitlines():

@@ -7,7 +7,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 FINAL_SHARE = 0.01
-"""Last learning rate as a share of the initial one, in ``cosine`` and ``exponential``."""
+"""Last learning rate as a share of the initial learning rate, in the schedules ``cosine`` and ``exponential``."""
 
 
 class Schedule(ABC):

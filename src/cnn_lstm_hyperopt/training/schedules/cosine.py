@@ -7,7 +7,7 @@ from cnn_lstm_hyperopt.training.schedules.base import FINAL_SHARE, Schedule
 
 
 class Cosine(Schedule):
-    """Lowers the learning rate from its initial value to 1 % of it, along half a cosine (Loshchilov & Hutter 2017, eq. 5)."""
+    """Schedule that lowers the learning rate to 1 % of its initial value, by half a cosine (Loshchilov & Hutter 2017, eq. 5)."""
 
     name, place = "cosine", 0
     description = "falls from the initial rate to 1 % of it along half a cosine"

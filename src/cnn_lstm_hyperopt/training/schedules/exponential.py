@@ -7,7 +7,7 @@ from cnn_lstm_hyperopt.training.schedules.base import FINAL_SHARE, Schedule
 
 
 class Exponential(Schedule):
-    """Multiplies the learning rate by the same factor after each epoch, so that it ends at 1 % of its initial value."""
+    """Schedule that multiplies the learning rate by the same factor after each epoch, down to 1 % of its initial value."""
 
     name, place = "exponential", 2
     description = "multiplies the rate by the same factor after each epoch; ends at 1 % of the initial rate"

@@ -7,7 +7,7 @@ from cnn_lstm_hyperopt.training.schedules.base import Schedule
 
 
 class Plateau(Schedule):
-    """Halves the learning rate after two epochs in a row without a lower validation loss."""
+    """Schedule that halves the learning rate after two epochs in a row without a lower validation loss."""
 
     name, place = "plateau", 3
     description = "halves the rate after two epochs in a row without a lower validation loss"

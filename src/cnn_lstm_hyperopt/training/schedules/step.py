@@ -9,7 +9,7 @@ from cnn_lstm_hyperopt.training.schedules.base import Schedule
 
 
 class Step(Schedule):
-    """Divides the learning rate by 10 after each third of the epochs, rounded up."""
+    """Schedule that divides the learning rate by 10 after each third (rounded up) of the epochs."""
 
     name, place = "step", 1
     description = "divides the rate by 10 after each third of the epochs"

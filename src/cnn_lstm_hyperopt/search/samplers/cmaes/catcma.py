@@ -27,8 +27,8 @@ START_SD = 0.2
 """Initial standard deviation of a number, as a share of its range. With the package's default, a twelfth, draws stay near the
 initial mean."""
 START_WEIGHT = 0.5
-"""The initial probability of a choice is the mean of two probabilities, the first with this weight: the choice's share among the
-initial trials, and the uniform probability."""
+"""Weight of a choice's share among the initial trials in the initial probability of the choice. The uniform probability has the
+remaining weight."""
 GROWTH, MAX_GROWTHS = 2, 3
 """Growth factor of the population from run to run (IPOP, Auger & Hansen 2005), and the maximum number of times that the
 population grows. With a larger population, 1000 trials would be fewer than a dozen generations."""

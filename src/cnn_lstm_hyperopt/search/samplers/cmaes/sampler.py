@@ -69,9 +69,9 @@ class CmaEsSampler(Sampler):
 class Replay:
     """The search distribution after a sequence of observations: a function of the observations and the seed of the study.
 
-    A run updates its distribution whenever the trials of one generation's number of draws have finished. With several workers,
-    draws of an earlier generation that finish late count for the current generation. All other trials, including late draws of an
-    earlier run, only update the front.
+    A run updates its distribution each time when as many of its trials have finished as a generation has draws. With several
+    workers, draws of an earlier generation that finish late count for the current generation. All other trials, including late
+    draws of an earlier run, only update the front.
 
     Args:
         initial: observations of the trials before the first run.
