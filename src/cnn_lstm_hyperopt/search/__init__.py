@@ -1,6 +1,6 @@
 """The search: samplers, pruners, the study and its storage.
 
-Only this package uses Optuna; it imports neither torch nor the data package.
+Only this package uses Optuna. The package imports neither torch nor the package ``data``.
 """
 
 from cnn_lstm_hyperopt.search.assignment import Assignment, NoTrial

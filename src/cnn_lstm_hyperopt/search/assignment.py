@@ -1,4 +1,4 @@
-"""Types for the next trial of a study, or for the reason why the study has no next trial."""
+"""Types of the two answers to a request for a trial: a trial to run, or the reason why no trial is left."""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -13,9 +13,9 @@ class Assignment:
 
     Attributes:
         params: full configuration, fixed parameters included.
-        retry_of: number of the failed trial that this one repeats.
-        seeded_as: trial number from which the seed and the checkpoint's name are derived: the number of the failed trial for a
-            retry after the death of a process, the trial's own number otherwise.
+        retry_of: number of the failed trial that this trial repeats; None if the trial is not a retry.
+        seeded_as: trial number from which the seed and the checkpoint's name are derived. It is the trial's own number, or the
+            number of the failed trial if the trial repeats one whose process died.
         memory_level: level at which the trial trains, as an index in the result of :func:`.memory_levels`.
         cut_off: for a resumed trial, the epoch at which the trial was interrupted and the number of its starts at this epoch;
             None for a trial that starts for the first time.

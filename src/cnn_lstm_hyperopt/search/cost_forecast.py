@@ -1,4 +1,4 @@
-"""Forecast of a search: hours, memory, disk use, and the share of random configurations within the limits."""
+"""Forecast of a search: duration, memory, disk space, and the share of random configurations that are within the limits."""
 
 import heapq
 from collections.abc import Callable, Sequence
@@ -26,7 +26,8 @@ class Forecast:
     Attributes:
         trials: number of trials still to run.
         workers: number of workers.
-        seconds: wall time of the search if the pruner ends no trial and the sampler does not prefer cheap configurations.
+        seconds: wall-clock seconds of the search if the pruner ends no trial and the sampler does not prefer cheap
+            configurations.
         trial_seconds: 10 %, 50 % and 90 % quantiles of the training seconds of a trial that runs all epochs.
         memory_mb: sum of the peak memory of all workers, in MB.
         disk_mb: disk space that the search uses, in MB.
@@ -63,7 +64,7 @@ Priced = tuple[dict[str, Scalar], Cost]
 
 
 class SampledSpace:
-    """A reproducible sample of configurations of a space."""
+    """A random sample of a search space's configurations; the same seed gives the same sample."""
 
     def __init__(self, space: SearchSpace) -> None:
         self.configurations = [random_configuration(space, 0, number) for number in range(SAMPLED)]
@@ -77,11 +78,11 @@ class SampledSpace:
 def choose_train_share(sampled: SampledSpace, seconds_limit: float | None, cost: Callable[..., Cost]) -> float:
     """Return the largest of :data:`TRAIN_SHARES` with which at least half of the configurations are within the limit of seconds.
 
-    If no share meets this condition, return the smallest share.
+    If no share meets this condition, return the smallest of :data:`TRAIN_SHARES`.
 
     Args:
         sampled: configurations of the space.
-        seconds_limit: maximum training seconds of a trial; None: no limit, so trials use all windows.
+        seconds_limit: maximum training seconds of a trial; None if there is no limit and trials use all training windows.
         cost: function that returns the predicted cost of a configuration that trains on ``train_share`` of the windows.
     """
     if seconds_limit is None:
@@ -96,7 +97,7 @@ def choose_train_share(sampled: SampledSpace, seconds_limit: float | None, cost:
 def expected_epoch_share(max_epochs: int, min_patience: int) -> float:
     """Return the share of ``max_epochs`` that a trial is expected to run, for a study without trials.
 
-    The estimate is the mean of two values: the share at the earliest possible end by patience, and 1.
+    The estimate is the middle between the share at which patience can end a trial at the earliest, and 1 (all epochs).
     """
     return (min(max_epochs, min_patience + 1) + max_epochs) / (2 * max_epochs)
 
@@ -162,12 +163,13 @@ def final_forecast(
     """Return upper bounds of the seconds for confirmations and retrainings after a search.
 
     Args:
-        plan, within, evaluation_seconds: as in :func:`forecast`.
-        confirmations: number of trainings with the settings of trials.
-        retrainings: number of trainings of ``full_epochs`` on all windows.
+        plan, within, evaluation_seconds: the same arguments as in :func:`forecast`.
+        confirmations: number of confirmations, which are trainings with the same settings as trials.
+        retrainings: number of retrainings, which are trainings of ``full_epochs`` epochs on all windows.
         full_epochs: number of epochs of a retraining.
         train_share: share of the training windows that trials use.
-        seconds_limit: the setting limits.retrain_seconds, for confirmations and retrainings; None: no limit.
+        seconds_limit: value of the setting ``limits.retrain_seconds``, which limits each confirmation and retraining; None
+            without a limit.
     """
     steps = float(np.mean([cost.seconds for _, cost in within])) / plan.max_epochs
     evaluation = float(np.mean([evaluation_seconds(params) for params, _ in within]))
@@ -180,7 +182,7 @@ def final_forecast(
 
 
 def makespan(durations: Sequence[float], workers: int) -> float:
-    """Return the seconds until the last job ends if each job starts on the first free worker (list scheduling, Graham 1966)."""
+    """Return the seconds until all jobs have ended if each job starts on the first free worker (list scheduling, Graham 1966)."""
     free = [0.0] * workers
     for duration in durations:
         heapq.heapreplace(free, free[0] + duration)

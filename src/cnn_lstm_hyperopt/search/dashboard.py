@@ -1,6 +1,7 @@
 """Notes on a study and its trials in the format of optuna-dashboard, which stores notes as attributes of the study.
 
-optuna-dashboard is an optional dependency, so this module writes the format itself; a test reads the notes with optuna-dashboard.
+optuna-dashboard is an optional dependency, so this module writes the notes without optuna-dashboard; a test reads the notes with
+optuna-dashboard.
 """
 
 import re
@@ -35,8 +36,8 @@ def note_attributes(notes: Mapping[int | None, str], stored: Mapping[str, Any]) 
     A note that a person has edited stays unchanged.
 
     Args:
-        notes: Markdown texts; the key is the storage id of the trial, or None for the note on the study.
-        stored: all system attributes of the study.
+        notes: notes as Markdown texts. The key is the storage id of the trial, or None for the note on the study.
+        stored: all system attributes that the study has now.
     """
     before: dict[int | None, str] = dict.fromkeys(_written(stored), "")
     wanted: dict[str, Any] = {}

@@ -1,4 +1,4 @@
-"""Conversion of this package's domains to Optuna's distributions."""
+"""Conversion of parameter domains to Optuna's distributions."""
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
@@ -27,7 +27,9 @@ def distributions_of(space: SearchSpace, params: Params) -> dict[str, BaseDistri
 
 
 def with_fixed(space: SearchSpace, searched: Params) -> dict[str, Scalar]:
-    """Return the full configuration of a trial: its stored parameters, and the parameters that its study fixed or dropped.
+    """Return the full configuration of a trial.
+
+    The full configuration has the stored parameters of the trial, and the parameters that the study fixed or dropped.
 
     Args:
         space: search space in the study's settings, including parameters that the study dropped because its data have only one

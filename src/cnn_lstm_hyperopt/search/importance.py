@@ -15,7 +15,7 @@ from cnn_lstm_hyperopt.search.storage import StudyStorage
 from cnn_lstm_hyperopt.search.trial import State
 
 FRONT = "front"
-"""Key of the importances of the parameters for a trial's non-dominated rank."""
+"""Key under which the importances of parameters for a trial's non-dominated rank are returned."""
 MIN_TRIALS = 20
 """Minimum number of COMPLETE trials for an estimate of importances."""
 _NOTHING = 1e-12
@@ -39,9 +39,9 @@ def importances(storage: StudyStorage, skill: SkillThreshold) -> dict[str, dict[
         skill: skill threshold of the study.
 
     Returns:
-        ``{"score": {"training.learning_rate": 0.4, …}, "seconds": …, "size_mb": …, "front": …}``, each in descending order.
-        The entry of an objective is empty if all trials have the same value. With fewer than 20 COMPLETE trials, the whole
-        dictionary is empty.
+        ``{"score": {"training.learning_rate": 0.4, …}, "seconds": …, "size_mb": …, "front": …}``, parameters in descending order
+        of importance. The dictionary of an objective is empty if all trials have the same value of this objective. With fewer
+        than 20 COMPLETE trials, the whole dictionary is empty.
     """
     study = _own_study(storage)
     complete = _complete(study)

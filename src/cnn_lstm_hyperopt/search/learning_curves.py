@@ -18,13 +18,13 @@ MIN_EXPECTED = 20
 """Expected scores are used only if at least this many finished curves have an expected score."""
 NEIGHBOURS = 60
 PENALTY = 0.3
-"""Penalty on the slopes of the ridge regression."""
+"""Penalty on the squared slopes of the ridge regression that predicts outcomes."""
 
 
 def smoothed_score(curve: Sequence[Point], epoch: float) -> float:
     """Return the mean score over the last quarter (at least one epoch) of the full epochs up to ``epoch``.
 
-    Before the end of the first epoch, return the last score; without any score, NaN.
+    Before the end of the first epoch, return the last score. If the curve has no score, return NaN.
     """
     if epoch < 1:
         return next((p.score for p in reversed(curve) if p.epoch <= epoch), math.nan)
@@ -36,7 +36,7 @@ def smoothed_score(curve: Sequence[Point], epoch: float) -> float:
 def settled_score(record: TrialRecord) -> float:
     """Return the smoothed score of a COMPLETE trial at the epoch whose weights the trial kept.
 
-    Each single score has a random error, so the best of hundreds of single scores is usually too high.
+    Smoothing reduces the random error of a single score. Without smoothing, the best of hundreds of scores is usually too high.
     """
     if record.values is None:
         raise ValueError(f"trial {record.number} is {record.state.value}: only a COMPLETE one has a score")
@@ -90,20 +90,20 @@ def projected_seconds(curve: Sequence[Point], max_epochs: int) -> float:
 
 
 def up_to(curve: Sequence[Point], epoch: float) -> tuple[Point, ...]:
-    """Return the points of the curve up to ``epoch``; empty if the curve has no point at ``epoch``."""
+    """Return the points of the curve up to ``epoch``; return no point if the curve has no point at ``epoch``."""
     part = tuple(p for p in curve if p.epoch <= epoch)
     return part if part and part[-1].epoch == epoch else ()
 
 
 @dataclass(frozen=True)
 class Outcomes:
-    """Equally likely outcomes of a trial.
+    """Equally likely final results of a trial, as predicted from finished trials.
 
     Attributes:
         scores: settled score of each outcome, ``(outcomes,)``.
         log_seconds: natural logarithm of the training seconds of each outcome, ``(outcomes,)``.
-        score: expected score.
-        seconds: exponential of the expected logarithm of the training seconds.
+        score: expected score of the trial.
+        seconds: exponential of the expected logarithm of the trial's training seconds.
     """
 
     scores: Array
@@ -122,7 +122,8 @@ MIN_SPREAD = 1e-9
 MIN_PRIOR = 0.1
 """Lower bound of the prior variance τ² in :func:`believed_scores`, as a share of the variance σ² of a measured score."""
 WEIGHTS = np.array([4.0, 1.0, 1.0, 1.0, 2.0])
-"""Weights of the features (see ``Position``) in the squared distance between curves; the score is the most informative one."""
+"""Weights of the features (see ``Position``) in the squared distance between curves; the smoothed score is the most informative
+feature."""
 
 Position = tuple[float, float, float, float, float]
 """Features of a curve: smoothed score, rise of the smoothed score, ln projected seconds, ln MB, expected score (NaN if
@@ -151,11 +152,11 @@ class FinishedCurves:
     """Outcomes of COMPLETE trials, and the features of their learning curves at one epoch.
 
     Args:
-        complete: the trials; trials without a score at the epoch are ignored.
+        complete: COMPLETE trials; trials without a score at the epoch are ignored.
         epoch: epoch at which the curves are compared.
         max_epochs: maximum number of epochs of a trial.
-        known: cache of rows by (trial number, epoch); this class adds rows to the cache.
-        score_range: worst and best score; scores beyond this range are clipped.
+        known: cache of computed rows by (trial number, epoch), to which this class adds rows.
+        score_range: worst and best score to which scores are clipped.
     """
 
     def __init__(

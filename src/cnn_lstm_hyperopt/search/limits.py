@@ -8,9 +8,9 @@ class Cost(NamedTuple):
     """Predicted cost of a configuration.
 
     Attributes:
-        seconds: seconds of the training steps of all epochs; 0: unknown.
+        seconds: seconds of the training steps of all epochs; 0 if unknown.
         size_mb: MB of the model's weights.
-        memory_mb: peak memory of the training process in MB; 0: unknown.
+        memory_mb: peak memory of the training process in MB; 0 if unknown.
     """
 
     seconds: float

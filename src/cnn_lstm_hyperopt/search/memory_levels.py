@@ -24,7 +24,7 @@ class MemoryLevel:
 
 
 def memory_levels(batch_size: int) -> tuple[MemoryLevel, ...]:
-    """Return the memory levels in order: whole batches, halves, quarters, … single windows, then gradient checkpointing.
+    """Return the memory levels in order: whole batches, half batches, quarter batches, …, single windows, gradient checkpointing.
 
     Args:
         batch_size: batch size of the configuration, ≥ 1.
@@ -36,5 +36,5 @@ def memory_levels(batch_size: int) -> tuple[MemoryLevel, ...]:
 
 
 def levels_of(params: Params) -> tuple[MemoryLevel, ...]:
-    """Return the memory levels of a full configuration; without a batch size, batches are single windows."""
+    """Return the memory levels of a full configuration; a configuration without a batch size counts as one with batch size 1."""
     return memory_levels(int(params.get("training.batch_size", 1)))

@@ -38,13 +38,13 @@ from cnn_lstm_hyperopt.utils.text import printable
 GOOD_SHARE = 0.2
 MIN_GOOD = 8
 HEAD = "# Made by cnn-lstm-hyperopt narrow, which may replace it.\n"
-"""First line of the files that this module writes; only files with this line are replaced."""
+"""First line of the files that this module writes. The module replaces only existing files with this first line."""
 OWN_FILES = (STUDY_FILE, CONFIG_FILE, DATA_FILE, RESULTS_FILE, TRIALS_FILE, LOG_FILE)
 MARGIN = 0.1
 """Margin by which a narrowed range exceeds the good trials' range at each end, as a share of the good trials' range."""
 MIN_SHARE = 0.25
-"""Minimum length of a narrowed range, as a share of the old range's length. For log ranges, these are lengths of the
-logarithms."""
+"""Minimum length of a narrowed range, as a share of the old range's length. The length of a log range is the difference of the
+bounds' logarithms."""
 CHANCE_OF_NONE = 0.05
 """A choice that occurs in no good trial is dropped if the probability of this result is below this bound for an average choice
 that was tried as often."""
@@ -53,12 +53,12 @@ that was tried as often."""
 def good_trials(records: Sequence[TrialRecord], skill: SkillThreshold, more: str) -> list[TrialRecord]:
     """Return the best fifth, at least 8, of the COMPLETE trials above the skill threshold, by non-dominated rank.
 
-    Trials of the last rank are returned together, so the number of trials may be larger.
+    All trials of a rank are returned together, so more trials than a fifth may be returned.
 
     Args:
         records: trials of the study.
         skill: skill threshold of the study.
-        more: instruction to the user how to run more trials; part of the error message.
+        more: part of the error message that says how to run more trials.
 
     Raises:
         RunError: fewer than 8 trials are above the skill threshold.
@@ -102,10 +102,10 @@ def narrowings(
     """Narrow each searched parameter to the region of the good trials.
 
     A parameter that is active in fewer than 8 good trials keeps its domain (conditional parameters are rarely active). Numbers of
-    attention heads keep their domains, too, since one of them must divide every width.
+    attention heads keep their domains, too: for every width, the domain must contain a number that divides the width.
 
-    - A range becomes the good trials' range, extended by a tenth of its length at each end. The new range is within the old
-      range and at least a quarter as long. For log ranges, lengths are lengths of the logarithms.
+    - A range becomes the good trials' range, extended by a tenth of its length at each end. The new range is within the old range
+      and at least a quarter as long. The length of a log range is the difference of the bounds' logarithms.
     - A choice is dropped if it was tried often but occurs in no good trial. "Often" means that an average choice, tried as often,
       would occur in no good trial with a probability below 5 %. A choice that was rarely tried stays.
 
@@ -158,7 +158,7 @@ def _narrow(domain: Domain, values: Sequence[Scalar], tried: Sequence[Scalar]) -
 
 
 def _widened(values: Sequence[Scalar], bounds: tuple[float, float], *, log: bool) -> tuple[float, float]:
-    """Return the range of the values plus margins, within ``bounds`` and at least :data:`MIN_SHARE` as long as ``bounds``."""
+    """Return the range of ``values`` plus margins, within ``bounds`` and at least :data:`MIN_SHARE` times their length."""
     scale, back = (math.log, math.exp) if log else (float, float)
     first, last = scale(bounds[0]), scale(bounds[1])
     numbers = [scale(float(value)) for value in values]
@@ -174,7 +174,7 @@ def _widened(values: Sequence[Scalar], bounds: tuple[float, float], *, log: bool
 
 
 def narrowing_lines(found: Sequence[Narrowing]) -> list[str]:
-    """Return a table as text lines: parameter, number of good trials, old domain, new domain or reason to keep the old domain."""
+    """Return the lines of a table: parameter, number of good trials, old domain, and new domain or reason for no change."""
     rows = [("parameter", "trials", "old range", "new range")]
     for each in found:
         new = f"kept: {each.kept}" if each.kept else domain_text(each.new)
@@ -191,8 +191,8 @@ class Narrowed:
 
     Attributes:
         path: path of the written settings file.
-        good: number of good trials.
-        narrowings: one narrowing for each searched parameter.
+        good: number of good trials from which the space was narrowed.
+        narrowings: the narrowing of each searched parameter.
         outside: sentences about trials that other programs added or changed.
     """
 

@@ -20,7 +20,7 @@ BASIS_GROWTH = 1.2
 
 
 class Kind(Enum):
-    """Reliability of the losses of an observation."""
+    """Kind of an observation, which says how reliable its losses are."""
 
     COMPLETE = "complete"
     PRUNED = "pruned"
@@ -35,7 +35,7 @@ class Observation(NamedTuple):
         number: trial number.
         params: active, searched parameters.
         losses: (−score, ln seconds, ln MB), all minimised.
-        kind: reliability of the losses.
+        kind: how reliable the losses are.
         variance: variance of a predicted score; infinite if the score is unknown.
         note: data that the sampler stored with the trial.
     """
@@ -49,7 +49,7 @@ class Observation(NamedTuple):
 
 
 class ObservationCache:
-    """Cache of the observations of one study; results are the same with and without the cache."""
+    """Cache of the observations of one study. Observations are the same with and without the cache."""
 
     def __init__(self) -> None:
         self.rows: dict[tuple[int, int], Observation] = {}
@@ -64,10 +64,10 @@ def observations(
     - The losses of a COMPLETE trial are computed from its seconds, its MB and its settled score. The settled score has less
     selection noise than a single score.
     - The losses of a PRUNED trial are predicted from similar finished curves and from the sampler's expected score. With too few
-      finished curves, they are computed from the score at the epoch with the lowest validation loss and the projected seconds.
-      Without observations of pruned trials, the sampler would propose the same configurations again. Optuna stores no values of
-      pruned trials, and its TPE sampler would therefore rank them best. A trial that a limit pruned before its first validation
-      gets the score of chance.
+      finished curves, the losses are computed from the score at the epoch with the lowest validation loss and from the projected
+      seconds. If the sampler received no observations of pruned trials, it would propose their configurations again. Optuna
+      stores no objective values of pruned trials, so Optuna's TPE sampler would rank these trials best. A trial that a limit
+      pruned before its first validation gets the score of chance.
     - A diverged trial gets the score of chance and the maximum seconds of all earlier trials, since its own seconds are unknown.
 
     Scores are clipped to ``skill.score_range``. Predictions use a set of finished curves that grows in steps of about a fifth, so
@@ -106,12 +106,12 @@ def observations(
 
 
 def losses(score: float, seconds: float, size_mb: float) -> tuple[float, float, float]:
-    """Return the losses (−score, ln seconds, ln MB); less than a millisecond counts as a millisecond."""
+    """Return the losses (−score, ln seconds, ln MB); durations below a millisecond count as a millisecond."""
     return -score, math.log(max(seconds, 1e-3)), math.log(size_mb)
 
 
 def _basis(n_complete: int) -> int:
-    """Return the number of finished curves for predictions, the largest term up to ``n_complete`` of a geometric series."""
+    """Return the number of finished curves used for predictions: a term of a geometric series, at most ``n_complete``."""
     size, basis = MIN_CURVES, 0
     while size <= n_complete:
         basis, size = size, max(size + 1, int(size * BASIS_GROWTH))
@@ -140,5 +140,5 @@ def _pruned(record: TrialRecord, skill: SkillThreshold, outcomes: Outcomes | Non
 
 
 def _headed_for(record: TrialRecord) -> float:
-    """Return the projected seconds of a trial; if unknown, its seconds so far."""
+    """Return the projected seconds of a trial; if they are unknown, return the trial's seconds so far."""
     return record.projected_seconds or record.seconds

@@ -1,4 +1,4 @@
-"""Functions that set trials whose process has ended to WAITING or FAIL."""
+"""Functions for unfinished trials whose process has ended: their state is set to WAITING or FAIL."""
 
 import contextlib
 from collections.abc import Iterable, Mapping
@@ -28,19 +28,19 @@ def pause_orphans(storage: StudyStorage, *, lacked_memory: bool = False) -> list
 
 
 def fail_worker(storage: StudyStorage, worker: int, reason: str, cut_off_by: str) -> list[int]:
-    """Fail the RUNNING trial of a worker whose process has ended; return a list with its number or an empty list."""
+    """Set the RUNNING trial of a worker whose process has ended to FAIL; return its number in a list, which may be empty."""
     running = storage.unfinished(TrialState.RUNNING)
     orphans = [(trial_id, trial) for trial_id, trial in running if trial.user_attrs.get("worker") == worker]
     return _fail(storage, orphans, {"reason": reason, "cut_off_by": cut_off_by})
 
 
 def fail_interrupted(storage: StudyStorage, reason: str) -> list[int]:
-    """Fail all RUNNING and WAITING trials, since no process will continue them; return the numbers of these trials."""
+    """Set all RUNNING and WAITING trials to FAIL, since no process will continue them; return the numbers of these trials."""
     return _fail(storage, storage.unfinished(TrialState.RUNNING, TrialState.WAITING), {"reason": reason})
 
 
 def _fail(storage: StudyStorage, trials: Iterable[tuple[int, FrozenTrial]], attributes: Mapping[str, Any]) -> list[int]:
-    """Set trials to FAIL; return the numbers of these trials, without trials that another program has changed."""
+    """Set trials to FAIL, except trials that another program has changed; return the numbers of the trials that were set."""
     failed = []
     for trial_id, trial in trials:
         try:

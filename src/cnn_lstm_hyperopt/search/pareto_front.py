@@ -1,4 +1,4 @@
-"""The Pareto front of a study, its hypervolume and its history."""
+"""The Pareto front of a study, and the hypervolume of the front after each trial."""
 
 import math
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from cnn_lstm_hyperopt.search.trial import TrialRecord, Values
 def ranked_front(records: Sequence[TrialRecord], skill: SkillThreshold) -> list[TrialRecord]:
     """Return the non-dominated trials above the skill threshold, the best first.
 
-    Trials are ordered by higher score, then by lower validation log loss, fewer seconds and fewer MB. With few validation
+    Trials are ordered by score (descending), then by validation log loss, seconds and MB (ascending). With few validation
     windows, scores are often equal; log losses are rarely equal.
     """
     return _non_dominated([r for r in records if r.values is not None and skill.passes(r.values.score)])
@@ -68,9 +68,9 @@ class Milestone(NamedTuple):
     """An increase of the front's hypervolume by a trial.
 
     Attributes:
-        trials: number of finished trials, including the trial that increased the hypervolume.
+        trials: number of trials that had finished, including the trial that increased the hypervolume.
         seconds: training seconds of these trials.
-        hypervolume: new hypervolume, at the reference point of the complete study.
+        hypervolume: hypervolume after the increase, with the reference point of the complete study.
     """
 
     trials: int
@@ -79,7 +79,7 @@ class Milestone(NamedTuple):
 
 
 def hypervolume_history(records: Sequence[TrialRecord], skill: SkillThreshold) -> list[Milestone]:
-    """Return the increases of the hypervolume in the order in which trials ended, with the final reference point."""
+    """Return the increases of the hypervolume in the order in which trials ended, with the last reference point."""
     _, reference = front_hypervolume(records, skill)
     history: list[Milestone] = []
     rows: list[tuple[float, float, float]] = []
@@ -106,11 +106,11 @@ def milestone_at(history: Sequence[Milestone], share: float) -> Milestone | None
 
 
 def finish_order(records: Sequence[TrialRecord]) -> list[TrialRecord]:
-    """Return ended trials in the order in which they ended."""
+    """Return the trials that have ended, in the order in which they ended."""
     return sorted((record for record in records if record.state.ended), key=lambda record: record.finish_order)
 
 
 def _corner(reference: dict[str, float]) -> list[float]:
-    """Return the reference point as losses plus 1e-9, so that the largest and the slowest trial add volume, too."""
+    """Return the losses of the reference point plus 1e-9, so that also the largest and the slowest trial add hypervolume."""
     corner = losses(*reference.values())
     return [loss + 1e-9 for loss in corner]

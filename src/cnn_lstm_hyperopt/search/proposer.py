@@ -10,11 +10,12 @@ from cnn_lstm_hyperopt.search.trial import key_of
 from cnn_lstm_hyperopt.space.domains import Scalar
 
 SAMPLER_ATTEMPTS, RANDOM_ATTEMPTS = 10, 1000
-"""Maximum number of rejected proposals of the sampler, then of random search. After these, the search space counts as used up."""
+"""Maximum number of rejected proposals of the sampler, and then of random search. If all of these are rejected, no trial is
+left."""
 
 
 class Proposer:
-    """The sampler of a plan, and random search as a fallback."""
+    """Source of proposals: the sampler of a plan, then random search if the sampler proposes no legal new configuration."""
 
     def __init__(self, plan: StudyPlan) -> None:
         self._plan = plan

@@ -21,7 +21,7 @@ Array = NDArray[np.float64]
 LIMIT = "limit"
 """Cause of trials that a limit pruned; other causes are names of pruners."""
 MIN_COMPLETE = 10
-"""An estimate at an epoch needs at least this many COMPLETE trials that ran beyond the epoch."""
+"""Minimum number of COMPLETE trials that ran beyond an epoch, for an estimate at this epoch."""
 NEAREST = 10
 """Number of COMPLETE trials, those nearest in score to a pruned trial, from which the seconds of the pruned trial are
 estimated."""
@@ -38,7 +38,7 @@ class Estimate(NamedTuple):
 
 
 class Unknown(NamedTuple):
-    """Result of an estimate that is impossible, with the reason."""
+    """Result of an estimate that can't be made, with the reason."""
 
     why: str
 
@@ -47,7 +47,7 @@ class FalsePrunes(NamedTuple):
     """False prunes, estimated from control trials (never pruned) that the pruner would have ended.
 
     Attributes:
-        share: estimated share of pruned trials that would be on the front without pruning.
+        share: estimated share of pruned trials that would be on the front if no trial were pruned.
         would_have_ended: number of control trials that the pruner would have ended.
         on_front: number of these control trials that are on the front.
     """
@@ -62,10 +62,10 @@ class PruningSummary:
     """Pruning statistics of a study.
 
     Attributes:
-        pruned_by: see :func:`pruned_by`.
+        pruned_by: number of pruned trials by cause, see :func:`pruned_by`.
         seconds_spent: sum of the training seconds of all trials, as in the study's time objective.
-        seconds_saved: see :func:`seconds_saved`.
-        false_prunes: see :func:`false_prunes`.
+        seconds_saved: estimated training seconds that the pruner saved, see :func:`seconds_saved`.
+        false_prunes: estimated false prunes, see :func:`false_prunes`.
         exempt: number of finished control trials.
     """
 
@@ -102,17 +102,17 @@ def pruned_by(records: Sequence[TrialRecord]) -> dict[str, int]:
 def seconds_saved(records: Sequence[TrialRecord], max_epochs: int, seed: int) -> Estimate | Unknown:
     """Estimate the training seconds that the pruner saved, in the seconds of the study's time objective.
 
-    Without the pruner, a pruned trial takes at most the seconds projected for all epochs; patience ends many trials earlier. The
-    share of the remaining projected seconds that a pruned trial would have used is estimated by the mean share of ten COMPLETE
-    trials, its neighbours. The neighbours ran beyond the epoch of the pruned trial and are nearest in smoothed score, since
-    patience and pruner both end flat curves. If fewer than ten trials ran beyond this epoch, the last epoch that ten trials
-    passed is used; without such an epoch, the result is Unknown.
+    Without the pruner, a pruned trial would take at most the seconds projected for all epochs. Patience would end many trials
+    earlier. The share of the remaining projected seconds that a pruned trial would have used is estimated by the mean share of
+    ten COMPLETE trials, its neighbours. The neighbours ran beyond the epoch of the pruned trial and are nearest in smoothed
+    score, since patience and pruner both end flat curves. If fewer than ten trials ran beyond this epoch, the last epoch that ten
+    trials passed is used; without such an epoch, the result is Unknown.
 
-    The interval is given by quantiles over 1000 bootstrap resamples of the COMPLETE trials (Efron 1979). In each resample, every
-    pruned trial has the share of a random neighbour. The interval is for the seconds saved in this study, not for their expected
-    value. Assumption: pruned trials would have ended like their neighbours. If the pruner ends all trials with flat curves, these
-    have few similar neighbours, and the estimate is usually 10 % too high. On synthetic studies, the interval contained the true
-    value in 85 to 95 % of cases.
+    The bounds of the interval are quantiles over 1000 bootstrap resamples of the COMPLETE trials (Efron 1979). In each resample,
+    every pruned trial gets the share of a randomly drawn neighbour. The interval is for the seconds saved in this study, not for
+    their expected value. Assumption: pruned trials would have ended like their neighbours. If the pruner ends all trials with
+    flat curves, few neighbours have similar curves, and the estimate is usually 10 % too high. On synthetic studies, the interval
+    contained the true value in 85 to 95 % of cases.
 
     Args:
         records: trials of the study. A pruned trial without a score counts as 0 s saved.
@@ -166,8 +166,8 @@ def false_prunes(records: Sequence[TrialRecord], skill: SkillThreshold) -> False
 def jeffreys(successes: int, trials: int) -> Estimate:
     """Return the share successes / trials and its 95 % interval by Jeffreys' prior.
 
-    The bounds are quantiles of Beta(successes + ½, trials − successes + ½). Without successes, the lower bound is 0; without
-    failures, the upper bound is 1 (Brown, Cai & DasGupta 2001, Statistical Science 16(2), 101–133).
+    The bounds are quantiles of Beta(successes + ½, trials − successes + ½). If there are no successes, the lower bound is 0; if
+    there are no failures, the upper bound is 1 (Brown, Cai & DasGupta 2001, Statistical Science 16(2), 101–133).
     """
     a, b, tail = successes + 0.5, trials - successes + 0.5, (1 - CONFIDENCE) / 2
     low = 0.0 if successes == 0 else float(betaincinv(a, b, tail))
@@ -183,7 +183,7 @@ class _Rests:
         self._at: dict[float, tuple[NDArray[np.int64], Array, Array]] = {}
 
     def of_neighbours(self, curve: Sequence[Point]) -> tuple[NDArray[np.int64], Array]:
-        """Return the indices and shares of COMPLETE trials that ran beyond the curve's last epoch, nearest in score first.
+        """Return indices and shares of the COMPLETE trials that ran beyond the curve's last epoch, ordered by distance in score.
 
         If too few trials ran beyond this epoch, an earlier epoch of the curve is used. Without such an epoch, the arrays are
         empty.

@@ -1,4 +1,4 @@
-"""Trials that this process runs: their curves and pruning decisions."""
+"""Learning curves of the trials that this process runs, and pruning decisions about these trials."""
 
 import time
 from collections.abc import Sequence
@@ -13,10 +13,10 @@ from cnn_lstm_hyperopt.search.study_plan import StudyPlan
 from cnn_lstm_hyperopt.search.trial import Point, TrialRecord
 
 LOOK_SECONDS = 2.0
-"""Seconds between two writes of a running trial's curve, which ``status`` and dashboards show."""
+"""Seconds between two writes of a running trial's curve, which the command ``status`` and dashboards show."""
 LIMIT_TOLERANCE, LIMIT_EVIDENCE = 1.25, 0.05
-"""A running trial is pruned if its projected seconds exceed the first number times the limit of seconds. It must first have run
-for the second number times the limit, since other processes can slow the first steps of a trial by any factor."""
+"""A running trial is pruned if its projected seconds exceed the first number times the limit of seconds. The trial must first
+have run for the second number times the limit, since other processes can slow its first steps by any factor."""
 
 
 @dataclass
@@ -107,7 +107,7 @@ class RunningTrials:
             self._stored_at = now
 
     def _decide(self, assignment: Assignment, curve: tuple[Point, ...]) -> Decision:
-        """Return the pruner's decision; for a control trial, only record the decision and continue."""
+        """Return the pruner's decision about a trial; a control trial continues, and the decision is only recorded."""
         number, trial_id = assignment.number, assignment.trial_id
         if not self._pruner.acts(curve) or trial_id in self._would_have_ended:
             return CONTINUE

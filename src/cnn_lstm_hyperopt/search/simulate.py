@@ -1,4 +1,4 @@
-"""Optimisation of any function that yields a learning curve, with several workers in simulated time."""
+"""Search for the best arguments of a function that yields a learning curve, with several workers in simulated time."""
 
 import heapq
 import math
@@ -33,7 +33,8 @@ class EpochMeasurement(NamedTuple):
 
 
 Evaluate = Callable[[dict[str, Scalar], int], Iterator[tuple[float, float, float, float]]]
-"""Function of a full configuration and a seed that yields measurements. Equal arguments must give equal measurements."""
+"""Function that takes a full configuration and a seed, and yields measurements (see :class:`EpochMeasurement`). Equal arguments
+must give equal measurements."""
 
 
 @dataclass
@@ -49,7 +50,7 @@ class _Running:
     diverged: bool = False
 
     def advance(self) -> None:
-        """Set ``latest`` to the next measurement (None: the function has ended), or set ``failure``."""
+        """Set ``latest`` to the next measurement, or to None after the last measurement; set ``failure`` after an error."""
         try:
             self.latest = next((EpochMeasurement(*each) for each in self.measurements), None)
         except Exception as error:  # noqa: BLE001 - any error of the function is a failure of its trial, not of the study
@@ -119,7 +120,7 @@ def _begin(study: Study, assignment: Assignment, evaluate: Evaluate, clock: floa
 
 
 def _report(study: Study, trial: _Running) -> None:
-    """Report the latest measurement to the study; then take the next measurement or store the trial's end."""
+    """Report the latest measurement of a trial to the study; then request the next measurement or store the trial's result."""
     latest, assignment, max_epochs = trial.latest, trial.assignment, study.plan.max_epochs
     if latest is None:
         raise RuntimeError(f"trial {assignment.number} has nothing to report")

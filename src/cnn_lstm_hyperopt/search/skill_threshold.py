@@ -20,8 +20,8 @@ Counts = NDArray[np.float64]
 class SkillThreshold:
     """A score two standard errors above the score of the best constant prediction.
 
-    A model that always predicts the majority class can be small and fast, and then no trial dominates it. Without the threshold,
-    such trials would fill the front and never be pruned.
+    A model that always predicts the majority class can be the smallest and fastest model, so that no trial dominates it. Without
+    the threshold, trials with such models would fill the front and never be pruned.
 
     Attributes:
         chance: validation score of the best constant prediction; for accuracy, the share of the majority class.
@@ -29,9 +29,10 @@ class SkillThreshold:
         overlap: number of windows that contain as much information as one independent window. This is the product of the horizon,
             since labels within a horizon share bars, and the design effect of grouped labels.
         metric: name of the score's metric.
-        error: standard error of a score at chance, used for all scores; None: computed from the score and ``n_validation``.
+        error: standard error of a score at chance, which is used for all scores. If None, the error is computed from the score
+            and ``n_validation``.
         dependence: factor by which dependence between dates and symbols increases the variance of the score at chance. Only the
-            threshold depends on this factor. It is 1 in studies of earlier versions.
+            threshold depends on this factor. The factor is 1 in studies of earlier versions.
     """
 
     chance: float
@@ -66,7 +67,7 @@ class SkillThreshold:
             metric: metric of the study.
             folds: validation labels of each fold, each ``(windows,)``.
             overlap: number of windows that contain as much information as one independent window.
-            n_windows: number of different windows in all folds; None: no window is in two folds.
+            n_windows: number of different windows in all folds; None if no window is in two folds.
             dependence: factor by which dependence between dates and symbols increases the variance of a score at chance.
 
         Raises:
@@ -119,7 +120,7 @@ class SkillThreshold:
 
     @property
     def small_gain(self) -> float:
-        """Smallest difference in score that is relevant in practice."""
+        """Smallest difference between two scores that is relevant in practice."""
         return METRICS[self.metric].small_gain
 
     @property
@@ -134,7 +135,7 @@ class SkillThreshold:
 
     @property
     def to_beat(self) -> str:
-        """Name of the best constant prediction as used within a sentence."""
+        """Name of the best constant prediction, as used within a sentence."""
         return METRICS[self.metric].constant
 
     def standard_error(self, score: float) -> float:
@@ -148,7 +149,7 @@ class SkillThreshold:
         return score > self.threshold
 
     def shortfall(self, score: float) -> float:
-        """Return the threshold minus the score; above 0 exactly if the score does not exceed the threshold."""
+        """Return the threshold minus the score. The result is above 0 exactly if the score does not exceed the threshold."""
         lacks = self.threshold - score
         return lacks if self.passes(score) else max(lacks, math.ulp(0.0))
 

@@ -55,7 +55,7 @@ R = TypeVar("R")
 
 
 def _guarded(method: Callable[Concatenate["StudyStorage", P], R]) -> Callable[Concatenate["StudyStorage", P], R]:
-    """Translate storage errors into actionable messages.
+    """Decorate a method so that storage errors become errors with instructions for the user.
 
     Raises:
         StorageFailedError: the study can no longer be read or written.
@@ -98,7 +98,7 @@ class StudyStorage:
 
         Args:
             path: path of the SQLite file.
-            create: name of the new study; None: the file must contain a study.
+            create: name of the new study; None if the file must already contain a study.
             metric: metric that a new study maximises.
             attributes: user attributes of a new study.
 
@@ -180,7 +180,7 @@ class StudyStorage:
 
     @_guarded
     def attribute(self, name: str) -> Any:
-        """Return a user attribute of the study; None: the study has no such attribute."""
+        """Return a user attribute of the study; None if the study has no such attribute."""
         return self._storage.get_study_user_attrs(self._study_id).get(name)
 
     @_guarded
@@ -223,7 +223,7 @@ class StudyStorage:
         *,
         shortfall: float | None = None,
     ) -> None:
-        """Store the end of a trial; the state is written last, so that an ended trial is complete.
+        """Store the result of a trial. The state is written last, so that the data of an ended trial are always complete.
 
         If an earlier call was interrupted, attributes stored by that call are cleared.
 
@@ -233,7 +233,7 @@ class StudyStorage:
             values: objective values of a COMPLETE trial; None for other states.
             attributes: user attributes to store with the trial.
             shortfall: skill threshold minus score. Optuna and optuna-dashboard treat a value above 0 as a violated constraint, so
-                that their front equals that of this program.
+                that they show the same front as this program.
 
         Raises:
             TrialChangedError: another program ended, edited or removed the trial.

@@ -21,7 +21,7 @@ from cnn_lstm_hyperopt.utils.atomic_io import new_part
 log = logging.getLogger(__name__)
 
 BUSY_SECONDS = 30.0
-"""Maximum seconds to wait while another process writes to the file."""
+"""Maximum number of seconds to wait while another process writes to the file."""
 _PAGES = 10_000
 """Number of database pages that a backup copies in one step (40 MB)."""
 _LOCKED = (
@@ -35,7 +35,7 @@ _PROBLEMS = {
     sqlite3.SQLITE_BUSY: _LOCKED,
     sqlite3.SQLITE_LOCKED: _LOCKED,
 }
-"""Description of the problem, remedy and error code of this package, by SQLite's result code."""
+"""For each result code of SQLite: a description of the problem, the remedy, and the error code of this package."""
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
@@ -192,7 +192,7 @@ def not_opened(path: Path, error: Exception) -> HyperoptError:
 
 
 def remedy(path: Path) -> str:
-    """Return an instruction for the user: restore the file from its backup, or another remedy without a backup."""
+    """Return an instruction for the user: restore the file from its backup or, without a backup, another remedy."""
     backup = path.with_name(BACKUP_FILE)
     finished = _finished_in(backup)
     if finished is None:
@@ -207,7 +207,7 @@ def remedy(path: Path) -> str:
 
 
 def instead(path: Path) -> str:
-    """Return an instruction for the user if the directory contains no study."""
+    """Return an instruction for the user whose directory contains no study."""
     if path.with_name(BACKUP_FILE).is_file():
         return remedy(path)
     return "start one with: run --save-dir DIR"
@@ -251,7 +251,7 @@ def _finished_in(path: Path) -> int | None:
 
 
 def _io_problem(path: Path) -> tuple[str, str, str]:
-    """Return problem, remedy and error code for SQLite's general I/O error, from the state of the disk and the file."""
+    """Return the problem, remedy and error code for an I/O error of SQLite, found from the state of the disk and the file."""
     return FULL if disk_is_full(path.parent) else FAILING
 
 

@@ -13,7 +13,7 @@ from cnn_lstm_hyperopt.search.trial_seals import Ownership, Seals, own_attribute
 
 
 class StoredTrials:
-    """Records of a study's trials; ended trials are read once.
+    """Records of a study's trials. An ended trial is read from the file only once.
 
     Attributes:
         foreign: state of each trial that another program added, by trial number.

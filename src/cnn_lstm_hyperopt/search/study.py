@@ -36,12 +36,13 @@ RESTARTS = 10
 
 
 class Study:
-    """A search with its storage. A new Study with the same storage continues the search as if it had never stopped.
+    """A search. A new Study with the same storage continues the search as if it had never stopped.
 
     Args:
         storage: storage of the study.
         plan: definition of the search.
-        claim: lock held while a trial is chosen and inserted. It prevents workers from running the same trial or too many trials.
+        claim: lock held while a trial is chosen and inserted. The lock prevents workers from running the same trial or too many
+            trials.
         worker: number of this worker, stored with its trials; None if this is the only process.
     """
 
@@ -85,7 +86,7 @@ class Study:
         return self._running.pruner_warning()
 
     def needed_states(self) -> set[int]:
-        """Return the numbers (``seeded_as``) of the checkpoints from which an unfinished trial or a retry may continue."""
+        """Return the numbers of the checkpoints (``seeded_as``) from which unfinished trials or retries may continue."""
         records = self.records()
         needed = {record.seeded_as for record in records if not record.state.ended}
         needed |= {record.seeded_as for record in to_retry(records) if record.attributes.get("cut_off_by") is not None}
@@ -189,7 +190,7 @@ class Study:
         return self._assignment(trial_id, number, params, cost, attributes)
 
     def _resume(self, record: TrialRecord) -> Assignment:
-        """Resume an interrupted trial; the trial keeps its number, so that its result does not change."""
+        """Resume an interrupted trial. The trial keeps its number, so that its random numbers and its result do not change."""
         trial_id = self.storage.claim(record.number, worker=self._worker)
         params = with_fixed(self.plan.space, record.params)
         assignment = self._assignment(trial_id, record.number, params, self.plan.cost(params), record.attributes)
@@ -231,7 +232,7 @@ class Study:
         return f"its process ended more than {RESTARTS} times {where}" if starts > RESTARTS else None
 
     def note_memory_level(self, assignment: Assignment, memory_level: int) -> None:
-        """Store the index in :func:`.memory_levels` of the level at which a trial continues, also after an interruption."""
+        """Store the memory level at which a trial continues, also after an interruption: an index in :func:`.memory_levels`."""
         self.storage.note(assignment.trial_id, "saving", memory_level)
 
     def report(self, assignment: Assignment, report: ProgressReport) -> Decision:

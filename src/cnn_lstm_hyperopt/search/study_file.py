@@ -22,7 +22,7 @@ FORMAT = 6
 UNMARKED_FORMAT = 5
 """Earlier version of the format, whose studies can be resumed; trials in this format have no marks."""
 MADE_WITH = ("made_with", "skill_gate", "speeds", "train_share", "starts", "begun_with", "enqueue")
-"""Names of the study attributes that never change."""
+"""Names of the study attributes that never change after the study is created."""
 
 
 def create_file(path: Path, study_name: str, metric: str, attributes: Mapping[str, Any]) -> None:
@@ -56,7 +56,7 @@ def create_file(path: Path, study_name: str, metric: str, attributes: Mapping[st
 
 
 def open_file(path: Path, *, new: bool = False) -> RDBStorage:
-    """Open a study's file with a write-ahead log: a commit is one sequential write, and readers (a dashboard) never block it."""
+    """Open a study's file with a write-ahead log, with which a commit is one sequential write that readers never block."""
     with sqlite3.connect(path, timeout=BUSY_SECONDS) as connection:
         connection.execute("PRAGMA journal_mode=WAL")
     connection.close()
@@ -108,7 +108,7 @@ def cached(storage: RDBStorage) -> BaseStorage:
     """Return the storage with Optuna's cache, which reads ended trials only once.
 
     Raises:
-        HyperoptError: Optuna has another major version; the cache is not part of its public interface.
+        HyperoptError: the installed Optuna has another major version; the cache is not part of Optuna's public interface.
     """
     if not optuna.__version__.startswith("5."):
         raise HyperoptError(

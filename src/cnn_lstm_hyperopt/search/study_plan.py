@@ -17,7 +17,8 @@ class StudyPlan:
     Attributes:
         n_trials: number of COMPLETE and PRUNED trials after which the search ends.
         max_epochs: maximum number of epochs of a trial.
-        limits: limits on a trial. Proposals beyond a limit are replaced; a trial slower than the limit of seconds is pruned.
+        limits: limits on a trial. Proposals that exceed a limit are replaced. A trial that is slower than the limit of seconds is
+            pruned.
         cost: function that returns the predicted cost of a full configuration.
         estimated_time: whether the time objective is the seconds predicted by ``cost`` instead of the measured seconds.
         starts: initial trials, which the study tries before the sampler's first proposal.

@@ -14,11 +14,12 @@ from cnn_lstm_hyperopt.config import Params
 from cnn_lstm_hyperopt.space.domains import Scalar
 
 DIED, KILLED = "died", "killed"
-"""Stored values for a process that ended during its trial. KILLED: by a signal, possibly by the kernel for lack of memory."""
+"""Stored reasons why the process of a trial ended during the trial. KILLED means that a signal ended it, perhaps for lack of
+memory."""
 EARLIER_LEVELS = 3
-"""Number of memory levels in earlier versions, which did not store this number."""
+"""Number of memory levels in earlier versions of this program, which did not store the number."""
 LACKED_MEMORY = "not enough memory at any memory level"
-"""Beginning of the stored reason of a trial that failed at all memory levels."""
+"""Beginning of the stored reason why a trial failed at all memory levels."""
 
 
 class State(Enum):
@@ -74,8 +75,8 @@ class TrialRecord:
         curve: learning curve, one point for each report.
         seconds: training seconds so far.
         projected_seconds: projected training seconds of all epochs; None if unknown.
-        reason: reason why the trial was pruned or failed; else empty.
-        retry_of: number of the failed trial that this one repeats.
+        reason: reason why the trial was pruned or failed; empty for other trials.
+        retry_of: number of the failed trial that this trial repeats; None if the trial is not a retry.
         attributes: all user attributes that this program stored with the trial.
     """
 
@@ -98,7 +99,9 @@ class TrialRecord:
 
     @property
     def owed_another_try(self) -> bool:
-        """Whether the trial failed and may be retried. If its process was killed, it may be retried at each further memory level.
+        """Whether the trial failed and may be retried.
+
+        If the process of the trial was killed, the trial may be retried at each further memory level.
 
         Other failed trials are retried once. A trial that lacked memory at all levels, or whose process ended too often, is not
         retried.
@@ -121,7 +124,7 @@ class TrialRecord:
 
     @property
     def finish_order(self) -> tuple[int, int]:
-        """Sort key for the order in which trials ended; trials without a recorded end come first."""
+        """Sort key for the order in which trials ended. Trials whose position in this order is unknown come first."""
         return int(self.attributes.get("finish_order", -1)), self.number
 
     @property
@@ -136,7 +139,7 @@ class TrialRecord:
 
     @property
     def kept(self) -> Point | None:
-        """Point of the epoch whose weights the trial kept (lowest loss); None before the first full epoch."""
+        """Point of the curve at the epoch whose weights the trial kept (lowest loss); None before the first full epoch."""
         return selected(tuple(point for point in self.curve if point.epoch >= 1), math.inf)
 
 
@@ -182,7 +185,7 @@ def read_trial(trial: FrozenTrial, attributes: dict[str, Any]) -> TrialRecord:
 
 
 def selected(curve: tuple[Point, ...], epoch: float) -> Point | None:
-    """Return the point with the lowest loss up to ``epoch``; None without points."""
+    """Return the point of a learning curve with the lowest loss up to ``epoch``; None without points."""
     return min((point for point in curve if point.epoch <= epoch), key=lambda point: point.loss, default=None)
 
 

@@ -57,13 +57,13 @@ class Seals:
         return self._key is not None
 
     def of_study(self, attributes: Mapping[str, Any], names: Sequence[str]) -> str:
-        """Return the digest of the attributes of a study with these names."""
+        """Return the digest of those attributes of a study that have one of these names."""
         return self._digest({name: attributes[name] for name in names if name in attributes})
 
     def mark(
         self, params: Mapping[str, Any], distributions: Mapping[str, BaseDistribution], attributes: Mapping[str, Any]
     ) -> dict[str, str]:
-        """Return the mark of a trial that starts with these parameters and user attributes; empty without a key."""
+        """Return the mark of a trial that starts with these parameters and user attributes; empty if the study has no key."""
         if self._key is None:
             return {}
         nonce = secrets.token_hex(8)
@@ -96,7 +96,7 @@ class Seals:
 
         Args:
             trial: the trial as stored now.
-            attributes: attributes that this process stored; None if another process ran the trial. Other attributes are ignored.
+            attributes: attributes that this process stored, which are compared; None if another process ran the trial.
 
         Raises:
             TrialChangedError: another program changed the trial.
@@ -138,7 +138,7 @@ class Seals:
 
 
 class Ownership:
-    """Classification of the trials of one study as own, foreign or changed.
+    """Classification of a study's trials: own trials, trials of other programs, and trials that other programs changed.
 
     Attributes:
         foreign: state of each trial that another program added, by trial number.
@@ -182,7 +182,7 @@ class Ownership:
         return None
 
     def news(self) -> list[str]:
-        """Return a sentence about new foreign trials, and a sentence about each newly changed trial, since the last call."""
+        """Return a sentence about new trials of other programs, and one about each newly changed trial, since the last call."""
         lines = []
         foreign = {number: state for number, state in sorted(self.foreign.items()) if number not in self._named}
         if foreign:
@@ -230,7 +230,7 @@ def _different(expected: Mapping[str, Any], found: Mapping[str, Any]) -> list[st
 
 
 def own_attributes(trial: FrozenTrial) -> dict[str, Any]:
-    """Return the user attributes that a trial's seal names; all user attributes if the seal names none."""
+    """Return the user attributes whose names are in a trial's seal; return all user attributes if the seal contains no names."""
     seal = trial.system_attrs.get(SEAL)
     names = seal.get("names") if isinstance(seal, Mapping) else None
     return _named(trial.user_attrs, names) if isinstance(names, list) else dict(trial.user_attrs)
@@ -246,5 +246,5 @@ def _text_of(attributes: Mapping[str, Any], name: str) -> str | None:
 
 
 def _as_stored(distribution: BaseDistribution, value: Any) -> Any:
-    """Return a parameter value as it will be read after it is stored."""
+    """Return a parameter value in the form in which Optuna returns it after storing it."""
     return distribution.to_external_repr(distribution.to_internal_repr(value))

@@ -1,4 +1,4 @@
-"""First trials chosen by the user: from a list in a file, a ``results.json``, or an earlier study's front."""
+"""First trials of a study, read from a file that the user chooses: a list, a ``results.json`` or an earlier study's front."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -39,8 +39,8 @@ class Enqueued:
     """First trials read from a file or an earlier study.
 
     Attributes:
-        starts: full configurations, in the order of the source.
-        warnings: sentences about skipped entries, one sentence for each reason.
+        starts: full configurations, in the order of the file or of the earlier study's front.
+        warnings: sentences about entries that were skipped, one sentence for each reason.
     """
 
     starts: tuple[InitialTrial, ...]
@@ -52,7 +52,7 @@ class _Source:
     """Configurations as read from a source, before they are checked.
 
     Attributes:
-        entries: a label (``entry 2``, ``rank 1``) and the content of each configuration.
+        entries: pairs of a label (``entry 2``, ``rank 1``) and a configuration.
         written: True if a person wrote the configurations for this study. A value outside the search space is then an error.
     """
 
@@ -182,7 +182,7 @@ def _full(space: SearchSpace, searched: Params) -> dict[str, Any]:
 
 
 def _completed(raw: Any, plan: StudyPlan, index: int) -> dict[str, Scalar] | list[ConfigError]:
-    """Return the active, searched parameters of an entry, missing ones drawn at random; return the errors of an invalid entry."""
+    """Return an entry's active, searched parameters, with random values for missing parameters; or the errors of the entry."""
     space = plan.space
     given, faults = _given(raw, space)
     given = _without_idle_switches(given, space)
@@ -205,9 +205,9 @@ def _completed(raw: Any, plan: StudyPlan, index: int) -> dict[str, Scalar] | lis
 
 
 def _without_idle_switches(given: Params, space: SearchSpace) -> dict[str, Scalar]:
-    """Remove inactive switches that are off from an entry: an inactive switch is off without being listed.
+    """Remove inactive switches that are off from a configuration, since an inactive switch is off without being listed.
 
-    For example, trials of earlier versions list ``lstm.skip_connections: false`` with a single layer.
+    For example, trials of earlier versions list ``lstm.skip_connections: false`` also for a single LSTM layer.
     """
     return {
         name: value
@@ -218,9 +218,9 @@ def _without_idle_switches(given: Params, space: SearchSpace) -> dict[str, Scala
 
 
 def _without_dropped(raw: Any, space: SearchSpace) -> Any:
-    """Return an entry without the parameters that have no effect if the data have only one task.
+    """Return a configuration (``raw``) without the parameters that have no effect if the data have only one task.
 
-    They are removed if the new study does not search them, or if the entry has the values that studies of one task give them.
+    The parameters are removed if the new study fixes them, or if ``raw`` has the values at which studies of one task fix them.
     """
     dropped = {name: spec.one_task for name, spec in space.specs.items() if spec.one_task is not None}
     of_new = all(space.domains[name] == Fixed(value) for name, value in dropped.items())
@@ -316,7 +316,7 @@ def _head_faults(given: Params, params: Params, space: SearchSpace) -> list[Conf
 
 
 def _suggestion(name: str, space: SearchSpace) -> str:
-    """Return a text that suggests a known parameter name for an unknown one."""
+    """Return a text that suggests a known parameter name instead of an unknown parameter name."""
     group, _, key = name.rpartition(".")
     keys: dict[str, list[str]] = {}  # full names by the part after the group
     for known in space.domains:
@@ -335,7 +335,7 @@ def _groups(space: SearchSpace) -> list[str]:
 
 
 def _any_of(values: Sequence[Scalar]) -> str:
-    """Return a list of values as text: ``True``, ``'fixed' or 'dynamic'``, or ``2 to 16`` for many numbers."""
+    """Return values as text, such as ``True``, ``'fixed' or 'dynamic'``, or ``2 to 16`` for many numbers."""
     return f"{values[0]} to {values[-1]}" if len(values) > 3 else " or ".join(map(_shown, values))
 
 

@@ -11,7 +11,7 @@ class InitialTrial:
 
     Attributes:
         params: active, searched parameters.
-        origin: ``enqueued`` or the name of a portfolio entry; stored with the trial.
+        origin: ``enqueued`` or the name of a portfolio entry. The origin is stored with the trial.
     """
 
     params: Params

@@ -6,7 +6,8 @@ meta-learning").
 
 The papers use other networks, so all entries are adapted in the same way. A branch that the paper does not use is as small as the
 space allows. Everything that the paper does not specify or that this package adds (regression task, penalties, smoothing) is as
-weak as the space allows. Dropout follows a full layer. Patience, not the paper's number of epochs, ends a training.
+weak as the space allows. Dropout is applied to the output of a complete layer. Patience, not the paper's number of epochs, ends a
+training.
 """
 
 from collections.abc import Mapping
@@ -61,7 +62,7 @@ _WEAK: Mapping[str, Wish] = {
     "augmentation.time_masking": _MIN,
     "augmentation.mixup": _MIN,
 }
-"""Wanted values that all entries of the portfolio share."""
+"""Wanted values that are the same in all entries of the portfolio."""
 
 _LSTM: Mapping[str, Wish] = {
     "lstm.hidden_dim": 25,
@@ -126,7 +127,7 @@ PORTFOLIO: Mapping[str, Mapping[str, Wish]] = {
 
 @dataclass(frozen=True)
 class Portfolio:
-    """The portfolio in a search space.
+    """The portfolio, with each entry mapped to a configuration of one search space.
 
     Attributes:
         starts: initial trials, each with the entry's name as its origin.
@@ -140,7 +141,7 @@ class Portfolio:
 
 
 def portfolio_in(plan: StudyPlan) -> Portfolio:
-    """Return the portfolio within the search space and limits of a plan; the result does not depend on the seed."""
+    """Return the portfolio for the search space and limits of a plan; the result does not depend on the seed."""
     searched = plan.space.searched()
     taken: dict[str, Params] = {}
     same: dict[str, str] = {}
@@ -158,7 +159,7 @@ def portfolio_in(plan: StudyPlan) -> Portfolio:
 
 
 def nearest(space: SearchSpace, wishes: Mapping[str, Wish]) -> dict[str, Scalar]:
-    """Return the full configuration of the space that is nearest to ``wishes``, parameter by parameter."""
+    """Return the full configuration in which each parameter has the legal value nearest to its value in ``wishes``."""
     params: dict[str, Scalar] = {}
     for name in space.active(params):
         params[name] = space.legal(name, _nearest(space.domains[name], wishes.get(name)), params)
@@ -166,9 +167,9 @@ def nearest(space: SearchSpace, wishes: Mapping[str, Wish]) -> dict[str, Scalar]
 
 
 def _nearest(domain: Domain, wish: Wish | None) -> Scalar:
-    """Return the value of the domain that is nearest to the wish; of two equally near values, the smaller value.
+    """Return the value of the domain that is nearest to the wanted value; of two equally near values, return the smaller value.
 
-    The wish is None for parameters that belong to a type of fusion that no portfolio entry uses.
+    The wanted value is None for parameters that belong to a type of fusion that no portfolio entry uses.
     """
     if isinstance(domain, Fixed):
         return domain.value

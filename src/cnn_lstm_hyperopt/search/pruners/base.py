@@ -10,18 +10,19 @@ from cnn_lstm_hyperopt.search.trial import Point, TrialRecord
 from cnn_lstm_hyperopt.utils.rng import stream_seed
 
 EXEMPT = 12
-"""On average, one trial in this many is a control trial: never pruned, so that false prunes can be estimated."""
+"""Average number of trials per control trial. A control trial is never pruned, so that false prunes can be estimated."""
 
 
 def is_exempt(seed: int, number: int) -> bool:
-    """Return whether trial ``number`` is a control trial. A hash of seed and number decides, so it never changes."""
+    """Return whether trial ``number`` is a control trial, which depends only on a hash of ``seed`` and ``number``."""
     return stream_seed(seed, number, "exempt from pruning") % EXEMPT == 0
 
 
 class Pruner(abc.ABC):
     """Interface of pruners, which decide after each report whether a trial ends early.
 
-    Decisions depend on the stored trials alone; attributes only cache values computed from stored trials.
+    Decisions depend on the stored trials alone. The attributes of a pruner are only a cache of values computed from stored
+    trials.
     """
 
     name: ClassVar[str]
@@ -29,12 +30,12 @@ class Pruner(abc.ABC):
     place: ClassVar[int]
     """Position of the pruner in lists of pruners."""
     description: ClassVar[str]
-    """A few words about the pruner for help and documentation."""
+    """Description of the pruner in a few words, for help texts and documentation."""
     uses: ClassVar[tuple[str, ...]] = ()
-    """Names of the settings that the pruner reads; a literal, so that ``--help`` can read the source without importing
-    pruners."""
+    """Names of the settings that the pruner reads. The value is a literal, so that ``--help`` reads it without importing the
+    pruner."""
     compares_running: ClassVar[bool] = False
-    """True if the pruner compares a trial also with running trials."""
+    """Whether the pruner compares a trial also with trials that are still running."""
 
     def __init__(self, plan: StudyPlan) -> None:
         self.plan = plan
@@ -66,12 +67,12 @@ class Pruner(abc.ABC):
         return f"pruner.n_startup_trials={startup} is not below study.n_trials={n_trials}: no trial will be pruned; lower it"
 
     def margin(self, score: float) -> float:
-        """Return half a standard error of a score; smaller differences in score are ignored."""
+        """Return half a standard error of a score. The pruner ignores smaller differences between scores."""
         return 0.5 * self.skill.standard_error(score)
 
 
 def extreme_in(losses: tuple[float, ...], others: Iterable[tuple[float, ...]]) -> bool:
-    """Return whether ``losses`` is better than all of ``others`` in at least one objective; true without others."""
+    """Return True if a loss in ``losses`` is lower than the same loss in all ``others``; True without others."""
     best = [math.inf] * len(losses)
     for other in others:
         best = [min(a, b) for a, b in zip(best, other, strict=True)]

@@ -24,32 +24,33 @@ from cnn_lstm_hyperopt.search.study_plan import StudyPlan
 from cnn_lstm_hyperopt.search.trial import Point, State, TrialRecord
 
 EARLY_RUNGS = (0.25, 0.5, 0.75, 1.0)
-"""Epochs of early decisions, which end the most expensive trials; fractions are parts of the first epoch."""
+"""Epochs of early decisions, which end the most expensive trials. The value 0.25 means after a quarter of the first epoch."""
 FIRST_RUNG, RUNG_GROWTH, LAST_RUNG = 1 / 6, 1.6, 0.3
 """Epochs of later decisions as shares of all epochs: the first share, the factor to each next share, and the upper bound.
 Decisions after the upper bound would save few seconds and cause most false prunes."""
 MAX_REQUIRED, MAX_REQUIRED_EARLY = 0.5, 0.02
-"""Upper bounds of the required chance: with at least :data:`NEIGHBOURS` finished curves, and with fewer. From few curves, the
-model underestimates the best trials."""
+"""Upper bounds of the required chance: with at least :data:`NEIGHBOURS` finished curves, and with fewer. With fewer curves, the
+predictions for the best trials are too low."""
 OPTIMISTIC = 0.9
-"""A trial continues only if this quantile of its likely scores is above the skill threshold."""
+"""A trial continues only if this quantile of its predicted final scores is above the skill threshold."""
 
 
 class FrontPruner(Pruner):
     """Pruner that ends a trial if its estimated chance of ending on the front is too small for its remaining seconds.
 
-    **Required chance.** Ending a trial saves its remaining seconds and loses a member of the front with the estimated chance. The
-    rule compares the ratio of chance to seconds (a fractional knapsack, Dantzig 1957). Estimated chances are overconfident: on
-    recorded curves, the true frequency is proportional to the estimate or, at worst, to the estimate's cube root. So the required
-    chance grows with the cube of the remaining seconds. If a trial's remaining seconds are half of the mean seconds of a trial, a
-    chance of 5 % is required. The mean uses the projected seconds of trials that this pruner ended. The required chance is at
-    most 50 %, and at most 2 % until 60 curves are finished.
+    **Required chance.** If a trial is ended, its remaining seconds are saved, but with the estimated chance a member of the front
+    is lost. The rule compares the ratio of this chance to the remaining seconds (a fractional knapsack, Dantzig 1957). Estimated
+    chances are overconfident: on recorded curves, the observed frequency is proportional to the estimated chance or, at worst, to
+    its cube root. So the required chance grows with the cube of the remaining seconds. If a trial's remaining seconds are half of
+    the mean seconds of a trial, a chance of 5 % is required. The mean uses the projected seconds of trials that this pruner
+    ended. The required chance is at most 50 %, and at most 2 % until 60 curves are finished.
 
     **Estimated chance.** Likely outcomes are predicted from the nearest finished curves (:class:`FinishedCurves`). The chance is
     the share of outcomes that no COMPLETE trial beats. A trial beats an outcome if the trial is not larger, not slower, and
     better in score by more than one standard error (the one-standard-error rule of Breiman et al. 1984). To reduce selection
-    noise, measured scores are shrunk towards the sampler's predictions. So trials that are likely the best, fastest or smallest
-    continue. Trials below the skill threshold beat no outcome, and a trial that is unlikely to exceed the threshold ends.
+    noise, measured scores are shrunk towards the sampler's predictions. So trials continue that are likely to be the best,
+    fastest or smallest trial. Trials below the skill threshold beat no outcome. A trial that is unlikely to exceed the threshold
+    is ended.
     """
 
     name, place = "front", 2
@@ -99,12 +100,12 @@ class FrontPruner(Pruner):
         )
 
     def outcomes(self, trial: TrialRecord, complete: Sequence[TrialRecord]) -> Outcomes | None:
-        """Return the likely outcomes of a trial; None with too few COMPLETE trials."""
+        """Return the likely final results of a trial; None with too few COMPLETE trials."""
         finished = self._finished(complete, trial.curve[-1].epoch)
         return finished.outcomes(trial.curve, trial.size_mb, trial.expected_score)
 
     def margin(self, score: float) -> float:
-        """Return one standard error of a score; smaller differences in score are ignored."""
+        """Return one standard error of a score. The pruner ignores smaller differences between scores."""
         return self.skill.standard_error(score)
 
     def chance(self, outcomes: Outcomes, size_mb: float, complete: Sequence[TrialRecord]) -> float:
@@ -119,7 +120,7 @@ class FrontPruner(Pruner):
         return float(np.mean(~(faster & better).any(axis=1)))
 
     def required_chance(self, left: float, mean_seconds: float, n_curves: int) -> float:
-        """Return the required chance of ending on the front; a trial with a smaller estimated chance ends.
+        """Return the chance of ending on the front below which a trial is ended.
 
         Args:
             left: remaining seconds of the trial.
@@ -176,7 +177,7 @@ class FrontPruner(Pruner):
         return known[1]
 
     def _front_of(self, complete: Sequence[TrialRecord]) -> NDArray[np.float64]:
-        """Return (shrunk score, seconds, MB) of the non-dominated trials above the skill threshold, shape ``(front, 3)``."""
+        """Return the shrunk score, seconds and MB of each non-dominated trial above the skill threshold, shape ``(front, 3)``."""
         if self._front[0] != len(complete):
             for record in complete:
                 if record.number not in self._settled and record.values is not None:
@@ -199,8 +200,8 @@ def rungs_of(max_epochs: int, last: float = LAST_RUNG) -> tuple[float, ...]:
         last: upper bound of the later rungs, as a share of ``max_epochs``.
 
     Returns:
-        The early rungs, then round(first · 1.6^k) epochs for k = 0, 1, …, with first = max(2, ``max_epochs`` / 6). Empty if
-        ``max_epochs`` is 1.
+        The early rungs, then round(first · 1.6^k) epochs for k = 0, 1, …, with first = max(2, ``max_epochs`` / 6). The result is
+        empty if ``max_epochs`` is 1.
     """
     first = max(2.0, FIRST_RUNG * max_epochs)
     ladder = (float(round(first * RUNG_GROWTH**k)) for k in range(max_epochs))

@@ -1,4 +1,4 @@
-"""Asynchronous successive halving (Li et al. 2020, arXiv 1810.05934), extended to three objectives."""
+"""The pruner ``successive_halving``: asynchronous halving (Li et al. 2020, arXiv 1810.05934), extended to three objectives."""
 
 import math
 from collections.abc import Sequence
@@ -15,17 +15,17 @@ Losses = tuple[float, float, float]
 
 
 class SuccessiveHalvingPruner(Pruner):
-    """Pruner that lets one in ``reduction_factor`` trials continue at each rung (epochs that grow geometrically).
+    """Pruner that lets one in ``reduction_factor`` trials continue at each rung. Rungs are epochs that grow geometrically.
 
     Rung k (k = 0, 1, …) is at min_resource · η^(s + k) epochs, with η = ``reduction_factor`` and s = ``min_early_stopping_rate``.
     At its first report at or above a rung, a trial is compared with all earlier trials at this rung. Trials are ordered by
     non-dominated rank of (smoothed score, projected seconds of all epochs, MB), and within a rank by hypervolume contribution.
     Trials below the skill threshold come last, ordered by score. The score of the reporting trial is raised by half a standard
-    error, so that noise alone does not end the trial. Of the trials above the skill threshold, those with the best score, the
-    fewest seconds and the fewest MB are always promoted.
+    error, so that noise alone does not end the trial. Of the trials above the skill threshold, the trial with the best score, the
+    fastest trial and the smallest trial always continue.
 
-    If all trials have equal seconds and MB, this pruner decides as Optuna's SuccessiveHalvingPruner: trials are ordered by score
-    alone, and the best of the first η − 1 trials is promoted.
+    If all trials have equal seconds and MB, this pruner makes the same decisions as Optuna's SuccessiveHalvingPruner. Trials are
+    then ordered by score alone, and of the first η − 1 trials at a rung the best continues.
     """
 
     name, place = "successive_halving", 1

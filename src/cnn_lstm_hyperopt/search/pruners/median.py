@@ -1,4 +1,4 @@
-"""Median rule (Golovin et al. 2017, Google Vizier, section 3.2), extended to three objectives."""
+"""The pruner ``median``: the median rule (Golovin et al. 2017, Google Vizier, section 3.2), extended to three objectives."""
 
 import statistics
 from collections.abc import Sequence
@@ -13,10 +13,10 @@ from cnn_lstm_hyperopt.search.trial import Point, State, TrialRecord, selected
 class MedianPruner(Pruner):
     """Pruner that ends a trial if its score is below the median of other trials *and* a trial of the front dominates it.
 
-    The median alone would end small, fast models, because large models are more accurate. So a trial below the median ends only
-    if a member of the front dominates the trial at the same epoch: the member is no worse in score, seconds and MB, and better in
-    one of the three. Therefore, of the trials above the skill threshold at that epoch, those with the best score, the fewest
-    seconds and the fewest MB continue. Differences in score below half a standard error are ignored.
+    A rule with the median alone would end small, fast models, because large models are more accurate. So a trial below the median
+    ends only if a member of the front dominates the trial at the same epoch: the member is no worse in score, seconds and MB, and
+    better in one of the three. Therefore, of the trials above the skill threshold at that epoch, those with the best score, the
+    fewest seconds and the fewest MB continue. Differences in score below half a standard error are ignored.
 
     A trial below the skill threshold after the warm-up ends even if no trial dominates it, since a small, fast model at chance is
     useless. A long warm-up avoids false prunes of trials that learn slowly at first; the pruner ``none`` has no false prunes.
@@ -70,7 +70,7 @@ class MedianPruner(Pruner):
         return self._front[1]
 
     def _dominates(self, other: TrialRecord, trial: TrialRecord, best: float, epoch: int) -> bool:
-        """Return whether ``other`` dominates ``trial``, both after this number of epochs."""
+        """Return whether ``other`` dominates ``trial``; both are compared after ``epoch`` epochs."""
         at_epoch = selected(other.curve, epoch)
         if at_epoch is None:
             return False
@@ -80,5 +80,5 @@ class MedianPruner(Pruner):
 
 
 def _score_at(trial: TrialRecord, epoch: int) -> float:
-    """Return the score of a trial after this epoch; for a shorter trial, its last score."""
+    """Return the score of a trial after ``epoch``; for a shorter trial, return the last score."""
     return next((p.score for p in reversed(trial.curve) if p.epoch <= epoch), trial.curve[0].score)

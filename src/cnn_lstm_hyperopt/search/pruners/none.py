@@ -13,9 +13,9 @@ class NoPruner(Pruner):
     description = "ends no trial early"
 
     def acts(self, curve: Sequence[Point]) -> bool:
-        """Return False: this pruner never decides."""
+        """Return False, because this pruner never makes a decision."""
         return False
 
     def reason_to_prune(self, trial: TrialRecord, others: Sequence[TrialRecord]) -> str | None:
-        """Return None: the trial continues."""
+        """Return None, because every trial continues."""
         return None

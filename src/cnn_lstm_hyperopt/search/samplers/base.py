@@ -45,7 +45,8 @@ class Proposal(NamedTuple):
 class Sampler(abc.ABC):
     """Interface of samplers, which propose configurations.
 
-    A proposal depends on the request and the plan alone, so an interrupted, resumed study proposes the same configurations.
+    A proposal depends on the request and the plan alone, so a study proposes the same configurations with and without
+    interruptions.
     """
 
     name: ClassVar[str]
@@ -53,14 +54,15 @@ class Sampler(abc.ABC):
     place: ClassVar[int]
     """Position of the sampler in lists of samplers."""
     description: ClassVar[str]
-    """A few words about the sampler for help and documentation."""
+    """Description of the sampler in a few words, for help texts and documentation."""
     uses: ClassVar[tuple[str, ...]] = ()
     """Names of the settings that the sampler reads, except ``n_startup_trials``.
 
-    The value is a literal, so that ``--help`` can read the source without importing samplers.
+    The value is a literal, so that ``--help`` reads it without importing the sampler.
     """
     default_startup: ClassVar[int] = 0
-    """Number of random trials before the first model if ``n_startup_trials`` is ``auto``; capped at a third of all trials."""
+    """Number of random trials before the sampler's first model if ``n_startup_trials`` is ``auto``; at most a third of all
+    trials."""
 
     def __init__(self, plan: StudyPlan) -> None:
         self.plan = plan
@@ -83,7 +85,7 @@ class Sampler(abc.ABC):
 
     @property
     def n_blind(self) -> int:
-        """Number of trials at the start of the study whose proposals depend on the seed alone."""
+        """Number of first trials of the study whose proposals depend on the seed alone and not on earlier results."""
         return self.n_startup
 
     @abc.abstractmethod

@@ -1,4 +1,4 @@
-"""Hypervolume improvement of many points at once, by box decomposition (similar to Lacour, Klamroth & Fonseca 2017)."""
+"""Hypervolume improvement of many points at once by box decomposition, similar to Lacour, Klamroth & Fonseca (2017)."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,7 @@ def undominated_boxes(front: Array, reference: float) -> tuple[Array, Array]:
     which are the boxes.
 
     Args:
-        front: losses, shape ``(rows, 3)``, all minimised; rows that are not below the reference in all losses are ignored.
+        front: losses of the front, shape ``(rows, 3)``, all minimised. Rows with a loss at or above the reference are ignored.
         reference: upper bound of each objective.
 
     Returns:
@@ -40,14 +40,14 @@ def undominated_boxes(front: Array, reference: float) -> tuple[Array, Array]:
 
 
 def improvement(points: Array, lows: Array, highs: Array) -> Array:
-    """Return, for each point, the hypervolume that a front gains from this point alone: the volume it dominates in the boxes.
+    """Return, for each point, the hypervolume that a front gains if this point is added: the volume it dominates in the boxes.
 
     Args:
         points: losses, shape ``(points, 3)``.
         lows, highs: lower and upper corners from :func:`undominated_boxes`.
 
     Returns:
-        Shape ``(points,)``.
+        Hypervolume gain of each point, shape ``(points,)``.
     """
     total = np.ones((len(points), len(lows)))
     for k in range(points.shape[1]):

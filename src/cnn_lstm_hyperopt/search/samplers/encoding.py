@@ -13,7 +13,7 @@ from cnn_lstm_hyperopt.space.domains import Scalar
 Array = NDArray[np.float64]
 
 NEUTRAL = 0.5
-"""Coordinate of an inactive numerical parameter."""
+"""Coordinate of an inactive numerical parameter in the features."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Axis:
                 raise ValueError(f"{self.name} is fixed and has no axis")
 
     def value(self, position: float) -> Scalar:
-        """Return the value at a position in [0, 1], or the choice with an index; the inverse of :meth:`position`."""
+        """Return the number at a position in [0, 1], or the choice with an index; this inverts :meth:`position`."""
         match self.domain:
             case Choices(values):
                 return values[int(position)]
@@ -65,13 +65,14 @@ class Axis:
 
 
 class Encoding:
-    """Encoder of configurations: the searched parameters of a space are its axes.
+    """Encoder of configurations as points of the unit cube. Each searched parameter of the space is an axis.
 
     A configuration has two encodings:
 
-    - *vector*, shape ``(axes,)``: the position of a number, the index of a choice, and NaN for an inactive parameter.
-    - *features*, shape ``(columns,)``: the position of a number; one-hot columns times √½ for choices, so that two choices are as
-      far apart as the two ends of a range. An inactive number has the feature :data:`NEUTRAL`; an inactive parameter with choices
+    - *vector*, shape ``(axes,)``: a number has its position in the range, a choice has its index, an inactive parameter is NaN. -
+    *features*, shape ``(columns,)``: a number has its position in the range. Choices have one-hot columns times √½, so that two
+    choices are as far apart as the two ends of a range. An inactive number has the feature :data:`NEUTRAL`; an inactive parameter
+    with choices
       has the features 0.
     """
 
@@ -101,7 +102,7 @@ class Encoding:
         return np.array([self.vector(params) for params in many], dtype=float).reshape(len(many), len(self.axes))
 
     def params(self, vector: Array, fill: Array) -> dict[str, Scalar]:
-        """Return the searched, active parameters of the configuration at a vector.
+        """Return the searched, active parameters of the configuration that a vector encodes.
 
         Args:
             vector: shape ``(axes,)``; a NaN is replaced by the element of ``fill`` on the same axis.
@@ -110,7 +111,7 @@ class Encoding:
         return self.searched(self.configuration(np.where(np.isnan(vector), fill, vector)))
 
     def configuration(self, vector: Array) -> dict[str, Scalar]:
-        """Return the full configuration at a vector ``(axes,)``, with fixed parameters; inactive axes may be NaN."""
+        """Return the full configuration that a vector ``(axes,)`` encodes, with fixed parameters; inactive axes may be NaN."""
         positions: list[float] = vector.tolist()
         params: dict[str, Scalar] = {}
         for name in self.space.active(params):
@@ -127,7 +128,7 @@ class Encoding:
         return {name: value for name, value in configuration.items() if name in self._by_name}
 
     def features(self, vectors: Array) -> Array:
-        """Return the features of configurations, the inputs of a kernel, shape ``(configurations, columns)``."""
+        """Return the features of configurations, shape ``(configurations, columns)``, which are the inputs of a kernel."""
         rows = np.empty((len(vectors), self.n_columns))
         for i, axis in enumerate(self.axes):
             positions = vectors[:, i]
@@ -182,7 +183,7 @@ class Encoding:
 
 
 class _Decoded(Mapping[str, Scalar]):
-    """Mapping of parameter names to the values at one vector, each decoded at its first use."""
+    """Mapping of parameter names to the values that one vector encodes. Each value is decoded at its first use."""
 
     def __init__(self, encoding: Encoding, vector: Array) -> None:
         self._fixed = {n: d.value for n, d in encoding.space.domains.items() if isinstance(d, Fixed)}

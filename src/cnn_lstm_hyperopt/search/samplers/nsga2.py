@@ -25,22 +25,23 @@ REDRAWS = 20
 class _WithoutGenerations(optuna.samplers.NSGAIISampler):
     """NSGA-II of Optuna that selects parents from all trials that are finished at the time of the request.
 
-    Optuna's sampler stores the generation in attributes of trials and waits until all trials of a generation are COMPLETE. It
-    would ignore enqueued trials, and a rebuilt study would produce other children.
+    Optuna's sampler stores the generation in attributes of trials and waits until all trials of a generation are COMPLETE.
+    Optuna's sampler would ignore enqueued trials, and it would propose other children in a study that is rebuilt from stored
+    trials.
     """
 
     _parents: list[FrozenTrial] | None = None
 
     def get_trial_generation(self, study: optuna.Study, trial: FrozenTrial) -> int:
-        """Return the generation of a trial (see Optuna): 0 for trials of the history, 1 for the new trial."""
+        """Return the generation of a trial for Optuna's sampler: 0 for trials of the history, 1 for the new trial."""
         return 1
 
     def get_population(self, study: optuna.Study, generation: int) -> list[FrozenTrial]:
-        """Return the trials of a generation (see Optuna)."""
+        """Return the trials of a generation, as Optuna's sampler requires."""
         return study.get_trials(deepcopy=False, states=[TrialState.COMPLETE]) if generation == 0 else []
 
     def get_parent_population(self, study: optuna.Study, generation: int) -> list[FrozenTrial]:
-        """Return the parents of a generation (see Optuna); they are computed once."""
+        """Return the parents of a generation, as Optuna's sampler requires. The parents are computed only once."""
         if generation == 0:
             return []
         if self._parents is None:
@@ -53,7 +54,7 @@ class Nsga2Sampler(Sampler):
 
     A trial below the skill threshold counts as one that violates a constraint; the violation is the distance to the threshold.
     Without this constraint, small models at chance, which no trial dominates, would fill the population. Conditional parameters
-    that some trials do not have are drawn at random.
+    that only some trials have are drawn at random.
     """
 
     name, place = "nsga2", 3

@@ -1,4 +1,4 @@
-"""In-memory Optuna study that contains the observations, for Optuna's samplers."""
+"""Optuna study in memory that contains the observations, from which Optuna's samplers propose configurations."""
 
 from collections.abc import Callable, Sequence
 
@@ -12,7 +12,7 @@ from cnn_lstm_hyperopt.space.domains import Scalar
 
 
 class OptunaStudy:
-    """Study with all observations as COMPLETE trials, for Optuna's samplers; pruned trials have their predicted losses.
+    """Optuna study in memory with all observations as COMPLETE trials. Pruned trials have their predicted losses as values.
 
     Args:
         space: the searched space.
@@ -28,7 +28,7 @@ class OptunaStudy:
         self._study = _new_study()
 
     def learn(self, rows: Sequence[Observation]) -> None:
-        """Add the new observations; rebuild the study if the predicted losses of a pruned trial have changed."""
+        """Add the new observations to the study; rebuild the study if the predicted losses of a pruned trial have changed."""
         if list(rows[: len(self._observations)]) != self._observations:
             self._observations, self._study = [], _new_study()
         for row in rows[len(self._observations) :]:
@@ -45,7 +45,8 @@ class OptunaStudy:
     def ask(self, sampler: optuna.samplers.BaseSampler) -> dict[str, Scalar]:
         """Return a full configuration from Optuna's sampler.
 
-        The trial that Optuna creates is ended as failed. Later, the observation of the trial is added as a COMPLETE trial.
+        The trial that Optuna creates for this request is ended as failed. Later, the observation of the trial is added as a
+        COMPLETE trial.
         """
         self._study.sampler = sampler
         trial = self._study.ask()

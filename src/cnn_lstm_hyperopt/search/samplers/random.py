@@ -1,4 +1,4 @@
-"""Random search (Bergstra & Bengio 2012): uniform draws, log-uniform for log domains."""
+"""The sampler ``random``: random search (Bergstra & Bengio 2012) with uniform draws, which are log-uniform for log domains."""
 
 import math
 

@@ -10,7 +10,10 @@ from cnn_lstm_hyperopt.utils.rng import stream_seed
 
 
 class TpeSampler(Sampler):
-    """Optuna's TPE; random numbers depend on seed and trial number, so that a resumed study proposes the same configurations."""
+    """Sampler that uses Optuna's TPE.
+
+    Random numbers depend on seed and trial number, so that a resumed study proposes the same configurations.
+    """
 
     name, place = "tpe", 0
     description = "Optuna's tree-structured Parzen estimator"

@@ -1,1 +1,1 @@
-"""The samplers ``cmaes`` and ``catcma``: evolution strategies."""
+"""The sampler ``cmaes``, an evolution strategy."""

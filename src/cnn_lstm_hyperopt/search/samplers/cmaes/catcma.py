@@ -22,19 +22,19 @@ from cnn_lstm_hyperopt.space.domains import Scalar
 from cnn_lstm_hyperopt.space.search_space import values_of
 
 MAX_STEPS = 32
-"""Integer ranges with more values than this are treated as ranges of real numbers, which are rounded."""
+"""Maximum number of values of an integer range. Longer ranges are treated as ranges of real numbers that are rounded."""
 START_SD = 0.2
-"""Initial standard deviation of a number, as a share of its range. With the package's default, a twelfth, draws stay near the
-initial mean."""
+"""Initial standard deviation of a number, as a share of its range. With the default of the `cmaes` package, a twelfth, draws
+would stay near the initial mean."""
 START_WEIGHT = 0.5
 """Weight of a choice's share among the initial trials in the initial probability of the choice. The uniform probability has the
 remaining weight."""
 GROWTH, MAX_GROWTHS = 2, 3
 """Growth factor of the population from run to run (IPOP, Auger & Hansen 2005), and the maximum number of times that the
-population grows. With a larger population, 1000 trials would be fewer than a dozen generations."""
+population grows. With a still larger population, 1000 trials would be fewer than twelve generations."""
 COLLAPSED_SD = 0.03
 """A run ends when the standard deviation of every real number, as a share of its range, is below this bound (IPOP's TolX).
-Smaller differences between configurations have less effect than noise."""
+Differences between configurations that are smaller than this bound have less effect than noise."""
 STALLED_GENERATIONS, STALLED_DRAWS = 5, 60
 """A run ends if no draw of the last generations is a new point on the front. The first number is the minimum number of these
 generations, the second the minimum number of their draws. This is the stagnation rule of BIPOP (Hansen 2009), with the front
@@ -47,8 +47,8 @@ class Draw(NamedTuple):
     Attributes:
         run: index of the run, from 0.
         generation: index of the generation within the run, from 0.
-        numbers: values of the real numbers and integers before clipping and rounding.
-        choices: for each axis of choices, the index of the drawn choice.
+        numbers: values of the real-valued and integer parameters before clipping and rounding.
+        choices: index of the drawn choice for each parameter with choices.
     """
 
     run: int
@@ -63,7 +63,7 @@ class Draw(NamedTuple):
 
 
 class Variables:
-    """Mapping of axes to the real numbers, integers and choices of the distribution; axes with a single value are omitted.
+    """Mapping of a space's axes to real numbers, integers and choices of the distribution. Axes with a single value are omitted.
 
     Integers with two values are treated as choices, as the package recommends.
     """
@@ -88,7 +88,7 @@ class Variables:
 
     @property
     def spaces(self) -> dict[str, Any]:
-        """Arguments of CatCMAwM that describe the search space."""
+        """Arguments of the package's class CatCMAwM that describe the search space."""
         return {
             "x_space": [[0.0, 1.0]] * len(self.reals) or None,
             "z_space": [list(self._positions[i]) for i in self.wholes] or None,
@@ -131,7 +131,7 @@ class Variables:
         return shares
 
     def one_hot(self, choices: Sequence[int]) -> Any:
-        """Return the one-hot encoding of the indices of choices, as the package requires it; None if the space has no choices."""
+        """Return the one-hot encoding of the indices of choices, which the package requires; None without choices."""
         return np.array(choices)[:, None] == np.arange(max(self.n_choices)) if choices else None
 
     def draw(self, note: object) -> Draw | None:
@@ -182,7 +182,7 @@ class Run:
         return int(self._distribution.generation)
 
     def reseed(self, seed: int) -> None:
-        """Make the next draws depend on ``seed`` and the finished generations, not on earlier draws."""
+        """Reset the random state: the next draws depend on ``seed`` and the finished generations, not on earlier draws."""
         self._distribution.reseed_rng(seed % 2**32)
 
     def ask(self) -> tuple[Draw, dict[str, Scalar]]:
@@ -197,7 +197,7 @@ class Run:
 
         Args:
             draws: as many draws as the population size.
-            fitness: fitness of each draw, higher is better; positive for a new point on the front.
+            fitness: fitness of each draw. Higher is better; the fitness is positive if the draw was a new point on the front.
         """
         if self._has_no_spread(fitness):
             self._stalled += 1
@@ -213,8 +213,8 @@ class Run:
     def _has_no_spread(self, fitness: Array) -> bool:
         """Return True if, in this and all earlier generations, the middle half of the draws has equal fitness.
 
-        The package multiplies its penalty for values beyond the range by the spread of fitness in the middle half. If no
-        generation has a spread, an update makes the package compute NaN in all later generations.
+        The package multiplies its penalty for values outside the range by the spread of the fitness in this middle half. If the
+        spread is 0 in all generations, the package computes NaN after the next update.
         """
         if not self._variables.reals or distribution_of(self._distribution).has_seen_spread:
             return False
@@ -222,7 +222,7 @@ class Run:
         return bool(ordered[3 * len(ordered) // 4] == ordered[len(ordered) // 4])
 
     def _clipped(self, numbers: Array) -> Array:
-        """Move rows towards the mean that are farther away than plausible draws (c_y in Hansen 2011, arXiv 1110.4181).
+        """Move rows that are farther from the mean than a plausible draw towards the mean (c_y in Hansen 2011, arXiv 1110.4181).
 
         Draws of earlier generations, or draws made before losses of pruned trials were revised, may be far from the mean. Without
         this limit, such draws would make the step size explode.

@@ -1,4 +1,4 @@
-"""Access to private parts of the cmaes package (distribution and draws); no other module uses private parts."""
+"""Access to private parts of the cmaes package (distribution and draws). No other module uses private parts of this package."""
 
 from importlib.metadata import version
 from typing import Any, NamedTuple
@@ -42,7 +42,7 @@ def distribution_of(optimiser: Any) -> Distribution:
 
 
 def axes_of(optimiser: Any) -> tuple[Array, Array]:
-    """Return the eigenvectors of the covariance, and the standard deviation along each eigenvector."""
+    """Return the eigenvectors of the distribution's covariance, and the standard deviation along each eigenvector."""
     axes, lengths = optimiser._eigen_decomposition()
     return axes, lengths
 

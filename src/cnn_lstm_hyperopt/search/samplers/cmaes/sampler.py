@@ -21,7 +21,7 @@ FRONT_STARTS = 0.5
 
 
 class CmaEsSampler(Sampler):
-    """Sampler that draws from a distribution, which moves towards improvements of the front.
+    """Sampler that draws configurations from a distribution. The distribution is updated towards draws that improve the front.
 
     The multi-objective variant in the `cmaes` package supports two objectives only. Each trial is stored with its draw; the state
     of the distribution is not stored. Resumed studies and parallel workers compute the state from the draws of finished trials,
@@ -55,8 +55,8 @@ class CmaEsSampler(Sampler):
     def _replayed(self, rows: list[Observation]) -> "Replay":
         """Return the search distribution after the observations ``rows``.
 
-        The last replay is extended by the new observations. If the losses of an earlier observation have changed (those of pruned
-        trials are predictions), a new replay is computed.
+        The last distribution is updated with the new observations. If the losses of an earlier observation have changed (those of
+        pruned trials are predictions), the distribution is computed anew.
         """
         replay = self._replay
         if replay is None or rows[: len(replay.rows)] != replay.rows:
@@ -67,11 +67,11 @@ class CmaEsSampler(Sampler):
 
 
 class Replay:
-    """The search distribution after a sequence of observations: a function of the observations and the seed of the study.
+    """The search distribution after a sequence of observations, computed from these observations and the seed of the study.
 
     A run updates its distribution each time when as many of its trials have finished as a generation has draws. With several
     workers, draws of an earlier generation that finish late count for the current generation. All other trials, including late
-    draws of an earlier run, only update the front.
+    draws of an earlier run, change only the front.
 
     Args:
         initial: observations of the trials before the first run.
@@ -105,10 +105,10 @@ class Replay:
                 self._restart(self.run.index + 1)
 
     def _switch_run(self, draw: Draw) -> None:
-        """Switch to the run of a draw.
+        """Switch to the run in which a trial was drawn.
 
-        The predicted losses of pruned trials change during the search. Therefore the run of a stored draw may differ from the
-        run that the present predictions give.
+        The predicted losses of pruned trials change during the search. Therefore, a stored draw may belong to another run than
+        the run that is computed from the present predictions.
         """
         if draw.run > self.run.index:
             self._restart(draw.run)

@@ -1,8 +1,8 @@
-"""Uncrowded hypervolume improvement (Touré, Hansen, Auger & Brockhoff 2019, arXiv 1904.08823), one number for three losses.
+"""Uncrowded hypervolume improvement (Touré, Hansen, Auger & Brockhoff 2019, arXiv 1904.08823), which ranks vectors of losses.
 
-For a non-dominated point, the improvement is the hypervolume that the point adds. For a dominated point, it is minus the point's
-distance to the non-dominated region. So dominated points are ordered, too: those near gaps of the front before those near
-crowded parts.
+For a non-dominated point, the improvement is the hypervolume that the point adds. For a dominated point, the improvement is minus
+the point's distance to the non-dominated region. So dominated points are ranked, too: a point near a gap of the front ranks
+before a point near a crowded part.
 """
 
 from collections.abc import Sequence
@@ -79,7 +79,7 @@ class Front:
         """Return the uncrowded hypervolume improvement of each row of ``points`` in the box, shape ``(rows,)``.
 
         Distances to the non-dominated region are exact: the nearest point of the region has, in each coordinate, the smaller of
-        two values, that of the row and that of the nearest local upper bound.
+        two values, the value of the row and the value of the nearest local upper bound.
         """
         front = box.normalised(self.points)
         bounds = np.minimum(box.normalised(self.bounds), REFERENCE)
@@ -96,7 +96,7 @@ class Front:
 
 
 class Archive:
-    """Front and normalisation of all trials so far, from which the fitness of new trials is computed.
+    """Archive of the trials so far: the front and the normalisation from which the fitness of new trials is computed.
 
     Front and normalisation use COMPLETE trials only: the predicted losses of a pruned trial change while the study grows, and
     pruned trials are never on the front of the study.
@@ -141,7 +141,7 @@ class Archive:
         return values
 
     def box(self) -> Box:
-        """Return the ranges of the three losses over the useful COMPLETE trials; at least one trial must be useful."""
+        """Return the box, which contains the losses of all useful COMPLETE trials; at least one trial must be useful."""
         losses = np.array(self._complete).reshape(-1, 3)
         losses = losses[losses[:, 0] < self.useful_bound]
         low = losses.min(axis=0)

@@ -11,19 +11,20 @@ from cnn_lstm_hyperopt.search.samplers.boxes import improvement, undominated_box
 Array = NDArray[np.float64]
 
 REFERENCE = 1.1
-"""Reference point in each scaled loss: candidates with a larger loss gain no hypervolume."""
+"""Coordinate of the reference point in each scaled loss. A candidate with a larger loss gains no hypervolume."""
 OPTIMISM = 0.7
-"""Finalists are the candidates with the largest gain if each loss is this many standard deviations below its predicted mean."""
+"""Finalists are the candidates with the largest optimistic gain: each loss is this many standard deviations below its mean."""
 FINALISTS, DRAWS = 48, 8
 """Number of finalists (candidates whose expected gain is computed), and number of random draws for each expectation."""
 GOOD_SHARE, MIN_GOOD, MAX_GOOD = 0.15, 5, 60
-"""Number of parents as a share of all trials, and the lower and upper bound of this number."""
+"""Number of parents as a share of all trials, and the lower and upper bound of the number of parents."""
 
 
 def parents(z: Array, diverged: NDArray[np.bool_]) -> NDArray[np.int64]:
     """Return the row indices of the parents: the members of the front with losses below :data:`REFERENCE`.
 
-    If these are too many rows, the most crowded rows are removed. If they are too few, the rows nearest to the front are added.
+    If too many rows meet this condition, the most crowded rows are removed. If too few rows meet this condition, the rows nearest
+    to the front are added.
 
     Args:
         z: scaled losses, shape ``(rows, 3)``.
@@ -52,7 +53,7 @@ def cost_discount(log_seconds: Array, typical_log_seconds: Array, quantile: floa
     Args:
         log_seconds: ln of the candidates' predicted seconds, shape ``(candidates,)``.
         typical_log_seconds: ln of the predicted seconds of random configurations, shape ``(configurations,)``.
-        quantile: the affordable seconds are this quantile of the random configurations' seconds.
+        quantile: quantile of the random configurations' seconds that counts as affordable.
     """
     return np.asarray(1.0 / (1.0 + np.exp(log_seconds - np.quantile(typical_log_seconds, quantile))))
 
@@ -60,7 +61,7 @@ def cost_discount(log_seconds: Array, typical_log_seconds: Array, quantile: floa
 def thin(points: Array, count: int) -> NDArray[np.int64]:
     """Return the indices of at most ``count`` points.
 
-    The most crowded tenth of the points is removed repeatedly (crowding distance of Deb et al. 2002).
+    The most crowded tenth of the points (crowding distance of Deb et al. 2002) is removed until few enough points are left.
     """
     left = np.arange(len(points))
     while len(left) > count:
@@ -83,7 +84,7 @@ def ranked_by_gain(
 ) -> NDArray[np.int64]:
     """Return candidates' indices sorted by expected gain in hypervolume times ``discount``, best first.
 
-    If no candidate has a gain even with optimistic losses, candidates are sorted by optimistic losses.
+    If no candidate has a gain, even with optimistic losses, candidates are sorted by optimistic losses instead.
     """
     lows, highs = undominated_boxes(front, REFERENCE)
     optimistic = improvement(mean - OPTIMISM * sd, lows, highs) * discount

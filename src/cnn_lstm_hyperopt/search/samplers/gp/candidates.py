@@ -1,4 +1,4 @@
-"""Creation of candidates from good configurations by crossover and mutation, for numbers and choices, without gradients."""
+"""Creation of candidates from good configurations by crossover and mutation, which need no gradients."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,8 +8,8 @@ from cnn_lstm_hyperopt.search.samplers.encoding import Encoding
 Array = NDArray[np.float64]
 
 CROSSOVER, MIN_SD, UNIFORM = 0.2, 0.05, 0.1
-"""Probability that a coordinate comes from the second parent; lower bound of the standard deviation of a mutation; probability
-that a number is drawn uniformly."""
+"""The first number is the probability that a coordinate comes from the second parent. The second is the lower bound of the
+standard deviation of a mutation. The third is the probability that a number is drawn uniformly."""
 
 
 def children(encoding: Encoding, good: Array, count: int, n_uniform: int, generator: np.random.Generator) -> Array:
@@ -41,7 +41,7 @@ def children(encoding: Encoding, good: Array, count: int, n_uniform: int, genera
 
 
 def _reflect(x: Array) -> Array:
-    """Reflect values at 0 and 1 into [0, 1]."""
+    """Return values with those outside [0, 1] reflected at 0 or 1."""
     x = np.abs(x) % 2.0
     return np.where(x > 1.0, 2.0 - x, x)
 

@@ -1,4 +1,4 @@
-"""The history of observations as arrays; each trial is encoded once."""
+"""The observations of finished trials as arrays. Each trial is encoded only once."""
 
 import math
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ Key = tuple[tuple[str, Scalar], ...]
 
 @dataclass(frozen=True)
 class Rows:
-    """Observations as arrays.
+    """Observations of finished trials as arrays, with one row for each trial.
 
     Attributes:
         vectors: vectors of the configurations (see :class:`.Encoding`), shape ``(rows, axes)``.
@@ -44,7 +44,7 @@ class Rows:
 
 
 class History:
-    """Cache of vectors, keys and predicted seconds of trials by trial number."""
+    """Cache of the vectors, keys and predicted seconds of trials, by trial number."""
 
     def __init__(self, plan: StudyPlan, encoding: Encoding) -> None:
         self._plan = plan
@@ -73,7 +73,7 @@ class History:
         return {self._keys[row.number] for row in history} | {key_of(each) for each in running}
 
     def predicted_log_seconds(self, history: Sequence[Observation]) -> Array:
-        """Return ln of the predicted seconds of each trial; the model is fitted to ln measured minus ln predicted seconds."""
+        """Return ln of the predicted seconds of each trial. The model is fitted to the difference from ln measured seconds."""
         for row in history:
             if row.number not in self._seconds:
                 self._seconds[row.number] = log_seconds(
@@ -83,5 +83,5 @@ class History:
 
 
 def log_seconds(seconds: float) -> float:
-    """Return the natural logarithm of predicted seconds; 0 if unknown."""
+    """Return the natural logarithm of predicted seconds; return 0 if the seconds are unknown."""
     return math.log(seconds) if seconds > 0 else 0.0

@@ -11,7 +11,7 @@ from scipy.optimize import minimize
 Array = NDArray[np.float64]
 
 LENGTH_BOUNDS, NOISE_BOUNDS = (-3.0, 3.5), (-9.0, 0.0)
-"""Lower and upper bounds of ln length scale, and of ln noise variance."""
+"""Lower and upper bound of the ln length scale, and lower and upper bound of the ln noise variance."""
 LENGTH_PRIOR_SD, LENGTH_PRIOR_WEIGHT = 1.5, 0.3
 NOISE_PRIOR = (-5.0, 3.0)
 """Mean and standard deviation of the normal prior on ln noise variance."""
@@ -41,8 +41,8 @@ class Hyperparameters:
 def length_prior(n_axes: int) -> float:
     """Return the mean of the normal prior on ln length scale: half the logarithm of the number of axes.
 
-    Distances grow with the square root of the number of axes. With a prior that ignores this number, the points of a large space
-    would be uncorrelated (Hvarfner, Hellsten & Nardi 2024, arXiv 2402.02229).
+    Distances grow with the square root of the number of axes. If the prior ignored the number of axes, the points of a large
+    space would be uncorrelated (Hvarfner, Hellsten & Nardi 2024, arXiv 2402.02229).
     """
     return 0.5 * math.log(max(1, n_axes))
 
@@ -123,7 +123,7 @@ def _negative_log_posterior(theta: Array, squares: Array, y: Array, variances: A
 
 
 class Posterior:
-    """Posterior of the Gaussian process given features and targets.
+    """Posterior distribution of a Gaussian process after observing targets at features.
 
     Args:
         features: shape ``(rows, columns)``.
@@ -162,7 +162,7 @@ class Posterior:
 
 
 def standard(targets: Array) -> tuple[float, float]:
-    """Return the mean and the standard deviation of targets; the deviation of constant targets is 1."""
+    """Return the mean and the standard deviation of targets; for constant targets, return 1 as the standard deviation."""
     sd = float(targets.std())
     return float(targets.mean()), sd if sd > 1e-9 else 1.0
 

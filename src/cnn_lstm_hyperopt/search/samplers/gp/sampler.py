@@ -40,8 +40,8 @@ from cnn_lstm_hyperopt.utils.rng import stream
 Array = NDArray[np.float64]
 
 CANDIDATES, PRICED_CANDIDATES = 256, 128
-"""Number of candidates for a proposal, without and with predicted costs. A quarter of the candidates are random. In every sixth
-proposal, half of the candidates are random."""
+"""Number of candidates for a proposal: without predicted costs, and with predicted costs. A quarter of the candidates are random.
+In every sixth proposal, half of the candidates are random."""
 ROWS, FIT_ROWS, FRONT_ROWS = 300, 150, 60
 """Maximum number of trials in the models, of trials for the fit of hyperparameters, and of front members in gain computations."""
 FIRST_STEPS, WARM_STEPS = 15, 8
@@ -52,21 +52,22 @@ FEW_SKILLED = 3
 """With two, one or no COMPLETE trials above the skill threshold, one third, two thirds or all proposals are random. Without such
 trials, the models would repeatedly prefer the smallest configurations."""
 DRAWN, CHEAPEST = 32, 0.3
-"""Number of random configurations from which each trial of a cheap start is chosen, and the share of them, the cheapest, that may
-be chosen."""
+"""Each trial of a cheap start is chosen from random configurations. The first number is the number of these configurations, the
+second is the share of them, the cheapest, that may be chosen."""
 TYPICAL, EXPENSIVE = 128, 0.75
-"""Number of random configurations whose predicted costs describe the space, and a quantile of these costs. The ranges of seconds
-and MB extend at least to this quantile. At the end of the study, the quantile of the seconds is affordable."""
+"""Number of random configurations whose predicted costs describe the space, and a quantile of these costs that counts as
+expensive. The ranges of seconds and MB extend at least to this quantile. At the end of the study, the quantile of the seconds is
+affordable."""
 
 
 class GpSampler(Sampler):
     """Sampler that proposes the candidate with the largest expected gain in hypervolume; see the docstring of the module.
 
-    With predicted seconds, the first trials are cheap configurations in order of increasing cost. Without predicted seconds, the
-    first trials are random, and the model of the seconds is fitted to their measured seconds.
+    If seconds are predicted, the first trials are cheap configurations in order of increasing cost. If seconds are not predicted,
+    the first trials are random, and the model of the seconds is fitted to measured seconds.
 
     Kernel hyperparameters are fitted during a proposal and stored with the proposed trial. So each fit starts from the result of
-    the last fit, also after a resume.
+    the last fit, also in a resumed study.
     """
 
     name, place = "gp", 4
@@ -109,7 +110,7 @@ class GpSampler(Sampler):
         return np.log([[cost.seconds, cost.size_mb] for cost in costs])
 
     def _cheap_start(self, request: ProposalRequest) -> Proposal:
-        """Propose a random cheap configuration; each trial of the start is, on average, more expensive than the trial before."""
+        """Propose a random cheap configuration for one of the first trials, which become more expensive from trial to trial."""
         place = CHEAPEST * (request.number - self._first + 0.5) / (self._start_ends - self._first)
         attempts = range(DRAWN * request.attempt, DRAWN * (request.attempt + 1))
         drawn = [random_configuration(self.space, self.seed, request.number, attempt) for attempt in attempts]
@@ -171,8 +172,9 @@ class GpSampler(Sampler):
         With the range over the front alone, larger models would have no gain. With predicted costs, the range extends to the
         costs of most configurations, since a cheap start tries no expensive configuration.
 
-        The reference score is the lowest useful score, and at least the skill threshold: otherwise models at chance, the smallest
-        and fastest, would gain most. If no trial is above the threshold, the best score is set slightly above the threshold.
+        The reference score is the lowest useful score, and at least the skill threshold. Otherwise, the smallest and fastest
+        models would gain most, even without skill. If no trial is above the threshold, the best score is set slightly above the
+        threshold.
         """
         skill = self.plan.skill
         score = -rows.losses[:, 0]
@@ -268,7 +270,7 @@ class GpSampler(Sampler):
     ) -> tuple[Array, Array, list[Params]]:
         """Return mean and standard deviation of the scaled losses, ``(vectors, 3)`` each, and the configurations.
 
-        Without predicted costs, the list of configurations is empty.
+        The list of configurations is empty if costs are not predicted.
         """
         features = self._encoding.features(vectors)
         mean, sd = np.zeros((len(vectors), 3)), np.zeros((len(vectors), 3))
