@@ -12,6 +12,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 from threadpoolctl import threadpool_limits
 
+from cnn_lstm_hyperopt.data.market_history import MarketHistory
 from cnn_lstm_hyperopt.evaluation import (
     BASELINES,
     UNKNOWN,
@@ -40,7 +41,10 @@ def planted(count: int, seed: int, *, noise: float = 0.0, n_classes: int = 2) ->
     labels = np.searchsorted(cuts, signal).astype(np.int64)
     place = np.arange(count)
     recent = recent_counts(np.full(count, "A"), place, labels, 1, n_classes, place)
-    return Sample(inputs, labels, np.concatenate([[UNKNOWN], labels[:-1]]), recent, signal, np.roll(signal, 1))
+    columns = rng.normal(size=(300 + count, 8)).astype(np.float32)
+    market = MarketHistory(columns, np.zeros(300 + count, np.float32), np.zeros(300 + count, np.int64), in_logs=True)
+    last = np.concatenate([[UNKNOWN], labels[:-1]])
+    return Sample(inputs, labels, last, recent, signal, np.roll(signal, 1), market, 300 + place)
 
 
 def splits(count: int, **facts):
@@ -288,11 +292,30 @@ class TestMiniRocket:
         ours, alone = (fitted(MiniRocket, each, validation).probabilities(test) for each in (train, some))
         np.testing.assert_array_equal(ours, alone)
 
-    def test_without_its_package_it_is_skipped_with_one_line(self, monkeypatch, caplog):
-        monkeypatch.setattr("cnn_lstm_hyperopt.evaluation.baselines.minirocket.find_spec", lambda name: None)
+
+def test_baselines_without_their_package_or_without_bars_and_an_order_are_skipped_with_one_line_each(
+    monkeypatch, caplog
+):
+    for name in ("minirocket", "garch"):
+        monkeypatch.setattr(f"cnn_lstm_hyperopt.evaluation.baselines.{name}.find_spec", lambda name: None)
+    bars, plain = (planted(40, 1), planted(20, 2)), (bumps(40, 1), bumps(20, 2))
+    expected = (
+        {
+            "GARCH": "cnn-lstm-hyperopt[garch]",
+            "MiniRocket": "cnn-lstm-hyperopt[rocket]",
+        },
+        {
+            "persistence, rolling frequency": "earlier labels",
+            "GARCH": "bars",
+            "MiniRocket": "cnn-lstm-hyperopt[rocket]",
+        },
+    )
+    for parts, lines in zip((bars, plain), expected, strict=True):
+        caplog.clear()
         with caplog.at_level("INFO", logger="cnn_lstm_hyperopt"):
-            found = fit_baselines(bumps(40, 1), bumps(20, 2), n_classes=2, seed=0)
-        package, order = caplog.records
-        assert set(BASELINES) - set(found) == {MiniRocket.name, "persistence", "rolling frequency"}
-        assert "cnn-lstm-hyperopt[rocket]" in package.message
-        assert "persistence, rolling frequency" in order.message
+            found = fit_baselines(*parts, n_classes=2, seed=0)
+        assert set(BASELINES) - set(found) == {name for names in lines for name in names.split(", ")}
+        assert len(caplog.records) == len(lines)
+        for names, why in lines.items():
+            (line,) = (record.message for record in caplog.records if names in record.message)
+            assert why in line

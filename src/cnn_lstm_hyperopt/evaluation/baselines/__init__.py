@@ -4,6 +4,7 @@ import logging
 
 from cnn_lstm_hyperopt.evaluation.baselines.base import Baseline, Sample
 from cnn_lstm_hyperopt.evaluation.baselines.boosting import GradientBoosting
+from cnn_lstm_hyperopt.evaluation.baselines.garch import Garch
 from cnn_lstm_hyperopt.evaluation.baselines.logistic import LogisticBaseline
 from cnn_lstm_hyperopt.evaluation.baselines.minirocket import MiniRocket
 from cnn_lstm_hyperopt.evaluation.baselines.ridge import RidgeRegression
@@ -20,6 +21,7 @@ BASELINES: dict[str, type[Baseline]] = {
         LogisticBaseline,
         RidgeRegression,
         GradientBoosting,
+        Garch,
         MiniRocket,
     )
 }

@@ -1,7 +1,7 @@
 """Leaderboard of finalists and baselines on the test set, with intervals."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cnn_lstm_hyperopt.evaluation import level_text
@@ -13,6 +13,7 @@ FIGURES = {
     **{each.key: (each.column, f"{{:{each.digits}}}") for each in METRICS.values()},
     "test_calibration_error": ("calib. error", "{:.3f}"),
     "test_reg_mse": ("MSE", "{:.4g}"),
+    "test_reg_r2": ("R²", "{:+.3f}"),
 }
 """Title and format of each column other than the score."""
 
@@ -62,7 +63,19 @@ def leaderboard(content: Content) -> dict[str, Any]:
         },
         "axis": (min(ends) - margin, max(ends) + margin) if ends else None,
         "ensemble": bool(ensemble),
+        "regression": _regression(rows, of_verdict),
     }
+
+
+def _regression(rows: Sequence[Mapping[str, Any]], of_verdict: str) -> str | None:
+    """Return the R² of the model of the verdict with its interval and reference, as a sentence; None without regression."""
+    metrics: Mapping[str, Any] = next((each["metrics"] for each in rows if each["name"] == of_verdict), {})
+    if metrics.get("test_reg_r2") is None:
+        return None
+    interval = metrics["test_reg_r2_interval"]
+    between = "" if interval is None else f" (interval {interval[0]:+.3f} to {interval[1]:+.3f})"
+    value, reference = metrics["test_reg_r2"], metrics["test_reg_r2_reference"]
+    return f"{of_verdict.capitalize()} has an R² of {value:+.3f}{between} against {reference}."
 
 
 def _order(score: float | None, sign: int) -> float:
