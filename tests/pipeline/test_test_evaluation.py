@@ -298,7 +298,7 @@ def test_the_verdict_is_about_the_first_model_however_good_the_others_are(apples
     assert alone.sentence.count("odel 2") == 2
 
 
-def test_without_last_labels_persistence_is_no_baseline(apples):
+def test_baselines_of_last_labels_and_of_bars_need_these(apples):
     test = apples.test.open()
     apart = replace(test, starts=torch.arange(len(test)) * test.lookback, series=test.series.repeat(30, 1))
     alone = replace(apples, test=LockedPeriod(apart), market=None)
@@ -307,7 +307,7 @@ def test_without_last_labels_persistence_is_no_baseline(apples):
         alone = replace(alone, **{part: replace(windows, symbols=np.full(len(windows), "other"))})
     found = evaluate_once([planted(1, model_of(apples, 0.6))], alone, settings_of())
     assert [result.name for result in found.baselines] == [
-        name for name in BASELINES if name not in ("persistence", "rolling frequency")
+        name for name in BASELINES if name not in ("persistence", "rolling frequency", "GARCH")
     ]
     assert found.finalists[0].scores.r2_against_persistence is None
 
