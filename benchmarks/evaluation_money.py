@@ -7,18 +7,25 @@ intervals of the mean excess that contain 0.
 *bounce*: a random walk whose closes and opens are at the bid or at the ask (Roll 1984). The strategy is long after a close that
 fell. Annual Sharpe ratios by execution.
 
-    python benchmarks/evaluation_money.py deflated --runs 150
+*spreads*: estimates of ``half_spread_bps: auto`` in a random walk with a known half-spread, and for the embedded bars.
+
+    python benchmarks/evaluation_money.py deflated --runs 75
     python benchmarks/evaluation_money.py bounce --runs 200
+    python benchmarks/evaluation_money.py spreads --runs 100
 """
 
 import argparse
 from collections.abc import Sequence
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
+from cnn_lstm_hyperopt.config import DataSettings
 from cnn_lstm_hyperopt.config.schema.retrain import Execution
-from cnn_lstm_hyperopt.data.trades import trades
+from cnn_lstm_hyperopt.data.bars import Bars
+from cnn_lstm_hyperopt.data.sources import load_bars
+from cnn_lstm_hyperopt.data.trades import half_spreads, trades
 from cnn_lstm_hyperopt.evaluation import Market, TradingRules, deflated_sharpe, sharpe
 from cnn_lstm_hyperopt.utils.rng import stream
 from machine import machine_line
@@ -104,8 +111,6 @@ def deflated(runs: int, seed: int, kinds: Sequence[str]) -> None:
 
 def bounce_run(random: np.random.Generator, half_spread_bps: float, execution: Execution, charged: float) -> float:
     """Annual Sharpe ratio of the bet on the reversal after 5 bps and the ``charged`` half-spread, on 1,000 days."""
-    import pandas as pd
-
     days = 1000
     middle = np.cumsum(random.normal(0, DAILY / np.sqrt(2), 2 * days))  # open and close of each day
     prices = np.exp(middle + half_spread_bps / 1e4 * random.choice([-1, 1], 2 * days)).reshape(days, 2)
@@ -133,19 +138,44 @@ def bounce(runs: int, seed: int) -> None:
                 print(f"| {spread:g} | {execution} | 5 + {charged:g} | {found.mean():+.2f} | {error:.2f} |", flush=True)
 
 
+def spreads(runs: int, seed: int) -> None:
+    """Print the table of estimated half-spreads."""
+    ticks = 390
+    print("| bars | half-spread (bps) | estimates (bps) | standard deviation |\n|---|---|---|---|")
+    for bars, deviation, spread in ((500, 0.02, 0.0), (500, 0.02, 10.0), (500, 0.02, 50.0), (2000, 0.001, 1.0)):
+        random = stream(seed, bars, f"spread {deviation} {spread}")
+        found = []
+        for _ in range(runs):
+            walk = np.cumsum(random.normal(0, deviation / np.sqrt(ticks), bars * ticks))
+            prices = np.exp(walk + spread / 1e4 * random.choice([-1, 1], bars * ticks)).reshape(bars, ticks)
+            found.append(_estimate(prices[:, 0], prices.max(axis=1), prices.min(axis=1), prices[:, -1]))
+        print(f"| {bars:,} of {deviation:.1%} | {spread:g} | {np.mean(found):.1f} | {np.std(found):.1f} |", flush=True)
+    for symbol in ("AAPL", "AMZN", "GOOGL", "IBM", "MSFT", "NVDA"):
+        (bars_of_symbol,), _ = load_bars(DataSettings(source="embedded", symbols=(symbol,)))
+        found_here = half_spreads([bars_of_symbol], "auto", before=np.datetime64("2100-01-01"))[symbol]
+        print(f"| {symbol}, {len(bars_of_symbol.frame):,} daily | unknown | {found_here:.1f} | |", flush=True)
+
+
+def _estimate(opened: Floats, high: Floats, low: Floats, close: Floats) -> float:
+    index = pd.date_range("2000-01-01", periods=len(close), freq="h", name="date")
+    prices = {"open": opened, "high": high, "low": low, "close": close, "volume": np.ones(len(close))}
+    bars = Bars("A", pd.DataFrame(prices, index=index), "none")
+    return half_spreads([bars], "auto", before=np.datetime64("2100-01-01"))["A"]
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a simulation."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("simulation", choices=("deflated", "bounce"))
+    parser.add_argument("simulation", choices=("deflated", "bounce", "spreads"))
     parser.add_argument("--runs", type=int, default=150, help="runs of each size")
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS))
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
     print(machine_line())
-    if options.simulation == "bounce":
-        bounce(options.runs, options.seed)
-    else:
+    if options.simulation == "deflated":
         deflated(options.runs, options.seed, options.kinds)
+    else:
+        {"bounce": bounce, "spreads": spreads}[options.simulation](options.runs, options.seed)
 
 
 if __name__ == "__main__":
