@@ -1,4 +1,4 @@
-"""Run the trials of a study, in this process or in several worker processes."""
+"""Functions that run the trials of a study, in this process or in several worker processes."""
 
 from cnn_lstm_hyperopt.execution.stop import CTRL_C, TIMEOUT, StopSignal
 from cnn_lstm_hyperopt.execution.trial_events import ActivityReporter, Backup, OutsideTrials, TrialEvents

@@ -1,4 +1,4 @@
-"""Decide when a run stops: timeout, Ctrl-C, SIGTERM, or a request of the main process."""
+"""The stop signal of a run, which ends after a timeout, Ctrl-C, SIGTERM or a request of the main process."""
 
 import contextlib
 import signal
@@ -21,14 +21,14 @@ class StopSignal:
 
     @property
     def reason(self) -> str | None:
-        """Reason to end the run: ``timeout``, ``Ctrl-C``, ``SIGTERM`` or that of :meth:`end`; None: continue."""
+        """Reason to end the run: ``timeout``, ``Ctrl-C``, ``SIGTERM`` or the argument of :meth:`end`; None to continue."""
         if self._reason is None and self._deadline is not None and time.monotonic() >= self._deadline:
             return TIMEOUT
         return self._reason
 
     @property
     def interrupted(self) -> bool:
-        """Whether Ctrl-C or SIGTERM asked the run to end."""
+        """Whether the run must end because of Ctrl-C or SIGTERM."""
         return self._reason in _REASONS.values()
 
     @property
@@ -37,11 +37,11 @@ class StopSignal:
         return None if self._deadline is None else max(0.0, self._deadline - time.monotonic())
 
     def end(self, reason: str) -> None:
-        """Ask the run to end in an orderly way, for this reason."""
+        """Ask the run to save its state and end; ``reason`` is the reason."""
         self._reason = reason
 
     def wait(self, seconds: float) -> None:
-        """Sleep for this number of seconds."""
+        """Sleep for ``seconds`` seconds."""
         time.sleep(seconds)
 
     def set_deadline(self, seconds: float | None) -> None:
@@ -50,9 +50,9 @@ class StopSignal:
 
     @contextlib.contextmanager
     def listening(self) -> Iterator[None]:
-        """Context in which the first Ctrl-C or SIGTERM ends the run in an orderly way. A second signal ends the run at once.
+        """Context in which the run saves its state and ends after Ctrl-C or SIGTERM. A second signal ends the run at once.
 
-        SIGHUP is ignored. Outside the main thread, no handler of a signal is changed.
+        In this context, the signal SIGHUP is ignored. Outside the main thread, all signals are handled as before.
         """
         if threading.current_thread() is not threading.main_thread():
             yield

@@ -1,4 +1,4 @@
-"""Events of trials: the base class of subscribers, and the subscribers of every run."""
+"""Base class of the subscribers to events of trials, and the subscribers that every run has."""
 
 import math
 import time
@@ -16,7 +16,7 @@ ACTIVITY_SECONDS = 1.0
 
 
 class TrialEvents:
-    """Subscriber to the events of trials. Every method does nothing; a subclass overrides the methods that it needs."""
+    """Subscriber to the events of trials. Each method does nothing; a subclass overrides methods."""
 
     def on_trial_start(self, assignment: Assignment) -> None:
         """Handle the start of a trial."""
@@ -25,7 +25,7 @@ class TrialEvents:
         """Handle a progress report of a trial."""
 
     def on_trial_trained(self, assignment: Assignment, trained: TrainedNetwork) -> None:
-        """Handle the end of training, before a trial is stored as COMPLETE or PRUNED; only in the training process."""
+        """Handle the end of training, before a trial is stored as COMPLETE or PRUNED. Only the training process calls this."""
 
     def on_trial_end(self, record: TrialRecord, trained: TrainedNetwork | None) -> None:
         """Handle the end of a trial; ``trained`` is None if the trial failed or ran in another process."""
@@ -39,7 +39,7 @@ class Backup(TrialEvents):
         self._copied = -math.inf
 
     def on_trial_end(self, record: TrialRecord, trained: TrainedNetwork | None) -> None:
-        """Back up the study if the last backup is too old."""
+        """Back up the study if the last backup is too old. The arguments are not used."""
         if time.monotonic() - self._copied >= self._seconds:
             self._storage.back_up()
             self._copied = time.monotonic()
@@ -50,23 +50,23 @@ class OutsideTrials(TrialEvents):
 
     Args:
         storage: storage of the study.
-        warn: shows a warning.
+        warn: function that shows a warning.
     """
 
     def __init__(self, storage: StudyStorage, warn: Callable[[str], None]) -> None:
         self._storage, self._warn = storage, warn
 
     def check(self) -> None:
-        """Warn about new changes by other programs."""
+        """Warn about trials that other programs added or changed since the last call."""
         for line in self._storage.news():
             self._warn(line)
 
     def on_trial_start(self, assignment: Assignment) -> None:
-        """Check for changes by other programs before the trial."""
+        """Warn about trials that other programs added or changed before this trial."""
         self.check()
 
     def on_trial_end(self, record: TrialRecord, trained: TrainedNetwork | None) -> None:
-        """Check for changes by other programs after the trial."""
+        """Warn about trials that other programs added or changed during this trial."""
         self.check()
 
 
@@ -75,7 +75,7 @@ class ActivityReporter(TrialEvents):
 
     Args:
         save_dir: directory of the run.
-        show: function that shows the activities, called after each write.
+        show: function that shows the activities to the user; it is called after each write.
     """
 
     def __init__(self, save_dir: Path, show: Callable[[Sequence[Activity]], None]) -> None:

@@ -1,4 +1,4 @@
-"""Run the trials of a study in this process."""
+"""Loop that runs the trials of a study in this process."""
 
 import logging
 import re
@@ -44,7 +44,7 @@ class Runner(Protocol):
 
     @property
     def device(self) -> torch.device:
-        """Device of the training."""
+        """Device on which networks are trained."""
 
     def run_trial(
         self,
@@ -66,13 +66,13 @@ def run_trials(
 
     Args:
         study: proposes the trials and stores their results.
-        runner: trains the networks.
-        stop: ends the run early.
+        runner: object that trains the networks.
+        stop: signal that ends the run early.
         callbacks: subscribers to events of trials.
         checkpoints: folder of the training states of unfinished trials.
 
     Returns:
-        FINISHED, EXHAUSTED, or the reason of ``stop``.
+        FINISHED (all trials were run), EXHAUSTED (no new configuration is left), or the reason of ``stop``.
 
     Raises:
         StudyFailedError: too many trials failed in a row.
@@ -111,7 +111,7 @@ def run_trials(
 
 
 def delete_stale_checkpoints(study: Study, checkpoints: Path) -> None:
-    """Remove the training states that no unfinished trial needs. Call this when no trial is running."""
+    """Remove the training states that no unfinished trial needs. Call this function when no trial is running."""
     needed = study.needed_states()
     for path in checkpoints.glob("trial_*"):
         named = re.fullmatch(r"trial_(\d+)\.pt.*", path.name)

@@ -1,4 +1,4 @@
-"""Write ``validation/``: predictions of finished trials on the validation windows, for statistics and ensembles."""
+"""Files in the folder ``validation``: predictions of finished trials on the validation windows, for statistics and ensembles."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -22,7 +22,7 @@ class ValidationWriter(TrialEvents):
         self._folder, self._folds = folder, folds
 
     def on_trial_trained(self, assignment: Assignment, trained: TrainedNetwork) -> None:
-        """Write the predictions of the best epoch before the trial is stored, so that no finished trial lacks them."""
+        """Write the predictions of the best epoch before the trial is stored, so that each finished trial has predictions."""
         if trained.outcome.best is not None:
             write_validation(self._folder, assignment.number, self._folds, trained.outcome.best.predictions)
 
@@ -37,10 +37,10 @@ def write_validation(folder: Path, number: int, folds: Sequence[Fold], predictio
     """Write the predictions of a trial, such as ``trial_00042.parquet``, with a row for each validation window.
 
     Columns: date, symbol, label, ``probability_1`` … (the probability of class 0 is 1 minus the sum of these), value and, with
-    several folds, the number of the fold from 1. Rows are in the order of the folds; a window of several folds has several rows.
+    several folds, the number of the fold from 1. Rows are in the order of the folds; a window in several folds has several rows.
 
     Args:
-        folder: folder of the file, created if missing; its parent must exist.
+        folder: folder of the file, which is created if it is missing; its parent folder must exist.
         number: number of the trial.
         folds: folds of the study.
         predictions: predictions for all validation windows, in the order of the folds.

@@ -1,4 +1,4 @@
-"""Make the plan of a study from settings and data; main process and workers make the same plan."""
+"""The plan of a study, made from settings and data. The main process and all workers make the same plan."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, replace

@@ -1,10 +1,10 @@
-"""Start and supervise several long-lived worker processes of one study, from the main process.
+"""Start and supervision of several worker processes of one study by the main process.
 
 A worker runs its own module (``execution.worker``). The worker is neither a fork nor a re-import of the user's script, so the
-script needs no ``__main__`` guard and the worker inherits no threads. The worker reads settings and data from files and the study
-from its storage. A line on its standard input asks the worker to end. When the main process ends, this standard input closes, and
-the worker ends at once. On its standard output the worker prints a heartbeat once a second. A worker without heartbeats, or
-without progress, is killed and replaced.
+script needs no ``__main__`` guard and the worker inherits no threads. The worker reads settings, data and the study from files. A
+line on the worker's standard input asks the worker to end. When the main process ends, this standard input closes, and the worker
+ends at once. On its standard output the worker prints a heartbeat once a second. A worker without heartbeats, or without
+progress, is killed and replaced.
 """
 
 import contextlib
@@ -33,7 +33,7 @@ from cnn_lstm_hyperopt.utils.processes import THREAD_VARIABLES, module_command
 log = logging.getLogger(__name__)
 
 WORKER_MB = 1500
-"""Memory in MB that ``auto`` plans for each worker: the peak of a large trial."""
+"""Memory in MB that the setting ``auto`` reserves for each worker: the peak memory of a large trial."""
 POLL_SECONDS = 0.2
 SIGKILL = 9  # Windows does not define this signal
 GRACE_SECONDS = 30.0
@@ -41,13 +41,14 @@ STOPPED_SECONDS = 2.0
 """Longest normal time between two checks of the workers, in seconds; a longer time means that all processes were
 stopped (Ctrl-Z, sleep of the computer)."""
 MAX_DEATHS = 20
-"""The run ends after this number of worker deaths without a finished trial between them."""
+"""The run ends if workers die this number of times before a further trial finishes."""
 MAX_START_DEATHS = 3
-"""The run ends after this number of consecutive deaths of a worker before its first heartbeat."""
+"""The run ends if a worker dies this number of times in a row before its first heartbeat."""
 STARTUP_SECONDS = 180.0
-"""Longest time in seconds until a worker's first heartbeat; before it, the worker imports libraries and maps data."""
+"""Longest time in seconds until a worker's first heartbeat; before the first heartbeat, the worker imports libraries and opens
+the data."""
 STUDY_FAILED, RECYCLED, STORAGE_FAILED = 3, 4, 5
-"""Exit codes of a worker: too many trials failed in a row; its memory has grown; storage failed."""
+"""Exit codes of a worker: too many trials failed in a row; its memory has grown too much; the study can't be stored."""
 ALIVE = "alive"
 """First word of a heartbeat. The next words are a number that grows with progress, the trial, the epoch and the memory (MB)."""
 
@@ -86,14 +87,14 @@ def run_with_workers(
         study: the study; workers take trials from its storage.
         save_dir: directory of the run, with the files that workers read.
         count: number of workers.
-        stop: ends the run early.
-        callbacks: subscribers to the ends of trials.
+        stop: signal that ends the run early.
+        callbacks: subscribers that are informed when a trial ends.
         silence_seconds: a worker without heartbeat or progress for this time is replaced.
-        on_activity: called with the activities of the workers.
-        warn: shows a warning, such as why a worker died.
+        on_activity: function that is called with the activities of the workers.
+        warn: function that shows a warning, such as why a worker died.
 
     Returns:
-        FINISHED, EXHAUSTED, or the reason of ``stop``.
+        FINISHED (all trials were run), EXHAUSTED (no new configuration is left), or the reason of ``stop``.
 
     Raises:
         StudyFailedError: too many trials failed in a row, or a worker died too often.
@@ -138,7 +139,7 @@ def _supervise(worker: "_Worker", study: Study, stop: StopSignal, warn: Callable
 
 
 class _Worker:
-    """A worker of the pool and its current process."""
+    """One of the workers, with its current process."""
 
     def __init__(self, save_dir: Path, number: int, count: int) -> None:
         self.save_dir, self.number, self.count = save_dir, number, count
@@ -197,7 +198,7 @@ class _Worker:
 
     @property
     def died(self) -> bool:
-        """Whether the worker's process ended with an error and was not asked to end."""
+        """Whether the worker's process ended with an error, although the main process had not asked it to end."""
         return self._process.poll() not in (None, 0, RECYCLED) and not self._asked_to_end
 
     @property
@@ -227,7 +228,7 @@ class _Worker:
         return {STUDY_FAILED: StudyFailedError, STORAGE_FAILED: StorageFailedError}.get(self._process.poll() or 0)
 
     def ask_to_end(self, reason: str) -> None:
-        """Ask the worker once to end."""
+        """Ask the worker to end, unless it was already asked."""
         if self._asked_to_end or self._process.stdin is None:
             return
         self._asked_to_end = True
@@ -257,7 +258,7 @@ class _Worker:
 
 
 def delete_worker_files(save_dir: Path) -> None:
-    """Remove the files that workers of this run, or of a killed earlier run, share."""
+    """Remove the files that workers share, from this run or from an earlier run that was killed."""
     for name in (DATA_FOR_WORKERS, LOCK_FILE, ACTIVITY_FILE):
         with contextlib.suppress(OSError):  # only the error that ended the run is reported
             (save_dir / name).unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Metrics that a study can maximise. The file of a metric has all facts about it that other packages need."""
+"""Metrics that a study can maximise. All that other packages need to know about a metric is in the file of the metric."""
 
 import numpy as np
 from numpy.typing import NDArray

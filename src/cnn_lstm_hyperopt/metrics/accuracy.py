@@ -1,4 +1,4 @@
-"""Accuracy. The interval of a score is Wilson's (1927), the interval of a difference is Tango's (1998)."""
+"""Accuracy, with Wilson's interval (1927) of a score and Tango's interval (1998) of a difference between two scores."""
 
 import math
 
@@ -20,9 +20,10 @@ from cnn_lstm_hyperopt.metrics.proportions import Interval, wilson
 class Accuracy(Metric):
     """Share of windows whose most probable class is correct.
 
-    Comparisons with chance use the balanced accuracy, which is 1 / number of classes for every constant prediction. The
-    accuracy of the majority class varies with the shares of the classes. If these shares drift, as for volatility, the drift
-    hides the skill of a model (for this reason Pesaran & Timmermann 1992 test the association of predictions and labels).
+    Comparisons with chance use the balanced accuracy, which is 1 / number of classes for every constant prediction. The accuracy
+    of the majority class varies with the shares of the classes. If these shares change slowly over time, as for classes of
+    volatility, the change hides the skill of a model. For this reason, Pesaran & Timmermann (1992) test the association between
+    predictions and labels.
     """
 
     name, place = "accuracy", 0

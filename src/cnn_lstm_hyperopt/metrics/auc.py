@@ -1,4 +1,7 @@
-"""Area under the ROC curve. With more than two classes, the mean of the areas of each class against all other classes."""
+"""Area under the ROC curve.
+
+With more than two classes, the metric is the mean of the areas of each class against all other classes.
+"""
 
 import math
 from typing import NamedTuple
@@ -30,8 +33,8 @@ class Auc(Metric):
     def at_chance(self, counts: Floats, overlap: float) -> tuple[float, float]:
         """Return 1/2 and its standard error √((n₁ + n₀ + 1) / (12 n₁ n₀)), with n₁ and n₀ windows of the two classes.
 
-        Mann & Whitney 1947. With more classes, the error is the mean of the errors of each class against all others, which is an
-        upper bound of the error of the mean area.
+        The formula is from Mann & Whitney (1947). With more classes, the mean of the errors for each class against all others is
+        returned, which is an upper bound of the error of the mean area.
         """
         rest = counts.sum() - counts
         errors = np.sqrt((counts + rest + 1) * overlap / (12 * counts * rest))
@@ -52,9 +55,10 @@ class Auc(Metric):
     def block_statistics(
         self, labels: Labels, probabilities: Probabilities, block: NDArray[np.int64], n_blocks: int
     ) -> Floats:
-        """Return the number of pairs that are ranked correctly and of all pairs, ``(blocks, blocks, areas, 2)``.
+        """Return the number of correctly ranked pairs and the number of all pairs, ``(blocks, blocks, areas, 2)``.
 
-        A pair is one window of a class in the first block, and one window of another class in the second block. Ties count half.
+        A pair is one window of a class in the first block, and one window of another class in the second block. A pair with equal
+        probabilities counts as half a correctly ranked pair.
         """
         pairs = np.zeros((n_blocks, n_blocks, len(_classes(probabilities)), 2))
         for area, c in enumerate(_classes(probabilities)):
@@ -91,11 +95,11 @@ class _Ranking(NamedTuple):
     """Windows ordered by the probability of a class.
 
     Attributes:
-        ones: positions of the windows of the class, by increasing probability.
-        zeros: positions of the other windows, by increasing probability.
-        below: for each of ``ones``, the number of ``zeros`` with a lower probability.
-        tied: positions in ``ones`` of windows that have the same probability as a window of ``zeros``.
-        up_to: for each of ``tied``, the number of ``zeros`` with the same or a lower probability.
+        ones: positions of the windows of the class, in the order of increasing probability.
+        zeros: positions of all other windows, in the order of increasing probability.
+        below: for each window in ``ones``, the number of windows in ``zeros`` with a lower probability.
+        tied: positions in ``ones`` of the windows that have the same probability as a window in ``zeros``.
+        up_to: for each window in ``tied``, the number of windows in ``zeros`` with the same or a lower probability.
     """
 
     ones: NDArray[np.int64]

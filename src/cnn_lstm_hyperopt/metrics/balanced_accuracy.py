@@ -20,7 +20,7 @@ from cnn_lstm_hyperopt.metrics.proportions import Interval, combined, wilson
 
 
 class BalancedAccuracy(ConfusionMetric):
-    """Mean, over the classes that occur, of the share of their windows that is predicted correctly."""
+    """Mean accuracy of the classes that occur. A class's accuracy is the share of its windows that is predicted correctly."""
 
     name, place = "balanced_accuracy", 1
     description = "mean over the classes of the share of their windows that is predicted correctly"
@@ -68,6 +68,6 @@ def of_class_means(labels: Labels, values: Floats) -> Floats:
 
 
 def _mean(estimates: list[float], intervals: list[Interval]) -> Interval:
-    """Return the interval of the mean of independent estimates."""
+    """Return the confidence interval of the mean of independent estimates, from the interval of each estimate."""
     low, high = combined(estimates, intervals)
     return Interval(low / len(estimates), high / len(estimates))

@@ -24,7 +24,7 @@ class Dependence(Protocol):
     """Interface of the dependence between windows, from which the width of intervals is computed."""
 
     def variance(self, influence: Floats) -> Variance:
-        """Return the variance of an estimate that varies as the mean of ``influence`` (windows,)."""
+        """Return the variance of an estimate that varies like the mean of ``influence``, shape ``(windows,)``."""
 
     def effective_share(self, influence: Floats) -> tuple[float, float]:
         """Return the number of independent windows that a window counts as, and an interval's half-width in standard errors."""
@@ -52,26 +52,26 @@ class Metric(abc.ABC):
 
     Attributes:
         name: name of the metric in settings and files.
-        place: position in lists of metrics.
-        description: one line for the documentation.
-        label: name of the displayed value.
+        place: position of the metric in lists of metrics.
+        description: description of the metric in one line.
+        label: name of the value that users see.
         article: indefinite article of the label.
         score_range: worst and best possible score.
         small_gain: gain in score of a prediction with 52 % instead of 50 % correct, for two balanced classes. This gain
             converts constants that were tuned on accuracies to other metrics.
-        per_cent: whether values are shown in per cent and differences in points.
+        per_cent: whether values are shown in per cent, and differences in percentage points.
         lower_is_better: whether the displayed value is a loss, the negative of the score.
         needs_two_classes: whether the score is undefined on windows of a single class.
         fixed_error: whether the standard error at chance is used for all scores.
-        chance_varies: whether the best constant prediction is the majority class of the same windows. Then slow changes of
-            the labels raise chance above the score of guesses.
+        chance_varies: whether the best constant prediction is the majority class of the same windows. If so, slow changes of the
+            labels raise the score of chance above that of guesses.
         constant: words for the best constant prediction, in a sentence.
-        superlative: word for the trial with the best score.
-        chance_metric: name of the metric that compares a model with constant predictions; None if it is this metric.
+        superlative: adjective for the trial with the best score.
+        chance_metric: name of the metric that compares a model with constant predictions; None if this metric does.
         measured: name of the score by which :meth:`block_scores` compares trials.
-        header: header of the metric's column in tables; None if it is the label.
+        header: header of the metric's column in tables; None if the label is the header.
         digits: number format of the metric's column in tables.
-        result_key: key of the metric's test value in ``results.json``; None if it is ``test_`` and the name.
+        result_key: key of the metric's test value in ``results.json``; None if the key is ``test_`` and the name.
         hub_name, hub_label: name and label in the front matter of model cards; None if they are ``name`` and ``label``.
     """
 
@@ -148,8 +148,8 @@ class Metric(abc.ABC):
     ) -> Floats:
         """Return the numbers from which :meth:`block_scores` computes scores.
 
-        Statistics of several folds may be added. By default, they are the number of correct windows and of windows in each block,
-        ``(blocks, 2)``, for the accuracy.
+        Statistics of several folds may be added. The default is for the accuracy: the number of correct windows and of all
+        windows in each block, ``(blocks, 2)``.
 
         Args:
             labels: ``(windows,)`` true classes.
@@ -169,7 +169,7 @@ class Metric(abc.ABC):
         return means_of_blocks(statistics, chosen)
 
     def influence(self, labels: Labels, probabilities: Probabilities) -> Floats:
-        """Return the influence of each window on the score, ``(windows,)``; the score varies as the mean of the influences.
+        """Return the influence of each window on the score, ``(windows,)``; the score varies like the mean of the influences.
 
         The default is the jackknife (Efron & Stein 1981): with n windows, the influence is n − 1 times the difference (score of
         all windows − score without this window).
@@ -208,7 +208,7 @@ class Metric(abc.ABC):
     ) -> Interval | None:
         """Return the interval of the score of ``ours`` minus the score of ``theirs``; None if the interval is unknown.
 
-        Both scores are defined and use the same windows. By default, MOVER (Zou & Donner 2008) combines the intervals of both
+        Both scores must be defined and use the same windows. By default, MOVER (Zou & Donner 2008) combines the intervals of both
         scores, with the correlation of their errors.
         """
         own, other = self.score(labels, ours), self.score(labels, theirs)
@@ -252,7 +252,7 @@ class Metric(abc.ABC):
         return -score if self.lower_is_better else score
 
     def cell(self, value: float | None) -> str:
-        """Return a value as the text of a table cell; a dash if the value is None."""
+        """Return a value as the text of a table cell; None becomes a dash."""
         return "–" if value is None else f"{value:{self.digits}}"
 
     def difference(self, difference: float) -> str:

@@ -1,6 +1,6 @@
-"""Log loss, in nats. Its interval is Student's t on the scale of the logit.
+"""Log loss, in nats. The interval of the score is a Student's t interval on the scale of the logit.
 
-The interval of a difference (Diebold & Mariano 1995) is Student's t on the scale of artanh.
+The interval of a difference of two scores (Diebold & Mariano 1995) is a Student's t interval on the scale of artanh.
 """
 
 import math
@@ -34,7 +34,7 @@ class LogLoss(Metric):
     label = "log loss"
     score_range = (-MAX_LOSS, 0.0)
     small_gain = 0.0008
-    """ln 2 minus the entropy of a class with probability 0.52."""
+    """Gain of p = 52 % correct predictions: ln 2 minus the entropy (in nats) of an event with probability 0.52."""
     lower_is_better = True
     fixed_error = False
     measured = "log probability"
@@ -49,8 +49,8 @@ class LogLoss(Metric):
         class by a standard deviation u (see :meth:`standard_error`). Compared with the score of the base rates, its score changes
         by −u²/2 on average, with a standard deviation of u/√n. A gain of δ or more is most probable for u = √(2δ), where δ is √(2
         δ n) standard deviations above the mean. This distance is two standard deviations if δ = 2/n. So two "standard errors" are
-        2/n, and one is 1/n. This holds for any base rates and number of classes. For two balanced classes, u is half the standard
-        deviation of the noise in the logit.
+        2/n, and one "standard error" is 1/n. This result holds for any base rates and number of classes. For two balanced
+        classes, u is half the standard deviation of the noise in the logit.
         """
         p = counts / counts.sum()
         return float((p * np.log(p)).sum()), float(overlap / counts.sum())
@@ -64,17 +64,17 @@ class LogLoss(Metric):
 
         This is the error of the gain over the best constant prediction, since all trials have the same windows. Logits that
         differ by ε from the logits of the base rates b change the log probability of the true class by a standard deviation u,
-        with u² = ε' (diag b − b b') ε. To second order, correct differences ε gain u²/2 on average, and random ones lose u²/2. So
-        g determines u. The lower bound of g is 1/(2n), which gives an error of 1/n: it is the expected gain of one fitted
-        parameter without skill (Wilks 1938: 2 n g is χ² with one degree of freedom).
+        with u² = ε' (diag b − b b') ε. To second order, correct differences ε gain u²/2 on average, and random differences ε lose
+        u²/2. So g determines u. The lower bound of g is 1/(2n), which gives an error of 1/n. This bound is the expected gain of
+        one fitted parameter without skill (Wilks 1938: 2 n g is χ² with one degree of freedom).
         """
         gap = max(abs(score - chance), 1 / (2 * n))
         return math.sqrt(2 * gap / n)
 
     def counted_range(self, chance: float) -> tuple[float, float]:
-        """Return (2 × chance, 0), so that the very large loss of one diverging model does not determine the scale of all others.
+        """Return (2 × chance, 0), so that the very large loss of a diverging model does not determine the scale of all scores.
 
-        A model at the lower end is as far below the best constant prediction as a perfect model is above it.
+        A score at the lower end is as far below chance as the score of a perfect model is above chance.
         """
         low, high = self.score_range
         return max(low, 2 * chance), high
@@ -109,7 +109,7 @@ class LogLoss(Metric):
     def paired_interval(
         self, labels: Labels, ours: Probabilities, theirs: Probabilities, dependence: Dependence
     ) -> Interval | None:
-        """Return the interval of the difference; None if the difference is the same non-zero number in all windows.
+        """Return the interval of the difference of two scores; None if the difference is the same non-zero number in all windows.
 
         The error of such a difference cannot be estimated.
         """

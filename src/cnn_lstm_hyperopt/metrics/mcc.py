@@ -16,11 +16,12 @@ from cnn_lstm_hyperopt.metrics.base import (
 from cnn_lstm_hyperopt.metrics.proportions import Interval, wilson
 
 PSEUDO_WINDOWS = 2.0
-"""Number of windows added evenly to a confusion matrix, so that a class without errors has uncertainty (Agresti & Coull 1998)."""
+"""Number of windows that are added to a confusion matrix in equal parts, so that a class without errors has a positive variance
+(Agresti & Coull 1998)."""
 
 
 class Matthews(ConfusionMetric):
-    """Matthews correlation coefficient (Gorodkin 2004, eq. 8); 0 for constant predictions."""
+    """Matthews correlation coefficient (Gorodkin 2004, eq. 8); the coefficient of constant predictions is 0."""
 
     name, place = "mcc", 2
     description = "Matthews correlation coefficient; 0 for constant predictions"
@@ -28,7 +29,7 @@ class Matthews(ConfusionMetric):
     hub_name, hub_label = "matthews_correlation", "Matthews correlation"
     score_range = (-1.0, 1.0)
     small_gain = 0.04
-    """2p − 1 with a share p = 0.52 of correct predictions."""
+    """Coefficient of p = 52 % correct predictions, for two balanced classes: 2p − 1."""
     needs_two_classes = True
     measured = "MCC"
     digits = "+.3f"
@@ -43,7 +44,7 @@ class Matthews(ConfusionMetric):
         return np.asarray(np.where(total > 0, correlation, np.nan))
 
     def at_chance(self, counts: Floats, overlap: float) -> tuple[float, float]:
-        """Return 0 and 1/√n, the standard error of the correlation of independent variables over n windows.
+        """Return 0 and its standard error 1/√n, which is that of the correlation of independent variables over n windows.
 
         For more than two classes, 1/√n is an upper bound of the standard error.
         """
@@ -65,7 +66,7 @@ def of_matthews(labels: Labels, probabilities: Probabilities) -> tuple[Floats, f
     """Return the influence of each window on the Matthews correlation coefficient (Gorodkin 2004, eq. 8), by its derivatives.
 
     Returns:
-        The influences, ``(windows,)``; the coefficient with the pseudo-windows added; the variance of one window's influence.
+        The influences, ``(windows,)``; the coefficient after adding the pseudo-windows; the variance of one window's influence.
     """
     n_classes = probabilities.shape[1]
     cells = confusion_cells(labels, probabilities)

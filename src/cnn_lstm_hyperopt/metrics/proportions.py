@@ -22,9 +22,9 @@ class Variance(NamedTuple):
     """Variance of an estimate.
 
     Attributes:
-        value: the variance, in squared units of the score.
+        value: variance of the estimate, in squared units of the score.
         freedom: degrees of freedom with which the variance is estimated.
-        level: level of the estimate's confidence interval.
+        level: confidence level of the estimate's interval, such as 0.95.
     """
 
     value: float
@@ -45,7 +45,7 @@ def standard_errors(freedom: float, level: float = CONFIDENCE) -> float:
 
 
 def wilson(share: float, n: float, reach: float) -> Interval:
-    """Return Wilson's interval (1927) of a proportion: all p with ``|share − p| ≤ reach √(p (1 − p) / n)``.
+    """Return Wilson's interval (1927) of a proportion, which contains all p with ``|share − p| ≤ reach √(p (1 − p) / n)``.
 
     Args:
         share: observed proportion, in [0, 1].
@@ -102,10 +102,10 @@ def _highest_difference(gains: float, losses: float, n: float, reach: float) -> 
 def combined(estimates: Sequence[float], intervals: Sequence[Interval], correlation: float = 0.0) -> Interval:
     """Return the interval of a sum of estimates, from the interval of each estimate (MOVER, Zou & Donner 2008).
 
-    The lower end is at least the sum of the lower ends, and the upper end at most the sum of the upper ends.
+    The lower end is at least the sum of the intervals' lower ends; the upper end is at most the sum of their upper ends.
 
     Args:
-        estimates: the summands.
+        estimates: estimates that are summed.
         intervals: interval of each estimate, which contains the estimate.
         correlation: correlation between the errors of two estimates; must be 0 if there are not exactly two estimates.
     """

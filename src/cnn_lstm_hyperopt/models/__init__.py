@@ -1,4 +1,4 @@
-"""Families of networks, with their parameters, costs, descriptions and construction.
+"""Families of networks. A family has parameters, costs and descriptions, and builds networks.
 
 Importing this package does not load torch; a family loads torch when it builds a network.
 """

@@ -20,8 +20,8 @@ class Profile:
         recurrent_reads: number of weights that the LSTM layers read, counted again at every time step. The number does not depend
             on the batch size.
         recurrent_states: number of elements of the LSTM's hidden states over all time steps.
-        sequence_elements: number of elements of all other sequences that are stored for the backward pass, including those of
-            dropout and norms.
+        sequence_elements: number of elements of all other sequences that are stored for the backward pass, including the
+            sequences of dropout and norms.
         attention_scores: number of attention scores: queries × keys × heads.
     """
 
@@ -44,7 +44,7 @@ class Profile:
 
 
 def linear(inputs: int, outputs: int, *, times: int = 1, bias: bool = True, narrow: bool = False) -> Profile:
-    """Return the cost of a linear layer applied ``times`` times per window; ``narrow``: the layer reads the input features."""
+    """Return the cost of a linear layer that is applied ``times`` times per window. ``narrow`` if its inputs are the features."""
     multiply_adds = inputs * outputs * times
     return Profile((inputs + bias) * outputs, multiply_adds, narrow_multiply_adds=multiply_adds if narrow else 0)
 

@@ -1,4 +1,4 @@
-"""Base class and output of the networks of all families."""
+"""Base class of the networks of all families, and the type of their outputs."""
 
 import abc
 from typing import NamedTuple
@@ -13,8 +13,8 @@ class Output(NamedTuple):
     """Output of a network.
 
     Attributes:
-        logits: ``(batch, n_classes)`` logits of the classes.
-        value: ``(batch,)`` standardised regression value; None without a regression head.
+        logits: logits of the classes, ``(batch, n_classes)``.
+        value: predicted regression value in standardised units, ``(batch,)``; None without a regression head.
     """
 
     logits: Tensor
@@ -40,7 +40,7 @@ class Network(nn.Module, abc.ABC):
 
     @abc.abstractmethod
     def recompute_in_backward(self, recompute: bool) -> None:
-        """Switch gradient checkpointing on or off. It needs less memory, but a second forward pass."""
+        """Switch gradient checkpointing on or off. Gradient checkpointing needs less memory, but a second forward pass."""
 
     @abc.abstractmethod
     def forward(self, x: Tensor) -> Output:

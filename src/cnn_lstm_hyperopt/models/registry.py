@@ -17,7 +17,10 @@ FAMILY = "model.family"
 
 
 def parameters_of(families: Iterable[Family]) -> dict[str, ParameterSpec]:
-    """Return the parameters of all families. With several families, only those of the family in :data:`FAMILY` are active."""
+    """Return the parameters of all families.
+
+    If there are several families, the value of :data:`FAMILY` selects the family whose parameters are active.
+    """
     first, *others = families
     if not others:
         return dict(first.parameters)

@@ -62,7 +62,7 @@ def observations(
     """Return the observations of all ended trials, in the order in which they ended.
 
     - The losses of a COMPLETE trial are computed from its seconds, its MB and its settled score. The settled score has less
-    selection noise than a single score.
+      selection noise than a single score.
     - The losses of a PRUNED trial are predicted from similar finished curves and from the sampler's expected score. With too few
       finished curves, the losses are computed from the score at the epoch with the lowest validation loss and from the projected
       seconds. If the sampler received no observations of pruned trials, it would propose their configurations again. Optuna

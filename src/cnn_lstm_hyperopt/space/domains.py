@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 Scalar = bool | int | float | str
-"""Type of a parameter's stored value. A list (filter sizes) is stored as text: ``"3-5-7"``."""
+"""Type of a parameter's stored value. A list of filter sizes is stored as text, such as ``"3-5-7"``."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ Domain = Choices | IntRange | FloatRange | Fixed
 
 
 def encode(value: Any) -> Scalar:
-    """Return the stored form of a value; a list of integers becomes text (``"3-5-7"``), since Optuna stores scalars only."""
+    """Return a value as it is stored. A list of integers becomes text (``"3-5-7"``), since Optuna stores only scalars."""
     if isinstance(value, (list, tuple)):
         return "-".join(str(item) for item in value)
     scalar: Scalar = value
@@ -67,7 +67,7 @@ def encode(value: Any) -> Scalar:
 
 
 def decode_sizes(text: str) -> tuple[int, ...]:
-    """Return the integers of a stored list, ``"3-5-7"`` → ``(3, 5, 7)``; the inverse of :func:`encode`."""
+    """Return the integers of a list that is stored as text: ``(3, 5, 7)`` for ``"3-5-7"``; the inverse of :func:`encode`."""
     return tuple(int(item) for item in text.split("-"))
 
 

@@ -1,4 +1,4 @@
-"""Specification of a hyperparameter: kind, default domain, condition and rule; and the typed values of a configuration.
+"""Specifications of hyperparameters (kind, default domain, condition and rule), and functions that return typed values.
 
 The *kind* of a parameter determines what a short list in YAML means. For example, ``num_layers: [1, 4]`` is an integer range,
 ``num_filters: [32, 64]`` are choices, and ``learning_rate: [1e-5, 1e-2]`` is a log range. The long forms
@@ -42,7 +42,7 @@ class ParameterSpec:
     """Specification of a parameter.
 
     Attributes:
-        kind: determines the meaning of a short YAML list and the legal values.
+        kind: kind of the parameter, which determines the meaning of a short YAML list and the legal values.
         default: default domain.
         low, high: lower and upper bound of legal values (both included); a wider YAML range is an error.
         options: legal values of a parameter of kind ``choice`` whose values are names.
@@ -50,7 +50,7 @@ class ParameterSpec:
             parents have such values. Parents come before the parameters that depend on them.
         from_zero: lower bound that replaces low = 0 in a log range; a separate switch parameter selects the value 0 itself.
         divides: width that a number of attention heads must divide; None for other parameters.
-        unused: effective value while the parameter is inactive; None if no code reads the parameter then.
+        unused: value that is used while the parameter is inactive; None if no code reads an inactive parameter.
         one_task: fixed value in studies without a regression target; None if such studies search the parameter, too.
     """
 
@@ -70,7 +70,7 @@ class ParameterSpec:
         return all(params.get(parent) in values for parent, values in self.when.items())
 
     def typed(self, value: Scalar) -> Any:
-        """Return a stored value in the Python type of the parameter; filter sizes as a tuple."""
+        """Return a stored value in the Python type of the parameter, such as a tuple for filter sizes."""
         if self.kind == "sizes":
             return decode_sizes(str(value))
         if self.kind == "flag":
@@ -80,7 +80,7 @@ class ParameterSpec:
         return float(value) if self.kind in ("float", "log_float") else int(value)
 
     def readable(self, value: Scalar) -> Any:
-        """Return a stored value as written in YAML: filter sizes as a list, other values unchanged."""
+        """Return a stored value as it is written in YAML. Filter sizes become a list; other values stay unchanged."""
         return list(decode_sizes(str(value))) if self.kind == "sizes" else value
 
 
@@ -91,7 +91,7 @@ Specs = Mapping[str, ParameterSpec]
 def value_of(name: str, params: Params, specs: Specs) -> Any:
     """Return the typed value of a parameter in a full configuration.
 
-    An inactive parameter (``regularization.l1`` without its switch) has the ``unused`` value of its specification.
+    An inactive parameter, such as ``regularization.l1`` without its switch, has the value ``unused`` of its specification.
 
     Raises:
         ConfigError: an active parameter is missing.

@@ -1,4 +1,4 @@
-"""Functions that read a search space from YAML and check configurations; all errors are reported together."""
+"""Functions that read a search space from YAML and check configurations. They report all errors together."""
 
 import itertools
 from collections.abc import Collection, Iterator, Mapping
@@ -15,7 +15,7 @@ def plain(raw: Any, levels: int = 8) -> Any:
     """Convert tuples, NumPy arrays and NumPy numbers to lists and Python numbers.
 
     Args:
-        raw: a search space that a Python program passes.
+        raw: a search space as passed by a Python program.
         levels: number of nested levels that are converted; deeper values stay unchanged.
     """
     if hasattr(raw, "tolist"):
@@ -31,7 +31,7 @@ def parse_space(raw: Mapping[str, Any] | None, specs: Specs) -> tuple[SearchSpac
     """Return the search space in a YAML mapping; parameters that the mapping does not contain keep their default domains.
 
     Returns:
-        The space, and a list of all errors (empty for a valid space).
+        The space, and a list of all errors, which is empty if the space is valid.
     """
     domains: dict[str, Domain] = {name: spec.default for name, spec in specs.items()}
     errors: list[SpaceError] = []

@@ -1,4 +1,4 @@
-"""The search space: the domains of all parameters; which parameters are active, which are searched, which values are legal."""
+"""The search space, which determines the domains of all parameters, and which parameters are active or searched."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -46,8 +46,8 @@ class SearchSpace:
     def legal(self, name: str, value: Scalar, params: Params) -> Scalar:
         """Return ``value``, or a legal number of attention heads if ``value`` is one that does not divide its width.
 
-        The legal number is the largest number below ``value`` that divides the width; without such a number, the smallest that
-        does.
+        The legal number is the largest number below ``value`` that divides the width or, if there is none, the smallest number
+        that does.
         """
         width = self.width(name, params)
         if width is None or width % int(value) == 0:
@@ -101,7 +101,7 @@ class SearchSpace:
         return self.fixing({name: spec.one_task for name, spec in self.specs.items() if spec.one_task is not None})
 
     def as_dict(self) -> dict[str, dict[str, Any]]:
-        """Return the long YAML form of the space, by group; :func:`.parse_space` reads this form."""
+        """Return the space in its long YAML form, by group of parameters; :func:`.parse_space` reads this form."""
         groups: dict[str, dict[str, Any]] = {}
         for name, domain in self.domains.items():
             group, key = name.split(".")

@@ -1,4 +1,4 @@
-"""Parsing of one parameter's YAML form: a value, or the short or long form of a domain."""
+"""Functions that read a parameter's value, or the short or long form of a parameter's domain, from YAML."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -59,7 +59,7 @@ def parse_domain(spec: ParameterSpec, raw: Any) -> Domain:
 
 
 def _listed(spec: ParameterSpec, raw: list[Any]) -> Domain:
-    """Return the domain of a YAML list; for integers, ``[1, 2, 3, 4]`` is the range 1 to 4, ``[1, 2, 4]`` are three choices."""
+    """Return the domain of a YAML list. For integers, ``[1, 2, 3, 4]`` is the range 1 to 4; ``[1, 2, 4]`` are 3 choices."""
     choices = _choices(spec, raw)
     numbers = [int(value) for value in choices.values] if isinstance(choices, Choices) else []
     if numbers and numbers == list(range(numbers[0], numbers[-1] + 1)):

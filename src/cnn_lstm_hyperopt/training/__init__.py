@@ -1,4 +1,4 @@
-"""Training of one network, or of one network per fold. This package does not depend on studies."""
+"""Training of one network, or of one network per fold. The code of this package does not depend on studies."""
 
 from cnn_lstm_hyperopt.training.checkpoint import (
     Checkpoint,

@@ -8,12 +8,13 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class AugmentationConfig:
-    """Strength of each kind of augmentation; 0 switches a kind off.
+    """Strength of each kind of augmentation; a strength of 0 switches this kind off.
 
     Attributes:
         jitter: standard deviation of the noise that is added to each scaled feature of each bar.
         scaling: standard deviation of the random factor, with mean 1, that multiplies each feature of a window.
-        time_masking: maximum share of a window's bars that are set to 0 (the mean of the features), as one block of bars.
+        time_masking: maximum share of a window's bars in the block of bars that is set to 0, which is the mean of scaled
+            features.
         mixup: parameter α of the Beta(α, α) distribution of the weight with which pairs of windows are mixed (Zhang et al. 2018,
             arXiv 1710.09412).
     """
@@ -36,7 +37,7 @@ class Mixed:
     Attributes:
         x: ``(batch, time, features)`` augmented windows.
         partner: ``(batch,)`` index of the window that is mixed into each window; None without mixup.
-        share: weight of a window itself; its partner has the weight 1 − share.
+        share: weight of each window; the partner of the window has the weight 1 − share.
     """
 
     x: Tensor

@@ -1,4 +1,4 @@
-"""Evaluation and weights of the best epoch of a training so far."""
+"""Storage of the weights and the evaluation of a training's best epoch so far."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ class BestEpoch:
         self.evaluation: Evaluation | None = None
 
     def save(self, evaluation: Evaluation) -> None:
-        """Save the network's current weights and their evaluation, in place of those saved before."""
+        """Save the network's current weights and their evaluation; they replace what was saved before."""
         self.evaluation = evaluation
         self._weights = {name: weight.detach().clone() for name, weight in self._network.state_dict().items()}
 
@@ -30,8 +30,8 @@ class BestEpoch:
     def state_dict(self) -> dict[str, Any]:
         """Return the saved weights and evaluation as tensors and numbers.
 
-        If the network still has the saved weights, returns the network's own tensors, so that a file with the states of the
-        network and of this object stores these tensors once.
+        If the network still has the saved weights, the method returns the network's own tensors, so that a file with the states
+        of the network and of this object stores these tensors once.
         """
         if self.evaluation is None:
             return {"weights": {}, "evaluation": None}

@@ -23,14 +23,14 @@ log = logging.getLogger(__name__)
 
 FORMAT = 3
 _HASH, _HASH_BYTES = "sha256", 32
-"""Each file starts with a hash of the data from ``torch.save``, because ``torch.load`` ignores torch's checksums (2.13)."""
+"""Each file starts with a hash of the data from ``torch.save``, because ``torch.load`` (torch 2.13) checks no checksum."""
 
 
 class Stateful(Protocol):
     """An object whose state is made of tensors, numbers, strings, dicts, lists and tuples."""
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the state of the object; tensors may be the object's own tensors, not copies."""
+        """Return the state of the object. Tensors in the state may be the object's own tensors, not copies."""
 
     def load_state_dict(self, state: dict[str, Any], /) -> Any:
         """Restore the result of :meth:`state_dict`."""
@@ -45,8 +45,8 @@ class Checkpoint:
         about: facts that identify the training, see :func:`.fold.training_facts`.
         epoch: number of epochs done.
         finished: whether the training is complete, because all epochs are done or patience is exhausted.
-        decision: the caller's answer to the last report.
-        reports: all reports with an evaluation so far, in time order.
+        decision: the decision that the caller returned for the last report.
+        reports: all reports so far that contain an evaluation, in the order of time.
         states: state of each part of the training, by the part's name. A running training changes these tensors, so write them
             to a file before the training continues.
     """
@@ -65,7 +65,7 @@ class Checkpoint:
         Use a checkpoint only once, because the parts of the training use its tensors without a copy.
 
         Raises:
-            CheckpointError: the checkpoint belongs to another training than ``about``.
+            CheckpointError: the checkpoint belongs to another training than the one with the facts ``about``.
         """
         different = list(_differences(self.about, about))
         if different:
@@ -82,9 +82,9 @@ class Checkpoint:
 def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     """Write a checkpoint atomically and keep the previous checkpoint; see :func:`last_good`.
 
-    Creates the folder if it is missing. If the process is killed while it writes, the previous checkpoint still exists under one
-    of its two names, and the next call removes the partial file. The function does not wait until the disk has stored the data.
-    If a power failure destroys data, the checksum detects the damage.
+    The folder is created if it is missing. If the process is killed while it writes, the previous checkpoint still exists under
+    one of its two names, and the next call removes the partial file. The function does not wait until the disk has stored the
+    data. If a power failure destroys data, the checksum detects the damage.
 
     Raises:
         OSError: the file can't be written; the previous checkpoint is unchanged.
@@ -121,7 +121,7 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
-    """Read a checkpoint from a file, with all tensors on the CPU. Runs no code from the file.
+    """Read a checkpoint from a file, with all tensors on the CPU. The function runs no code from the file.
 
     Raises:
         CheckpointError: the file is missing, truncated, damaged or of another version.
@@ -164,7 +164,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
 def last_good(path: Path) -> Checkpoint | None:
     """Return the newest valid checkpoint of ``path``; None if there is no valid checkpoint.
 
-    If the newest checkpoint is damaged, logs a warning and returns the previous checkpoint; the training then loses one epoch.
+    If the newest checkpoint is damaged, log a warning and return the previous checkpoint. The training then repeats one epoch.
     """
     for place in (path, _previous(path)):
         if place.exists():

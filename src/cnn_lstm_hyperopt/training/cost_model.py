@@ -1,8 +1,8 @@
 """Predicted cost of a training, computed from the work of a configuration and the speeds of a device.
 
-The duration of a step is the sum, over kinds of work, of the amount of work times the seconds per unit (a roofline model
-without overlap: Williams et al. 2009). These seconds per unit are fitted to a few timed steps (:mod:`.machine_benchmark`) by
-non-negative least squares of the *relative* errors.
+For each kind of work, the seconds of a training step are the amount of work times the seconds per unit of work. The duration of
+the step is the sum of these seconds (a roofline model without overlap, Williams et al. 2009). The seconds per unit are fitted to
+a few timed steps (:mod:`.machine_benchmark`) by non-negative least squares of the *relative* errors.
 """
 
 import sys
@@ -55,7 +55,7 @@ def work(profile: Profile, batch_size: int) -> NDArray[np.float64]:
 
 
 def fit_speeds(amounts: NDArray[np.float64], seconds: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the non-negative seconds per unit of each kind of work, ``(terms,)``, with the least squared relative errors.
+    """Return the non-negative seconds per unit of each kind of work, ``(terms,)``, with the least sum of squared relative errors.
 
     Args:
         amounts: ``(steps, terms)`` work of each timed step, see :func:`work`.
@@ -75,7 +75,7 @@ class CostModel:
     Attributes:
         device: name of the device, see :func:`.device_name`.
         measured: time of the measurement, in ISO 8601.
-        speeds: for each precision of the device, the seconds per unit of each kind of work in :data:`TERMS`.
+        speeds: for each precision that the device supports, the seconds per unit of each kind of work in :data:`TERMS`.
         evaluation: for each precision, the seconds to evaluate a window divided by the seconds to train on a window.
         process_mb: memory of a process between trials, in MB.
         error: median relative error of the predicted seconds over the timed steps.
@@ -110,7 +110,7 @@ class CostModel:
         """Create the cost model from the result of :meth:`as_dict`.
 
         Raises:
-            ValueError: the data are not speeds, or are speeds of other kinds of work.
+            ValueError: the data are not the speeds of a device, or are speeds of other kinds of work.
         """
         if not isinstance(raw, Mapping):
             raise ValueError("it must contain the speeds of a device")
@@ -162,8 +162,8 @@ BUFFERS_MB, WEIGHT_COPIES, COPIES_OF_EACH = 90.0, 2.0, 1.25
 STATE_COPIES, SEQUENCE_COPIES = 13.0, 2.7
 """Constants of :func:`memory_mb` that were fitted to the memory peaks of 60 random configurations.
 
-``benchmarks/cost.py`` prints the errors for other configurations. The constants also account for copies of the weights in
-bfloat16 and in the layout of the kernels, and for copies during clipping and updating.
+``benchmarks/cost.py`` prints the errors for other configurations. The constants include copies of the weights in bfloat16, in the
+memory layout of the kernels, and during clipping and updating.
 """
 
 

@@ -1,4 +1,4 @@
-"""Training state of one network on one fold, independent of the other folds."""
+"""Training of one network on one fold, which does not depend on the other folds."""
 
 import contextlib
 import math
@@ -33,7 +33,7 @@ class FoldTraining:
         windows: training windows; every epoch uses each window once, in a new order.
         validation: validation windows.
         config: training settings.
-        scale: mean and standard deviation that standardise the regression target.
+        scale: mean and standard deviation with which the regression target is standardised.
         generator: random number generator on the CPU, for the order of windows and for augmentation.
 
     Attributes:
@@ -92,7 +92,7 @@ class FoldTraining:
         self.done += 1
 
     def loss_so_far(self) -> float:
-        """Return classification plus regression loss, summed over the finished steps of the epoch; waits for the device."""
+        """Wait for the device; return the sum of classification and regression loss over the finished steps of the epoch."""
         return float(self._losses.sum())
 
     def evaluate(self) -> Evaluation:
@@ -135,7 +135,7 @@ class FoldTraining:
 
 
 def training_facts(folds: Sequence[FoldTraining], config: TrainingConfig) -> dict[str, Any]:
-    """Return facts about a training. They must equal the facts in a checkpoint from which the training resumes."""
+    """Return facts about a training, which must equal the facts in a checkpoint from which the training resumes."""
     training = asdict(config)
     # Early reports end before the first checkpoint and depend on the machine's speed. The others change after a lack of memory.
     for name in ("early_reports", "micro_batches", "gradient_checkpointing"):

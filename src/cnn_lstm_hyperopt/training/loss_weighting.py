@@ -1,7 +1,7 @@
-"""Weights of the two training losses. Selection and early stopping do not use these weights.
+"""Weights of the two training losses. The selection of the best epoch and early stopping do not use these weights.
 
 Each loss weighting combines the cross-entropy and the mean squared error (of the standardised value) of a batch into one loss. At
-the end of each epoch, it receives the mean of each loss over the epoch.
+the end of each epoch, the loss weighting receives the mean of each loss over the epoch.
 """
 
 import abc
@@ -28,14 +28,14 @@ class LossWeighting(abc.ABC):
 
     @abc.abstractmethod
     def combine(self, cross_entropy: Tensor, squared_error: Tensor) -> Tensor:
-        """Combine both losses of a batch into one loss; all three have the shape ``()``."""
+        """Combine both losses of a batch into one loss. All three losses have the shape ``()``."""
 
     def parameters(self) -> Iterator[nn.Parameter]:
         """Return the learned parameters of the loss weighting; the base class has none."""
         return iter(())
 
     def end_epoch(self, cross_entropy: float, squared_error: float) -> None:
-        """Receive the mean losses of an epoch that has ended; the base class ignores them."""
+        """Receive the mean losses of an epoch that has ended. The base class ignores these losses."""
         return
 
     def state_dict(self) -> dict[str, Any]:
@@ -58,9 +58,9 @@ class FixedWeighting(LossWeighting):
 class DynamicWeighting(LossWeighting):
     """Dynamic weight average (Liu, Johns & Davison 2019, arXiv 1803.10704, eq. 7), multiplied by the fixed weights.
 
-    The weight of loss k in epoch t is λ_k(t) = K · exp(r_k(t−1) / T) / Σ_i exp(r_i(t−1) / T), with the ratio
-    r_k(t−1) = L_k(t−1) / L_k(t−2) of the mean losses L_k of two epochs, K = 2 losses and T = 2. So the loss that falls more
-    slowly gets more weight. In the first two epochs λ_k is 1.
+    The weight of loss k in epoch t is λ_k(t) = K · exp(r_k(t−1) / T) / Σ_i exp(r_i(t−1) / T), with the ratio r_k(t−1) = L_k(t−1)
+    / L_k(t−2) of the mean losses L_k of two epochs, K = 2 losses and T = 2. So the loss that falls more slowly gets more weight.
+    In the first two epochs, λ_k is 1.
     """
 
     TEMPERATURE = 2.0
@@ -94,8 +94,8 @@ class DynamicWeighting(LossWeighting):
 class UncertaintyWeighting(LossWeighting):
     """Weighting by homoscedastic uncertainty (Kendall, Gal & Cipolla 2018, arXiv 1705.07115, eq. 7 and 10).
 
-    The loss is e^(−s₁) · cross-entropy + s₁ / 2 + e^(−s₂) / 2 · squared error + s₂ / 2. The log variances s₁ and s₂ are
-    learned. The fixed weights are not used.
+    The loss is e^(−s₁) · cross-entropy + s₁ / 2 + e^(−s₂) / 2 · squared error + s₂ / 2. The log variances s₁ and s₂ are learned.
+    The fixed weights w and v are not used.
     """
 
     def __init__(self, *, classification: float, regression: float, device: torch.device) -> None:

@@ -1,4 +1,4 @@
-"""Training losses. The best epoch is selected by another loss: the validation cross-entropy without label smoothing."""
+"""Training losses. The best epoch is selected by another loss, the validation cross-entropy without label smoothing."""
 
 from torch import Tensor
 from torch.nn import functional
@@ -37,10 +37,10 @@ def task_losses(
         output: output of the network.
         targets: ``(windows,)`` int64 labels, or ``(windows, n_classes)`` share of each class.
         values: ``(windows,)`` standardised regression targets, or None.
-        label_smoothing: probability mass spread over all classes (Szegedy et al. 2016, section 7).
+        label_smoothing: share of each label's probability that is spread over all classes (Szegedy et al. 2016, section 7).
 
     Returns:
-        The cross-entropy in nats; the squared error, which is None without a regression head or target.
+        The cross-entropy in nats, and the mean squared error, which is None without a regression head or target.
     """
     cross_entropy = functional.cross_entropy(output.logits, targets, label_smoothing=label_smoothing)
     if output.value is None or values is None:

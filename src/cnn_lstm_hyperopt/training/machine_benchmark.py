@@ -63,12 +63,12 @@ class _Timed:
 def calibration_for(
     device: torch.device, *, remeasure: bool = False, on_start: Callable[[], None] = lambda: None
 ) -> CostModel:
-    """Return the cost model of the device from the cache, or measure the device.
+    """Return the cost model of the device from the cache, or from a new measurement.
 
     Args:
         device: device of the trials.
         remeasure: whether to measure even if the cache has the speeds of the device.
-        on_start: called before a measurement, which takes about 12 seconds.
+        on_start: function that is called before a measurement, which takes about 12 seconds.
     """
     path = cache_file(device)
     if not remeasure and path.is_file():
@@ -106,7 +106,7 @@ def cache_file(device: torch.device) -> Path:
 
 
 def device_name(device: torch.device) -> str:
-    """Return a name of the device that also contains everything that changes its speed, such as the version of torch."""
+    """Return a name of the device that also contains everything else that changes its speed, such as the version of torch."""
     if device.type == "cuda":
         return f"{torch.cuda.get_device_name(device)} torch {torch.__version__}"
     instructions = torch.backends.cpu.get_cpu_capability()
@@ -145,7 +145,7 @@ def calibrate(device: torch.device) -> CostModel:
 
 
 def _configurations() -> Iterator[tuple[Params, NetworkConfig, int]]:
-    """Yield random configurations of the default search space, each with its network and a lookback that makes a step short."""
+    """Yield random configurations of the default search space, each with its network and a lookback with which steps are fast."""
     space, _ = parse_space({})
     found = number = 0
     while found < CONFIGURATIONS:

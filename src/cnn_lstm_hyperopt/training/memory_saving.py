@@ -1,4 +1,4 @@
-"""Retries of a training that runs out of memory, each time with less memory."""
+"""Retries of a training that runs out of memory; each retry needs less memory."""
 
 import gc
 import logging
@@ -29,7 +29,7 @@ def save_memory(
         first: index of the level of the first attempt.
 
     Returns:
-        The result of ``attempt``, and the index of the level with which it succeeded.
+        The result of ``attempt``, and the index of the memory level at which ``attempt`` succeeded.
 
     Raises:
         MemoryError: the training runs out of memory at the last level, too.
@@ -57,5 +57,5 @@ def _release_memory(device: torch.device) -> None:
 
 
 def used_mb(device: torch.device) -> float:
-    """Return the memory of the tensors on the device, in MB; on a CPU the memory of the whole process."""
+    """Return the memory of the tensors on the device, in MB; on a CPU, return the memory of the whole process."""
     return torch.cuda.memory_allocated(device) / 1e6 if device.type == "cuda" else resident_mb()

@@ -7,7 +7,7 @@ from cnn_lstm_hyperopt.training.validation import Evaluation
 
 
 class NonFiniteLossError(Exception):
-    """The loss is NaN or infinite, or the score is undefined. The text names the epoch and, if there are several, the fold."""
+    """Error: the loss is NaN or infinite, or the score is undefined. The text names the epoch and, if necessary, the fold."""
 
 
 @dataclass(frozen=True)
@@ -21,10 +21,10 @@ class Outcome:
         best: evaluation at the best epoch, over all folds (:func:`over_folds`); None if no epoch was finished.
         epochs: number of epochs done; fractional if the training ended within an epoch.
         seconds: wall-clock seconds of the training steps of all folds.
-        projected_seconds: estimated seconds of the training steps of all ``max_epochs`` epochs; None while unknown.
+        projected_seconds: estimated seconds of the training steps of all ``max_epochs`` epochs; None if unknown.
         decision: decision that ended the training; CONTINUE if all epochs were done or patience was exhausted.
         evaluation_seconds: wall-clock seconds of evaluations.
-        paused_seconds: seconds for which the process was suspended during training steps; not part of ``seconds``.
+        paused_seconds: seconds for which the process was suspended during training steps; ``seconds`` does not contain them.
     """
 
     best_epoch: int

@@ -1,4 +1,4 @@
-"""Early stopping whose patience grows with progress."""
+"""Early stopping with a patience that grows with the best epoch."""
 
 import math
 from typing import Any
@@ -7,7 +7,7 @@ from typing import Any
 class Patience:
     """Early stopping after max(``minimum``, ``factor`` × best epoch) epochs without a lower loss.
 
-    So patience is longer if the best epoch is later ("patience increase", Bengio 2012, arXiv 1206.5533, section 3.2.2).
+    So patience is longer if the best epoch comes later ("patience increase", Bengio 2012, arXiv 1206.5533, section 3.2.2).
     """
 
     def __init__(self, *, minimum: int, factor: float) -> None:

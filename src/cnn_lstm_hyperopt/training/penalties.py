@@ -1,4 +1,4 @@
-"""L1 and L2 penalties and decoupled weight decay, each computed in one call for all weights.
+"""L1 and L2 penalties and decoupled weight decay, each applied to all weights in one call.
 
 The gradients of the penalties are added to the weights' gradients directly, because autograd would build a graph over all
 weights in each step. The penalties include biases and the parameters of norms, as in PyTorch's optimisers.
@@ -23,7 +23,7 @@ def add_penalty_gradients(weights: Sequence[nn.Parameter], *, l1: float, l2: flo
 def decay_weights(weights: Sequence[nn.Parameter], *, learning_rate: float, decay: float) -> None:
     """Multiply all weights by 1 − learning rate · decay, before the optimiser's step.
 
-    Loshchilov & Hutter 2019, arXiv 1711.05101; PyTorch's AdamW does the same.
+    This is the decoupled weight decay of Loshchilov & Hutter (2019, arXiv 1711.05101), as in PyTorch's AdamW.
     """
     if decay > 0:
         torch._foreach_mul_([weight.detach() for weight in weights], 1 - learning_rate * decay)

@@ -22,10 +22,10 @@ class TrainingConfig:
         classification_weight: weight of the cross-entropy in the loss; the loss weighting ``uncertainty`` does not use it.
         precision: precision of matrix products in training and evaluation.
         early_reports: shares of the first epoch's steps after which the network is also evaluated.
-        metric: metric that is the score of an evaluation.
+        metric: metric from which the score of an evaluation is computed.
         micro_batches: number of parts into which a batch is divided. The parts pass through the network one by one, and their
-            gradients are added. More parts need less memory and give the same step, up to rounding and dropout's random
-            numbers. With several parts, an evaluation batch is no larger than a part.
+            gradients are added. More parts need less memory. The step is the same up to rounding and the random numbers of
+            dropout. With several parts, an evaluation batch is no larger than a part.
         gradient_checkpointing: whether the backward pass recomputes intermediate results that are otherwise stored. Recomputation
             needs less memory; on a CPU, the step is bit for bit the same.
     """
@@ -70,7 +70,7 @@ class TrainingConfig:
         micro_batches: int = 1,
         gradient_checkpointing: bool = False,
     ) -> "TrainingConfig":
-        """Return the settings of a training with these parameters over at most ``max_epochs``."""
+        """Return the settings of a training with these parameters over at most ``max_epochs`` epochs."""
         weighting = typed_group("regularization", params)
         del weighting["l1_switch"]  # l1 is 0 without it
         return cls(

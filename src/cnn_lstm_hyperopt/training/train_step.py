@@ -18,13 +18,13 @@ from cnn_lstm_hyperopt.training.validation import ValueScale
 
 
 class Stepper:
-    """Performs the optimisation steps of one training.
+    """Object that performs the optimisation steps of one training.
 
     Args:
         network: network to train in place.
         windows: training windows, on the network's device.
         config: training settings.
-        scale: mean and standard deviation that standardise the regression target.
+        scale: mean and standard deviation with which the regression target is standardised.
         generator: random number generator on the CPU, for augmentation.
     """
 
@@ -51,8 +51,8 @@ class Stepper:
         """Train on the windows at the positions ``index``, with one step of the optimiser.
 
         Returns:
-            Cross-entropy and squared error before the step, ``(2,)`` and detached. The squared error is 0 without a regression
-            target.
+            Cross-entropy and squared error before the step, shape ``(2,)``, detached from the graph. The squared error is 0
+            without a regression target.
         """
         config = self.config
         self.optimizer.zero_grad()

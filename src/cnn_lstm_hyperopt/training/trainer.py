@@ -26,7 +26,7 @@ from cnn_lstm_hyperopt.utils.processes import times_continued
 log = logging.getLogger(__name__)
 
 FIRST_LOOK = 4
-"""Number of steps before the first report, which has a projection of the training's seconds."""
+"""Number of steps before the first report, which contains the projected seconds of the training."""
 LOOK_SECONDS = 1.0
 """Seconds between two reports within an epoch, so that a long epoch can be interrupted."""
 
@@ -35,11 +35,12 @@ OnEpochEnd = Callable[[Decision, Callable[[], Checkpoint]], None]
 
 
 class _Stopwatch:
-    """Measures the seconds of training steps, and projects the seconds of all steps of a training.
+    """Stopwatch that measures the seconds of training steps, and projects the seconds of all steps of a training.
 
     The projection ignores the first step after each start or resume, because this step is a warm-up. If the process was suspended
-    within a step (Ctrl-Z, ``kill -STOP``), the mean seconds of the earlier steps count for this step; for a first step, its CPU
-    seconds count. A suspension is detected only by the system's signal, so all seconds of a slow step on a busy machine count.
+    within a step (Ctrl-Z, ``kill -STOP``), this step is counted with the mean seconds of the earlier steps; a first step is
+    counted with its CPU seconds. A suspension is detected only by the system's signal, so a slow step on a busy machine is
+    counted with all its seconds.
     """
 
     def __init__(self, device: torch.device, total_steps: int) -> None:
@@ -87,7 +88,7 @@ class _Stopwatch:
         log.info("the process was suspended for about %.1f s in a training step; this is not training time", pause)
 
     def stop(self) -> float:
-        """Wait for the device, which computes asynchronously; add the time since :meth:`start` and return all seconds."""
+        """Wait until the device has computed all steps; add the seconds since :meth:`start` and return the sum of all seconds."""
         if self._device.type == "cuda":
             torch.cuda.synchronize(self._device)
         self.seconds += time.perf_counter() - self._started
@@ -130,7 +131,7 @@ def train(
     start: Checkpoint | None = None,
     on_epoch_end: OnEpochEnd | None = None,
 ) -> Outcome:
-    """Train one network. :class:`FoldTraining` and :func:`train_folds` document the arguments."""
+    """Train one network. The arguments are described in :class:`FoldTraining` and :func:`train_folds`."""
     fold = FoldTraining(network, windows, validation, config, scale=scale, generator=generator)
     return train_folds([fold], config, on_report=on_report, start=start, on_epoch_end=on_epoch_end)
 
@@ -145,20 +146,20 @@ def train_folds(
 ) -> Outcome:
     """Train the networks of all folds until all epochs are done, patience is exhausted, or ``on_report`` ends the training.
 
-    All folds train for an epoch, then all are evaluated. Reports, patience and the best epoch use the mean over the folds, so a
-    caller sees one training.
+    The networks of all folds train for an epoch, then all networks are evaluated. Reports, patience and the best epoch use the
+    mean over the folds, so the caller gets the reports of a single training.
 
     Args:
-        folds: one or more folds, on one device, with networks of the same shape. Each network ends with its weights of the best
-            epoch.
+        folds: one or more folds, on one device, with networks of the same shape. At the end, each network has its weights of the
+            best epoch.
         config: training settings, equal to the settings of the folds.
-        on_report: called with an evaluation after each epoch and at ``config.early_reports``. After the first steps and about
-            once a second within an epoch, it is called without an evaluation.
+        on_report: function that is called with an evaluation after each epoch and at ``config.early_reports``. After the first
+            steps and about once a second within an epoch, the function is called without an evaluation.
         start: checkpoint to resume from; its tensors are used without a copy. The reports of the checkpoint are sent first, so
             that ``on_report`` gets the whole learning curve; only the answer to the last report can end the training. If the
             checkpoint is finished, no network is trained and all answers are ignored.
-        on_epoch_end: called after each decision at the end of an epoch, including the last epoch, and after the reports in
-            ``start``.
+        on_epoch_end: function that is called after each decision at the end of an epoch, including the last epoch, and after the
+            reports in ``start``.
 
     Raises:
         CheckpointError: ``start`` belongs to another training.
@@ -189,8 +190,8 @@ class _Lockstep:
     """Training of several folds with one stopwatch, one learning curve and one patience.
 
     Attributes:
-        progress: number of epochs done, plus the finished share of all folds' steps in the current epoch.
-        decision: the answer to the last report.
+        progress: number of epochs done, plus the share of the current epoch's steps that are finished in all folds.
+        decision: decision that the caller returned for the last report.
     """
 
     def __init__(
@@ -260,14 +261,14 @@ class _Lockstep:
     def _stops(self) -> list[tuple[int, ...]]:
         """Return, for each evaluation of all folds in this epoch, the number of steps of each fold before the evaluation.
 
-        Evaluations are the early reports in the first epoch, and the end of each epoch.
+        Networks are evaluated at the early reports in the first epoch, and at the end of each epoch.
         """
         shares = self._config.early_reports if self._epoch == 1 else ()
         early = {tuple(math.ceil(share * steps) for steps in self._steps) for share in shares}
         return sorted(early | {self._steps})
 
     def _train_until(self, stop: tuple[int, ...]) -> None:
-        """Train each fold up to its number of steps in ``stop``; send reports without an evaluation in between."""
+        """Train each fold up to its number of steps in ``stop``; meanwhile, send reports without an evaluation."""
         self.watch.reported()
         for fold, last_step in zip(self._folds, stop, strict=True):
             with fold.in_training():

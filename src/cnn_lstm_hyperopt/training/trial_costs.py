@@ -45,7 +45,7 @@ class TrialCosts:
         return self._shape(params)[2]
 
     def cost(self, params: Params, *, train_share: float = 1.0) -> Cost:
-        """Predict the cost of a trial over all folds, if it trains on the share ``train_share`` of the training windows."""
+        """Predict the cost of a trial over all folds that trains on the share ``train_share`` of the training windows."""
         network, batch_size, precision = self._shape(params)
         windows = [max(1, round(train_share * len(fold.train))) for fold in self._data.folds]
         steps = sum(math.ceil(count / batch_size) for count in windows) * self._settings.max_epochs
@@ -66,10 +66,10 @@ class TrialCosts:
         return self._speeds.evaluation_seconds(network, batch_size, windows, precision)
 
     def epochs_within(self, params: Params, windows: int, seconds: float | None, max_epochs: int) -> int:
-        """Predict how many epochs on ``windows`` training windows fit into ``seconds``: at least 1, at most ``max_epochs``.
+        """Predict the number of epochs on ``windows`` training windows that take ``seconds``: at least 1, at most ``max_epochs``.
 
-        Each epoch ends with an evaluation on as many windows as the last fold has for validation. If ``seconds`` is None, there
-        is no limit.
+        Each epoch ends with an evaluation on the number of validation windows of the last fold. If ``seconds`` is None, there is
+        no limit.
         """
         if seconds is None:
             return max_epochs
@@ -86,6 +86,6 @@ class TrialCosts:
         return network, batch_size, self._speeds.faster_precision(network, batch_size)
 
     def early_reports(self, params: Params) -> tuple[float, ...]:
-        """Return the shares of the first epoch after which to evaluate: :data:`EARLY_REPORTS` if a long epoch is predicted."""
+        """Return :data:`EARLY_REPORTS` if a long first epoch is predicted; otherwise, return an empty tuple."""
         epoch_seconds = self.cost(params).seconds / self._settings.max_epochs
         return EARLY_REPORTS if epoch_seconds > self._settings.long_epoch_seconds else ()

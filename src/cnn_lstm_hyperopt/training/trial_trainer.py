@@ -81,7 +81,7 @@ class TrialRunner:
         seed: seed of the study.
         device: device of the trainings.
         speeds: speeds of the device, from which costs are predicted.
-        metric: metric of a trial's score.
+        metric: metric from which a trial's score is computed.
         memory_mb: memory limit of the process or, on a GPU, of the device's allocator; None without a limit.
     """
 
@@ -123,10 +123,11 @@ class TrialRunner:
         Args:
             number: number of the trial, which seeds its random streams unless the training resumes from a checkpoint.
             params: the full configuration.
-            on_report: receives reports and returns decisions; a resumed trial sends its earlier evaluations first.
-            checkpoint: path of the file for the state at the end of each epoch; the caller removes this file.
-            start: checkpoint to resume from, which can't be used again. On a CPU, the result is bit for bit that of an
-                uninterrupted training. The outcome counts epochs and seconds from the first epoch.
+            on_report: function that receives a report and returns a decision. A resumed trial sends its earlier evaluations again
+                first.
+            checkpoint: path of the file to which the state is written at the end of each epoch; the caller removes this file.
+            start: checkpoint to resume from, which can't be used again. On a CPU, the result is bit for bit the same as without
+                the interruption. The outcome counts epochs and seconds from the first epoch.
             memory_level: index of a level in the configuration's :func:`.memory_levels`.
 
         Raises:
@@ -152,8 +153,8 @@ class TrialRunner:
     ) -> TrainedNetwork:
         """Train a configuration as a trial, on the same folds and epochs, but with new random streams seeded by ``number``.
 
-        Writes the state of the training to ``checkpoint``. If this file exists, the training resumes from it; the caller removes
-        the file.
+        The state of the training is written to the file ``checkpoint``. If this file exists, the training resumes from it. The
+        caller removes the file.
         """
         return self._train_with_retries(
             self._folds, params, self._settings.max_epochs, number, "confirmation", on_report, checkpoint
@@ -177,10 +178,10 @@ class TrialRunner:
             params: the full configuration.
             fold: training and validation windows.
             epochs: maximum number of epochs.
-            on_report: receives reports and returns decisions.
+            on_report: function that receives a report and returns a decision.
             purpose: name of the random streams; the same number with another purpose gives other random streams.
-            checkpoint: path of the file for the state of the training. If the file exists, the training resumes from it; the
-                caller removes the file.
+            checkpoint: path of the file to which the state of the training is written. If the file exists, the training resumes
+                from it. The caller removes the file.
         """
         return self._train_with_retries(
             _on_device([fold], self.device), params, epochs, number, purpose, on_report, checkpoint
@@ -196,7 +197,7 @@ class TrialRunner:
         on_report: OnReport,
         checkpoint: Path | None,
     ) -> TrainedNetwork:
-        """Train, or resume from the checkpoint if it exists; after a lack of memory, retry at the next memory level."""
+        """Train networks, or resume from an existing checkpoint; after a lack of memory, retry at the next memory level."""
         train = partial(self._train, folds, params, max_epochs, number, purpose, on_report, checkpoint=checkpoint)
 
         def attempt(memory_level: int) -> TrainedNetwork:
@@ -292,7 +293,7 @@ def _beat(*_: object) -> None:
 
 
 def _on_device(folds: Sequence[Fold], device: torch.device) -> tuple[Fold, ...]:
-    """Return the folds with their tensors on ``device``; a series that several folds share is copied once."""
+    """Return the folds with their tensors on ``device``; a series that is part of several folds is copied only once."""
     copies: dict[int, Tensor] = {}
 
     def moved(windows: Windows) -> Windows:

@@ -54,7 +54,8 @@ class Evaluation:
         accuracy: share of windows whose most probable class is correct.
         mse: mean squared error in the target's squared units; None without a regression head or target.
         predictions: the network's predictions.
-        score: score by the study's metric, larger is better; NaN if it is undefined (an AUC of a single class).
+        score: score by the study's metric; larger is better. The score is NaN if it is undefined, such as an AUC of a single
+            class.
     """
 
     loss: float

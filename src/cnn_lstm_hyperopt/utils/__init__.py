@@ -1,1 +1,1 @@
-"""Small helpers that do not depend on time series: atomic files, child processes, random streams, secrets."""
+"""Small helper modules that do not depend on time series, such as those for atomic files and random streams."""

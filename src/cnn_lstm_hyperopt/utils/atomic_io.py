@@ -1,4 +1,4 @@
-"""Write files completely or not at all; find the cache directory."""
+"""Functions that write files completely or not at all, and the path of the cache directory."""
 
 import contextlib
 import json
@@ -12,21 +12,21 @@ from typing import Any
 import platformdirs
 
 CACHE_VARIABLE = "CNN_LSTM_HYPEROPT_CACHE"
-"""Environment variable that sets another cache directory."""
+"""Environment variable with which users choose another cache directory."""
 
 _NAME_LENGTH = 40
-"""Maximum number of characters of a file's name in the name of its part file; file systems limit names to 255 bytes."""
+"""Maximum number of characters of a file's name that its part file's name contains; file systems limit names to 255 bytes."""
 _PART = re.compile(r"\.(.+)\.[0-9a-f]{16}\.part(-wal|-shm|-journal)?")
-"""Pattern of the name of a part file (see new_part), or of SQLite's side file of a part file."""
+"""Pattern of the name of a part file (see :func:`new_part`), or of a side file that SQLite creates for a part file."""
 
 
 def cache_folder() -> Path:
-    """Return the cache directory, whose files all studies share: measured speeds, downloaded bars."""
+    """Return the cache directory, whose files (measured speeds, downloaded bars) are used by all studies."""
     return Path(os.environ.get(CACHE_VARIABLE) or platformdirs.user_cache_dir("cnn-lstm-hyperopt", appauthor=False))
 
 
 def write_text(path: Path, text: str, *, make_folder: bool = True) -> None:
-    """Write UTF-8 text to a part file and move this file to ``path``: readers see the old text or the whole new text.
+    """Write UTF-8 text to a part file and move this file to ``path``, so that readers get the complete old or new text.
 
     Args:
         path: path of the file.
@@ -49,7 +49,7 @@ def write_json(path: Path, value: Any, *, make_folder: bool = True) -> None:
 
 @contextlib.contextmanager
 def written_beside(path: Path) -> Iterator[Path]:
-    """Yield a new part file in the folder of ``path``; at the end move it to ``path``, after an error delete it."""
+    """Yield a new part file in the folder of ``path``; at the end, move this file to ``path`` or, after an error, delete it."""
     beside = new_part(path)
     try:
         yield beside
@@ -88,7 +88,7 @@ def remove_parts(*folders: Path, of: Path | None = None) -> None:
 
     Args:
         folders: folders of the part files; a folder may be missing.
-        of: path whose part files are removed; None: all part files.
+        of: path whose part files are removed; None to remove all part files.
     """
     for folder in folders:
         try:

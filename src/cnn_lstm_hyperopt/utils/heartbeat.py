@@ -1,4 +1,4 @@
-"""Heartbeat of this process: counts steps of progress, which a thread reports to another process."""
+"""Heartbeats of this process, which count its steps of progress. A thread reports the count to another process."""
 
 _beats = 0
 _place = (-1, 0.0)

@@ -1,4 +1,4 @@
-"""Flatten nested mappings."""
+"""Conversion of nested mappings to flat mappings."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,7 +10,7 @@ def flattened(tree: Mapping[str, Any], prefix: str = "", levels: int = 40) -> di
     Args:
         tree: mapping of names to values or mappings.
         prefix: text before each name, including the dot.
-        levels: maximum depth; mappings at a greater depth are values.
+        levels: maximum depth of nesting; mappings at a greater depth count as values.
     """
     flat: dict[str, Any] = {}
     for key, value in tree.items():

@@ -1,4 +1,4 @@
-"""Start Python processes that import nothing from the current directory; handle signals."""
+"""Command lines of Python processes that import nothing from the current directory, and handling of signals."""
 
 import contextlib
 import itertools
@@ -30,9 +30,9 @@ _continued = 0
 def module_command(module: str, *arguments: object) -> list[str]:
     """Return the command line that runs one of the package's modules in a new process.
 
-    ``-P`` keeps the current directory out of the module search path: ``python -m`` alone would import a file of the user that is
-    named like a library, such as ``optuna.py``. The folder of this package is appended, so that the new process finds the same
-    package as this process.
+    The option ``-P`` keeps the current directory out of the module search path. Without this option, ``python -m`` would import a
+    file of the user that is named like a library, such as ``optuna.py``. The folder of this package is appended to the path, so
+    that the new process finds the same package as this process.
 
     Args:
         module: module to run, such as ``cnn_lstm_hyperopt.execution.worker``.
@@ -66,7 +66,7 @@ def outliving_the_terminal() -> Iterator[None]:
 
 
 def times_continued() -> int:
-    """Return how often this process continued after a stop (Ctrl-Z, ``kill -STOP``) in :func:`noticing_stops`."""
+    """Return how often this process was stopped (Ctrl-Z, ``kill -STOP``) and continued within :func:`noticing_stops`."""
     return _continued
 
 
@@ -86,8 +86,8 @@ def _count_continued(number: int, frame: object) -> None:
 def _handling(name: str, handler: Callable[[int, FrameType | None], None] | signal.Handlers) -> Iterator[None]:
     """Context in which ``handler`` handles the signal with this name.
 
-    The handler stays unchanged outside the main thread, on systems without the signal, and if the program has set
-    another handler.
+    The signal is handled as before outside the main thread, on systems without this signal, and if the program has set another
+    handler.
     """
     number = getattr(signal, name, None)
     if (
@@ -105,14 +105,14 @@ def _handling(name: str, handler: Callable[[int, FrameType | None], None] | sign
 
 
 def ignore_signals_of_the_group() -> None:
-    """Ignore signals that reach all processes of a terminal: the main process decides when its children end."""
+    """Ignore signals that a terminal sends to all its processes, because the main process ends its child processes itself."""
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):
         if (number := getattr(signal, name, None)) is not None:
             signal.signal(number, signal.SIG_IGN)
 
 
 def leave_current_directory_out() -> None:
-    """Remove the entry of the current directory that ``python -m`` puts first in the module search path."""
+    """Remove the current directory from the module search path, where ``python -m`` puts it first."""
     if sys.path and not sys.flags.safe_path and sys.path[0] in ("", _current_directory()):
         del sys.path[0]
 

@@ -1,4 +1,4 @@
-"""Read text and JSON files with any content, within limits of size."""
+"""Functions that read text and JSON files of unknown content and check their size."""
 
 import json
 import os
@@ -14,7 +14,7 @@ MAX_DIGITS = 400
 
 
 def read_text(path: Path, most: int) -> str:
-    """Return the content of a UTF-8 text file; a pipe is an error, so that no read waits for a writer.
+    """Return the content of a UTF-8 text file; a pipe is an error, since reading would wait for its writer.
 
     Raises:
         ValueError: the file can't be read, is larger than ``most`` bytes or is not text; the caller puts the name of
@@ -52,10 +52,10 @@ def _without_waiting(path: str, flags: int) -> int:
 
 
 def parse_json(text: str) -> Any:
-    """Parse strict JSON: NaN, duplicate keys and numbers with thousands of digits are errors.
+    """Parse strict JSON; NaN, duplicate keys and numbers with thousands of digits are errors.
 
     Raises:
-        ValueError: the text is not valid JSON; the message has the reason.
+        ValueError: the text is not valid JSON; the message contains the reason.
     """
     try:
         return json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant, parse_int=_whole)

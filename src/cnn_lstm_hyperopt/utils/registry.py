@@ -1,4 +1,4 @@
-"""Find the members of a family, the classes that the files of a package define. A new file adds a member."""
+"""Functions that find the members of a family: the classes that the files of a package define."""
 
 import ast
 import contextlib
@@ -16,7 +16,7 @@ def members(package: str, base: type[T]) -> dict[str, type[T]]:
 
     Args:
         package: full name of the package; modules of its subpackages are included.
-        base: base class of the family. A member has a ``name`` and a ``place``, its position in the family.
+        base: base class of the family. Each member has a ``name`` and a ``place``, which is its position in the family.
 
     Returns:
         Classes by name, sorted by place, then by name.
@@ -42,8 +42,8 @@ def declared(folder: str) -> dict[str, dict[str, Any]]:
         folder: folder of the family's package, relative to this package, such as ``search/samplers``.
 
     Returns:
-        For each member by name, in the order of :func:`members`, the class attributes whose values are literals. The source of a
-        member's class must contain a line that begins with ``name, place``.
+        For each member, by name and in the order of :func:`members`: the class attributes whose values are literals. The source
+        of a member's class must contain a line that begins with ``name, place``.
     """
     found: list[dict[str, Any]] = []
     for path in sorted((Path(__file__).parents[1] / folder).rglob("*.py")):

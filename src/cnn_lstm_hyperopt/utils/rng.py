@@ -1,6 +1,6 @@
-"""Random streams that depend on (study seed, trial number, purpose) alone, never on global state.
+"""Random streams that depend only on study seed, trial number and purpose, never on a global random state.
 
-Two requests for the same stream give the same numbers. So a resumed study proposes and trains exactly like an
+Two requests for the same stream give the same random numbers. So a resumed study proposes and trains exactly like an
 uninterrupted study. Streams of different numbers or purposes are independent (numpy's SeedSequence hashes its entropy).
 """
 
@@ -15,7 +15,7 @@ def stream_seed(seed: int, number: int, purpose: str) -> int:
     Args:
         seed: seed of the study, ≥ 0.
         number: number of the trial, or rank of the finalist, ≥ 0.
-        purpose: use of the random numbers, such as ``"weights"``; streams of a trial with different purposes differ.
+        purpose: use of the random numbers, such as ``"weights"``. Different purposes give different streams.
     """
     return int(_sequence(seed, number, purpose).generate_state(1, np.uint64)[0] >> np.uint64(1))
 

@@ -1,4 +1,4 @@
-"""Mask passwords and tokens in URIs."""
+"""Masking of passwords and tokens in URIs."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""Protect text in CSV files, so that spreadsheet programs do not run the text as a formula."""
+"""Protection of text in CSV files, so that spreadsheet programs do not run the text as a formula."""
 
 import re
 from typing import TYPE_CHECKING, Any
@@ -13,11 +13,10 @@ _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
 
 def csv_cell(value: Any) -> Any:
-    """Return a value for a CSV file: an apostrophe is put before text that a spreadsheet would run as a formula.
+    """Return a value for a CSV file, with an apostrophe before text that a spreadsheet would run as a formula.
 
-    Text that begins with ``=``, ``+``, ``-``, ``@``, a tab or a line break gets an apostrophe in front, also after
-    apostrophes that the text begins with. Numbers stay unchanged, also numbers as text, such as the class name ``-1``.
-    :func:`csv_text` is the inverse.
+    Such text begins with ``=``, ``+``, ``-``, ``@``, a tab or a line break, also after apostrophes. Numbers stay unchanged, also
+    numbers as text, such as the class name ``-1``. The inverse is :func:`csv_text`.
     """
     if isinstance(value, str) and _FORMULA.match(value) and not _NUMBER.fullmatch(value):
         return f"'{value}"

@@ -1,4 +1,4 @@
-"""Text for messages: values, names, lists, counts and errors, each in a short printable form."""
+"""Functions that convert values, names, lists, counts and errors to short printable text for messages."""
 
 import difflib
 import reprlib
@@ -9,7 +9,7 @@ from pathlib import PurePath
 from typing import Any
 
 _MAX_LIST_CHARACTERS = 3_500
-"""Maximum number of characters of the text of :func:`listed`."""
+"""Maximum number of characters of the text that :func:`listed` returns."""
 _MAX_NAMES = 20
 JOINERS = frozenset("\u200c\u200d")
 """Invisible format characters that are allowed, because words in Persian and many emoji need them."""
@@ -45,7 +45,7 @@ class _Short(reprlib.Repr):
         self.maxstring = self.maxother = 80
 
     def repr_int(self, value: int, level: int) -> str:
-        """Write a whole number; Python raises an error for a number with thousands of digits."""
+        """Write a whole number in short form. Python's own ``repr`` raises an error for a number with thousands of digits."""
         digits = int(value.bit_length() * 0.30103) + 1
         return repr(value) if digits <= 40 else f"a number of about {digits} digits"
 
@@ -81,7 +81,7 @@ def one_line(error: BaseException, most: int = 200) -> str:
 
 
 def typed_line(error: BaseException, most: int = 200) -> str:
-    """Return an error as one line: ``ValueError: its message``."""
+    """Return the type and the message of an error as one line, such as ``ValueError: the message``."""
     kind, text = type(error).__name__, one_line(error, most)
     return kind if text == kind else f"{kind}: {text}"
 
@@ -90,7 +90,7 @@ def typed_line(error: BaseException, most: int = 200) -> str:
 
 
 def listed(head: str, lines: Sequence[str]) -> str:
-    """Return ``head`` and the lines below it; of a very long list the first lines and the number of other lines."""
+    """Return a text of ``head`` and the lines. Of a very long list, it has the first lines and the number of other lines."""
     kept: list[str] = []
     for line in lines:
         if kept and sum(map(len, kept)) + len(line) > _MAX_LIST_CHARACTERS - len(head):
@@ -101,7 +101,7 @@ def listed(head: str, lines: Sequence[str]) -> str:
 
 
 def enumerated(items: Sequence[object], most: int = _MAX_NAMES, *, separator: str = ", ") -> str:
-    """Return items as a list in one line: ``a, b, c … and 7 more``."""
+    """Return items as text in one line, such as ``a, b, c … and 7 more``."""
     more = f" … and {len(items) - most:,} more" if len(items) > most else ""
     return separator.join(map(str, items[:most])) + more
 
@@ -119,8 +119,8 @@ def did_you_mean(name: Any, known: Iterable[str], elsewhere: Iterable[str] = ())
 
     Args:
         name: name that the user wrote.
-        known: names that are valid in its place.
-        elsewhere: dotted names that are valid in other places; only their last parts are compared.
+        known: names that are valid at this place.
+        elsewhere: dotted names that are valid at other places; only their last parts are compared with ``name``.
     """
     if not isinstance(name, str):
         return ""
@@ -135,7 +135,7 @@ def did_you_mean(name: Any, known: Iterable[str], elsewhere: Iterable[str] = ())
 
 
 def close_names(names: Sequence[object], known: Collection[str]) -> str:
-    """Return the known names similar to ``names``, ignoring case: ``AAPL`` for AAPPL or AAPL.csv; "" if none."""
+    """Return the known names that are similar to ``names``, ignoring case, such as ``AAPL`` for AAPPL or AAPL.csv; else ""."""
     by_key = {name.lower(): name for name in known}
     found: list[str] = []
     for name in names[:_MAX_NAMES]:
@@ -150,12 +150,12 @@ def close_names(names: Sequence[object], known: Collection[str]) -> str:
 
 
 def counted(count: int, what: str, several: str | None = None) -> str:
-    """Return a count with its noun: ``1 trial``, ``1,200 trials``; ``several`` is an irregular plural."""
+    """Return a count with its noun, such as ``1 trial`` or ``1,200 trials``; ``several`` is the plural if it is irregular."""
     return f"{count:,} {what if count == 1 else several or what + 's'}"
 
 
 def seconds_text(seconds: float) -> str:
-    """Return a duration as text: ``4.2 s``, ``12 min``, ``7.5 h``."""
+    """Return a duration as text, such as ``4.2 s``, ``12 min`` or ``7.5 h``."""
     if seconds < 10:
         return f"{seconds:.1f} s"
     if seconds < 120:
@@ -164,6 +164,6 @@ def seconds_text(seconds: float) -> str:
 
 
 def epochs_text(epochs: float) -> str:
-    """Return a number of epochs as text: ``1 epoch``, ``2.25 epochs``."""
+    """Return a number of epochs as text, such as ``1 epoch`` or ``2.25 epochs``."""
     number = f"{round(epochs, 2):g}"
     return f"{number} epoch" + ("" if number == "1" else "s")

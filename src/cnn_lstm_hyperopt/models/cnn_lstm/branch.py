@@ -1,4 +1,4 @@
-"""Outputs of the branches, which are the inputs of the fusion."""
+"""Types of the outputs of the two branches, which are the inputs of the fusion."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 class BranchOutput(NamedTuple):
-    """Output of a branch: a ``sequence`` ``(batch, time, width)`` and a ``summary`` ``(batch, summary_width)``."""
+    """Output of a branch: a sequence of vectors, ``(batch, time, width)``, and a summary vector, ``(batch, summary_width)``."""
 
     sequence: Tensor
     summary: Tensor

@@ -14,8 +14,8 @@ from cnn_lstm_hyperopt.models.layers.recompute import run
 class ConvBranch(nn.Module):
     """Convolutional branch of a CNN+LSTM network.
 
-    Its parts are, in this order: a convolution for each filter size, norm, activation, optional shortcut, dropout and optional
-    self-attention. The summary consists of the sequence's mean over time and its last step.
+    The branch consists of a convolution for each filter size, norm, activation, optional shortcut, dropout and optional
+    self-attention, in this order. The summary consists of the mean over time and the last step of the sequence.
 
     Attributes:
         recompute: whether the backward pass recomputes the filters and the attention.

@@ -13,7 +13,7 @@ from cnn_lstm_hyperopt.models.cost import Profile, linear
 
 @dataclass(frozen=True)
 class CnnLstmConfig(NetworkConfig):
-    """Configuration of the two branches, their fusion and the heads."""
+    """Configuration of the two branches, the fusion and the output heads."""
 
     family: ClassVar[str] = "cnn_lstm"
     cnn: CnnConfig

@@ -1,4 +1,4 @@
-"""Cost of the CNN and LSTM branches, from their configurations. Each fusion class computes the cost of its fusion."""
+"""Cost of the two branches, computed from their configurations. Each fusion class computes the cost of its fusion."""
 
 from cnn_lstm_hyperopt.models.cnn_lstm.params import CnnConfig, LstmConfig
 from cnn_lstm_hyperopt.models.cost import Profile, attention, linear

@@ -31,7 +31,7 @@ class FusionLayers(nn.ModuleDict):
 
 
 class CnnLstm(Network):
-    """Network with a CNN and an LSTM branch on the same window, a fusion and heads.
+    """Network with a CNN branch and an LSTM branch, which read the same window, a fusion and output heads.
 
     The network has no batch normalisation, so the output for a window does not depend on the other windows of the batch.
     """

@@ -1,4 +1,4 @@
-"""Parameters of the CNN+LSTM family, and typed configurations of its parts."""
+"""Parameters of the CNN+LSTM family, and typed configurations of the branches and the fusion."""
 
 from dataclasses import dataclass
 
@@ -76,7 +76,7 @@ class CnnConfig:
 
     @property
     def shape(self) -> BranchShape:
-        """Widths of the branch's output; the summary consists of two vectors, see :class:`.ConvBranch`."""
+        """Widths of the branch's sequence and summary. The summary consists of two vectors, see :class:`.ConvBranch`."""
         return BranchShape(self.width, 2 * self.width)
 
 
@@ -103,7 +103,7 @@ class LstmConfig:
 
     @property
     def shape(self) -> BranchShape:
-        """Widths of the branch's output."""
+        """Widths of the branch's sequence and summary."""
         return BranchShape(self.width, self.width)
 
 

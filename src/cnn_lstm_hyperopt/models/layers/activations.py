@@ -1,4 +1,4 @@
-"""Activation functions: for each name in a configuration, the name of a class of ``torch.nn``."""
+"""Activation functions by name."""
 
 ACTIVATIONS = {"relu": "ReLU", "gelu": "GELU", "swish": "SiLU"}
-"""Classes by name, in the order of the search space; the random draws of a study depend on this order."""
+"""Names of classes of ``torch.nn`` by name in the search space. The random draws of a study depend on the order."""

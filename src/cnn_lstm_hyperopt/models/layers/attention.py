@@ -19,7 +19,7 @@ class MultiHeadAttention(nn.Module):
         self.value = nn.Linear(source_dim, width)
 
     def forward(self, query: Tensor, source: Tensor) -> Tensor:
-        """Map queries ``(batch, queries, query_dim)``, source ``(batch, time, source_dim)`` to ``(batch, queries, width)``."""
+        """Map queries ``(batch, queries, query_dim)`` and source ``(batch, time, source_dim)`` to ``(batch, queries, width)``."""
         q, k, v = (self._split(t) for t in (self.query(query), self.key(source), self.value(source)))
         attended = functional.scaled_dot_product_attention(q, k, v)  # (batch, heads, queries, width / heads)
         joined: Tensor = attended.transpose(1, 2).flatten(2)
@@ -40,14 +40,14 @@ class SelfAttention(nn.Module):
         self.output = nn.Linear(width, width)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map ``(batch, time, width)`` to the same shape."""
+        """Map a sequence ``(batch, time, width)`` to a sequence of the same shape."""
         normed = self.norm(x)
         out: Tensor = x + self.output(self.attention(normed, normed))
         return out
 
 
 class AttentionPooling(nn.Module):
-    """Weighted mean over time. Features are divided equally among the heads; each head learns the weights of its features."""
+    """Weighted mean of a sequence over time. Features are divided equally among the heads; each head learns its own weights."""
 
     def __init__(self, width: int, *, heads: int) -> None:
         super().__init__()
@@ -55,7 +55,7 @@ class AttentionPooling(nn.Module):
         self.score = nn.Linear(width, heads, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map ``(batch, time, width)`` to ``(batch, width)``."""
+        """Map a sequence ``(batch, time, width)`` to a vector ``(batch, width)``."""
         weights = torch.softmax(self.score(x), dim=1)  # (batch, time, heads)
         shares = x.unflatten(-1, (self.heads, -1))  # (batch, time, heads, width / heads)
         pooled: Tensor = (weights.unsqueeze(-1) * shares).sum(dim=1).flatten(1)

@@ -17,7 +17,7 @@ class Dropout(nn.Dropout):
     """
 
     def forward(self, input: Tensor) -> Tensor:
-        """Set each number to 0 with probability ``p`` and divide the others by 1 − p; the shape does not change."""
+        """Set each number of ``input`` to 0 with probability ``p`` and divide all other numbers by 1 − p; keep the shape."""
         dropped = round(self.p * _LEVELS)
         if not self.training or dropped == 0:
             return input

@@ -69,11 +69,10 @@ class Encoding:
 
     A configuration has two encodings:
 
-    - *vector*, shape ``(axes,)``: a number has its position in the range, a choice has its index, an inactive parameter is NaN. -
-    *features*, shape ``(columns,)``: a number has its position in the range. Choices have one-hot columns times √½, so that two
-    choices are as far apart as the two ends of a range. An inactive number has the feature :data:`NEUTRAL`; an inactive parameter
-    with choices
-      has the features 0.
+    - *vector*, shape ``(axes,)``: a number has its position in the range, a choice has its index, an inactive parameter is NaN.
+    - *features*, shape ``(columns,)``: a number has its position in the range. Choices have one-hot columns times √½, so that two
+      choices are as far apart as the two ends of a range. An inactive number has the feature :data:`NEUTRAL`; all features of an
+      inactive parameter with choices are 0.
     """
 
     def __init__(self, space: SearchSpace) -> None:

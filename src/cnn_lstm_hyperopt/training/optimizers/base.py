@@ -14,8 +14,8 @@ class Optimizer(ABC):
 
     Attributes:
         name: name in the search space, which is also the name of the optimiser's file.
-        place: position in the order of the optimisers.
-        description: one line for the documentation.
+        place: position of the optimiser in the search space.
+        description: description of the optimiser in one line, for the documentation.
         states: number of values that the optimiser stores for each weight.
     """
 
@@ -26,7 +26,7 @@ class Optimizer(ABC):
 
     @abstractmethod
     def make(self, weights: Iterable[nn.Parameter], rate: float) -> optim.Optimizer:
-        """Create PyTorch's optimiser without weight decay. ``fused`` updates all weights in one pass over memory."""
+        """Create PyTorch's optimiser without weight decay. The option ``fused`` updates all weights in one pass over memory."""
 
     def decay(self, weights: Sequence[nn.Parameter], *, learning_rate: float, strength: float) -> None:
         """Apply weight decay, after gradient clipping and before the optimiser's step. The default is decoupled weight decay."""

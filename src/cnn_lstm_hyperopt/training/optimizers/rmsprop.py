@@ -8,7 +8,7 @@ from cnn_lstm_hyperopt.training.optimizers.base import Optimizer
 
 
 class RmsProp(Optimizer):
-    """RMSprop with a smoothing of 0.99 and decoupled weight decay. PyTorch has no fused RMSprop."""
+    """RMSprop with a smoothing constant of 0.99 and decoupled weight decay. PyTorch has no fused version of RMSprop."""
 
     name, place, states = "rmsprop", 3, 1
     description = "RMSprop with smoothing 0.99 and decoupled weight decay"

@@ -1,6 +1,7 @@
 """Settings of glibc's memory allocator, so that the process keeps freed memory for the next allocation.
 
-Returning large blocks to the system and requesting them again is slow. With other C libraries the functions do nothing.
+Returning large blocks to the system and requesting them again is slow. With other C libraries, the functions of this module do
+nothing.
 """
 
 import ctypes
@@ -28,16 +29,19 @@ def _glibc() -> ctypes.CDLL | None:
 
 @functools.cache
 def keep_freed_pages() -> bool:
-    """Keep freed memory in the process until :func:`give_back_pages`; return whether glibc accepted the settings. Runs once."""
+    """Keep freed memory in the process until :func:`give_back_pages`; return whether glibc accepted this.
+
+    Only the first call changes the settings of glibc.
+    """
     libc = _glibc()
     return libc is not None and bool(libc.mallopt(_M_MMAP_MAX, 0)) and bool(libc.mallopt(_M_TRIM_THRESHOLD, _NEVER))
 
 
 @functools.cache
 def reserve_blas_buffers() -> None:
-    """Let OpenBLAS (of numpy and of scipy) allocate its buffers now. Runs once.
+    """Let OpenBLAS (of numpy and of scipy) allocate its buffers now. Only the first call has an effect.
 
-    If OpenBLAS finds no memory for its buffers later, it ends the process.
+    OpenBLAS would end the process if it found no memory for its buffers later.
     """
     square = np.ones((256, 256))
     np.matmul(square, square)
@@ -45,7 +49,7 @@ def reserve_blas_buffers() -> None:
 
 
 def give_back_pages() -> None:
-    """Return the process's free memory to the system; called between trials."""
+    """Return the free memory of the process to the system; this function is called between trials."""
     libc = _glibc()
     if libc is not None:
         libc.malloc_trim(0)

@@ -1,4 +1,4 @@
-"""Memory of a training: peak, limits, and errors that report a lack of memory."""
+"""Memory of a training: measurement of the peak, limits, and errors that report a lack of memory."""
 
 import contextlib
 import errno
@@ -27,7 +27,7 @@ _OUT_OF_MEMORY = re.compile(
 def is_out_of_memory(error: BaseException) -> bool:
     """Return whether an error of Python, torch or torch's libraries reports a lack of memory.
 
-    On a CPU torch raises a plain RuntimeError, so only the text of the error shows the reason.
+    On a CPU, torch raises a RuntimeError, so only the text of the error shows the lack of memory.
     """
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
@@ -37,7 +37,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def reset_peak(device: torch.device) -> None:
-    """Start a new measurement for :func:`peak_mb`, if the platform supports this."""
+    """Start a new measurement of the peak memory for :func:`peak_mb`, if the platform supports a new measurement."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     elif _CLEAR.exists():
@@ -77,7 +77,7 @@ def total_mb(device: torch.device) -> float | None:
 
 
 def memory_kills() -> list[str | int] | None:
-    """Return the id of the machine's last boot and the number of processes that its kernel has killed for lack of memory since.
+    """Return the id of the machine's last boot, and the number of processes killed by its kernel since then for lack of memory.
 
     Return None if the number is unknown.
     """
@@ -90,7 +90,7 @@ def memory_kills() -> list[str | int] | None:
 
 
 def have_grown(before: Sequence[str | int] | None, now: Sequence[str | int] | None) -> bool:
-    """Return whether the kernel killed a process between two calls of :func:`memory_kills`; False if unknown.
+    """Return whether the kernel killed a process for lack of memory between two calls of :func:`memory_kills`; False if unknown.
 
     ``before`` and ``now`` are the results of the two calls.
     """

@@ -1,4 +1,4 @@
-"""Precision of matrix products: bfloat16 if the hardware computes in it, else float32. Weights and losses are float32."""
+"""Precision of matrix products: bfloat16 if the hardware supports bfloat16, else float32. Weights and losses are float32."""
 
 import contextlib
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ Precision = Literal["float32", "bfloat16"]
 
 
 def supported_precisions(device: torch.device) -> tuple[Precision, ...]:
-    """Return the precisions in which the device's hardware computes. Emulated bfloat16 is many times slower."""
+    """Return the precisions that the device's hardware supports. Emulated bfloat16 would be many times slower."""
     if device.type == "cuda":
         fast = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
@@ -20,7 +20,7 @@ def supported_precisions(device: torch.device) -> tuple[Precision, ...]:
 
 @contextlib.contextmanager
 def computing_in(precision: Precision, device: torch.device) -> Iterator[None]:
-    """Compute networks in ``precision`` in the block (autocast: Micikevicius et al. 2018, arXiv 1710.03740).
+    """Context in which networks compute in ``precision`` (autocast, Micikevicius et al. 2018, arXiv 1710.03740).
 
     bfloat16 needs no loss scaling, because it has the same exponent range as float32.
     """

@@ -19,8 +19,8 @@ class Schedule(ABC):
 
     Attributes:
         name: name in the search space, which is also the name of the schedule's file.
-        place: position in the order of the schedules.
-        description: one line for the documentation.
+        place: position of the schedule in the search space.
+        description: description of the schedule in one line, for the documentation.
     """
 
     name: ClassVar[str]
@@ -40,7 +40,7 @@ class Schedule(ABC):
         self._scheduler.step()
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the position in the schedule, without the learning rate, which is part of the optimiser's state."""
+        """Return the position in the schedule. The learning rate is not included, since it is part of the optimiser's state."""
         return dict(self._scheduler.state_dict())
 
     def load_state_dict(self, state: dict[str, Any], /) -> None:

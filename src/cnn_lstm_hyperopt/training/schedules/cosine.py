@@ -1,4 +1,4 @@
-"""Cosine schedule."""
+"""The learning-rate schedule ``cosine``."""
 
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler

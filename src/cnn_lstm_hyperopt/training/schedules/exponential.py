@@ -1,4 +1,4 @@
-"""Exponential schedule."""
+"""The learning-rate schedule ``exponential``."""
 
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ExponentialLR, LRScheduler

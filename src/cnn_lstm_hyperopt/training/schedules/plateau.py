@@ -1,4 +1,4 @@
-"""Schedule that reduces the learning rate when the validation loss no longer falls."""
+"""The learning-rate schedule ``plateau``."""
 
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau

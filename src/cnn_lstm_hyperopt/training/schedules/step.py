@@ -1,4 +1,4 @@
-"""Step schedule."""
+"""The learning-rate schedule ``step``."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""All fusions of the CNN+LSTM family; each has a file in this folder."""
+"""All fusions of the CNN+LSTM family. Each fusion has a file in this folder."""
 
 from collections.abc import Mapping
 from dataclasses import replace

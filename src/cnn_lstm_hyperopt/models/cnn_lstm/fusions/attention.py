@@ -1,4 +1,4 @@
-"""Cross-attention: the summary of each branch attends to the sequence of the *other* branch. A projection joins both results."""
+"""Cross-attention: the summary of each branch attends to the sequence of the *other* branch. A dense layer joins both results."""
 
 from __future__ import annotations
 

@@ -19,14 +19,15 @@ if TYPE_CHECKING:
 class Fusion(abc.ABC):
     """Base class of the fusions. A fusion joins the outputs of both branches into one vector ``(batch, dim)``.
 
-    A subclass is a frozen dataclass. It loads torch only in :meth:`layers` and :meth:`forward`, because reading settings must
-    not load torch.
+    A subclass is a frozen dataclass. A subclass loads torch only in :meth:`layers` and :meth:`forward`, because reading settings
+    must not load torch.
 
     Attributes:
         name: value of the parameter ``fusion.method`` that selects this fusion.
         place: position among the values of ``fusion.method``; the random draws of a study depend on the order of these values.
-        description: one line for the documentation.
-        parameters: parameters that only this fusion has, by name without ``fusion.``; each is also a field of the subclass.
+        description: description of the fusion in one line, for the documentation.
+        parameters: parameters that only this fusion has, by name without ``fusion.``. Each parameter is also a field of the
+            subclass.
         method: value of ``fusion.method`` in the configuration, equal to ``name``.
         dim: width of the vector that the fusion returns.
         dropout: dropout rate after the fusion.
@@ -47,7 +48,7 @@ class Fusion(abc.ABC):
 
     @abc.abstractmethod
     def layers(self, cnn: BranchShape, lstm: BranchShape) -> dict[str, nn.Module]:
-        """Create the layers of the fusion by name, in the order of initialisation. Saved weights contain these names."""
+        """Create the layers of the fusion by name, in the order of initialisation. Saved weights have these names."""
 
     @abc.abstractmethod
     def forward(self, layers: nn.ModuleDict, cnn: BranchOutput, lstm: BranchOutput) -> Tensor:

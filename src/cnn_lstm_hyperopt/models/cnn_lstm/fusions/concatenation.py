@@ -1,4 +1,4 @@
-"""Fusion by concatenation: one linear layer on the summaries of both branches."""
+"""Fusion by concatenation: one dense layer on the concatenated summaries of both branches."""
 
 from __future__ import annotations
 
