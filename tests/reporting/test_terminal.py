@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import json
 import logging
 import os
 import re
@@ -92,6 +93,9 @@ def test_the_start_is_short_and_the_end_names_the_next_command(tiny, tiny_file, 
     start = wrapped(before_trials(out))
     assert len(start) <= 15
     assert {"Data:", "Space:", "Budget:", "Forecast:"} <= {line.split()[0] for line in start}
+    facts = json.loads((Path(tiny["save_dir"]) / "data.json").read_text(encoding="utf-8"))
+    assert facts["power"]["sentence"] in out
+    assert facts["power"]["test_windows"] == facts["splits"]["test"]["windows"]
     assert max(map(len, out.partition("Pareto front")[2].partition("Pruned")[0].splitlines())) <= 80
     command = resume_command(Path(tiny["save_dir"])) + " --retrain-best"
     assert out.splitlines()[-1].strip() == command
@@ -131,11 +135,12 @@ def setup_of(*warnings, dataset=None, skill=None):
     facts["splits"] = {"train": {"windows": 9, "class_shares": []}}
     data = dataset or SimpleNamespace(description=facts, search_train=[1], train=[1], warnings=warnings[:2])
     skill = skill or SkillThreshold(0.5, 100)
-    return SimpleNamespace(dataset=data, skill=skill, first_trials="", warnings=warnings[2:])
+    power = SimpleNamespace(sentence="9 test windows: few.")
+    return SimpleNamespace(dataset=data, skill=skill, first_trials="", warnings=warnings[2:], power=power)
 
 
 def test_warnings_that_do_not_fit_are_counted_and_logged(capsys, caplog):
-    setup = setup_of(*(texts := ["a" * 30, "b " * 200, "c" * 30, "d " * 60]))
+    setup = setup_of(*(texts := ["a" * 30, "b " * 200, "c" * 30, "d " * 30]))
     console = RunConsole(Terminal())
     console.on_setup(setup)
     console.on_dry_run()

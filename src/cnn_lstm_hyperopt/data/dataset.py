@@ -41,6 +41,8 @@ log = logging.getLogger(__name__)
 class LockedPeriod:
     """The locked test set. It counts each access, because repeated test evaluations lead to overfitting.
 
+    The dates and the groups of its windows are known without an access, but not the inputs and the labels.
+
     Attributes:
         times_opened: number of calls of :meth:`open`.
     """
@@ -54,6 +56,21 @@ class LockedPeriod:
 
     def __repr__(self) -> str:
         return f"LockedPeriod({len(self)} windows, opened {self.times_opened} times)"
+
+    @property
+    def dates(self) -> NDArray[Any]:
+        """Date of each window."""
+        return self._windows.dates
+
+    @property
+    def groups(self) -> NDArray[Any] | None:
+        """Group of each window; None without groups."""
+        return self._windows.groups
+
+    @property
+    def dated(self) -> bool:
+        """Whether the dates are real dates."""
+        return self._windows.dated
 
     def open(self) -> Windows:
         """Return the windows of the locked test set, and count this access."""

@@ -17,6 +17,7 @@ from cnn_lstm_hyperopt.evaluation.overfitting import (
     probability_of_backtest_overfitting,
     sharpe,
 )
+from cnn_lstm_hyperopt.evaluation.power import Power, smallest_differences
 from cnn_lstm_hyperopt.evaluation.probability_calibration import CalibrationRow, calibration_error, calibration_table
 from cnn_lstm_hyperopt.evaluation.scores import GroupRow, Scores, by_group, score_predictions, shrinkage, years
 from cnn_lstm_hyperopt.evaluation.skill_test import Comparison, Grade, Judgement, judge
@@ -38,6 +39,7 @@ __all__ = [
     "Judgement",
     "Market",
     "Overfitting",
+    "Power",
     "Returns",
     "Sample",
     "Scores",
@@ -67,6 +69,7 @@ __all__ = [
     "score_predictions",
     "sharpe",
     "shrinkage",
+    "smallest_differences",
     "units_text",
     "verdict_text",
     "years",

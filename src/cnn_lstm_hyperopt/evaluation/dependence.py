@@ -24,6 +24,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from cnn_lstm_hyperopt.data.dataset import LockedPeriod
 from cnn_lstm_hyperopt.data.sessions import session_days
 from cnn_lstm_hyperopt.data.windows import Windows
 from cnn_lstm_hyperopt.metrics.proportions import CONFIDENCE, Variance, standard_errors
@@ -106,7 +107,7 @@ class Dependence:
         return cls("days", *_numbered(days), math.ceil(horizon / float(np.median(bars))))
 
     @classmethod
-    def of(cls, windows: Windows, *, horizon: int) -> "Dependence":
+    def of(cls, windows: Windows | LockedPeriod, *, horizon: int) -> "Dependence":
         """Return the dependence of a split's windows: by groups if it has groups, else by dates, else independent."""
         if windows.groups is not None:
             return cls.by_group(windows.groups, horizon=horizon)

@@ -1,5 +1,6 @@
 """Sentences of a verdict: the model's score, its comparison with baselines, and the limits of the comparison."""
 
+from cnn_lstm_hyperopt.evaluation.dependence import Units
 from cnn_lstm_hyperopt.evaluation.skill_test import CHANCE, Comparison, Grade, Judgement
 from cnn_lstm_hyperopt.metrics import METRICS
 from cnn_lstm_hyperopt.metrics.log_loss import LogLoss
@@ -27,8 +28,12 @@ def level_text(level: float) -> str:
 
 
 def units_text(judged: Judgement) -> str:
+    """Return the number of test windows and of units of a judgement as text, see :func:`counted_units`."""
+    return counted_units(judged.units)
+
+
+def counted_units(units: Units) -> str:
     """Return a text with the number of test windows and of units: ``40 test windows``, ``600 test windows of 200 dates``."""
-    units = judged.units
     windows = f"{units.n_windows:,} test windows"
     return windows if units.kind == "windows" else f"{windows} of {units.number:,} {units.kind}"
 

@@ -157,7 +157,8 @@ def _write_inputs(settings: Settings, setup: Setup) -> None:
     write_text(
         settings.save_dir / CONFIG_FILE, dump_settings(settings), make_folder=False
     )  # written first, because this file marks the directory as a run's
-    write_json(settings.save_dir / DATA_FILE, setup.dataset.description, make_folder=False)
+    facts = {**setup.dataset.description, "power": setup.power.as_dict()}
+    write_json(settings.save_dir / DATA_FILE, facts, make_folder=False)
 
 
 def _new_storage(settings: Settings, setup: Setup) -> StudyStorage:

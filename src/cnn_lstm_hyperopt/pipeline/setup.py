@@ -14,11 +14,12 @@ from cnn_lstm_hyperopt.config import Settings
 from cnn_lstm_hyperopt.data.dataset import Dataset
 from cnn_lstm_hyperopt.data.windows import Fold, Windows
 from cnn_lstm_hyperopt.errors import ConfigError
-from cnn_lstm_hyperopt.evaluation import dates_effect, design_effect
+from cnn_lstm_hyperopt.evaluation import Power, dates_effect, design_effect
 from cnn_lstm_hyperopt.execution import memory_limit, resolve_workers, study_plan, with_stored_starts
 from cnn_lstm_hyperopt.metrics import METRICS
 from cnn_lstm_hyperopt.pipeline.confirmation import CONFIRMED_FROM_FRONT
 from cnn_lstm_hyperopt.pipeline.fingerprint import decoupled_adam, fingerprint, require_same, without_effect
+from cnn_lstm_hyperopt.pipeline.power_estimate import estimate_power
 from cnn_lstm_hyperopt.run_dir.paths import STUDY_FILE
 from cnn_lstm_hyperopt.search import InitialTrial, SkillThreshold, StudyPlan, StudyStorage, TrialRecord, undefined_in
 from cnn_lstm_hyperopt.search.cost_forecast import (
@@ -66,6 +67,11 @@ class Setup:
     made_with: dict[str, Any]
     first_trials: str = ""
     warnings: tuple[str, ...] = ()
+
+    @cached_property
+    def power(self) -> Power:
+        """Smallest differences between two models that the test set will probably show."""
+        return estimate_power(self.dataset, seed=self.settings.study.seed)
 
     @cached_property
     def within(self) -> list[Priced]:

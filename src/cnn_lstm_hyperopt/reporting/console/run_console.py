@@ -44,7 +44,7 @@ from cnn_lstm_hyperopt.utils.text import counted, enumerated
 
 log = logging.getLogger(__name__)
 
-WARNING_LINES = 5
+WARNING_LINES = 4
 """Maximum number of lines of warnings before the search."""
 
 _GRADE_STYLES = {
@@ -88,6 +88,7 @@ class RunConsole(RunEvents):
 
     def on_setup(self, setup: Setup) -> None:
         self._describe_data(setup.dataset, setup.skill)
+        self.terminal.say(setup.power.sentence)
         if setup.first_trials:
             self.terminal.detail(setup.first_trials)
         if not self.terminal.verbose:

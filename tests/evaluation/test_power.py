@@ -1,0 +1,63 @@
+"""The smallest differences that a test set will show: a closed form, a simulation, and no look at the test set."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from cnn_lstm_hyperopt.data.dataset import LockedPeriod
+from cnn_lstm_hyperopt.evaluation import Dependence, paired_interval, smallest_differences
+from cnn_lstm_hyperopt.pipeline.power_estimate import estimate_power
+
+
+def pair(n: int, rng: np.random.Generator, gap: float = 0.0):
+    """Labels and two forecasters that disagree in 20 % of the windows; the first is right ``gap`` more often."""
+    labels, where = rng.integers(2, size=n), rng.random(n)
+    wrong = where < 0.3 - gap, (where > 0.1) & (where < 0.4)
+    return labels, *(np.eye(2)[np.where(each, 1 - labels, labels)] * 0.4 + 0.3 for each in wrong)
+
+
+def test_the_differences_are_standard_errors_of_independent_windows_scaled_to_the_test_set():
+    labels, first, second = pair(900, np.random.default_rng(0))
+    found = smallest_differences(labels, first, second, Dependence.independent(900), Dependence.independent(3600))
+    rows = np.arange(900)
+    gains = {
+        "accuracy": (first.argmax(1) == labels) * 1.0 - (second.argmax(1) == labels),
+        "log_loss": np.log(first[rows, labels]) - np.log(second[rows, labels]),
+    }
+    for name, gain in gains.items():
+        assert getattr(found, name) == pytest.approx(2.8 * gain.std(ddof=1) / np.sqrt(3600))
+    assert found.sentence.startswith("3,600 test windows: differences below ")
+    assert all(
+        part in found.sentence for part in (f"{100 * found.accuracy:.1f} points", f"{found.log_loss:.2g} of log")
+    )
+    nearly = np.where(
+        rows[:, None] < 450, first, first * 0.999 + 0.0005
+    )  # nearly equal: a gain needs a spread of √(2 g)
+    lower = smallest_differences(labels, first, nearly, Dependence.independent(900), Dependence.independent(3600))
+    assert (lower.accuracy, lower.log_loss) == (None, pytest.approx(2 * 2.8**2 / 3600))
+
+
+def test_a_true_difference_of_this_size_shows_in_four_of_five_test_sets():
+    rng = np.random.default_rng(1)
+    n, dependence = 2000, Dependence.independent(2000)
+    size = smallest_differences(*pair(20_000, rng), Dependence.independent(20_000), dependence).accuracy
+    shown = [paired_interval("accuracy", *pair(n, rng, gap=size), dependence).low > 0 for _ in range(400)]
+    assert 0.74 < np.mean(shown) < 0.88  # a standard deviation is 0.02
+
+
+@pytest.mark.parametrize("kind", ["dates", "groups", "windows"])
+def test_the_test_set_stays_locked_and_its_labels_have_no_influence(apple, kind):
+    dataset = apple(horizon=2)
+    test = dataset.test.open()
+    changed = {"groups": {"groups": np.arange(len(test)) // 3}, "windows": {"dated": False}}.get(kind, {})
+    found = []
+    for labels in (test.labels, 1 - test.labels):
+        locked = LockedPeriod(replace(test, labels=labels, **changed))
+        found.append(estimate_power(replace(dataset, test=locked), seed=0))
+        assert locked.times_opened == 0
+    assert found[0] == found[1]
+    assert found[0].units == Dependence.of(locked.open(), horizon=2).units
+    assert 0 < found[0].accuracy < 1
+    few = LockedPeriod(test.subset(np.arange(3)))
+    assert "fewer than" in estimate_power(replace(dataset, test=few), seed=0).sentence
