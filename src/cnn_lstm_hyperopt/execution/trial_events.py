@@ -75,7 +75,7 @@ class ActivityReporter(TrialEvents):
 
     Args:
         save_dir: directory of the run.
-        show: function that shows the activities to the user; it is called after each write.
+        show: function that shows the activities to the user. The function is called after each write.
     """
 
     def __init__(self, save_dir: Path, show: Callable[[Sequence[Activity]], None]) -> None:

@@ -56,7 +56,7 @@ class Runner(Protocol):
         start: Checkpoint | None = None,
         memory_level: int = 0,
     ) -> TrainedNetwork:
-        """Train a configuration and save the training state after each epoch. If ``start`` is given, continue from it."""
+        """Train a configuration and save the training state after each epoch. If ``start`` is given, continue from this state."""
 
 
 def run_trials(

@@ -1,6 +1,6 @@
 """Worker process, which reads settings, data and study from a directory and runs trials until the study has all trials.
 
-The module ``worker_pool`` starts it by ``python -m cnn_lstm_hyperopt.execution.worker SAVE_DIR NUMBER WORKERS``. A line on
+The module ``worker_pool`` starts a worker by ``python -m cnn_lstm_hyperopt.execution.worker SAVE_DIR NUMBER WORKERS``. A line on
 standard input asks the worker to save its state and end. When standard input closes, the main process has ended, and the worker
 ends at once.
 """
@@ -134,7 +134,7 @@ class _Place(TrialEvents):
 class _MemoryWatch(TrialEvents):
     """Subscriber that ends this worker process if its memory has grown too much or a trial lacked memory.
 
-    The memory grows if a library does not free it. A new process replaces the worker.
+    The memory grows if a library does not free its memory. A new process replaces the worker.
     """
 
     def __init__(self, stop: StopSignal, growth_mb: float) -> None:

@@ -48,7 +48,7 @@ STARTUP_SECONDS = 180.0
 """Longest time in seconds until a worker's first heartbeat; before the first heartbeat, the worker imports libraries and opens
 the data."""
 STUDY_FAILED, RECYCLED, STORAGE_FAILED = 3, 4, 5
-"""Exit codes of a worker: too many trials failed in a row; its memory has grown too much; the study can't be stored."""
+"""Exit codes of a worker: too many trials failed in a row; the worker's memory has grown too much; the study can't be stored."""
 ALIVE = "alive"
 """First word of a heartbeat. The next words are a number that grows with progress, the trial, the epoch and the memory (MB)."""
 
@@ -169,7 +169,7 @@ class _Worker:
         threading.Thread(target=self._listen, args=(self._process,), daemon=True).start()
 
     def _listen(self, process: "subprocess.Popen[str]") -> None:
-        """Record the heartbeats of a worker's process until it ends."""
+        """Record the heartbeats of a worker's process until the process ends."""
         last = ""
         for line in process.stdout or ():
             if not line.startswith(ALIVE) or process is not self._process:
@@ -228,7 +228,7 @@ class _Worker:
         return {STUDY_FAILED: StudyFailedError, STORAGE_FAILED: StorageFailedError}.get(self._process.poll() or 0)
 
     def ask_to_end(self, reason: str) -> None:
-        """Ask the worker to end, unless it was already asked."""
+        """Ask the worker to end, unless this process has already asked the worker."""
         if self._asked_to_end or self._process.stdin is None:
             return
         self._asked_to_end = True
@@ -266,7 +266,7 @@ def delete_worker_files(save_dir: Path) -> None:
 
 
 def _replace(worker: _Worker, study: Study, warn: Callable[[str], None]) -> None:
-    """Start a new process for a worker that died; the trial of the dead process fails and is retried."""
+    """Start a new process for a worker whose process died. The trial of this process is set to FAIL and retried."""
     end = worker.end_text()
     if worker.fatal_error is not None:
         raise worker.fatal_error(end.split(": ", 1)[-1], code="worker-failed")

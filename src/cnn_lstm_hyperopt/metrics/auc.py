@@ -34,7 +34,7 @@ class Auc(Metric):
         """Return 1/2 and its standard error √((n₁ + n₀ + 1) / (12 n₁ n₀)), with n₁ and n₀ windows of the two classes.
 
         The formula is from Mann & Whitney (1947). With more classes, the mean of the errors for each class against all others is
-        returned, which is an upper bound of the error of the mean area.
+        returned, and this mean is an upper bound of the error of the mean area.
         """
         rest = counts.sum() - counts
         errors = np.sqrt((counts + rest + 1) * overlap / (12 * counts * rest))

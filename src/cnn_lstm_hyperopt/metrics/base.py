@@ -64,7 +64,7 @@ class Metric(abc.ABC):
         needs_two_classes: whether the score is undefined on windows of a single class.
         fixed_error: whether the standard error at chance is used for all scores.
         chance_varies: whether the best constant prediction is the majority class of the same windows. If so, slow changes of the
-            labels raise the score of chance above that of guesses.
+            labels raise the score of chance above the score of guesses.
         constant: words for the best constant prediction, in a sentence.
         superlative: adjective for the trial with the best score.
         chance_metric: name of the metric that compares a model with constant predictions; None if this metric does.
@@ -148,7 +148,7 @@ class Metric(abc.ABC):
     ) -> Floats:
         """Return the numbers from which :meth:`block_scores` computes scores.
 
-        Statistics of several folds may be added. The default is for the accuracy: the number of correct windows and of all
+        The statistics of several folds may be added up. The default is for the accuracy: the number of correct windows and of all
         windows in each block, ``(blocks, 2)``.
 
         Args:

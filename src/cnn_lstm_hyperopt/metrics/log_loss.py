@@ -111,7 +111,7 @@ class LogLoss(Metric):
     ) -> Interval | None:
         """Return the interval of the difference of two scores; None if the difference is the same non-zero number in all windows.
 
-        The error of such a difference cannot be estimated.
+        The error of a difference that is the same in all windows can't be estimated.
         """
         gain = self.of_windows(labels, ours) - self.of_windows(labels, theirs)
         mean, variance = float(gain.mean()), dependence.variance(gain)

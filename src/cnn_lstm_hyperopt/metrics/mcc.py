@@ -44,7 +44,7 @@ class Matthews(ConfusionMetric):
         return np.asarray(np.where(total > 0, correlation, np.nan))
 
     def at_chance(self, counts: Floats, overlap: float) -> tuple[float, float]:
-        """Return 0 and its standard error 1/√n, which is that of the correlation of independent variables over n windows.
+        """Return 0 and its standard error 1/√n, the error of the correlation of independent variables over n windows.
 
         For more than two classes, 1/√n is an upper bound of the standard error.
         """

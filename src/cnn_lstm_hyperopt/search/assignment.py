@@ -14,8 +14,8 @@ class Assignment:
     Attributes:
         params: full configuration, fixed parameters included.
         retry_of: number of the failed trial that this trial repeats; None if the trial is not a retry.
-        seeded_as: trial number from which the seed and the checkpoint's name are derived. It is the trial's own number, or the
-            number of the failed trial if the trial repeats one whose process died.
+        seeded_as: trial number from which the seed and the checkpoint's name are derived. This is the trial's own number or, if
+            the trial repeats a trial whose process died, the number of that trial.
         memory_level: level at which the trial trains, as an index in the result of :func:`.memory_levels`.
         cut_off: for a resumed trial, the epoch at which the trial was interrupted and the number of its starts at this epoch;
             None for a trial that starts for the first time.

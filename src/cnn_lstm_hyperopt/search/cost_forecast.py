@@ -81,7 +81,7 @@ def choose_train_share(sampled: SampledSpace, seconds_limit: float | None, cost:
     If no share meets this condition, return the smallest of :data:`TRAIN_SHARES`.
 
     Args:
-        sampled: configurations of the space.
+        sampled: random configurations of the search space.
         seconds_limit: maximum training seconds of a trial; None if there is no limit and trials use all training windows.
         cost: function that returns the predicted cost of a configuration that trains on ``train_share`` of the windows.
     """
@@ -121,7 +121,7 @@ def forecast(
         evaluation_seconds: function that returns the seconds of one evaluation of a configuration.
         n_validation: number of validation windows.
         trials: number of trials still to run.
-        new: True if the study has no trial yet. The first configurations of the study are then known exactly.
+        new: True if the study has no trial yet. In this case, the first configurations of the study are known exactly.
         workers: number of workers.
         epoch_share: mean share of ``max_epochs`` that a trial runs.
     """

@@ -189,7 +189,7 @@ class FinishedCurves:
         A ridge regression on the nearest finished curves predicts the outcome. Each likely outcome is the prediction plus one of
         the regression's leave-one-out residuals. A regression on all curves would underestimate the best trials, since most
         curves flatten at lower scores. If enough finished trials have an expected score of the sampler, this score is a further
-        feature: it contains information about the configuration that a short curve does not contain.
+        feature, because a short curve contains less information about the configuration.
         """
         part = up_to(curve, self.epoch)
         if len(self) < MIN_CURVES or not part:

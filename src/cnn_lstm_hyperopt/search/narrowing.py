@@ -38,7 +38,7 @@ from cnn_lstm_hyperopt.utils.text import printable
 GOOD_SHARE = 0.2
 MIN_GOOD = 8
 HEAD = "# Made by cnn-lstm-hyperopt narrow, which may replace it.\n"
-"""First line of the files that this module writes. The module replaces only existing files with this first line."""
+"""First line of all files that this module writes. The module replaces only existing files with this first line."""
 OWN_FILES = (STUDY_FILE, CONFIG_FILE, DATA_FILE, RESULTS_FILE, TRIALS_FILE, LOG_FILE)
 MARGIN = 0.1
 """Margin by which a narrowed range exceeds the good trials' range at each end, as a share of the good trials' range."""

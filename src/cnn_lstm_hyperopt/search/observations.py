@@ -65,7 +65,7 @@ def observations(
       selection noise than a single score.
     - The losses of a PRUNED trial are predicted from similar finished curves and from the sampler's expected score. With too few
       finished curves, the losses are computed from the score at the epoch with the lowest validation loss and from the projected
-      seconds. If the sampler received no observations of pruned trials, it would propose their configurations again. Optuna
+      seconds. Without observations of pruned trials, the sampler would propose the configurations of pruned trials again. Optuna
       stores no objective values of pruned trials, so Optuna's TPE sampler would rank these trials best. A trial that a limit
       pruned before its first validation gets the score of chance.
     - A diverged trial gets the score of chance and the maximum seconds of all earlier trials, since its own seconds are unknown.

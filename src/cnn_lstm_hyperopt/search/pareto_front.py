@@ -22,7 +22,7 @@ def ranked_front(records: Sequence[TrialRecord], skill: SkillThreshold) -> list[
 def reported_front(records: Sequence[TrialRecord], skill: SkillThreshold) -> list[TrialRecord]:
     """Return the front for users: :func:`ranked_front`, or all non-dominated COMPLETE trials if none beats chance.
 
-    A front of trials that do not beat chance contains mainly small models without skill, so only reports use it.
+    Only reports use a front of trials that do not beat chance, because such a front contains mainly small models without skill.
     """
     return ranked_front(records, skill) or _non_dominated([r for r in records if r.values is not None])
 

@@ -10,8 +10,8 @@ from cnn_lstm_hyperopt.search.trial import key_of
 from cnn_lstm_hyperopt.space.domains import Scalar
 
 SAMPLER_ATTEMPTS, RANDOM_ATTEMPTS = 10, 1000
-"""Maximum number of rejected proposals of the sampler, and then of random search. If all of these are rejected, no trial is
-left."""
+"""Maximum number of rejected proposals of the sampler, and then of random search. If all of these proposals are rejected, the
+search ends."""
 
 
 class Proposer:
@@ -39,7 +39,7 @@ class Proposer:
         return None
 
     def first(self, count: int) -> list[Proposal]:
-        """Return at most ``count`` first proposals of the study, only those that depend on the seed and on no fitted model."""
+        """Return at most ``count`` first proposals of the study, but only proposals that depend on no fitted model."""
         found = [Proposal(dict(start.params)) for start in self._plan.starts[:count]]
         for number in range(len(found), min(count, self._sampler.n_blind)):
             proposal = self.propose(number, [], {key_of(each.params) for each in found})

@@ -23,8 +23,7 @@ LIMIT = "limit"
 MIN_COMPLETE = 10
 """Minimum number of COMPLETE trials that ran beyond an epoch, for an estimate at this epoch."""
 NEAREST = 10
-"""Number of COMPLETE trials, those nearest in score to a pruned trial, from which the seconds of the pruned trial are
-estimated."""
+"""Number of COMPLETE trials, nearest in score to a pruned trial, from which the seconds of the pruned trial are estimated."""
 RESAMPLES = 1000
 CONFIDENCE = 0.95
 
@@ -49,7 +48,7 @@ class FalsePrunes(NamedTuple):
     Attributes:
         share: estimated share of pruned trials that would be on the front if no trial were pruned.
         would_have_ended: number of control trials that the pruner would have ended.
-        on_front: number of these control trials that are on the front.
+        on_front: number of control trials on the front that the pruner would have ended.
     """
 
     share: Estimate | Unknown

@@ -20,7 +20,8 @@ def to_retry(records: Sequence[TrialRecord]) -> list[TrialRecord]:
 def inherited(failed: TrialRecord) -> dict[str, Any]:
     """Return the user attributes of the trial that repeats the trial ``failed``.
 
-    If the process of ``failed`` died, the retry continues from the checkpoint. If it was killed, the retry also uses less memory.
+    If the process of ``failed`` died, the retry continues from the checkpoint. If the process was killed, the retry also uses
+    less memory.
     """
     attributes = {key: failed.attributes[key] for key in _INHERITED if key in failed.attributes}
     if (cut_off_by := failed.attributes.get("cut_off_by")) is not None:

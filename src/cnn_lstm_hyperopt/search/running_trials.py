@@ -49,7 +49,7 @@ class RunningTrials:
         return self._pruner.inactive_because()
 
     def begin(self, trial_id: int, number: int, *, would_have_ended: bool = False) -> None:
-        """Register a trial. ``would_have_ended``: True if the pruner decided to end this control trial before it was resumed."""
+        """Register a trial. ``would_have_ended``: True if the pruner decided to end this control trial before an interruption."""
         self._curves[trial_id] = ()
         self._numbers.add(number)
         if would_have_ended:

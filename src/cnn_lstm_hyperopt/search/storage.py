@@ -233,7 +233,7 @@ class StudyStorage:
             values: objective values of a COMPLETE trial; None for other states.
             attributes: user attributes to store with the trial.
             shortfall: skill threshold minus score. Optuna and optuna-dashboard treat a value above 0 as a violated constraint, so
-                that they show the same front as this program.
+                that both show the same front as this program.
 
         Raises:
             TrialChangedError: another program ended, edited or removed the trial.

@@ -59,7 +59,7 @@ def require_study(path: Path, formats: Collection[Any], made_by: str) -> None:
     Args:
         path: path of the file.
         formats: allowed values of the study's attribute ``format``.
-        made_by: end of the error message if the attribute has another value.
+        made_by: end of the error message if the attribute ``format`` has another value.
 
     Raises:
         DamagedError: pages, rows and indices are inconsistent.
@@ -156,7 +156,7 @@ def _within(seconds: float) -> Callable[[int, int, int], None]:
 
 
 def failed(path: Path, error: Exception) -> HyperoptError:
-    """Return the error that a run raises when it can no longer read or write its study."""
+    """Return the error that a run raises when the study can no longer be read or written."""
     code = _code(error)
     primary = _primary(code)
     if isinstance(error, DamagedError) or primary in _DAMAGED:
@@ -171,7 +171,7 @@ def failed(path: Path, error: Exception) -> HyperoptError:
 
 
 def not_opened(path: Path, error: Exception) -> HyperoptError:
-    """Return the error that a command raises when it can't open its study."""
+    """Return the error that a command raises when the study can't be opened."""
     primary = _primary(_code(error))
     if primary in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN):
         return SaveDirError(
@@ -223,7 +223,7 @@ def first_line(error: BaseException) -> str:
 
 
 def remove(path: Path) -> None:
-    """Remove an unfinished file and SQLite's side files of it (``-wal``, ``-shm``)."""
+    """Remove an unfinished file and the side files that SQLite created for this file (``-wal``, ``-shm``)."""
     for each in path.parent.glob(f"{path.name}*"):
         with contextlib.suppress(OSError):
             each.unlink()

@@ -50,7 +50,7 @@ class StoredTrials:
         return self._storage.get_trial_id_from_study_id_trial_number(self._study_id, trial.number)
 
     def of_states(self, *states: TrialState) -> Iterator[tuple[FrozenTrial, str | None]]:
-        """Yield each trial of this program in one of the states, and the change that another program made to it (else None)."""
+        """Yield each trial of this program in one of the states, and the change made by another program (None if unchanged)."""
         for trial in self._storage.get_all_trials(self._study_id, deepcopy=False, states=states):
             if self._ownership.accepts(trial):
                 yield trial, None

@@ -22,7 +22,8 @@ class StudyPlan:
         cost: function that returns the predicted cost of a full configuration.
         estimated_time: whether the time objective is the seconds predicted by ``cost`` instead of the measured seconds.
         starts: initial trials, which the study tries before the sampler's first proposal.
-        begun_with: ``n_trials`` at the start of the study, if it was different. The sampler's schedule depends on this number.
+        begun_with: ``n_trials`` at the start of the study; None if the number has not changed since then. The sampler's schedule
+            depends on this number.
         cheap_cost: whether ``cost`` is fast enough for hundreds of calls per proposal.
     """
 
@@ -50,7 +51,7 @@ class StudyPlan:
     ) -> tuple[float, float | None]:
         """Return the training seconds so far and of all epochs.
 
-        These are the ``measured`` seconds, or estimates if the study's time objective is estimated.
+        The result is ``measured``, or an estimate if the study's time objective is estimated.
         """
         if not self.estimated_time:
             return measured

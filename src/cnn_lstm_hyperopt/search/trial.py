@@ -14,8 +14,8 @@ from cnn_lstm_hyperopt.config import Params
 from cnn_lstm_hyperopt.space.domains import Scalar
 
 DIED, KILLED = "died", "killed"
-"""Stored reasons why the process of a trial ended during the trial. KILLED means that a signal ended it, perhaps for lack of
-memory."""
+"""Stored reasons why the process of a trial ended during the trial. KILLED means that a signal ended the process, perhaps for
+lack of memory."""
 EARLIER_LEVELS = 3
 """Number of memory levels in earlier versions of this program, which did not store the number."""
 LACKED_MEMORY = "not enough memory at any memory level"
@@ -119,7 +119,7 @@ class TrialRecord:
 
     @property
     def seeded_as(self) -> int:
-        """Trial number that determines the seed: the trial's own number, or the number of the trial that it continues."""
+        """Trial number that determines the seed: the trial's own number or, for a retry that continues a trial, its number."""
         return int(self.attributes.get("seeded_as", self.number))
 
     @property

@@ -1,4 +1,4 @@
-"""Marks and seals: they show which trials this program started, and whether another program changed these trials.
+"""Marks and seals of trials. They show which trials this program started, and whether another program changed these trials.
 
 A study has a random key. A trial gets a mark at its start and a seal at its end; both are digests computed with the key. A
 program that can write the file can also read the key, so marks and seals detect accidents, damage and naive edits, not forgery.

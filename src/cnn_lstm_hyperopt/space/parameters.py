@@ -28,7 +28,7 @@ class Width:
     """A width that a number of attention heads must divide.
 
     Attributes:
-        parameters: names of the parameters that determine the width; in the space, they come before the number of attention
+        parameters: names of the parameters that determine the width. In the space, these parameters come before the number of
             heads.
         of: function that returns the width; its arguments are the typed values of ``parameters``, in this order.
     """
@@ -46,8 +46,8 @@ class ParameterSpec:
         default: default domain.
         low, high: lower and upper bound of legal values (both included); a wider YAML range is an error.
         options: legal values of a parameter of kind ``choice`` whose values are names.
-        when: for each parent (by name), the values with which this parameter can be active. The parameter is active only if all
-            parents have such values. Parents come before the parameters that depend on them.
+        when: for each parent (by name), the values with which this parameter can be active. The parameter is active only if each
+            parent has one of these values. Parents come before the parameters that depend on them.
         from_zero: lower bound that replaces low = 0 in a log range; a separate switch parameter selects the value 0 itself.
         divides: width that a number of attention heads must divide; None for other parameters.
         unused: value that is used while the parameter is inactive; None if no code reads an inactive parameter.

@@ -1,4 +1,4 @@
-"""Functions that read a search space from YAML and check configurations. They report all errors together."""
+"""Functions that read a search space from YAML and check configurations. These functions report all errors together."""
 
 import itertools
 from collections.abc import Collection, Iterator, Mapping

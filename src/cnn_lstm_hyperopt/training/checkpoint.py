@@ -47,8 +47,8 @@ class Checkpoint:
         finished: whether the training is complete, because all epochs are done or patience is exhausted.
         decision: the decision that the caller returned for the last report.
         reports: all reports so far that contain an evaluation, in the order of time.
-        states: state of each part of the training, by the part's name. A running training changes these tensors, so write them
-            to a file before the training continues.
+        states: state of each part of the training, by the part's name. A running training changes the tensors of these states, so
+            write the states to a file before the training continues.
     """
 
     name: str
@@ -82,9 +82,9 @@ class Checkpoint:
 def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     """Write a checkpoint atomically and keep the previous checkpoint; see :func:`last_good`.
 
-    The folder is created if it is missing. If the process is killed while it writes, the previous checkpoint still exists under
-    one of its two names, and the next call removes the partial file. The function does not wait until the disk has stored the
-    data. If a power failure destroys data, the checksum detects the damage.
+    The folder is created if it is missing. If the process is killed during the call, the previous checkpoint still exists under
+    one of its two names. The next call removes the partial file. The function does not wait until the disk has stored the data.
+    If a power failure destroys data, the checksum detects the damage.
 
     Raises:
         OSError: the file can't be written; the previous checkpoint is unchanged.

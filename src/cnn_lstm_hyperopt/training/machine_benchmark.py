@@ -1,4 +1,4 @@
-"""Measurement of this machine's speed. It takes about 12 seconds per device and is cached for all studies.
+"""Measurement of this machine's speed, which takes about 12 seconds per device and is cached for all studies.
 
 The measurement does not depend on a study's data or search space, so two studies with the same seed get the same predicted
 costs. The result is stored in the user's cache directory, and each study stores a copy of the result that it uses.
@@ -106,7 +106,7 @@ def cache_file(device: torch.device) -> Path:
 
 
 def device_name(device: torch.device) -> str:
-    """Return a name of the device that also contains everything else that changes its speed, such as the version of torch."""
+    """Return a name of the device and of all else that determines its speed, such as the version of torch."""
     if device.type == "cuda":
         return f"{torch.cuda.get_device_name(device)} torch {torch.__version__}"
     instructions = torch.backends.cpu.get_cpu_capability()

@@ -24,7 +24,8 @@ class Outcome:
         projected_seconds: estimated seconds of the training steps of all ``max_epochs`` epochs; None if unknown.
         decision: decision that ended the training; CONTINUE if all epochs were done or patience was exhausted.
         evaluation_seconds: wall-clock seconds of evaluations.
-        paused_seconds: seconds for which the process was suspended during training steps; ``seconds`` does not contain them.
+        paused_seconds: seconds for which the process was suspended during training steps; ``seconds`` does not include these
+            seconds.
     """
 
     best_epoch: int

@@ -49,7 +49,8 @@ class TrainedNetwork:
     Attributes:
         networks: one network for each fold, in the order of the folds.
         outcome: result of the training.
-        memory_mb: peak memory of the process or, on a GPU, of the device's allocator, in MB; None if it can't be measured.
+        memory_mb: peak memory of the process or, on a GPU, of the device's allocator, in MB; None if the platform can't measure
+            it.
         precision: precision of the training.
     """
 
@@ -153,8 +154,8 @@ class TrialRunner:
     ) -> TrainedNetwork:
         """Train a configuration as a trial, on the same folds and epochs, but with new random streams seeded by ``number``.
 
-        The state of the training is written to the file ``checkpoint``. If this file exists, the training resumes from it. The
-        caller removes the file.
+        The state of the training is written to the file ``checkpoint``. If this file exists, the training resumes from the stored
+        state. The caller removes the file.
         """
         return self._train_with_retries(
             self._folds, params, self._settings.max_epochs, number, "confirmation", on_report, checkpoint
@@ -181,7 +182,7 @@ class TrialRunner:
             on_report: function that receives a report and returns a decision.
             purpose: name of the random streams; the same number with another purpose gives other random streams.
             checkpoint: path of the file to which the state of the training is written. If the file exists, the training resumes
-                from it. The caller removes the file.
+                from the stored state. The caller removes the file.
         """
         return self._train_with_retries(
             _on_device([fold], self.device), params, epochs, number, purpose, on_report, checkpoint

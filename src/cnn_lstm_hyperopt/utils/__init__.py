@@ -1,1 +1,1 @@
-"""Small helper modules that do not depend on time series, such as those for atomic files and random streams."""
+"""Small helper modules that do not depend on time series, such as modules for atomic files and random streams."""

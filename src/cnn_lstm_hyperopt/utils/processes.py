@@ -112,7 +112,7 @@ def ignore_signals_of_the_group() -> None:
 
 
 def leave_current_directory_out() -> None:
-    """Remove the current directory from the module search path, where ``python -m`` puts it first."""
+    """Remove the current directory from the module search path, where ``python -m`` puts the current directory first."""
     if sys.path and not sys.flags.safe_path and sys.path[0] in ("", _current_directory()):
         del sys.path[0]
 

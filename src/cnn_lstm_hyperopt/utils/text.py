@@ -90,7 +90,7 @@ def typed_line(error: BaseException, most: int = 200) -> str:
 
 
 def listed(head: str, lines: Sequence[str]) -> str:
-    """Return a text of ``head`` and the lines. Of a very long list, it has the first lines and the number of other lines."""
+    """Return a text of ``head`` and the lines. A very long list is shortened to the first lines and the number of other lines."""
     kept: list[str] = []
     for line in lines:
         if kept and sum(map(len, kept)) + len(line) > _MAX_LIST_CHARACTERS - len(head):
@@ -107,7 +107,7 @@ def enumerated(items: Sequence[object], most: int = _MAX_NAMES, *, separator: st
 
 
 def shown_names(names: Sequence[object], most: int = _MAX_NAMES) -> str:
-    """Return the first names as short texts in one line, and the number of other names."""
+    """Return a list of names as one line of text: the first names, each in short form, and the number of other names."""
     return enumerated([shown_name(name, 40) for name in names[: most + 1]] + list(names[most + 1 :]), most)
 
 

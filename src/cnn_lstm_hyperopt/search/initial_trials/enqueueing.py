@@ -220,7 +220,8 @@ def _without_idle_switches(given: Params, space: SearchSpace) -> dict[str, Scala
 def _without_dropped(raw: Any, space: SearchSpace) -> Any:
     """Return a configuration (``raw``) without the parameters that have no effect if the data have only one task.
 
-    The parameters are removed if the new study fixes them, or if ``raw`` has the values at which studies of one task fix them.
+    The parameters are removed if the new study fixes them, or if ``raw`` contains the values at which studies of one task fix
+    these parameters.
     """
     dropped = {name: spec.one_task for name, spec in space.specs.items() if spec.one_task is not None}
     of_new = all(space.domains[name] == Fixed(value) for name, value in dropped.items())

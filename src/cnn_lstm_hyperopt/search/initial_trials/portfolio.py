@@ -1,8 +1,8 @@
 """The portfolio: default first configurations from the literature, each mapped to the nearest configuration of the search space.
 
-The portfolio costs a few trials; the sampler learns from these as from all trials. The portfolio helps if a configuration of a
-paper is good for the data (Feurer, Springenberg & Hutter 2015, "Initializing Bayesian hyperparameter optimization via
-meta-learning").
+The portfolio costs a few trials; the sampler uses their results like those of all other trials. The portfolio helps if a
+configuration of a paper is good for the data (Feurer, Springenberg & Hutter 2015, "Initializing Bayesian hyperparameter
+optimization via meta-learning").
 
 The papers use other networks, so all entries are adapted in the same way. A branch that the paper does not use is as small as the
 space allows. Everything that the paper does not specify or that this package adds (regression task, penalties, smoothing) is as
@@ -112,8 +112,8 @@ _SMALL: Mapping[str, Wish] = {
 """Godbole et al. 2023, "Deep Learning Tuning Playbook": begin with a simple configuration that is fast and needs few resources.
 Goyal et al. 2017, arXiv 1706.02677: the learning rate grows with the batch size.
 
-Adapted: neither source specifies a network. This entry is the smallest network of the space with the largest batches, so that the
-front contains a fast model from the start. The learning rate is three times Adam's default.
+Adapted: neither of these two papers specifies a network. This entry is the smallest network of the space with the largest
+batches, so that the front contains a fast model from the start. The learning rate is three times Adam's default.
 """
 
 PORTFOLIO: Mapping[str, Mapping[str, Wish]] = {

@@ -41,9 +41,9 @@ class FrontPruner(Pruner):
     **Required chance.** If a trial is ended, its remaining seconds are saved, but with the estimated chance a member of the front
     is lost. The rule compares the ratio of this chance to the remaining seconds (a fractional knapsack, Dantzig 1957). Estimated
     chances are overconfident: on recorded curves, the observed frequency is proportional to the estimated chance or, at worst, to
-    its cube root. So the required chance grows with the cube of the remaining seconds. If a trial's remaining seconds are half of
-    the mean seconds of a trial, a chance of 5 % is required. The mean uses the projected seconds of trials that this pruner
-    ended. The required chance is at most 50 %, and at most 2 % until 60 curves are finished.
+    its cube root. Therefore, the required chance grows with the cube of a trial's remaining seconds. If a trial's remaining
+    seconds are half of the mean seconds of a trial, a chance of 5 % is required. The mean uses the projected seconds of trials
+    that this pruner ended. The required chance is at most 50 %, and at most 2 % until 60 curves are finished.
 
     **Estimated chance.** Likely outcomes are predicted from the nearest finished curves (:class:`FinishedCurves`). The chance is
     the share of outcomes that no COMPLETE trial beats. A trial beats an outcome if the trial is not larger, not slower, and

@@ -71,7 +71,7 @@ class Sampler(abc.ABC):
         self.seed = plan.seed
         n_startup = plan.sampler.n_startup_trials
         self.n_trials = plan.n_trials if plan.begun_with is None else plan.begun_with
-        """Number of trials that the study had to run when it started."""
+        """Number of trials that the study was planned to run when the study started."""
         self.n_startup = min(self.default_startup, self.n_trials // 3) if n_startup == "auto" else n_startup
 
     def inactive_because(self) -> str | None:

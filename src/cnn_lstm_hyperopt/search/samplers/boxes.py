@@ -40,11 +40,11 @@ def undominated_boxes(front: Array, reference: float) -> tuple[Array, Array]:
 
 
 def improvement(points: Array, lows: Array, highs: Array) -> Array:
-    """Return, for each point, the hypervolume that a front gains if this point is added: the volume it dominates in the boxes.
+    """Return, for each point, the hypervolume that a front gains from adding it: the volume it dominates in the boxes.
 
     Args:
         points: losses, shape ``(points, 3)``.
-        lows, highs: lower and upper corners from :func:`undominated_boxes`.
+        lows, highs: lower and upper corners of boxes, from :func:`undominated_boxes`.
 
     Returns:
         Hypervolume gain of each point, shape ``(points,)``.

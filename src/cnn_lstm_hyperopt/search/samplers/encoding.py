@@ -138,7 +138,7 @@ class Encoding:
         return rows
 
     def snapped(self, vectors: Array) -> Array:
-        """Move each vector to the exact vector of the configuration that it encodes; the shape stays the same.
+        """Replace each vector by the exact vector of the configuration that the vector encodes; the shape stays the same.
 
         Integers move to the position of the nearest integer. Numbers of attention heads move to a number that divides the width.
         Inactive parameters become NaN.
@@ -213,8 +213,8 @@ def _at_whole_numbers(domain: IntRange, positions: Array) -> Array:
 def _ends(domain: IntRange | FloatRange) -> tuple[float, float]:
     """Return the numbers at positions 0 and 1.
 
-    For real numbers, these are the bounds of the domain. For integers, they are half a unit beyond the bounds. For log domains,
-    the logarithms of these numbers are returned.
+    For a domain of real numbers, positions 0 and 1 are the bounds of the domain. For a domain of integers, positions 0 and 1 are
+    half a unit beyond the bounds. For a log domain, the logarithms of these numbers are returned.
     """
     half = 0.5 if isinstance(domain, IntRange) else 0.0
     return _scale(domain.low - half, domain.log), _scale(domain.high + half, domain.log)

@@ -26,8 +26,8 @@ class _WithoutGenerations(optuna.samplers.NSGAIISampler):
     """NSGA-II of Optuna that selects parents from all trials that are finished at the time of the request.
 
     Optuna's sampler stores the generation in attributes of trials and waits until all trials of a generation are COMPLETE.
-    Optuna's sampler would ignore enqueued trials, and it would propose other children in a study that is rebuilt from stored
-    trials.
+    Optuna's sampler would ignore enqueued trials. In a study that is rebuilt from stored trials, Optuna's sampler would propose
+    other children.
     """
 
     _parents: list[FrozenTrial] | None = None

@@ -41,7 +41,7 @@ def keep_freed_pages() -> bool:
 def reserve_blas_buffers() -> None:
     """Let OpenBLAS (of numpy and of scipy) allocate its buffers now. Only the first call has an effect.
 
-    OpenBLAS would end the process if it found no memory for its buffers later.
+    OpenBLAS would end the process if no memory for these buffers were available later.
     """
     square = np.ones((256, 256))
     np.matmul(square, square)

@@ -49,7 +49,7 @@ def reset_peak(device: torch.device) -> None:
 def peak_mb(device: torch.device) -> float | None:
     """Return the peak memory in MB (10^6 bytes): of the device's allocator on CUDA, of the process on a CPU.
 
-    Return None if the platform does not measure the peak memory. Linux measures it.
+    Return None if the platform does not measure the peak memory. Linux measures the peak memory.
     """
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 1e6

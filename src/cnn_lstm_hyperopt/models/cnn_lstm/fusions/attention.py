@@ -1,4 +1,4 @@
-"""Cross-attention: the summary of each branch attends to the sequence of the *other* branch. A dense layer joins both results."""
+"""Cross-attention: the summary of each branch attends to the sequence of the *other* branch; a dense layer joins the results."""
 
 from __future__ import annotations
 

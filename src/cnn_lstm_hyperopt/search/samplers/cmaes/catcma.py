@@ -27,8 +27,8 @@ START_SD = 0.2
 """Initial standard deviation of a number, as a share of its range. With the default of the `cmaes` package, a twelfth, draws
 would stay near the initial mean."""
 START_WEIGHT = 0.5
-"""Weight of a choice's share among the initial trials in the initial probability of the choice. The uniform probability has the
-remaining weight."""
+"""Initial probability of a choice: this number times the share of initial trials with this choice, plus one minus this number
+times the uniform probability."""
 GROWTH, MAX_GROWTHS = 2, 3
 """Growth factor of the population from run to run (IPOP, Auger & Hansen 2005), and the maximum number of times that the
 population grows. With a still larger population, 1000 trials would be fewer than twelve generations."""
@@ -42,7 +42,7 @@ instead of the best value, and with limits for hundreds of trials, not millions.
 
 
 class Draw(NamedTuple):
-    """A draw from the distribution, before its numbers are clipped and rounded; the distribution is updated with such draws.
+    """A draw from the distribution before numbers are clipped and rounded. The distribution is updated with draws in this form.
 
     Attributes:
         run: index of the run, from 0.
@@ -109,7 +109,7 @@ class Variables:
         return self.encoding.params(vector, vector)
 
     def mean(self, vectors: Array) -> Array:
-        """Return the mean of each number over the configurations in which it is active, shape ``(numbers,)``.
+        """Return the mean of each number over the configurations in which the number is active, shape ``(numbers,)``.
 
         If a number is inactive in all configurations, return the middle of its range.
         """
@@ -225,7 +225,7 @@ class Run:
         """Move rows that are farther from the mean than a plausible draw towards the mean (c_y in Hansen 2011, arXiv 1110.4181).
 
         Draws of earlier generations, or draws made before losses of pruned trials were revised, may be far from the mean. Without
-        this limit, such draws would make the step size explode.
+        this limit, draws far from the mean would make the step size explode.
         """
         now, n = distribution_of(self._distribution), numbers.shape[1]
         axes, lengths = axes_of(self._distribution)

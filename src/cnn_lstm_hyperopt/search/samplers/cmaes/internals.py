@@ -48,7 +48,7 @@ def axes_of(optimiser: Any) -> tuple[Array, Array]:
 
 
 def numbers_of(solution: Any) -> list[float]:
-    """Return the real numbers and integers of a draw before rounding; updates of the distribution use these and the choices."""
+    """Return the real numbers and integers of a draw before rounding; the distribution is updated with these and the choices."""
     return [float(number) for number in solution._v_raw]
 
 

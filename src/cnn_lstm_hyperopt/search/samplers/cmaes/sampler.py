@@ -17,7 +17,7 @@ from cnn_lstm_hyperopt.utils.rng import stream, stream_seed
 REDRAWS = 20
 """Maximum number of additional draws to find a configuration that is new and within the limits."""
 FRONT_STARTS = 0.5
-"""Probability that a restart begins at a trial of the front; otherwise it begins at a random point."""
+"""Probability that a restart begins at a trial of the front. All other restarts begin at a random point."""
 
 
 class CmaEsSampler(Sampler):
@@ -55,8 +55,8 @@ class CmaEsSampler(Sampler):
     def _replayed(self, rows: list[Observation]) -> "Replay":
         """Return the search distribution after the observations ``rows``.
 
-        The last distribution is updated with the new observations. If the losses of an earlier observation have changed (those of
-        pruned trials are predictions), the distribution is computed anew.
+        The last distribution is updated with the new observations. If the losses of an earlier observation have changed, the
+        distribution is computed anew. The losses of pruned trials change, because they are predictions.
         """
         replay = self._replay
         if replay is None or rows[: len(replay.rows)] != replay.rows:
@@ -69,9 +69,9 @@ class CmaEsSampler(Sampler):
 class Replay:
     """The search distribution after a sequence of observations, computed from these observations and the seed of the study.
 
-    A run updates its distribution each time when as many of its trials have finished as a generation has draws. With several
-    workers, draws of an earlier generation that finish late count for the current generation. All other trials, including late
-    draws of an earlier run, change only the front.
+    A run updates its distribution whenever a generation is complete, which means that the generation's number of draws have
+    finished as trials. With several workers, draws of an earlier generation may finish late. These draws count for the current
+    generation. All other trials, including late draws of an earlier run, change only the front.
 
     Args:
         initial: observations of the trials before the first run.

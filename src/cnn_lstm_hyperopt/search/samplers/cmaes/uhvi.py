@@ -18,8 +18,8 @@ from cnn_lstm_hyperopt.search.skill_threshold import SkillThreshold
 Array = NDArray[np.float64]
 
 REFERENCE = 1.1
-"""Coordinate of the reference point in each normalised loss. It exceeds 1, the loss of the worst useful trial, so that the worst
-members of the front add volume, too."""
+"""Coordinate of the reference point in each normalised loss. The coordinate exceeds 1, the loss of the worst useful trial, so
+that the worst members of the front add volume, too."""
 USEFUL_SHARE = 0.25
 """A trial is useful if its score minus chance exceeds this share of the best score minus chance."""
 MIN_RANGE = 1e-3
@@ -49,9 +49,9 @@ class Box(NamedTuple):
 class Front:
     """Non-dominated points and the local upper bounds of the non-dominated region.
 
-    A point is weakly dominated unless it is strictly below one of the bounds (Klamroth, Lacour & Vanderpooten 2015, "On the
-    representation of the search region in multi-objective optimization", EJOR 245). Scaling does not change these relations, so
-    points and bounds are stored without normalisation.
+    A point is weakly dominated unless the point is strictly below one of the bounds (Klamroth, Lacour & Vanderpooten 2015, "On
+    the representation of the search region in multi-objective optimization", EJOR 245). Scaling does not change these relations,
+    so points and bounds are stored without normalisation.
     """
 
     def __init__(self, objectives: int) -> None:

@@ -72,7 +72,7 @@ def thin(points: Array, count: int) -> NDArray[np.int64]:
 
 
 def subsample(n: int, good: NDArray[np.int64], max_rows: int, generator: np.random.Generator) -> NDArray[np.int64]:
-    """Return the indices of all ``n`` rows; if these are more than ``max_rows``, of the good rows and of random other rows."""
+    """Return the indices of all ``n`` rows or, if ``n`` exceeds ``max_rows``, of the good rows and of random other rows."""
     if n <= max_rows:
         return np.arange(n)
     others = np.setdiff1d(np.arange(n), good)

@@ -41,7 +41,7 @@ def children(encoding: Encoding, good: Array, count: int, n_uniform: int, genera
 
 
 def _reflect(x: Array) -> Array:
-    """Return values with those outside [0, 1] reflected at 0 or 1."""
+    """Return values after reflecting all values outside [0, 1] at 0 or 1."""
     x = np.abs(x) % 2.0
     return np.where(x > 1.0, 2.0 - x, x)
 

@@ -49,11 +49,11 @@ USEFUL = 0.25
 """A trial is useful if its score minus chance exceeds this share of the best score minus chance."""
 BOLD_EVERY, BOLDNESS = 6, 3.0
 FEW_SKILLED = 3
-"""With two, one or no COMPLETE trials above the skill threshold, one third, two thirds or all proposals are random. Without such
-trials, the models would repeatedly prefer the smallest configurations."""
+"""With two, one or no COMPLETE trials above the skill threshold, one third, two thirds or all proposals are random. Without
+trials above the threshold, the models would repeatedly prefer the smallest configurations."""
 DRAWN, CHEAPEST = 32, 0.3
-"""Each trial of a cheap start is chosen from random configurations. The first number is the number of these configurations, the
-second is the share of them, the cheapest, that may be chosen."""
+"""Each trial of a cheap start is chosen from random configurations. The first number is the number of these configurations. The
+second number is the share of configurations that may be chosen: the cheapest ones."""
 TYPICAL, EXPENSIVE = 128, 0.75
 """Number of random configurations whose predicted costs describe the space, and a quantile of these costs that counts as
 expensive. The ranges of seconds and MB extend at least to this quantile. At the end of the study, the quantile of the seconds is
@@ -270,7 +270,7 @@ class GpSampler(Sampler):
     ) -> tuple[Array, Array, list[Params]]:
         """Return mean and standard deviation of the scaled losses, ``(vectors, 3)`` each, and the configurations.
 
-        The list of configurations is empty if costs are not predicted.
+        The list of configurations is empty if costs are not predicted before training.
         """
         features = self._encoding.features(vectors)
         mean, sd = np.zeros((len(vectors), 3)), np.zeros((len(vectors), 3))
