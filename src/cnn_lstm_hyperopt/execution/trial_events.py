@@ -39,7 +39,7 @@ class Backup(TrialEvents):
         self._copied = -math.inf
 
     def on_trial_end(self, record: TrialRecord, trained: TrainedNetwork | None) -> None:
-        """Back up the study if the last backup is too old. The arguments are not used."""
+        """Back up the study if the last backup is too old."""
         if time.monotonic() - self._copied >= self._seconds:
             self._storage.back_up()
             self._copied = time.monotonic()

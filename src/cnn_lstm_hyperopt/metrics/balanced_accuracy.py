@@ -59,7 +59,7 @@ class BalancedAccuracy(ConfusionMetric):
 
 
 def of_class_means(labels: Labels, values: Floats) -> Floats:
-    """Return the influence of each window on the average of the classes' means of ``values``, ``(windows,)``."""
+    """Return the influence of each window on the mean over classes of each class's mean value, shape ``(windows,)``."""
     counts = np.bincount(labels).astype(np.float64)
     present = np.count_nonzero(counts)
     counts = np.maximum(counts, 1.0)

@@ -45,7 +45,7 @@ class Bounded(NamedTuple):
 
 
 class Metric(abc.ABC):
-    """A metric. Larger scores are better; the score of a loss is its negative.
+    """A metric, which scores predictions. Larger scores are better; the score of a loss is its negative.
 
     To add a metric, add a file with a subclass that defines its name, texts, :meth:`scores` and :meth:`at_chance`. The other
     methods have defaults; the default intervals use the jackknife.
@@ -200,7 +200,7 @@ class Metric(abc.ABC):
     def interval(
         self, labels: Labels, probabilities: Probabilities, estimate: float, dependence: Dependence
     ) -> Interval:
-        """Return the interval of a defined score; the interval of a constant prediction has length 0."""
+        """Return the interval of a defined score. For a constant prediction, both bounds are the score."""
         return self._bounded(labels, probabilities, estimate, dependence).interval
 
     def paired_interval(
@@ -260,7 +260,7 @@ class Metric(abc.ABC):
         return f"{100 * abs(difference):.1f} points" if self.per_cent else f"{abs(difference):.3f}"
 
     def threshold_text(self, chance: float, threshold: float) -> str:
-        """Return the beginning of a sentence with the score of chance on validation and the skill threshold."""
+        """Return the beginning of a sentence that states the validation score of chance and the skill threshold."""
         return f"Chance on validation: {self.words} {chance:.4g}; above {threshold:.4g}"
 
 

@@ -38,7 +38,7 @@ class Family(Protocol):
     """A family of networks with the same structure.
 
     Attributes:
-        name: name in the registry.
+        name: name of the family in the registry.
         parameters: parameters of the family by full name (``lstm.hidden_dim``). A parameter follows the parameters on which
             it depends.
         structure: phrase that describes all networks of the family.

@@ -79,7 +79,7 @@ class Milestone(NamedTuple):
 
 
 def hypervolume_history(records: Sequence[TrialRecord], skill: SkillThreshold) -> list[Milestone]:
-    """Return the increases of the hypervolume in the order in which trials ended, with the last reference point."""
+    """Return the increases of the hypervolume in the order in which trials ended; all use the same, last reference point."""
     _, reference = front_hypervolume(records, skill)
     history: list[Milestone] = []
     rows: list[tuple[float, float, float]] = []

@@ -200,7 +200,7 @@ class Ownership:
 
 
 SHOWN = 10
-"""Maximum number of trial numbers in a sentence."""
+"""Maximum number of trial numbers that are listed in a sentence."""
 
 
 def numbered(numbers: Sequence[int]) -> str:

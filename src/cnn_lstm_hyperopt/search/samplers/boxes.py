@@ -7,7 +7,7 @@ Array = NDArray[np.float64]
 
 
 def undominated_boxes(front: Array, reference: float) -> tuple[Array, Array]:
-    """Partition the non-dominated space below ``reference`` into disjoint boxes, for three objectives.
+    """Partition the space that ``front`` does not dominate, below ``reference``, into disjoint boxes, for three objectives.
 
     The values of the front in the third objective divide the space into slabs. Within a slab, the rows with a smaller third loss
     dominate a staircase-shaped region of the first two objectives. The non-dominated part of the slab is divided into strips,

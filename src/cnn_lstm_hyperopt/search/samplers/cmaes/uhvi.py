@@ -78,8 +78,8 @@ class Front:
     def improvements(self, points: Array, box: Box) -> Array:
         """Return the uncrowded hypervolume improvement of each row of ``points`` in the box, shape ``(rows,)``.
 
-        Distances to the non-dominated region are exact: the nearest point of the region has, in each coordinate, the smaller of
-        two values, the value of the row and the value of the nearest local upper bound.
+        Distances to the non-dominated region are exact. In each coordinate, the nearest point of the region has the smaller of
+        two values: the value of the row and the value of the nearest local upper bound.
         """
         front = box.normalised(self.points)
         bounds = np.minimum(box.normalised(self.bounds), REFERENCE)

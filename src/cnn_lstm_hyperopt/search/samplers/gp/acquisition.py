@@ -1,4 +1,4 @@
-"""Selection functions of the sampler ``gp``: parents, rows for the models, and the candidates with the largest expected gain."""
+"""Functions with which the sampler ``gp`` selects parents, rows for its models, and candidates with a large expected gain."""
 
 import math
 
