@@ -142,7 +142,7 @@ class _MemoryWatch(TrialEvents):
         self._after_first: float | None = None
 
     def on_trial_end(self, record: TrialRecord, trained: TrainedNetwork | None) -> None:
-        """End the worker if its memory after this trial is much larger than after its first trial."""
+        """End the worker if the trial lacked memory, or if memory is now much larger than after the worker's first trial."""
         give_back_pages()
         now = resident_mb()
         if record.reason.startswith(LACKED_MEMORY) and self._stop.reason is None:

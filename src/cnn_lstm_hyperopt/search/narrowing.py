@@ -236,7 +236,7 @@ def _more_trials(save_dir: Path, settings: Settings) -> str:
 
 
 def _beside(save_dir: Path) -> Path:
-    """Return the directory of the narrowed study: a new name next to the absolute path of ``save_dir``."""
+    """Return the directory of the narrowed study: a directory next to ``save_dir``, with ``_narrowed`` added to the name."""
     named = save_dir if save_dir.name not in ("", "..") else save_dir.resolve()
     return named.with_name(f"{named.name or 'study'}_narrowed")
 

@@ -101,10 +101,8 @@ class TrialRecord:
     def owed_another_try(self) -> bool:
         """Whether the trial failed and may be retried.
 
-        If the process of the trial was killed, the trial may be retried at each further memory level.
-
-        Other failed trials are retried once. A trial that lacked memory at all levels, or whose process ended too often, is not
-        retried.
+        If the process of the trial was killed, the trial may be retried at each further memory level. Other failed trials are
+        retried once. A trial that lacked memory at all levels, or whose process ended too often, is not retried.
         """
         if self.state is not State.FAIL or self.attributes.get("given_up"):
             return False
