@@ -71,7 +71,9 @@ def test_noise_gets_the_base_rates_or_nearly_so():
 
 @pytest.mark.parametrize("in_logs", [True, False])
 def test_values_of_bars_are_forecast_relative_to_their_usual_size(in_logs):
-    """Two symbols of which one moves a hundred times as much; the relative value is linear in the ranges."""
+    """Two symbols of which one moves a hundred times as much; the relative value is linear in the ranges.
+
+    A jump after bars without any move is a million usual moves and has no influence."""
     rng = np.random.default_rng(0)
     rows = 3000
     columns = rng.normal(size=(rows, 8)).astype(np.float32)
@@ -81,6 +83,7 @@ def test_values_of_bars_are_forecast_relative_to_their_usual_size(in_logs):
     values = market.absolute(relative, np.arange(rows))
     np.testing.assert_allclose(market.relative(values, np.arange(rows)), relative)
     inputs = rng.normal(size=(rows, 5, 2)).astype(np.float32)
+    values[7], columns[7, 5] = values[7] + 1e6, 1e6
 
     def sample(first: int, last: int) -> Sample:
         here = np.arange(first, last)

@@ -85,7 +85,8 @@ class _Samples:
     def __init__(self, dataset: Dataset, splits: tuple[Windows, Windows, Windows]) -> None:
         self._dataset, self._splits = dataset, splits
         self._offsets = np.cumsum([0, *(len(part) for part in splits)])
-        self._symbols = np.concatenate([part.symbols for part in splits])
+        names = np.concatenate([part.symbols for part in splits])
+        self._symbols = np.unique(names, return_inverse=True)[1]  # numbers compare faster than names
         self._starts = np.concatenate([part.starts.numpy() for part in splits])
         self._labels = np.concatenate([part.labels.numpy() for part in splits])
         values = [part.values.numpy().astype(np.float64) for part in splits if part.values is not None]

@@ -9,6 +9,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from cnn_lstm_hyperopt.data.market_history import N_RANGES
+from cnn_lstm_hyperopt.data.scaling import CLIP
 from cnn_lstm_hyperopt.evaluation.baselines.base import Baseline, Floats, Sample, base_rates
 from cnn_lstm_hyperopt.evaluation.baselines.probability_map import ProbabilityMap
 from cnn_lstm_hyperopt.evaluation.baselines.summaries import means
@@ -16,8 +17,9 @@ from cnn_lstm_hyperopt.metrics import score
 
 PENALTIES = np.logspace(-6, 4, 11)
 """Strengths of the L2 penalty per window, for standardised columns: from almost none to coefficients of almost 0."""
-MAX_BASIS = 4_000_000
-"""Maximum of columns × rank of a regression; a regression of 2,000 columns takes about 10 s on a core."""
+MAX_BASIS = 2_000_000
+"""Maximum of columns × rank of a regression: 1,414 columns, or more columns if there are fewer windows than columns. A fit on
+50,000 windows with 1,320 columns takes 8 s on a core."""
 _AT_ONCE = 1_000_000
 """Maximum number of values (windows × columns) that are computed at once: 8 MB."""
 
@@ -182,17 +184,17 @@ def _column_sets(train: Sample) -> list[Columns]:
 
 
 def _market(sample: Sample) -> Floats:
-    """Return the ranges, the returns and their sizes, ``(windows, 12)``; no columns without bars."""
+    """Return the ranges, the returns and their sizes, at most 10 usual moves, ``(windows, 12)``; no columns without bars."""
     if sample.bars is None:
         return np.empty((len(sample), 0))
     market, rows = sample.bars
-    columns = market.columns[rows].astype(np.float64)
+    columns = np.clip(market.columns[rows].astype(np.float64), -CLIP, CLIP)
     return np.column_stack([columns, np.abs(columns[:, N_RANGES:])])
 
 
 def _relative(values: Floats, sample: Sample) -> Floats:
-    """Return the values relative to the usual size of a move; as they are without bars."""
-    return values if sample.bars is None else sample.bars[0].relative(values, sample.bars[1])
+    """Return the values relative to the usual size of a move, at most 10 usual moves; without bars, the values as they are."""
+    return values if sample.bars is None else np.clip(sample.bars[0].relative(values, sample.bars[1]), -CLIP, CLIP)
 
 
 def _absolute(values: Floats, sample: Sample) -> Floats:
