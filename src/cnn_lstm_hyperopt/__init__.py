@@ -1,6 +1,6 @@
 """Multi-objective hyperparameter optimisation of CNN+LSTM models for time series.
 
-``import cnn_lstm_hyperopt`` loads neither torch nor optuna nor pandas. The first use of a name loads what it needs.
+``import cnn_lstm_hyperopt`` loads neither torch nor optuna nor pandas. They are loaded when a public name is first used.
 """
 
 import logging
@@ -43,5 +43,5 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    """Return the public names, also before their first use, for completion in notebooks."""
+    """Return all public names for completion in notebooks, including names that are not loaded yet."""
     return sorted({*globals(), *__all__})

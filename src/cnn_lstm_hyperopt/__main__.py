@@ -1,4 +1,4 @@
-"""``python -m cnn_lstm_hyperopt``: the command line."""
+"""Entry point of ``python -m cnn_lstm_hyperopt``, which runs the command line."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""The Python interface: the class :class:`CNNLSTMHyperparameterOptimizer`, and a function for a complete run."""
+"""Python interface: the class :class:`CNNLSTMHyperparameterOptimizer`, and a function that performs a complete run."""
 
 import contextlib
 import logging
@@ -98,7 +98,7 @@ class CNNLSTMHyperparameterOptimizer:
             [*reporters(terminal, self._interface), MlflowExport(terminal.detail, terminal.warn)]
         )
         self._closing = contextlib.ExitStack()
-        # If close() is not called: when the optimizer is garbage-collected, or at exit.
+        # Closes the files when the optimizer is garbage-collected or at exit, in case close() is not called.
         weakref.finalize(self, _close_in_process, self._closing, os.getpid())
         self._session: Session | None = None
         self._retrains_next = False
@@ -137,7 +137,7 @@ class CNNLSTMHyperparameterOptimizer:
 
     @property
     def study(self) -> optuna.Study:
-        """Optuna study, for example for ``study.trials_dataframe()``. Call :meth:`optimize` before."""
+        """Optuna study, for example for ``study.trials_dataframe()``. Available after :meth:`optimize`."""
         return self._opened().study.storage.study
 
     def optimize(
@@ -153,7 +153,7 @@ class CNNLSTMHyperparameterOptimizer:
             n_trials: total number of COMPLETE and PRUNED trials.
             pruner_type: a value of ``pruner.type``.
             sampler_type: a value of ``sampler.type``.
-            timeout: time limit of the search in seconds.
+            timeout: time limit of the search, in seconds.
 
         Returns:
             ``study_name``, ``n_trials_completed``, ``best_trials``, ``optimization_history``, ``timestamp``.
@@ -178,11 +178,11 @@ class CNNLSTMHyperparameterOptimizer:
         return {key: results[key] for key in keys}
 
     def retrain_best_models(self, top_k: int | None = None, full_epochs: int | None = None) -> list[dict[str, Any]]:
-        """Confirm the best trials, retrain the best ``top_k`` of them on all training windows and test these models once.
+        """Confirm the best trials, retrain the best ``top_k`` on all training windows, and test the retrained models once.
 
         Returns:
             One entry per model: ``model_rank``, ``config_params``, ``training_results``, ``test_metrics``, ``training_time``,
-            ``model_path``. If no trial is complete, an empty list, and a warning is printed.
+            ``model_path``. If no trial is complete, the list is empty and a warning is printed.
         """
         session = self._opened()
         given = {key: value for key, value in (("top_k", top_k), ("full_epochs", full_epochs)) if value is not None}
@@ -200,11 +200,11 @@ class CNNLSTMHyperparameterOptimizer:
         return entries
 
     def write_results(self) -> dict[str, Any]:
-        """Write ``results.json`` and ``trials.csv`` again, and return the content of ``results.json``."""
+        """Write ``results.json`` and ``trials.csv`` again. Return the content of ``results.json``."""
         return write_results(self._opened())
 
     def close(self) -> None:
-        """Release ``study.db`` and ``run.log``. The optimizer can be used again afterwards."""
+        """Close ``study.db`` and ``run.log``. The optimizer can be used again afterwards."""
         self._session = None
         self._resume = True
         self._closing.close()
@@ -218,11 +218,11 @@ class CNNLSTMHyperparameterOptimizer:
         self.close()
 
     def _settings(self, given: dict[str, Any]) -> Settings:
-        """Return the settings. Arguments have precedence over the environment, the environment over the file."""
+        """Return the settings. Arguments take precedence over environment variables, which take precedence over the file."""
         return load_settings(self._base, merge(self._arguments, given), file=self._file)
 
     def _finish(self, session: Session, stop: StopSignal, results: Mapping[str, Any], *, last: bool = True) -> None:
-        """Write the report. If ``last``, also print the verdict and the next call."""
+        """Write the report page. If ``last``, also print the verdict and the next Python call."""
         if stop.interrupted:
             return
         if session.settings.report:
@@ -232,7 +232,7 @@ class CNNLSTMHyperparameterOptimizer:
             self._events.on_finished()
 
     def _open(self, settings: Settings) -> Session:
-        """Open a session with these settings; close the session of an earlier call."""
+        """Open a session with the settings. Close the session of an earlier call first."""
         if self._session is not None:
             self.close()
         self._events.on_settings(settings)
@@ -268,11 +268,14 @@ def _refuse_facts_of_loaders(**given: Any) -> None:
 
 
 _NOT_CHECKED = {"cv_folds", "horizon", "train_share", "feature_columns", "features"}
-"""Settings of the data section that apply to DataLoaders, or that pydantic already refuses for DataLoaders."""
+"""Settings of the data section that this module does not check for DataLoaders.
+
+They apply to DataLoaders, or pydantic refuses them for DataLoaders.
+"""
 
 
 def _require_only_what_loaders_need(asked: DataSettings) -> None:
-    """Refuse settings of the data section that have no effect on DataLoaders and differ from their default value."""
+    """Refuse settings of the data section that have no effect on DataLoaders, unless they have their default values."""
     usual = DataSettings().model_dump()
     given = {
         name: value
@@ -294,7 +297,7 @@ def _require_only_what_loaders_need(asked: DataSettings) -> None:
 
 
 def _close_in_process(opened: contextlib.ExitStack, process: int) -> None:
-    """Close the files of an optimizer in the process that opened them; do nothing in a forked process."""
+    """Close the files of an optimizer. Do nothing in a forked process, because another process opened the files."""
     if os.getpid() == process:
         opened.close()
 
@@ -319,10 +322,12 @@ def run_cnn_lstm_hyperparameter_optimization(
     quiet: bool = False,
     verbose: bool = False,
 ) -> dict[str, Any]:
-    """Search, retrain the best models, test them once and write the results. Return the content of ``results.json``.
+    """Search for the best trials, retrain their models, test the models once and write the results.
+
+    Returns the content of ``results.json``.
 
     The arguments are those of :class:`CNNLSTMHyperparameterOptimizer`, its ``optimize`` and its ``retrain_best_models``.
-    Retraining is on by default here, and off on the command line (``--retrain-best``), as in the specification.
+    This function retrains by default. The command line retrains only with ``--retrain-best``. Both follow the specification.
     """
     _require_types(study_name, retrain_best=retrain_best)
     with CNNLSTMHyperparameterOptimizer(

@@ -1,10 +1,10 @@
 """The errors that this package raises on purpose.
 
 HyperoptError
-├── InputError                  exit code 2: the input is wrong; no work was started
+├── InputError                  exit code 2: the input is wrong; no trial was started
 │   ├── ConfigError             a setting, a flag or a YAML key
 │   ├── DataError               bars, symbols or dates
-│   │   ├── BadBarsError        invalid rows, of all files together; in data.problems
+│   │   ├── BadBarsError        invalid rows of all files in one list; in data.problems
 │   │   └── EmptyBlockError     a block of a fold has no windows; in data.splits
 │   └── SaveDirError            the results directory exists, is missing, or belongs to another study
 └── RunError                    exit code 1: the work started and did not succeed
@@ -26,12 +26,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """One broken rule.
+    """Rule that the input or the run violates: the wrong field and the name of the rule.
 
     Attributes:
-        field: the setting (``study.n_trials``), flag (``--output``), argument, file or column that is wrong; empty: no
-            single cause.
-        code: name of the rule, as ``words-with-hyphens``; the name stays when the text of the error changes.
+        field: the setting (``study.n_trials``), flag (``--output``), argument, file or column that is wrong. Empty if the
+            error has no single cause.
+        code: name of the rule, as ``words-with-hyphens``. The name stays the same when the text of the error changes.
     """
 
     field: str = ""
@@ -42,7 +42,7 @@ class HyperoptError(Exception):
     """Base class of all errors of this package. The text of an error is one line or a short list, for the user.
 
     Attributes:
-        violations: the broken rules, in the order of the text; at least one.
+        violations: the violated rules (at least one), in the order in which the text lists them.
         exit_code: exit code of the command line program.
     """
 
@@ -66,7 +66,7 @@ class HyperoptError(Exception):
 
 
 class InputError(HyperoptError):
-    """The input breaks a rule; the text names the field, the rule, the value and the fix."""
+    """The input violates a rule. The text names the field, the rule, the value and the fix."""
 
     exit_code = 2
 
@@ -100,15 +100,15 @@ class EmptyFrontError(RunError):
 
 
 class CheckpointError(RunError):
-    """A checkpoint is missing, damaged, of another version or of another training."""
+    """A checkpoint is missing or damaged, or it was written by another version or by another training."""
 
 
 class MemoryLimitError(RunError, MemoryError):
-    """Training needs more memory than allowed. The trial is retried with settings that need less memory."""
+    """A training needs more memory than allowed. The trial is repeated with settings that need less memory."""
 
 
 class StorageFailedError(RunError):
-    """Nothing more can be stored: the disk is full, or study.db is locked, damaged or missing. Finished trials are kept."""
+    """Results can't be stored: the disk is full, or study.db is locked, damaged or missing. Finished trials are kept."""
 
 
 class TrackingError(RunError):

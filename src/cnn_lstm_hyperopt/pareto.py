@@ -1,7 +1,7 @@
-"""Pareto dominance and hypervolume of arrays; every column is minimised.
+"""Pareto dominance and hypervolume of arrays. Rows are solutions, columns are objectives; every objective is minimised.
 
-Callers negate maximised objectives. Rows with a NaN are never on a front and dominate nothing. Duplicates of a non-dominated row
-are all non-dominated.
+Callers negate objectives that are to be maximised. A row with a NaN is never on a Pareto front and dominates no row. If equal
+rows are not dominated by other rows, all of them are non-dominated.
 """
 
 from collections.abc import Sequence
@@ -14,13 +14,16 @@ Row = tuple[float, float, float]
 
 
 def dominates(a: Sequence[float], b: Sequence[float]) -> bool:
-    """Return whether loss vector ``a`` is in no objective larger than ``b`` and in at least one objective smaller."""
+    """Return True if the losses ``a`` dominate ``b``: larger in no objective, and smaller in at least one objective."""
     pairs = list(zip(a, b, strict=True))
     return all(x <= y for x, y in pairs) and any(x < y for x, y in pairs)
 
 
 def with_row(front: list[Row], new: Row) -> list[Row]:
-    """Return the non-dominated rows of ``front`` and ``new``; ``front`` itself if one of its rows dominates ``new``."""
+    """Return the non-dominated rows of ``front`` and ``new`` together.
+
+    If a row of ``front`` dominates ``new``, return ``front``.
+    """
     if any(dominates(old, new) for old in front):
         return front
     return [*(old for old in front if not dominates(new, old)), new]
@@ -51,7 +54,7 @@ def non_dominated(losses: ArrayLike) -> NDArray[np.bool_]:
 def non_dominated_ranks(losses: ArrayLike) -> NDArray[np.int64]:
     """Return the non-dominated rank of each row (Deb et al. 2002, NSGA-II).
 
-    Rank 0 is the front of all rows, rank 1 the front of the rows without rank 0, and so on.
+    Rank 0 are the non-dominated rows. Rank 1 are the rows that are non-dominated after rank 0 is removed, and so on.
 
     Args:
         losses: shape ``(rows, objectives)``, all minimised.
@@ -76,7 +79,7 @@ def non_dominated_ranks(losses: ArrayLike) -> NDArray[np.int64]:
 
 
 def hypervolume(losses: ArrayLike, reference: Sequence[float]) -> float:
-    """Return the volume between the rows and ``reference`` that the rows dominate (Zitzler & Thiele 1998); 0 without rows.
+    """Return the volume that the rows dominate, bounded by ``reference`` (Zitzler & Thiele 1998). The volume is 0 without rows.
 
     Args:
         losses: shape ``(rows, objectives)``, all minimised.
@@ -91,7 +94,9 @@ def hypervolume(losses: ArrayLike, reference: Sequence[float]) -> float:
 
 
 def hypervolume_contributions(losses: ArrayLike, reference: Sequence[float]) -> NDArray[np.float64]:
-    """Return the hypervolume that would be lost without each row; 0 for dominated rows, duplicates and rows with a NaN.
+    """Return for each row how much the hypervolume would decrease without the row.
+
+    The contribution is 0 for dominated rows, duplicates and rows with a NaN.
 
     Args:
         losses: shape ``(rows, objectives)``, all minimised and finite or NaN.
@@ -110,7 +115,7 @@ def hypervolume_contributions(losses: ArrayLike, reference: Sequence[float]) -> 
 
 
 def crowding_distances(losses: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the crowding distances of a front's rows, ``(rows,)`` (Deb et al. 2002, section III-B).
+    """Return the crowding distance of each row of a Pareto front, shape ``(rows,)`` (Deb et al. 2002, section III-B).
 
     The distance is infinite for the rows with the smallest or largest value of an objective.
     """
@@ -125,9 +130,11 @@ def crowding_distances(losses: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _dominance(points: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Return a mask, shape ``(rows, rows)``: element (i, j) is true if row i dominates row j. Rows with NaN give false.
+    """Return a mask of shape ``(rows, rows)`` whose element (i, j) is true if row i dominates row j.
 
-    The dominance tests of moocore 0.3.2 crash the process on infinities, so only moocore's hypervolumes are used.
+    It is false for rows with NaN.
+
+    The dominance tests of the library moocore 0.3.2 crash the process on infinities. This module uses only its hypervolumes.
     """
     no_worse = np.ones((len(points), len(points)), dtype=np.bool_)
     better = np.zeros_like(no_worse)

@@ -1,4 +1,4 @@
-"""Progress reports of a training, and the decisions of the search about them; shared by training and search."""
+"""Progress reports that a training sends, and the decisions that the search returns. Training and search share these types."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,18 +6,18 @@ from enum import Enum
 
 
 class Action(Enum):
-    """Action of the training after a progress report."""
+    """Action that a training takes after a progress report."""
 
     CONTINUE = "continue"
     STOP = "stop"
     """End the training now: the run is interrupted (time limit, Ctrl-C)."""
     PRUNE = "prune"
-    """End the training now: the results so far do not justify more time."""
+    """End the training now: its results so far do not justify more time."""
 
 
 @dataclass(frozen=True)
 class Decision:
-    """Decision about a training: an action and the reason to record, which is empty for CONTINUE."""
+    """Decision about a training: an action and its reason. The reason is empty for the action CONTINUE."""
 
     action: Action
     reason: str = ""
@@ -33,11 +33,11 @@ class ProgressReport:
     Attributes:
         epoch: number of epochs trained; 0.25 is a quarter of the first epoch.
         seconds: wall time of the training steps so far, in seconds.
-        projected_seconds: estimated wall time of all epochs at this speed; None while the speed is unknown.
+        projected_seconds: estimated wall time of all epochs at the current speed, in seconds; None while the speed is unknown.
         score: the study's metric on validation windows; larger is better; None: not evaluated.
         loss: validation cross-entropy without label smoothing, in nats; None: not evaluated.
-        last: whether the training ends now without a decision, because all epochs are trained or patience is exhausted.
-        again: whether an earlier process has already sent this report and received its answer.
+        last: True if the training ends now in any case, because all epochs are trained or patience is exhausted.
+        again: True if an earlier process has already sent this report and received the decision.
     """
 
     epoch: float

@@ -1,1 +1,1 @@
-"""Reports for people: terminal, HTML page, status, notes for optuna-dashboard."""
+"""Reports of a run that users read: terminal output, HTML page, status, and notes for optuna-dashboard."""

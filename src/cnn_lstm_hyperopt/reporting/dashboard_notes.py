@@ -38,11 +38,11 @@ def dashboard_notes(
     *,
     skipped: Iterable[int] = (),
 ) -> dict[int | None, str]:
-    """Return the note of each finalist with its trial number as key, and the note of the study with the key None.
+    """Return the notes by trial number: one note for each finalist. The note of the study has the key None.
 
     Args:
-        skill: skill threshold of the study.
-        verdict: entry ``verdict`` of ``results.json``; None: no verdict.
+        skill: skill threshold of the study, a score that a trial must exceed to beat chance.
+        verdict: entry ``verdict`` of ``results.json``; None if there is no verdict.
         models: entry ``retrained_models`` of ``results.json``.
         skipped: numbers of the trials that other programs added or changed.
     """

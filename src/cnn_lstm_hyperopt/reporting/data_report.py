@@ -1,4 +1,4 @@
-"""Output of the command ``data``: bars, problems of the bars, windows and splits."""
+"""Terminal output of the command ``data``: the bars and their problems, the windows and the splits."""
 
 from collections.abc import Sequence
 
@@ -21,11 +21,11 @@ def report_data(settings: DataSettings, terminal: Terminal) -> None:
     """Show the bars, their problems, the windows and the splits on the terminal; write no files.
 
     Args:
-        settings: source, symbols, dates, checks and splits.
+        settings: section ``data``: the source, symbols and dates of the bars, the checks and the splits.
         terminal: receives the output.
 
     Raises:
-        DataError: some bars can't be used; the other bars were shown before.
+        DataError: some bars can't be used. The usable bars are shown before the error.
     """
     try:
         bars, warnings = load_bars(settings)
@@ -51,7 +51,7 @@ def report_data(settings: DataSettings, terminal: Terminal) -> None:
 
 
 def _show_bars(every: Sequence[Bars], settings: DataSettings, terminal: Terminal) -> None:
-    """Show a table with a row per symbol, then the adjustments of the bars."""
+    """Show a table of the bars with a row for each symbol, then the corrections that were made to the bars."""
     where = f" in {settings.data_dir}" if settings.data_dir is not None else ""
     table = Table(
         title=Text(f"Bars: {settings.source}{where}"),
@@ -78,5 +78,5 @@ def _show_bars(every: Sequence[Bars], settings: DataSettings, terminal: Terminal
 
 
 def _counts(problems: Sequence[Problem]) -> str:
-    """Return a text with each kind of problem and its count."""
+    """Return as text how many problems of each kind were found in the bars."""
     return ", ".join(f"{problem.rule.replace('_', ' ')} {problem.count:,}" for problem in problems) or "none"

@@ -12,10 +12,10 @@ log = logging.getLogger(__name__)
 
 
 class ReportPage(RunEvents):
-    """Subscriber that writes ``report.html`` and ``figures/``. If writing fails, it shows a warning and the run continues.
+    """Subscriber that writes ``report.html`` and ``figures/``. If writing fails, a warning is shown and the run continues.
 
     Args:
-        terminal: receives the warning.
+        terminal: receives the warning if writing fails.
     """
 
     def __init__(self, terminal: Terminal) -> None:

@@ -1,4 +1,4 @@
-"""State of a study and the next command, as ``cnn-lstm-hyperopt status`` shows them."""
+"""Output of ``cnn-lstm-hyperopt status``: the state of a study and the next command."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -60,16 +60,16 @@ _FACTS = (
 
 @dataclass(frozen=True)
 class _Progress:
-    """Progress of a study, as far as the next command depends on it.
+    """Progress of a study: the values that determine the next command.
 
     Attributes:
         done: number of finished trials.
-        total: number of trials that the study will run in total.
+        total: total number of trials that the study is to run.
         source: source of the data.
-        front: trial numbers of the front, by rank.
-        confirmations: scores with fresh seeds of each candidate, by trial number.
+        front: numbers of the trials of the Pareto front, in the order of their ranks.
+        confirmations: scores of each candidate with new seeds, by trial number.
         retrainings: number of retrainings that were started since the results were last written.
-        results: content of ``results.json``; None: the file is missing.
+        results: content of ``results.json``; None if the file is missing.
     """
 
     done: int
@@ -97,23 +97,23 @@ class _StudyState:
 
     @property
     def count(self) -> Counter[State]:
-        """Number of trials by state."""
+        """Number of trials in each state."""
         return Counter(record.state for record in self.records)
 
     @property
     def front(self) -> list[TrialRecord]:
-        """Trials of the front, by rank; see :func:`reported_front`."""
+        """Non-dominated trials in the order of their ranks; see :func:`reported_front`."""
         return [] if self.skill is None else reported_front(self.records, self.skill)
 
     @property
     def above_chance(self) -> bool | None:
-        """Whether the trials of the front beat chance; None without a front."""
+        """True if the trials of the Pareto front beat chance; None if no trial is complete."""
         front = self.front
         return above_chance(front[0], self.skill) if front and self.skill is not None else None
 
     @property
     def verdict(self) -> str | None:
-        """Sentence of the verdict; None without a verdict."""
+        """Sentence that states the verdict; None without a verdict."""
         verdict = None if self.progress.results is None else self.progress.results.get("verdict")
         return None if verdict is None else printable(verdict["sentence"], 2_000)
 
@@ -126,10 +126,10 @@ class _StudyState:
 
 
 def status_lines(save_dir: Path) -> list[str]:
-    """Return a few lines about the study in ``save_dir``, also while it runs.
+    """Return a few lines about the state of the study in ``save_dir``. The study may be running.
 
     Raises:
-        SaveDirError: there is no study, or it is damaged or of another version.
+        SaveDirError: there is no study, or the study is damaged or was written by another version.
     """
     if _only_begun(save_dir):
         return _before_the_study(save_dir)
@@ -199,7 +199,7 @@ def status_facts(save_dir: Path) -> dict[str, Any]:
 
 
 def _only_begun(save_dir: Path) -> bool:
-    """Return whether a run has written only its settings to ``save_dir``, and no study."""
+    """Return True if a run has written its settings to ``save_dir`` but no study."""
     names = [STUDY_FILE, BACKUP_FILE]
     return (save_dir / CONFIG_FILE).is_file() and not any((save_dir / name).exists() for name in names)
 
@@ -254,7 +254,7 @@ def _before_the_study(save_dir: Path) -> list[str]:
 
 
 def _unfinished(count: Counter[State], *, running: bool) -> str:
-    """Return the number of unfinished trials as text."""
+    """Return as text how many trials are unfinished."""
     if not running:
         return f"{count[State.RUNNING] + count[State.WAITING]} interrupted"
     waiting = f", {count[State.WAITING]} interrupted" if count[State.WAITING] else ""
@@ -262,7 +262,7 @@ def _unfinished(count: Counter[State], *, running: bool) -> str:
 
 
 def _next_steps(save_dir: Path, progress: _Progress, *, running: bool) -> list[str]:
-    """Return the progress of the work after the search, and the next command."""
+    """Return lines about the progress of confirmation and retraining, and the next command."""
     resume = resume_command(save_dir)
     if progress.source == "loaders":
         resume = f"in Python, {resume_in_python(save_dir, read_description(save_dir))}"
@@ -292,7 +292,7 @@ def _next_steps(save_dir: Path, progress: _Progress, *, running: bool) -> list[s
 
 
 def _final_round(progress: _Progress, chosen: RetrainSettings | None) -> list[str]:
-    """Return the progress of confirmation and retraining, if they have started."""
+    """Return lines about the progress of confirmation and retraining; an empty list if neither has started."""
     if chosen is None or not (progress.confirmations or progress.retrainings):
         return []
     from cnn_lstm_hyperopt.pipeline.confirmation import CONFIRMED_FROM_FRONT  # this module imports torch
@@ -308,7 +308,7 @@ def _final_round(progress: _Progress, chosen: RetrainSettings | None) -> list[st
 
 
 def _retrain_settings(save_dir: Path) -> RetrainSettings | None:
-    """Return the section ``retrain`` of the last run's settings; None if the settings can't be read."""
+    """Return the section ``retrain`` of the settings of the last run; None if these settings can't be read."""
     try:
         return load_settings(save_dir / CONFIG_FILE, environment={}).retrain
     except ConfigError:

@@ -1,4 +1,4 @@
-"""List of the subscribers that show or report a run."""
+"""List of the subscribers that show the progress or write the reports of a run."""
 
 from cnn_lstm_hyperopt.pipeline.advice import Interface
 from cnn_lstm_hyperopt.pipeline.events import RunEvents

@@ -1,4 +1,4 @@
-"""Confirmation, test set, verdict and next command as tables and lines for the terminal."""
+"""Terminal output after the search: results of the confirmation, results on the test set, verdict and next command."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,13 +23,16 @@ from cnn_lstm_hyperopt.utils.text import counted
 
 CONFIRMED_ROWS = 10
 FRESH_SCORES = 4
-"""Maximum number of a candidate's scores with fresh seeds that the table lists; of more it shows the range."""
+"""Maximum number of scores with new seeds that the table lists for a candidate. For more scores the table shows their range."""
 NO_GAP = 0.0005
-"""Differences between search scores and scores with fresh seeds below this bound are shown as equal."""
+"""If a score in the search and a score with new seeds differ by less than this number, the table shows them as equal."""
 
 
 def confirmation_table(confirmed: Confirmed, metric: str) -> Table:
-    """Return a table of the candidates, ordered by their mean score with fresh seeds, with their scores in the search."""
+    """Return a table of the confirmed candidates and their scores in the search.
+
+    The mean score with new seeds sets the order.
+    """
     table = plain_table(f"Confirmed with fresh seeds: {METRICS[metric].words} on validation")
     for name in ("rank", "trial", "in the search", "fresh seeds", "mean"):
         table.add_column(name, justify="right", no_wrap=True)
@@ -45,7 +48,7 @@ def confirmation_table(confirmed: Confirmed, metric: str) -> Table:
 
 
 def confirmation_lines(confirmed: Confirmed, metric: str) -> list[str]:
-    """Return lines about the selection noise of the search scores, and about fresh seeds missing for lack of time."""
+    """Return lines about the selection noise of the search scores, and about new seeds that were skipped for lack of time."""
     lines = []
     if len(confirmed.ranked) > CONFIRMED_ROWS:
         lines.append(f"  … and {len(confirmed.ranked) - CONFIRMED_ROWS} more in results.json")
@@ -68,14 +71,20 @@ def confirmation_lines(confirmed: Confirmed, metric: str) -> list[str]:
 
 
 def _fresh(scores: Sequence[float]) -> str:
-    """Return a candidate's scores with fresh seeds as text, or their number and range if there are many scores."""
+    """Return a candidate's scores with new seeds as text.
+
+    If there are many scores, the text has only their number and range.
+    """
     if len(scores) > FRESH_SCORES:
         return f"{len(scores)}: {_text(min(scores))} to {_text(max(scores))}"
     return "  ".join(_text(score) for score in scores)
 
 
 def period_table(verdict: Verdict, width: int = 120) -> Table:
-    """Return the table of finalists, ensemble and baselines on the test set, with the columns that fit into ``width``."""
+    """Return the table of the test results of finalists, ensemble and baselines.
+
+    It has the columns that fit into ``width`` characters.
+    """
     beside = [*(each.column for name, each in METRICS.items() if name != verdict.judgement.metric), "MSE"]
     return widest(lambda columns: _period_table(verdict, columns), beside, width)
 
@@ -108,7 +117,7 @@ def _cells(result: TestResult) -> dict[str, str]:
 
 
 def _in_brackets(metric: Metric, interval: Interval | None) -> str:
-    """Return an interval with the usual sign of the metric as text, such as a positive log loss."""
+    """Return an interval as text with the usual sign of the metric. For example, a log loss is shown as a positive number."""
     if interval is None:
         return ""
     low, high = sorted(metric.shown(end) for end in interval)
@@ -120,7 +129,7 @@ def _signed(interval: Interval) -> str:
 
 
 def verdict_lines(verdict: Verdict, retrained: Sequence[Retrained]) -> list[str]:
-    """Return lines about model 1: seeds, scores from search to test, calibration, regression and strategy."""
+    """Return lines about model 1: seeds, scores in search and test, calibration, regression and trading strategy."""
     first, metric = verdict.finalists[0], verdict.metric
     confirmation = retrained[0].finalist.confirmation
     lines = []
@@ -158,7 +167,10 @@ def _text(score: float | None) -> str:
 
 
 def selection_lines(bias: tuple[TrialSeries, DeflatedSharpe | None] | None) -> list[str]:
-    """Return lines about the selection bias of choosing among all trials; an empty list if the bias is unknown."""
+    """Return lines about the selection bias that arises from choosing the best of all trials.
+
+    The list is empty if the bias is unknown.
+    """
     if bias is None:
         return []
     series, strategy = bias
@@ -180,14 +192,14 @@ def selection_lines(bias: tuple[TrialSeries, DeflatedSharpe | None] | None) -> l
 def next_lines(
     save_dir: Path, results: Mapping[str, Any], data: DataSettings, missing_trials: int, interface: Interface
 ) -> list[str]:
-    """Return lines with the next command, or the next Python call, after a run.
+    """Return lines with the command, or the Python call, that the user may run next after a run.
 
     Args:
         save_dir: results directory of the run.
         results: content of ``results.json``.
         data: settings that name the source of the bars.
         missing_trials: number of requested trials that are not finished.
-        interface: interface that the user calls.
+        interface: the command line or Python, whichever the user called.
     """
     in_python = interface is not Interface.COMMAND_LINE
     advice = preference_text(results.get("verdict") or {})

@@ -1,4 +1,4 @@
-"""Lines about search space, budget and forecast for the terminal."""
+"""Terminal lines about the search space, the budget and the forecast of the cost."""
 
 from cnn_lstm_hyperopt.config import PARAMETERS
 from cnn_lstm_hyperopt.pipeline.setup import Setup
@@ -7,7 +7,7 @@ from cnn_lstm_hyperopt.space.domains import Domain, domain_text
 from cnn_lstm_hyperopt.utils.text import counted, seconds_text
 
 REPORT_MB, MLFLOW_MB = 6, 10
-"""Disk space of report.html, and of the MLflow runs of a short study."""
+"""Disk space in MB of report.html together with the MLflow runs of a short study."""
 
 
 def forecast_lines(setup: Setup, search: Forecast, final: FinalForecast | None) -> list[str]:
@@ -38,7 +38,7 @@ def forecast_lines(setup: Setup, search: Forecast, final: FinalForecast | None) 
 
 
 def forecast_details(setup: Setup, search: Forecast, final: FinalForecast | None) -> list[str]:
-    """Return the lines about search space, limits and forecast for the verbose terminal and the log."""
+    """Return detailed lines about search space, limits and forecast for the log and the verbose mode."""
     speeds, share = setup.runner.speeds, setup.dataset.train_share
     lines = []
     if changed := _changed(setup):
@@ -59,5 +59,5 @@ def forecast_details(setup: Setup, search: Forecast, final: FinalForecast | None
 
 
 def _changed(setup: Setup) -> dict[str, Domain]:
-    """Return the domains of the search space that differ from their defaults."""
+    """Return the parameters whose domain in the search space differs from the default domain."""
     return {name: domain for name, domain in setup.plan.space.domains.items() if domain != PARAMETERS[name].default}

@@ -14,7 +14,7 @@ MAX_WORKERS = 8
 
 
 class LiveSearch:
-    """Live view of a search below the printed lines; the view disappears when the search ends."""
+    """Live view of a search, drawn below the printed lines. It disappears when the search ends."""
 
     def __init__(self, console: Console, *, total: int, done: int, status: str, left: str) -> None:
         self._bar = Progress(
@@ -32,11 +32,11 @@ class LiveSearch:
         self._live = Live(get_renderable=self._view, console=console, refresh_per_second=2, transient=True)
 
     def start(self) -> None:
-        """Start to draw the live view."""
+        """Start drawing the live view of the search."""
         self._live.start()
 
     def stop(self) -> None:
-        """Remove the live view."""
+        """Remove the live view from the terminal."""
         self._live.stop()
 
     def update(self, *, done: int, status: str, left: str) -> None:
@@ -61,5 +61,5 @@ class LiveSearch:
 
 
 def _line(text: str, style: str) -> Text:
-    """Return a line that is cut, not wrapped, on a narrow terminal: rich must know the number of lines."""
+    """Return a line that is cut on a narrow terminal. A wrapped line would change the number of lines, which rich must know."""
     return Text(text, style=style, no_wrap=True, overflow="ellipsis")

@@ -1,4 +1,4 @@
-"""Lines for the terminal about the result of pruning."""
+"""Terminal lines about the pruned trials of a search."""
 
 from collections.abc import Mapping, Sequence
 
@@ -8,11 +8,11 @@ from cnn_lstm_hyperopt.search.pruning_stats import PruningSummary, Unknown, prun
 from cnn_lstm_hyperopt.utils.text import counted, seconds_text
 
 ALMOST = 0.9
-"""Share of the final hypervolume; a search that reached this share early could have been shorter."""
+"""Share of the final hypervolume. A line names the trial at which the search reached this share."""
 
 
 def search_lines(records: Sequence[TrialRecord], plan: StudyPlan) -> list[str]:
-    """Return lines about pruning, and about the trial at which the search reached most of its hypervolume."""
+    """Return lines about pruning, and about the trial at which the search reached most of its final hypervolume."""
     lines = pruning_lines(pruning_summary(records, plan.skill, max_epochs=plan.max_epochs, seed=plan.seed))
     step = milestone_at(hypervolume_history(records, plan.skill), ALMOST)
     if step is not None:
@@ -22,7 +22,10 @@ def search_lines(records: Sequence[TrialRecord], plan: StudyPlan) -> list[str]:
 
 
 def pruning_lines(summary: PruningSummary) -> list[str]:
-    """Return a line about the pruned trials. If the pruner ended trials, add lines on saved time and false prunes."""
+    """Return a line about the pruned trials.
+
+    If the pruner ended trials, also return lines about saved time and false prunes.
+    """
     lines = [f"Pruned: {pruned_text(summary.pruned_by)}."]
     saved, false = summary.seconds_saved, summary.false_prunes
     share = false.share
@@ -43,6 +46,6 @@ def pruning_lines(summary: PruningSummary) -> list[str]:
 
 
 def pruned_text(pruned_by: Mapping[str, int]) -> str:
-    """Return the numbers of PRUNED trials by cause as text, such as ``31 by front, 4 by limit``."""
+    """Return as text how many trials were pruned for each reason, such as ``31 by front, 4 by limit``."""
     causes = sorted((-n, cause) for cause, n in pruned_by.items())
     return ", ".join(f"{-n:,} by {cause}" for n, cause in causes) or "no trial"

@@ -1,4 +1,4 @@
-"""Output of a run on the terminal: data, budget and forecast, progress, verdict, next command."""
+"""Terminal output of a run: data, budget, forecast, progress, verdict and next command."""
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -45,7 +45,7 @@ from cnn_lstm_hyperopt.utils.text import counted, enumerated
 log = logging.getLogger(__name__)
 
 WARNING_LINES = 4
-"""Maximum number of lines of warnings before the search."""
+"""Maximum number of lines that warnings fill before the search."""
 
 _GRADE_STYLES = {
     Grade.CHANCE: "bold red",
@@ -56,11 +56,11 @@ _GRADE_STYLES = {
 
 
 class RunConsole(RunEvents):
-    """Subscriber that prints a run. It prints details only if the terminal is verbose; ``run.log`` has all lines.
+    """Subscriber that prints the events of a run. It prints details only in verbose mode; ``run.log`` always has all lines.
 
     Args:
         terminal: receives the lines.
-        interface: interface that the user calls; commands and hints are written for this interface.
+        interface: the command line or Python, whichever the user called. Commands and hints are written for this interface.
     """
 
     def __init__(self, terminal: Terminal, interface: Interface = Interface.COMMAND_LINE) -> None:
@@ -109,7 +109,10 @@ class RunConsole(RunEvents):
             say(f"Best attainable accuracy on this synthetic market: {best:.1%}.")
 
     def _show_warnings(self) -> None:
-        """Print the stored warnings that fit into :data:`WARNING_LINES`, and the number of the others; the log has all."""
+        """Print stored warnings up to :data:`WARNING_LINES` lines, then the number of omitted warnings.
+
+        The log has all warnings.
+        """
         warnings, self._held_warnings = self._held_warnings or [], None
         fitting = fitting_texts([f"Warning: {text}" for text in warnings], WARNING_LINES)
         for text in fitting:
@@ -278,7 +281,7 @@ class RunConsole(RunEvents):
         self._ending = None
 
     def _show_verdict(self) -> bool:
-        """Print the verdict of this run; return whether the run has a verdict."""
+        """Print the verdict of the run. Return False if the run has no verdict."""
         if self._verdict is None:
             return False
         (grade, sentence), self._verdict = self._verdict, None
@@ -289,7 +292,7 @@ class RunConsole(RunEvents):
 
 
 def _searched_by(settings: Settings, plan: StudyPlan) -> str:
-    """Return the sampler and the pruner as text; if ``auto`` chose one of them, add a link to the measurements."""
+    """Return the names of the sampler and the pruner as text. If ``auto`` chose one of them, add a link to the measurements."""
     chosen = {"sampler": (settings.sampler.type, plan.sampler.type), "pruner": (settings.pruner.type, plan.pruner.type)}
     auto = [name for name, (asked, _) in chosen.items() if asked == "auto"]
     why = f" ({' and '.join(auto)} auto: docs/explanation/search-and-pruning.md has the table)" if auto else ""

@@ -1,4 +1,4 @@
-"""Standard output of a run that continues after its terminal was closed."""
+"""Standard output for a run, which continues even if its terminal is closed."""
 
 import codecs
 import io
@@ -10,9 +10,9 @@ from typing import TextIO
 log = logging.getLogger(__name__)
 
 _PLAIN = str.maketrans({"…": "...", "–": "-", "—": "-", "·": "-", "→": "->", "×": "x", "≤": "<=", "≥": ">=", "±": "+-"})
-"""Replacements for encodings without these characters."""
+"""Plain replacements of characters that some encodings do not have."""
 PLAIN_CHARACTERS = "cnn_lstm_hyperopt.plain"
-"""Name of the codec error handler that replaces characters missing in the encoding by plain ones or question marks."""
+"""Name of the codec error handler for characters that the encoding does not have. It writes a plain replacement or "?"."""
 
 
 def _in_plain_characters(error: UnicodeError) -> tuple[str, int]:
@@ -79,7 +79,7 @@ class LastingOutput:
 
     @staticmethod
     def _stream() -> TextIO | None:
-        """Return standard output itself, not the proxy that rich installs during a live view."""
+        """Return the real standard output. During a live view, rich replaces ``sys.stdout`` by a proxy."""
         return getattr(sys.stdout, "rich_proxied_file", sys.stdout)
 
     def _lose(self, stream: TextIO, error: Exception) -> None:
@@ -91,7 +91,7 @@ class LastingOutput:
 
 
 def discard(stream: TextIO) -> None:
-    """Redirect a broken stream to the null device, because Python writes the rest of its buffer when the process ends."""
+    """Redirect a broken stream to the null device. Otherwise Python writes the stream's buffer at exit and fails."""
     try:
         descriptor = stream.fileno()
     except (OSError, ValueError):  # the stream has no descriptor, or is closed

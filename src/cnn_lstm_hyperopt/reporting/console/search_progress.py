@@ -15,9 +15,12 @@ from cnn_lstm_hyperopt.utils.text import epochs_text
 log = logging.getLogger(__name__)
 
 FORECAST_WEIGHT = 3
-"""Weight of the forecast in the estimate of the remaining time, as a number of trials."""
+"""Weight of the forecast in the estimate of the remaining time.
+
+The forecast counts as much as this number of finished trials.
+"""
 FIRST_TRIALS = 5
-"""Number of finished trials after which a warning is shown if the time limit stopped all of them."""
+"""Number of first trials to check. If the time limit stopped all of these trials, a warning is shown."""
 
 
 class SearchProgress:
@@ -26,8 +29,8 @@ class SearchProgress:
     Args:
         terminal: receives the lines.
         study: the open study.
-        forecast: forecast of the cost of the missing trials.
-        seconds_left: returns the seconds until the timeout; None without a timeout.
+        forecast: forecast of the cost of the trials that are still to run.
+        seconds_left: function that returns the seconds until the timeout, or None without a timeout.
     """
 
     def __init__(
@@ -61,7 +64,7 @@ class SearchProgress:
             self._live.show(activities)
 
     def trial_ended(self, record: TrialRecord) -> None:
-        """Show a trial that has ended."""
+        """Show a trial that has ended, in the progress bar or as a line."""
         records, front, plan = self._study.records(), self._study.front(), self._study.plan
         self._done += record.finished  # several trials of other processes may be reported at once
         status, left = self._status(records, front), self._left_text()
@@ -81,7 +84,7 @@ class SearchProgress:
         self._warn_of_limits(records)
 
     def _warn_of_limits(self, records: Sequence[TrialRecord]) -> None:
-        """Warn once if the time limit stopped all of the first :data:`FIRST_TRIALS` trials."""
+        """Warn once if the time limit of a trial stopped all of the first :data:`FIRST_TRIALS` trials."""
         finished = [record for record in records if record.finished]
         if self._warned or len(finished) < FIRST_TRIALS:
             return

@@ -1,4 +1,4 @@
-"""Data, folds and front as lines and tables for the terminal."""
+"""Terminal lines and tables about the data, the folds and the Pareto front of a search."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -18,11 +18,11 @@ MAX_SYMBOL_CHARACTERS = 24
 
 
 def data_lines(facts: Mapping[str, Any], *, used_by_trials: int | None = None) -> list[str]:
-    """Return lines with the source of the bars, the target and the number of windows.
+    """Return terminal lines about the source of the bars, the target and the number of windows.
 
     Args:
         facts: content of ``data.json``.
-        used_by_trials: number of training windows that trials use; None: all training windows.
+        used_by_trials: number of training windows that each trial trains on; None: all training windows.
     """
     symbols = list(facts.get("symbols", ()))
     named = ", ".join(symbols)
@@ -39,14 +39,14 @@ def data_lines(facts: Mapping[str, Any], *, used_by_trials: int | None = None) -
 
 
 def show_windows(terminal: Terminal, facts: dict[str, Any], *, hidden: bool = False) -> None:
-    """Show the tables of windows and of folds; if ``hidden``, write the tables only to the log."""
+    """Print the tables of windows and of folds. If ``hidden``, write them only to the log."""
     terminal.table(split_table(facts), hidden=hidden)
     if "folds" in facts:
         terminal.table(fold_table(facts["folds"], facts["cv_scheme"]), hidden=hidden)
 
 
 def split_table(facts: dict[str, Any]) -> Table:
-    """Return a table: windows of each symbol in each split, dates of the splits, share of windows in each class."""
+    """Return a table of windows: their number by symbol and split, the dates of each split, and the shares of the classes."""
     splits = facts["splits"]
     table = plain_table("Windows")
     table.add_column("")  # wraps where the terminal is narrow, so that no number is cut
@@ -83,7 +83,7 @@ def fold_table(folds: Sequence[dict[str, Any]], scheme: str) -> Table:
 
 
 def front_table(front: Sequence[TrialRecord], plan: StudyPlan, objective: str, width: int = 120) -> Table:
-    """Return a table of the best trials of the front, with the columns of their configuration that fit into ``width``."""
+    """Return a table of the best trials of the Pareto front. It has the columns that fit into ``width`` characters."""
     title = f"Pareto front: {counted(len(front), 'trial')}"
     rows = [_short_params(with_fixed(plan.space, record.params)) for record in front[:FRONT_ROWS]]
 
@@ -102,5 +102,5 @@ def front_table(front: Sequence[TrialRecord], plan: StudyPlan, objective: str, w
 
 
 def _short_params(params: Params) -> dict[str, str]:
-    """Return a short text about the network and about the optimiser, by the title of its column."""
+    """Return short descriptions of a trial's network and of its optimiser. The keys are the titles of the table's columns."""
     return {**family_of(params).columns(params), "optimizer": str(params["training.optimizer"])}

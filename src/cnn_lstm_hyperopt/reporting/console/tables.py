@@ -9,12 +9,15 @@ from rich.table import Table
 
 
 def plain_table(title: str) -> Table:
-    """Return an empty table without a frame; its title is aligned left."""
+    """Return an empty table without a frame and with a title that is aligned left."""
     return Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
 
 
 def widest(make: Callable[[Sequence[str]], Table], headers: Sequence[str], width: int) -> Table:
-    """Return the widest table that fits into ``width``: optional columns are dropped from the right."""
+    """Return the widest table that fits into ``width`` characters.
+
+    Optional columns are removed from the right until the table fits.
+    """
     for kept in range(len(headers), 0, -1):
         table = make(headers[:kept])
         if Console(width=10 * width).measure(table).maximum <= width:
@@ -23,7 +26,10 @@ def widest(make: Callable[[Sequence[str]], Table], headers: Sequence[str], width
 
 
 def fitting_texts(texts: Sequence[str], n_lines: int, width: int = 80) -> list[str]:
-    """Return the texts that fit into ``n_lines`` wrapped lines; if some do not fit, leave a line for their number."""
+    """Return the first texts that fit into ``n_lines`` wrapped lines.
+
+    If some do not fit, one line stays free for their number.
+    """
     sizes = [len(textwrap.wrap(text, width)) for text in texts]
     left = n_lines if sum(sizes) <= n_lines else n_lines - 1
     fitting = []

@@ -1,4 +1,4 @@
-"""Output of lines, warnings and tables to the terminal and to ``run.log``."""
+"""Writer of lines, warnings and tables to the terminal and to ``run.log``."""
 
 import io
 import logging
@@ -19,11 +19,11 @@ PIPED_WIDTH = 80
 
 
 class Terminal:
-    """Output of a run: prints on standard output and writes all lines to ``run.log``.
+    """Writer that prints on standard output and writes all lines to ``run.log``.
 
     Args:
         quiet: print nothing; write only to the log.
-        verbose: also print the details, which are otherwise only in the log.
+        verbose: also print the details. If false, details are only in the log.
 
     Raises:
         ConfigError: both ``quiet`` and ``verbose`` are set.
@@ -45,7 +45,7 @@ class Terminal:
         log.info("%s", text)
 
     def detail(self, text: str) -> None:
-        """Write one line to the log; if ``verbose``, also print the line."""
+        """Write one line of detail to the log. In verbose mode, also print the line."""
         if self.verbose:
             self.show(text, "dim")
         log.info("%s", text)
@@ -57,7 +57,7 @@ class Terminal:
         log.warning("%s", text)
 
     def show(self, text: str, style: str = "") -> None:
-        """Print a line; wrap the line between words unless it contains a command to copy."""
+        """Print a line. Wrap it between words, unless it contains a command that the user may copy."""
         commands = (f"{program()} ", "mlflow ui ", "CNNLSTMHyperparameterOptimizer(")
         whole = not self.console.is_terminal or any(command in text for command in commands)
         self.console.print(Text(text, style=style), soft_wrap=whole)
@@ -66,7 +66,7 @@ class Terminal:
         """Write a table as text to the log; unless ``hidden``, also print the table."""
         if not hidden:
             self.console.print(table)
-        # In a notebook a console displays what it prints, whatever its file is, unless its settings say otherwise.
+        # In a notebook, rich displays all printed text even if the console writes to a file. ``force_jupyter`` switches this off.
         plain = Console(file=io.StringIO(), width=self.console.width, no_color=True, force_jupyter=False)
         plain.print(table)
         text = plain.file.getvalue() if isinstance(plain.file, io.StringIO) else ""

@@ -1,4 +1,4 @@
-"""Writer of ``report.html``, a page that shows results, costs and reliability of a search and opens offline."""
+"""Writer of ``report.html``, an offline page about the results, the costs and the reliability of a search."""
 
 from cnn_lstm_hyperopt.reporting.html.page import write_report
 

@@ -12,11 +12,11 @@ import plotly.graph_objects as go
 from matplotlib.ticker import LogLocator, MaxNLocator
 
 MAX_DRAWN = 1000
-"""Maximum number of points in a trace: an SVG with more points is slow and shows no more detail."""
+"""Maximum number of points in a chart's trace. With more points an SVG is slow and shows no additional detail."""
 
 _STYLE = files(__package__).joinpath("page.css").read_text(encoding="utf-8")
 COLOURS: dict[str, str] = dict(re.findall(r"--([a-z-]+): (#[0-9a-f]{6})", _STYLE.partition("}")[0]))
-"""Light colours of ``page.css`` by name. The script of the page replaces each by the current colour of the same name."""
+"""Colours of the light theme in ``page.css``, by name. The page's script replaces each colour by that of the current theme."""
 CYCLE = [COLOURS[name] for name in ("accent", "orange", "good", "open", "bad", "soft")]
 STATE_COLOURS = {
     "COMPLETE": COLOURS["accent"],
@@ -26,7 +26,7 @@ STATE_COLOURS = {
     "WAITING": COLOURS["open"],
 }
 BAR = {"thickness": 12, "outlinewidth": 0}
-"""Format of all colour bars."""
+"""Plotly properties of all colour bars."""
 
 _AXIS = {
     "gridcolor": COLOURS["line"],
@@ -50,20 +50,20 @@ TEMPLATE = {
     "xaxis": _AXIS,
     "yaxis": _AXIS,
 }
-"""Layout that all figures share; the page contains this layout only once."""
+"""Plotly layout of all figures. The page contains this layout only once."""
 
 
 def figure(traces: Iterable[Any], x: dict[str, Any], y: dict[str, Any], **layout: Any) -> go.Figure | None:
-    """Return a figure of those traces that have points; None if no trace has points."""
+    """Return a figure with the traces that have points, or None if no trace has points."""
     drawn = [trace for trace in traces if trace.x is not None and len(trace.x) > 0]
     return go.Figure(drawn, {"xaxis": x, "yaxis": y, "template": "none", **layout}) if drawn else None
 
 
 def axis(title: str, values: Any = None, **more: Any) -> dict[str, Any]:
-    """Return an axis; the axis is logarithmic if any of ``values`` is positive.
+    """Return the Plotly properties of an axis. The axis is logarithmic if at least one of ``values`` is positive.
 
-    With a tick format, Plotly writes full values at the ticks of a log axis. With 3 ticks it shows 1, 2 and 5 times each
-    power of ten on an axis of up to two decades, and only powers of ten on a longer axis.
+    With a tick format, Plotly writes full values at the ticks of a log axis. With ``nticks`` 3, Plotly places ticks at 1, 2
+    and 5 times each power of ten on an axis of up to two decades, and only at powers of ten on a longer axis.
     """
     positive = [] if values is None else [math.log10(value) for value in values if value > 0]
     decades = math.ceil(1.12 * (max(positive) - min(positive))) if positive else 0  # Plotly leaves room at both ends
@@ -72,7 +72,7 @@ def axis(title: str, values: Any = None, **more: Any) -> dict[str, Any]:
 
 
 def points(name: str, trials: pd.DataFrame, x: Any, y: Any, *, max_drawn: int = MAX_DRAWN, **marker: Any) -> Any:
-    """Return a trace with a marker per trial; if there are too many trials, an evenly spread sample of them.
+    """Return a trace with a marker for each trial. If there are too many trials, the trace has an evenly spread sample of them.
 
     Args:
         name: name in the legend; the number of drawn trials is added if some are not drawn.
@@ -97,19 +97,22 @@ def points(name: str, trials: pd.DataFrame, x: Any, y: Any, *, max_drawn: int = 
 
 
 def spread(trials: pd.DataFrame, max_drawn: int = MAX_DRAWN) -> pd.DataFrame:
-    """Return at most ``max_drawn`` trials, evenly spread over the numbers of the trials."""
+    """Return a sample of at most ``max_drawn`` trials whose positions in the order of trial numbers have equal distances."""
     if len(trials) <= max_drawn:
         return trials
     return trials.iloc[[k * len(trials) // max_drawn for k in range(max_drawn)]]
 
 
 def small(values: Any) -> Any:
-    """Return numbers as 32-bit floats, which take half the characters in the page; unknown numbers become NaN."""
+    """Return numbers as 32-bit floats, which need half as many characters in the page. Unknown numbers become NaN."""
     return pd.Series(values, dtype="float32").to_numpy()
 
 
 def log_bar(values: Iterable[float]) -> dict[str, Any]:
-    """Return a colour bar with ticks for colours that are the decimal logarithms of ``values`` (all above 0)."""
+    """Return a colour bar for colours on a log scale.
+
+    Its ticks fit the decimal logarithms of ``values``, which are all above 0.
+    """
     known = list(values)
     low, high = min(known), max(known)
     ticks = log_ticks(low, high) if high > low else [low]
@@ -120,10 +123,12 @@ def log_bar(values: Iterable[float]) -> dict[str, Any]:
 
 
 def log_ticks(low: float, high: float, max_ticks: int = 8) -> list[float]:
-    """Return ticks of a log axis: powers of ten, also 2 and 5 times these if they fit, and finer ticks within a decade.
+    """Return the ticks of a log axis: powers of ten, and also 2 and 5 times each power of ten if these ticks fit.
+
+    Within one decade the ticks are finer.
 
     Args:
-        low, high: ends of the axis, above 0.
+        low, high: lowest and highest value of the axis, both above 0.
         max_ticks: maximum number of ticks.
     """
     short = high / low < 10

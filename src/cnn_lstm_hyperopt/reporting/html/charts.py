@@ -1,4 +1,4 @@
-"""Charts of the results: front, states, hypervolume, history, timeline, curves, cost, size, calibration."""
+"""Charts of the page: Pareto front, states, hypervolume, history, timeline, learning curves, cost, size and calibration."""
 
 from collections.abc import Mapping, Sequence
 from itertools import cycle
@@ -28,23 +28,26 @@ from cnn_lstm_hyperopt.search import State, hypervolume_history, with_fixed
 from cnn_lstm_hyperopt.search.pareto_front import finish_order
 
 MAX_CURVES = 60
-"""Maximum number of pruned trials whose learning curves are drawn."""
+"""Maximum number of pruned trials whose learning curves the chart shows."""
 MIN_WINDOWS = 30
-"""Minimum number of windows in a calibration bin that the line connects; with fewer, its interval spans 0.3 or more."""
+"""Minimum number of windows in a calibration bin for the bin to be connected by the line of the chart.
+
+With fewer windows, the interval of the share of correct predictions is at least 0.3 wide.
+"""
 
 
 def objectives(table: TrialTable) -> dict[str, str]:
-    """Return the title of each objective by the name of its column."""
+    """Return the titles of the objectives. The keys are the names of their columns in the table of trials."""
     return {"score": table.content.skill.words, "seconds": "training time (s)", "mb": "size (MB)"}
 
 
 def objective_axis(table: TrialTable, which: str) -> dict[str, Any]:
-    """Return the axis for the objective in column ``which``."""
+    """Return the axis of a chart for the objective in column ``which`` of the table of trials."""
     return axis(objectives(table)[which], None if which == "score" else table.complete[which])
 
 
 def front(table: TrialTable) -> go.Figure | None:
-    """Return the chart of score against training time; its last trace is a ring around the chosen trial."""
+    """Return the chart of the Pareto front: score against training time. Its last trace is a ring around the chosen trial."""
     best = table.front
     if best.empty:
         return None
@@ -70,7 +73,7 @@ def front(table: TrialTable) -> go.Figure | None:
 
 
 def states(table: TrialTable) -> go.Figure | None:
-    """Return the chart of the number of trials in each state after each ended trial."""
+    """Return the chart that shows, after each ended trial, how many trials are in each state."""
     ended = pd.Series([record.state.value for record in finish_order(table.content.records)], dtype=object)
     traces = [
         go.Scatter(
@@ -88,7 +91,7 @@ def states(table: TrialTable) -> go.Figure | None:
 
 
 def hypervolume(table: TrialTable, by: str) -> go.Figure | None:
-    """Return the chart of the front's hypervolume against finished ``trials`` or ``seconds`` of training."""
+    """Return the chart of the Pareto front's hypervolume against the number of finished trials or the seconds of training."""
     records = table.content.records
     history = hypervolume_history(records, table.content.skill)
     if not history:
@@ -113,7 +116,7 @@ def hypervolume(table: TrialTable, by: str) -> go.Figure | None:
 
 
 def history(table: TrialTable, which: str) -> go.Figure | None:
-    """Return the chart of an objective of each trial, with the best value so far."""
+    """Return the chart of an objective's value in each trial, and of the best value up to each trial."""
     complete, trials = table.complete, table.trials
     pruned = trials[(trials.state == State.PRUNED.value) & trials.score.notna() & (which == "score")]
     best = complete[which].cummax() if which == "score" else complete[which].cummin()
@@ -127,7 +130,7 @@ def history(table: TrialTable, which: str) -> go.Figure | None:
 
 
 def size(table: TrialTable) -> go.Figure | None:
-    """Return the chart of score against model size, with the best score up to each size."""
+    """Return the chart of score against model size. A line shows the best score among models up to each size."""
     ordered = table.complete.sort_values("mb", kind="stable")
     traces = [
         points("completed trials", table.complete, "mb", "score", color=COLOURS["grey"], size=6, opacity=0.6),
@@ -142,7 +145,7 @@ def _steps(name: str, x: Any, y: Any, colour: str) -> Any:
 
 
 def timeline(table: TrialTable) -> go.Figure | None:
-    """Return the chart of the time span of each trial, with one lane per worker."""
+    """Return the chart of the start and end of each trial, with one lane for each worker."""
     trials = table.trials[table.trials.start.notna()].sort_values("start")
     if trials.empty:
         return None
@@ -162,7 +165,10 @@ def timeline(table: TrialTable) -> go.Figure | None:
 
 
 def _lanes(trials: pd.DataFrame, ends: pd.Series) -> tuple[dict[int, int], list[str]]:
-    """Return the lane of each trial: its worker, or the first free lane if the worker is unknown."""
+    """Return the lane of each trial in the timeline: the number of its worker.
+
+    Without a known worker, use the first free lane.
+    """
     workers = sorted(trials.worker.dropna().unique())
     lanes: dict[int, int] = {}
     free: list[float] = []
@@ -179,7 +185,10 @@ def _lanes(trials: pd.DataFrame, ends: pd.Series) -> tuple[dict[int, int], list[
 
 
 def curves(table: TrialTable) -> go.Figure | None:
-    """Return the learning curves of retrained trials (or of the front if none is retrained), and in grey of pruned trials."""
+    """Return the chart of the learning curves of retrained trials, with pruned trials in grey.
+
+    If no trial is retrained, the chart shows the trials of the Pareto front instead.
+    """
     best, pruned = curve_trials(table)
     lines = [(*table.curves[number], number) for number in pruned]
     grey = {"color": COLOURS["grey"], "width": 1}
@@ -195,7 +204,7 @@ def curves(table: TrialTable) -> go.Figure | None:
 
 
 def curve_trials(table: TrialTable) -> tuple[list[int], list[int]]:
-    """Return numbers of trials for the learning curves: the best trials, and a sample of the pruned trials."""
+    """Return the numbers of the trials in the chart of learning curves: the best trials, and a sample of the pruned trials."""
     content = table.content
     ranked = [entry["trial_number"] for entry in content.models] or table.front.index[:8]
     pruned = table.trials[(table.trials.state == State.PRUNED.value) & table.trials.index.isin(list(table.curves))]
@@ -203,14 +212,17 @@ def curve_trials(table: TrialTable) -> tuple[list[int], list[int]]:
 
 
 def trial_curve(table: TrialTable) -> go.Figure | None:
-    """Return the empty figure of a trial's score by epoch; the script of the page adds the points of the opened trial."""
+    """Return an empty figure for one trial's score by epoch.
+
+    The page's script adds the points of the trial that the user opens.
+    """
     line = go.Scatter(x=[0], y=[0], mode="lines+markers", line={"color": COLOURS["accent"], "width": 2})
     margin = {"l": 52, "r": 8, "t": 8, "b": 40}
     return figure([line], axis("epoch"), objective_axis(table, "score"), showlegend=False, margin=margin)
 
 
 def _lines(name: str, lines: Sequence[tuple[Sequence[float], Sequence[float], int]], **style: Any) -> Any:
-    """Return one trace of many lines, each given as x values, y values and trial number."""
+    """Return one trace that draws many lines. Each line is given by its x values, its y values and a trial number."""
     gap = [np.nan]
     return go.Scatter(
         name=name,
@@ -222,7 +234,7 @@ def _lines(name: str, lines: Sequence[tuple[Sequence[float], Sequence[float], in
 
 
 def efficiency(table: TrialTable, which: str) -> go.Figure | None:
-    """Return the chart of ``seconds`` per epoch, or of peak ``memory``, against multiply-adds per window."""
+    """Return the chart of the seconds per epoch, or of the peak memory, against the number of multiply-adds per window."""
     cost = _cost(table.content)
     cost = cost[cost[which].notna()]
     shown = spread(cost)
@@ -235,7 +247,10 @@ def efficiency(table: TrialTable, which: str) -> go.Figure | None:
 
 
 def _cost(content: Content) -> pd.DataFrame:
-    """Return seconds per epoch, memory, multiply-adds and batch size of each trial; empty if the input size is unknown."""
+    """Return a table of each trial's seconds per epoch, memory, multiply-adds and batch size.
+
+    The table is empty if the number of features is unknown.
+    """
     data, rows = content.data, {}
     features, lookback, classes = data.get("features"), data.get("lookback"), data.get("class_names")
     width = len(features) if isinstance(features, list) else features  # for DataLoaders a number instead of names
@@ -260,7 +275,7 @@ def _cost(content: Content) -> pd.DataFrame:
 
 
 def calibration(table: TrialTable) -> go.Figure | None:
-    """Return the chart of the share of correct predictions against mean confidence, for each retrained model."""
+    """Return the calibration chart of each retrained model: the share of correct predictions against the mean confidence."""
     traces, grey = [], COLOURS["grey"]
     for entry, colour in zip(table.content.models, cycle(CYCLE), strict=False):
         name = f"model {entry['model_rank']}"
@@ -277,12 +292,13 @@ def calibration(table: TrialTable) -> go.Figure | None:
 
 
 def calibration_rows(bins: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """Return the calibration bins that have windows, with a 95 % interval of the share of correct predictions.
+    """Return the calibration bins that contain windows, and a 95 % interval of the share of correct predictions in each bin.
 
-    The interval of Wilson (1927) stays between 0 and 1; it assumes that windows are independent.
+    The interval is that of Wilson (1927). It stays between 0 and 1 and assumes that the windows are independent.
 
     Args:
-        bins: rows with ``confidence``, ``right`` (shares) and ``n`` (windows), as in ``results.json``.
+        bins: rows as in ``results.json``, with the mean ``confidence``, the share ``right`` of correct predictions, and the
+            number ``n`` of windows.
     """
     rows = []
     for each in bins:
@@ -294,7 +310,7 @@ def calibration_rows(bins: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
 
 
 def _bins(name: str, rows: pd.DataFrame, colour: str, symbol: str = "circle", **style: Any) -> Any:
-    """Return the calibration bins of a model as one trace."""
+    """Return one trace of the calibration chart that shows the bins of a model."""
     shares = (100 * rows[["right", "low", "high"]]).round(1).astype(str)
     texts = name + ": correct in " + shares.right + " % of " + rows.n.astype(str) + " windows"
     bar = {

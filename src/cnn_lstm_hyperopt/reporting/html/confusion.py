@@ -6,7 +6,7 @@ from typing import NamedTuple
 import pandas as pd
 
 MAX_CLASSES = 20
-"""Maximum number of classes for which the page has a matrix; ``predictions.csv`` has the predictions of all classes."""
+"""Maximum number of classes for which the page shows a confusion matrix."""
 
 
 class Confusion(NamedTuple):
@@ -14,7 +14,7 @@ class Confusion(NamedTuple):
 
     Attributes:
         names: names of the classes.
-        counts: numbers of windows, with a row for each actual class.
+        counts: number of windows for each pair of actual class (row) and predicted class (column).
     """
 
     names: list[str]
@@ -22,11 +22,11 @@ class Confusion(NamedTuple):
 
 
 def confusion(frame: pd.DataFrame | None, names: Sequence[str]) -> Confusion | None:
-    """Return the confusion matrix of a model; None without predictions or with more than :data:`MAX_CLASSES` classes.
+    """Return the confusion matrix of a model. Return None without predictions or with more than :data:`MAX_CLASSES` classes.
 
     Args:
         frame: predictions with the columns ``label`` and ``class`` and a row for each window.
-        names: names of the classes, as far as they are known.
+        names: names of the classes. A class without a name is shown by its number.
     """
     if frame is None or frame.empty:
         return None

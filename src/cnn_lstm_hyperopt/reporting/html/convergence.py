@@ -1,4 +1,4 @@
-"""Estimate of the gain that more trials would bring, from the gain since the number of trials last doubled."""
+"""Estimate of the gain from more trials, based on the gain in the second half of the trials."""
 
 import math
 from collections.abc import Sequence
@@ -8,11 +8,11 @@ from cnn_lstm_hyperopt.evaluation import Grade
 from cnn_lstm_hyperopt.search import Milestone
 
 MORE = 100
-"""Number of further trials whose gain is forecast."""
+"""Number of additional trials for which the gain is forecast."""
 MIN_GAIN = 0.01
-"""Minimum relative gain of the hypervolume at which more trials are called worth it."""
+"""Minimum expected gain, as a share of the hypervolume, for the report to recommend more trials."""
 MIN_TRIALS = 20
-"""Minimum number of finished trials for a forecast."""
+"""Minimum number of finished trials for a forecast of the gain."""
 
 
 class Outlook(NamedTuple):
@@ -20,7 +20,7 @@ class Outlook(NamedTuple):
 
     Attributes:
         trials: number of finished trials.
-        last_doubling: gain of the hypervolume in the second half of these trials, as a share of the hypervolume.
+        last_doubling: gain of the hypervolume in the second half of the finished trials, as a share of the final hypervolume.
         expected: gain expected from the next :data:`MORE` trials, as a share of the hypervolume.
     """
 
@@ -30,11 +30,13 @@ class Outlook(NamedTuple):
 
     @property
     def worth_it(self) -> bool:
-        """Whether the expected gain is at least :data:`MIN_GAIN`."""
+        """True if the expected gain is at least :data:`MIN_GAIN`."""
         return self.expected >= MIN_GAIN
 
     def sentence(self, grade: Grade | None) -> str:
-        """Return sentences that say whether more trials are probably worth it, and why; the grade has precedence.
+        """Return sentences that recommend more trials or advise against them, with the reason.
+
+        The grade counts more than the gain.
 
         Args:
             grade: grade of model 1 on the test set; None: no model was tested.
@@ -50,14 +52,17 @@ class Outlook(NamedTuple):
 
 
 def outlook(history: Sequence[Milestone], trials: int) -> Outlook | None:
-    """Forecast the gain of the hypervolume from :data:`MORE` further trials; None with too few trials.
+    """Forecast how much :data:`MORE` additional trials would increase the hypervolume.
 
-    The best of n independent draws grows by as much from n to 2n draws as from 2n to 4n, because records come at the rate 1/n
-    (Rényi 1962). So m more trials add the gain from n/2 to n trials times log2((n + m)/n). This is a rule of thumb: a
-    sampler that uses earlier results may gain more, and a search near its optimum less.
+    Return None with too few finished trials.
+
+    Draw n of independent trials is the best so far with probability 1/n (Rényi 1962). So each doubling of the number of
+    trials is expected to bring the same gain. After n trials, m additional trials are expected to bring log2((n + m)/n) times
+    the gain of the last n/2 trials. This is a rule of thumb. A sampler that uses earlier results may gain more. A search near
+    its optimum may gain less.
 
     Args:
-        history: increases of the hypervolume, all with the same reference point.
+        history: the trials that increased the hypervolume, with its value after each. The reference point is always the same.
         trials: number of finished trials.
     """
     if trials < MIN_TRIALS or not history or history[-1].hypervolume <= 0:

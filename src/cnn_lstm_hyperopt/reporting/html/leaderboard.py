@@ -15,13 +15,13 @@ FIGURES = {
     "test_reg_mse": ("MSE", "{:.4g}"),
     "test_reg_r2": ("R²", "{:+.3f}"),
 }
-"""Title and format of each column other than the score."""
+"""Title and number format of each column of the leaderboard except the score."""
 
 
 def leaderboard(content: Content) -> dict[str, Any]:
-    """Return the rows, the titles of all columns, and the range of the axis of the intervals.
+    """Return the leaderboard: its rows, the titles of its columns, and the range of the axis on which intervals are drawn.
 
-    The first row is the model of the verdict; the others follow, the best first.
+    The first row is the model that the verdict is about. The other rows are sorted by score, the best first.
     """
     results = content.results
     verdict = results.get("verdict") or {}
@@ -68,7 +68,7 @@ def leaderboard(content: Content) -> dict[str, Any]:
 
 
 def _regression(rows: Sequence[Mapping[str, Any]], of_verdict: str) -> str | None:
-    """Return the R² of the model of the verdict with its interval and reference, as a sentence; None without regression."""
+    """Return a sentence about the R² of the model of the verdict, with interval and reference; None without regression."""
     metrics: Mapping[str, Any] = next((each["metrics"] for each in rows if each["name"] == of_verdict), {})
     if metrics.get("test_reg_r2") is None:
         return None
@@ -79,5 +79,5 @@ def _regression(rows: Sequence[Mapping[str, Any]], of_verdict: str) -> str | Non
 
 
 def _order(score: float | None, sign: int) -> float:
-    """Return a key that sorts scores, times ``sign``, in increasing order, and unknown scores last."""
+    """Return a sort key for scores. It sorts ``sign`` times the score in increasing order, and unknown scores last."""
     return math.inf if score is None else sign * score

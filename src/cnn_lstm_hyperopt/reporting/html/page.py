@@ -1,4 +1,4 @@
-"""Rendering of ``report.html``: Jinja writes the text and escapes the user's names, Plotly draws the charts."""
+"""Rendering of ``report.html``. Jinja writes the text and escapes names that the user chose. Plotly draws the charts."""
 
 import json
 import re
@@ -36,18 +36,18 @@ CHARTS: dict[str, Callable[[TrialTable], Any]] = {
     "calibration": charts.calibration,
     "trial": charts.trial_curve,
 }
-"""Charts without selection lists, by their names in the page."""
+"""Functions that draw the charts without selection lists, by the name of the chart in the page."""
 
 
 def write_report(
     save_dir: Path, *, running: bool | None = None, warn: Callable[[str], None] = lambda line: None
 ) -> Path:
-    """Write ``report.html`` and ``figures/*.png`` of the study in ``save_dir``; return the path of the page.
+    """Write ``report.html`` and ``figures/*.png`` for the study in ``save_dir``. Return the path of the page.
 
     Args:
         save_dir: results directory of the study.
-        running: whether a run is active; None: find out from the lock.
-        warn: shows a warning, for example about skipped trials.
+        running: True if a run is active; None: the lock file shows whether a run is active.
+        warn: function that shows a warning, for example about skipped trials.
 
     Raises:
         SaveDirError: there is no study, or a file of the study is damaged.
@@ -63,7 +63,7 @@ def write_report(
 
 
 def render(table: TrialTable) -> str:
-    """Return ``report.html`` as text; the page needs no other files."""
+    """Return the text of ``report.html``. The page needs no other files."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader(__package__, "."),
         autoescape=True,
@@ -90,7 +90,7 @@ def render(table: TrialTable) -> str:
 
 
 def _charts(table: TrialTable) -> dict[str, Any]:
-    """Return the figures of each chart that has data, with the options of the selection lists above the chart."""
+    """Return the figures of each chart that has data, and the options of the selection lists above each chart."""
     drawn: dict[str, Variants] = {
         **{name: {(): draw(table)} for name, draw in CHARTS.items()},
         "history": {(which,): history(table, which) for which in objectives(table)},
@@ -114,7 +114,7 @@ def _charts(table: TrialTable) -> dict[str, Any]:
 
 
 def breakable(name: str) -> Markup:
-    """Return a parameter's name as HTML with possible line breaks after dots and underscores, not within words."""
+    """Return a parameter's name as HTML that browsers may break after dots and underscores, but not within words."""
     return Markup(re.sub(r"([._])", r"\1<wbr>", str(escape(name))))  # noqa: S704 - escaped
 
 
@@ -123,6 +123,6 @@ def _part(name: str) -> str:
 
 
 def for_script(value: Any) -> Markup:
-    """Return JSON that is safe in a ``<script>``: no user-supplied name can end the script or begin a comment."""
+    """Return JSON that is safe in a ``<script>`` element. No name that the user chose can end the script or begin a comment."""
     text = json.dumps(value, allow_nan=False, separators=(",", ":"))
     return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))  # noqa: S704 - no tag is left

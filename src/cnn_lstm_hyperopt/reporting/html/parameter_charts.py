@@ -1,4 +1,7 @@
-"""Charts of parameters (slices, contours, parallel coordinates), with one figure per choice in the selection lists."""
+"""Charts of parameters: slices, contours and parallel coordinates.
+
+Each choice in the selection lists above a chart has a figure of its own.
+"""
 
 from html import escape
 from itertools import combinations
@@ -13,11 +16,11 @@ from cnn_lstm_hyperopt.reporting.html.charts import objective_axis, objectives
 from cnn_lstm_hyperopt.reporting.html.trial_table import TrialTable
 
 Variants = dict[tuple[str, ...], go.Figure | None]
-"""Figures of a chart by the choices in its selection lists."""
+"""Figures of a chart. The keys are the choices in the selection lists above the chart."""
 FEW_DRAWN = 400
-"""Maximum number of points in a figure that exists for each parameter or each pair of parameters."""
+"""Maximum number of points in each slice and each contour figure, because there are many such figures."""
 PAIR_PARAMETERS = 10
-"""Number of parameters with contours: half of them the most important ones, the others those with the most values."""
+"""Number of parameters with contours. Half of them are the most important parameters; the others have the most values."""
 MAX_AXES = 8
 """Maximum number of parameters in the parallel coordinates."""
 NARROW_AXES = 4
@@ -25,23 +28,26 @@ NARROW_AXES = 4
 GRID = 24
 """Number of grid points of a contour along each axis."""
 MIN_WEIGHT = 1.5
-"""Minimum sum of the weights of nearby trials; at grid points with a lower sum the contour is empty."""
+"""Minimum sum of the weights of the trials near a grid point. The contour is empty at grid points with a lower sum."""
 MAX_LETTERS = 24
 """Maximum number of characters of a choice in the labels of an axis."""
 FIFTHS = (("grey", 0.3), ("grey", 0.45), ("accent", 0.35), ("accent", 0.6), ("orange", 0.9))
-"""Colour and opacity of the lines in the parallel coordinates, from the lowest to the highest fifth of the scores."""
+"""Colour and opacity of the lines in the parallel coordinates for each fifth of the scores, the lowest fifth first."""
 
 
 class Scale:
-    """Positions of the values of a parameter on an axis: by number, by logarithm, or (a few values) at equal distances.
+    """Positions of the values of a parameter on an axis.
+
+    The positions are the numbers, their logarithms or, for choices and a few different numbers, points at equal distances.
 
     Attributes:
-        discrete: whether the values have equal distances (choices, or few different numbers).
+        discrete: True if the positions have equal distances (for choices, or for a few different numbers).
         at: position of each completed trial that has a value, by trial number.
-        share: the same positions, scaled so that the lowest is 0 and the highest is 1.
+        share: the positions ``at``, scaled so that the lowest is 0 and the highest is 1.
         grid, grid_share: grid points of a contour, in the units of ``at`` and of ``share``.
-        labels: texts with their positions from 0 to 1: every choice, or the lowest and the highest number.
-        axis: the axis for Plotly.
+        labels: labels of the axis with their positions from 0 to 1. There is a label for every choice, or for the lowest and
+            the highest number.
+        axis: properties of the axis for Plotly.
     """
 
     def __init__(self, name: str, table: TrialTable) -> None:
@@ -68,17 +74,21 @@ class Scale:
         self.axis["fixedrange"] = True
 
     def weights(self, numbers: Any, width: float) -> Any:
-        """Return the weight of each trial at each grid point: a Gaussian of their distance; if discrete, 1 for equal values."""
+        """Return the weight of each trial at each grid point.
+
+        The weight is a Gaussian of the distance between trial and grid point. For discrete values it is 1 at equal values,
+        else 0.
+        """
         distance = self.grid_share[:, None] - self.share[numbers].to_numpy()
         return (distance == 0).astype(float) if self.discrete else np.exp(-0.5 * (distance / width) ** 2)
 
     def shifted(self, share: float, turn: float = 0.618034) -> Any:
-        """Return the positions; if discrete, with small fixed shifts that separate trials of equal values."""
+        """Return the positions of the trials on the axis. Small fixed shifts separate trials with equal discrete values."""
         return self.at + share * ((self.at.index * turn) % 1 - 0.5) if self.discrete else self.at
 
 
 def varied(table: TrialTable) -> list[str]:
-    """Return parameters with several values in the completed trials: important ones first, then continuous ones."""
+    """Return the parameters that vary in the completed trials: first the important, then the continuous parameters."""
     scales = {name: Scale(name, table) for name in table.params}
     names = [name for name, scale in scales.items() if len(set(scale.at)) > 1]
     measured = [name for name in names if not scales[name].discrete]
@@ -86,12 +96,12 @@ def varied(table: TrialTable) -> list[str]:
 
 
 def important(table: TrialTable) -> list[str]:
-    """Return the most important parameters for the score, or for another objective if those for the score are unknown."""
+    """Return the most important parameters for the score. If their importances are unknown, use another objective."""
     return list(next((shares for shares in table.content.importances.values() if shares), {}))
 
 
 def slices(table: TrialTable) -> Variants:
-    """Return figures of each objective against each parameter, by objective and parameter."""
+    """Return slice figures: each objective against each parameter. The keys are objective and parameter."""
     drawn: Variants = {}
     for name in varied(table):
         scale = Scale(name, table)
@@ -107,7 +117,7 @@ def slices(table: TrialTable) -> Variants:
 
 
 def contours(table: TrialTable) -> Variants:
-    """Return contour figures of each objective over two parameters, by objective and the two parameters."""
+    """Return contour figures of each objective over two parameters. The keys are the objective and the two parameters."""
     scales = [Scale(name, table) for name in varied(table)]
     half = PAIR_PARAMETERS // 2
     scales = [*scales[:half], *sorted(scales[half:], key=lambda scale: scale.discrete)][:PAIR_PARAMETERS]
@@ -119,7 +129,10 @@ def contours(table: TrialTable) -> Variants:
 
 
 def _contour(table: TrialTable, which: str, across: Scale, up: Scale) -> go.Figure | None:
-    """Return the contour of the weighted mean of nearby trials (Nadaraya 1964, Watson 1964); empty with too few trials."""
+    """Return the contour of a weighted mean of nearby trials' values (Nadaraya 1964, Watson 1964).
+
+    The contour is empty if there are too few trials.
+    """
     trials = table.complete.loc[across.at.index.intersection(up.at.index)]
     values = trials[which] if which == "score" else np.log10(trials[which])
     width = min(0.25, 0.3 * max(len(trials), 1) ** (-1 / 6))
@@ -150,7 +163,10 @@ def _contour(table: TrialTable, which: str, across: Scale, up: Scale) -> go.Figu
 
 
 def parallel(table: TrialTable) -> Variants:
-    """Return parallel coordinates of the most important parameters for all trials, the best tenth and the front."""
+    """Return figures of parallel coordinates: for all trials, for the best tenth of the trials and for the Pareto front.
+
+    The axes are the most important parameters.
+    """
     complete = table.complete
     best = complete.sort_values("score", ascending=False, kind="stable").head(max(1, -(-len(complete) // 10)))
     scales = [Scale(name, table) for name in important(table)[:MAX_AXES] if name in table.params]

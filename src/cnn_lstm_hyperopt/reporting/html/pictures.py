@@ -21,7 +21,7 @@ DOTS_PER_INCH = 200
 
 
 def write_pictures(table: TrialTable) -> list[Path]:
-    """Write the pictures that have data, delete older pictures that have no data now, and return the paths."""
+    """Write the pictures for which there are data and return their paths. Delete old pictures that no longer have data."""
     folder = table.content.save_dir / FIGURES
     folder.mkdir(exist_ok=True)
     written = []
@@ -60,7 +60,7 @@ def _log(axis: Axis) -> None:
 
 
 def _of(title: str, chart: Callable[[TrialTable], Any]) -> Callable[[TrialTable, Figure], bool]:
-    """Return a function that draws a chart of the page with matplotlib; the chart may have only scatter traces."""
+    """Return a function that draws a Plotly chart of the page with matplotlib. The chart may have only scatter traces."""
 
     def draw(table: TrialTable, picture: Figure) -> bool:
         figure = chart(table)
@@ -142,4 +142,4 @@ PICTURES: dict[str, Callable[[TrialTable, Figure], bool]] = {
     "test_period": _test_period,
     "model_size": _of("Model size", charts.size),
 }
-"""Functions that draw a picture into a figure and return whether there are data, by file name."""
+"""Functions that draw the pictures, by file name. Each draws into a figure and returns False if there are no data."""

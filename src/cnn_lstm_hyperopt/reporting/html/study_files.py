@@ -1,4 +1,4 @@
-"""Reader of the study and the results in ``save_dir`` for a report, also during a run."""
+"""Reader of the study and the results in ``save_dir`` for a report. It also works during a run."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -32,15 +32,15 @@ class Content:
     """Study and results that a report shows.
 
     Attributes:
-        n_trials: number of trials that the study will run in total.
+        n_trials: total number of trials that the study is to run.
         running: whether a run is active.
-        openings: number of evaluations on the test set.
+        openings: how often models were evaluated on the test set.
         times: start and end of each trial in local time; None if a time is not stored.
         results: content of ``results.json``; empty before this file is written.
         data: content of ``data.json``; empty without this file.
-        importances: importances of the parameters; see :func:`.importances`.
+        importances: importances of the parameters for each objective; see :func:`.importances`.
         predictions: predictions of the retrained models on the test windows, by rank of the model.
-        outside: sentences about trials of ``study.db`` that other programs added or changed.
+        outside: sentences about trials in ``study.db`` that other programs added or changed.
     """
 
     save_dir: Path
@@ -65,17 +65,17 @@ class Content:
 
     @property
     def front(self) -> list[TrialRecord]:
-        """Ranked non-dominated trials; see :func:`.reported_front`."""
+        """Non-dominated trials in the order of their ranks; see :func:`.reported_front`."""
         return reported_front(self.records, self.skill)
 
     @property
     def above_chance(self) -> bool:
-        """Whether the trials of the front beat chance."""
+        """True if the trials of the Pareto front beat chance."""
         return any(above_chance(record, self.skill) for record in self.records)
 
     @property
     def models(self) -> list[dict[str, Any]]:
-        """Entries of the retrained models in ``results.json``, in the order of rank."""
+        """Entries of ``results.json`` about the retrained models, in the order of their ranks."""
         found: list[dict[str, Any]] = self.results.get("retrained_models") or []
         return found
 
@@ -85,7 +85,7 @@ def read_content(save_dir: Path, *, running: bool | None = None) -> Content:
 
     Args:
         save_dir: results directory of the study.
-        running: whether a run is active; None: find out from the lock.
+        running: True if a run is active; None: the lock file shows whether a run is active.
 
     Raises:
         SaveDirError: there is no study, or a file is damaged.
@@ -136,7 +136,7 @@ def read_content(save_dir: Path, *, running: bool | None = None) -> Content:
 
 
 def _predictions(save_dir: Path, results: Mapping[str, Any]) -> dict[int, pd.DataFrame]:
-    """Return the test predictions of the models by rank; skip missing and damaged files."""
+    """Return the predictions of the retrained models on the test set, by rank. Missing and damaged files are skipped."""
     found = {}
     for entry in results.get("retrained_models") or []:
         path = model_folder(save_dir, entry["model_rank"]) / PREDICTIONS

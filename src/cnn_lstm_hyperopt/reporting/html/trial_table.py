@@ -12,7 +12,7 @@ from cnn_lstm_hyperopt.reporting.html.study_files import Content
 from cnn_lstm_hyperopt.search import State, TrialRecord, above_chance, selected, with_fixed
 
 MAX_POINTS, FEW_POINTS, MANY_TRIALS = 200, 40, 1000
-"""A learning curve has at most MAX_POINTS points, or FEW_POINTS in a study of more than MANY_TRIALS trials."""
+"""Maximum number of points in a learning curve: MAX_POINTS, or FEW_POINTS in a study with more than MANY_TRIALS trials."""
 
 
 class TrialTable:
@@ -20,8 +20,10 @@ class TrialTable:
 
     Attributes:
         content: the study and its results.
-        trials: state, score, seconds, mb, epochs, reason, worker, retry_of, start and end (seconds since the first start).
-        params: a column for each parameter, in the order of the settings; None if a trial does not have the parameter.
+        trials: columns state, score, seconds, mb, epochs, reason, worker, retry_of, start and end (both in seconds since the
+            start of the first trial).
+        params: a column for each parameter, in the order of the settings. The value is None if a trial does not have the
+            parameter.
     """
 
     params: Any  # pandas-stubs take names of columns for any hashable
@@ -57,18 +59,21 @@ class TrialTable:
 
     @cached_property
     def front(self) -> pd.DataFrame:
-        """Rows of the trials of the front, by rank."""
+        """Rows of the trials of the Pareto front, in the order of their ranks."""
         return self.trials.loc[[record.number for record in self.content.front]]
 
     @cached_property
     def curves(self) -> dict[int, tuple[list[float], list[float]]]:
-        """Epochs and scores of each trial that has a learning curve, by trial number."""
+        """Learning curves by trial number: the epochs and the scores of each trial that has a curve."""
         max_points = FEW_POINTS if len(self.trials) > MANY_TRIALS else MAX_POINTS
         every = {record.number: _curve(record, max_points) for record in self.content.records}
         return {number: curve for number, curve in every.items() if curve[0]}
 
     def as_columns(self) -> dict[str, Any]:
-        """Return the columns for the script of the page, with None for NaN; columns need a third of the space of objects."""
+        """Return the table as columns for the page's script, with None for NaN.
+
+        A list of row objects would be three times as long.
+        """
         curves = [self.curves.get(number) for number in self.trials.index]
         return {
             "number": self.trials.index.tolist(),
@@ -79,14 +84,14 @@ class TrialTable:
 
 
 def _params(content: Content, record: TrialRecord) -> dict[str, Any]:
-    """Return a trial's parameters in readable form with the fixed ones; unknown parameters are returned as stored."""
+    """Return a trial's parameters, including fixed parameters, in readable form. Unknown parameters are returned as stored."""
     if all(name in PARAMETERS for name in record.params):
         return readable(with_fixed(content.space, record.params))
     return dict(record.params)
 
 
 def _score(record: TrialRecord) -> float | None:
-    """Return the score of a completed trial, or the score at the best epoch of another trial."""
+    """Return a trial's score. For a trial that is not complete, return the score of its best epoch."""
     if record.values is not None:
         return record.values.score
     point = selected(record.curve, math.inf)
@@ -94,7 +99,7 @@ def _score(record: TrialRecord) -> float | None:
 
 
 def _reason(record: TrialRecord, content: Content) -> str | None:
-    """Return why a trial ended; for a completed trial that does not beat chance, add this."""
+    """Return the reason why a trial ended. The text also says if a completed trial does not beat chance."""
     if record.values is None or above_chance(record, content.skill):
         return record.reason
     return f"{record.reason}; not above chance" if record.reason else "not above chance"
@@ -107,7 +112,7 @@ def _cell(value: Any) -> Any:
 
 
 def _json(value: Any) -> Any:
-    """Return a value for strict JSON: numbers rounded to six digits, None for NaN and infinity."""
+    """Return a value for strict JSON. Numbers are rounded to six digits; NaN and infinity become None."""
     if not isinstance(value, float):
         return value
     rounded = float(f"{value:.6g}")
@@ -117,7 +122,10 @@ def _json(value: Any) -> Any:
 
 
 def _clock(content: Content) -> pd.DataFrame:
-    """Return seconds from the first start to each ``start`` and ``end``; a running trial ends now."""
+    """Return each trial's ``start`` and ``end`` in seconds since the first trial started.
+
+    A running trial gets the current time as end.
+    """
     now, rows = datetime.now(), {}
     for record in content.records:
         start, end = content.times.get(record.number, (None, None))

@@ -21,7 +21,7 @@ from cnn_lstm_hyperopt.utils.secrets import masked
 from cnn_lstm_hyperopt.utils.text import counted, seconds_text
 
 MAX_CONFIGS, MAX_GROUPS = 5, 50
-"""Maximum number of compared configurations, and maximum number of rows in a table of symbols or years."""
+"""Maximum number of configurations in the comparison, and maximum number of rows in a table of symbols or years."""
 STATISTICS = {
     "min": "minimum",
     "25%": "lower quartile",
@@ -33,7 +33,7 @@ STATISTICS = {
 
 
 def view(table: TrialTable) -> dict[str, Any]:
-    """Return the variables of the template ``page.html.j2``."""
+    """Return the values of the variables in the template ``page.html.j2``."""
     content = table.content
     return {
         "name": content.name,
@@ -67,23 +67,23 @@ def view(table: TrialTable) -> dict[str, Any]:
 
 
 def digits(value: Any, form: str = ".4f") -> str:
-    """Format a number; None becomes a dash."""
+    """Return a number as text for the page; None becomes a dash."""
     return "–" if value is None else format(value, form)
 
 
 def shown(value: Any) -> str:
-    """Format the value of a parameter for the page."""
+    """Return the value of a parameter as text for the page."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     return digits(value, ".4g") if value is None or isinstance(value, float) else str(value)
 
 
 FILTERS: dict[str, Callable[..., Any]] = {"digits": digits, "shown": shown, "seconds": seconds_text}
-"""Jinja filters of the template, by name."""
+"""Jinja filters that the template of the page uses, by name."""
 
 
 def _verdict(content: Content) -> dict[str, str]:
-    """Return the title, the CSS class and the sentence of the verdict."""
+    """Return the title, the CSS class and the sentence of the verdict for the page."""
     verdict = content.results.get("verdict")
     done = sum(record.finished for record in content.records)
     if verdict and (content.models or not content.above_chance):  # otherwise the verdict is older than the front
@@ -124,7 +124,10 @@ def _tiles(content: Content) -> list[tuple[str, str]]:
 
 
 def _statistics(table: TrialTable) -> dict[str, dict[str, str]]:
-    """Return the quartiles of each objective over the completed trials; empty with fewer than two trials."""
+    """Return the quartiles of each objective over the completed trials.
+
+    The result is empty with fewer than two completed trials.
+    """
     if len(table.complete) < 2:
         return {}
     words = objectives(table) | {"seconds": "training seconds"}
@@ -136,18 +139,18 @@ def _statistics(table: TrialTable) -> dict[str, dict[str, str]]:
 
 
 def _three(figure: float) -> str:
-    """Format a number with three significant digits, or with all digits before the decimal point."""
+    """Return a number as text with three significant digits. All digits before the decimal point are kept."""
     return f"{figure:,.0f}" if figure >= 1000 else f"{figure:.3g}"
 
 
 def _configs(table: TrialTable) -> dict[str, list[str]]:
-    """Return the values of each parameter in the first trials of the front, by name of the parameter."""
+    """Return the values of each parameter in the first trials of the Pareto front. The keys are the names of the parameters."""
     params = table.params.loc[table.front.index[:MAX_CONFIGS]]
     return {name: [shown(value) for value in params[name]] for name in params if params[name].notna().any()}
 
 
 def _search_lines(content: Content) -> list[str]:
-    """Return lines about pruning, and about overfitting from choosing the best of many trials."""
+    """Return lines about pruning, and about the overfitting that results from choosing the best of many trials."""
     settings = content.settings
     summary = pruning_summary(
         content.records, content.skill, max_epochs=settings.training.max_epochs, seed=settings.study.seed
@@ -173,7 +176,10 @@ def _convergence(content: Content) -> str:
 
 
 def _importances(content: Content) -> dict[str, dict[str, float]]:
-    """Return the importances (shares) of the most important parameters of each objective, by title of the objective."""
+    """Return the most important parameters of each objective with their importances (shares that sum to at most 1).
+
+    The keys are the titles of the objectives.
+    """
     titles = {
         "score": content.skill.words,
         "seconds": "training time",
@@ -213,7 +219,7 @@ def _curves_line(table: TrialTable) -> str:
 
 
 def _problems(data: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return the problems that the checks of the bars found, as symbol and text."""
+    """Return the problems that the checks of the bars found: pairs of symbol and text."""
     return [
         (symbol, f"{problem['severity']}: {problem['text']}")
         for symbol, facts in (data.get("symbols") or {}).items()
@@ -222,7 +228,7 @@ def _problems(data: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def _resume(content: Content, *, retrain: bool = False) -> str:
-    """Return the command that resumes the study, or the Python call for a study on DataLoaders."""
+    """Return the command that resumes the study. For a study on DataLoaders, return the Python call."""
     if content.data.get("source") == "DataLoaders":
         call = ".retrain_best_models()" if retrain else ".optimize()"
         return resume_in_python(content.save_dir, content.data) + call
