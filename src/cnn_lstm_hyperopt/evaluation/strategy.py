@@ -90,11 +90,11 @@ class Returns:
 
 @dataclass(frozen=True, eq=False)
 class Excess:
-    """A strategy minus holding each symbol at the strategy's mean exposure: the part of the returns that is timing.
+    """A strategy minus holding at the strategy's mean position, without drift: the part of the returns that is timing.
 
     Attributes:
         exposure: mean position of the strategy over all decisions, in [0, 1].
-        returns: returns of the strategy minus returns of the holding, both after costs.
+        returns: excess returns after costs (:meth:`Market.excess`).
     """
 
     exposure: float
@@ -126,7 +126,7 @@ class Strategy:
         rules: rules by which both trade.
         model: returns of the strategy that is long if the model predicts up, otherwise flat.
         hold: returns of the strategy that is always long.
-        excess: the strategy minus holding at the same mean exposure.
+        excess: the part of the strategy's returns that is timing.
     """
 
     rules: TradingRules
@@ -197,29 +197,40 @@ class Market:
         A decision earns position × return − cost × change of position. The return of a period is the sum of what its
         decisions earn, divided by the number of symbols.
         """
-        return self._earned(positions[self.windows].astype(np.float64))
+        held = positions[self.windows].astype(np.float64)
+        changes = self._changes(held)
+        return self._of_periods(held * self.returns - self.costs * changes, int(np.count_nonzero(changes)))
 
     def excess(self, positions: NDArray[np.floating]) -> Excess:
-        """Return the strategy minus holding each symbol at the mean of the strategy's own positions in this symbol.
+        """Return the strategy minus a holding whose position is the mean of the strategy's positions in the symbol so far.
 
-        The excess of constant positions is 0, and a constant added to all returns of a symbol does not change its mean. So the
-        drift of the market does not count as timing. The mean position is known only at the end. This does not favour the
-        strategy, because only the holding uses the mean.
+        A decision earns (position − position of the holding) × (return − mean return of the symbol), minus the difference of
+        the costs. So a constant added to all returns of a symbol (drift) changes nothing, and constant positions have no excess.
+        The mean position of the whole period would know later positions. Rules that oppose past returns would gain from it,
+        because their later positions depend on the present return.
         """
         held = positions[self.windows].astype(np.float64)
-        means = np.bincount(self.owner, weights=held) / np.bincount(self.owner)
-        ours, matched = self._earned(held), self._earned(means[self.owner])
-        return Excess(float(held.mean()), Returns(self.dates, ours.returns - matched.returns, ours.n_trades))
+        counts = np.bincount(self.owner)
+        first = np.cumsum(counts) - counts
+        total = np.cumsum(held)
+        before = (total - held)[first][self.owner]
+        holding = (total - before) / (np.arange(len(held)) - first[self.owner] + 1)
+        returns = self.returns - (np.bincount(self.owner, weights=self.returns) / counts)[self.owner]
+        ours = self._changes(held)
+        gains = (held - holding) * returns - self.costs * (ours - self._changes(holding))
+        return Excess(float(held.mean()), self._of_periods(gains, int(np.count_nonzero(ours))))
 
-    def _earned(self, held: Floats) -> Returns:
-        """Return the returns of the positions ``held`` (decisions,)."""
+    def _changes(self, held: Floats) -> Floats:
+        """Return the absolute changes of the positions ``held`` (decisions,)."""
         before = np.concatenate([[0.0], held[:-1]])
         before[np.flatnonzero(np.diff(self.owner, prepend=-1))] = 0.0
-        changes = np.abs(held - before)
-        gains = held * self.returns - self.costs * changes
+        return np.abs(held - before)
+
+    def _of_periods(self, gains: Floats, n_trades: int) -> Returns:
+        """Return the returns of the periods from what the decisions earn, (decisions,)."""
         n_symbols = int(self.owner[-1]) + 1
         returns = np.bincount(self.period, weights=gains, minlength=len(self.dates)) / n_symbols
-        return Returns(dates=self.dates, returns=returns, n_trades=int(np.count_nonzero(changes)))
+        return Returns(dates=self.dates, returns=returns, n_trades=n_trades)
 
 
 def long_flat(

@@ -19,8 +19,9 @@ def strategy_lines(entry: Mapping[str, Any]) -> list[str]:
         name, unit = ("annual_return", "year") if excess["annual_return"] is not None else ("mean_return", "period")
         interval = excess[f"{name}_interval"]
         lines.append(
-            f"Timing: {excess[name]:+.2%} a {unit} above holding at the same mean exposure ({excess['exposure']:.0%})"
-            + (f"; 95 % interval {interval[0]:+.2%} to {interval[1]:+.2%}." if interval is not None else ".")
+            f"Timing: {excess[name]:+.2%} a {unit}"
+            + (f" (95 % interval {interval[0]:+.2%} to {interval[1]:+.2%})" if interval is not None else "")
+            + f" above holding at the strategy's mean position ({excess['exposure']:.0%}), without the drift of the market."
         )
     return lines
 
