@@ -224,7 +224,8 @@ class Market:
         """Return the absolute changes of the positions ``held`` (decisions,)."""
         before = np.concatenate([[0.0], held[:-1]])
         before[np.flatnonzero(np.diff(self.owner, prepend=-1))] = 0.0
-        return np.abs(held - before)
+        changes: Floats = np.abs(held - before)
+        return changes
 
     def _of_periods(self, gains: Floats, n_trades: int) -> Returns:
         """Return the returns of the periods from what the decisions earn, (decisions,)."""
