@@ -1,4 +1,4 @@
-"""The command line ``cnn-lstm-hyperopt``. Commands import slow libraries only when they run."""
+"""The command line ``cnn-lstm-hyperopt``. Slow libraries are imported only when a command runs."""
 
 import contextlib
 import errno
@@ -23,15 +23,18 @@ from cnn_lstm_hyperopt.utils.secrets import masked
 from cnn_lstm_hyperopt.utils.text import one_line, printable
 
 COMMANDS = ("run", "data", "resume", "status", "report", "predict", "export", "narrow", "track")
-"""Names of the commands in the order of the help."""
+"""Names of the commands, in the order in which the help lists them."""
 for _place, _name in enumerate(COMMANDS):
     app[_name].sort_key = _place
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; return the exit code: 0 done, 1 failed, 2 wrong input, 130 interrupted with results saved."""
+    """Run a command of the command line and return its exit code.
+
+    The code is 0 for success, 1 for a failure, 2 for wrong input, and 130 for an interruption after which results were saved.
+    """
     tokens = list(sys.argv[1:] if arguments is None else arguments)
-    for stream in (sys.stdout, sys.stderr):  # a character that the terminal lacks must not end a command
+    for stream in (sys.stdout, sys.stderr):  # a character that the terminal can't show must not end a command
         if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
             stream.reconfigure(errors=PLAIN_CHARACTERS)
     try:
@@ -46,9 +49,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 @contextlib.contextmanager
 def _ended_by_signals() -> Iterator[None]:
-    """On Ctrl-C and SIGTERM, print a line and end the process with code 130, until a run handles these signals.
+    """Context in which Ctrl-C and SIGTERM print a line and end the process with code 130. A run replaces this signal handler.
 
-    Raising an exception would not be safe: Python ignores exceptions in some places while it imports modules.
+    The handler does not raise an exception, because Python ignores exceptions in some places while it imports modules.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -67,7 +70,7 @@ def _ended_by_signals() -> Iterator[None]:
 
 
 def _report(error: BaseException) -> int:
-    """Print one line about an error; return the exit code."""
+    """Print one line about an error and return the exit code of the command line."""
     if isinstance(error, HyperoptError):
         return _fail(str(error), error.exit_code)
     text = one_line(error, 500)

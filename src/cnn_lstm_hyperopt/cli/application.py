@@ -1,4 +1,4 @@
-"""The application object, with which each command registers."""
+"""The cyclopts application object. Each command of the command line registers with it."""
 
 from cyclopts import App
 

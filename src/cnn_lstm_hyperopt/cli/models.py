@@ -125,7 +125,10 @@ def export(
 
 
 def _loaded(folder: Path, features: str | None, *, runs: bool = True) -> "Predictor":
-    """Load a model with the feature function that the user names; never run a function that only the model's folder names."""
+    """Load a model with the feature function that the user names.
+
+    A function that only the model's folder names is never run.
+    """
     from cnn_lstm_hyperopt.inference.model import load_model
 
     found = load_model(folder)
@@ -156,7 +159,7 @@ def _loaded(folder: Path, features: str | None, *, runs: bool = True) -> "Predic
 def _read(
     data_dir: Path, symbols: Sequence[str], end: date | None, on_bad_bars: BadBars, model: "Predictor"
 ) -> list["Bars"]:
-    """Read the bars in a folder with the checks of ``run``; print warnings on standard error."""
+    """Read the bars in a folder with the same checks as the command ``run``. Print warnings on standard error."""
     from cnn_lstm_hyperopt.data.problems import warning_texts
     from cnn_lstm_hyperopt.data.sources.files import FileSource
 
@@ -178,7 +181,9 @@ def _predicted(model: "Predictor", every: Sequence["Bars"], *, start: date | Non
         table = model.predict_frame(bars.frame, bars.symbol, last=1 if last else None)
         table.insert(0, SYMBOL, bars.symbol)
         newest = bars.frame.index[-1]
-        if last and table["date"].iloc[-1] != newest:  # otherwise an older prediction would look like the newest
+        if (
+            last and table["date"].iloc[-1] != newest
+        ):  # without this error, an older prediction would look like the newest
             print(
                 f"Warning: {printable(bars.symbol)} is left out: no complete window ends with its last bar, {date_text(newest)}"
                 " (a gap before it, or a missing value)",

@@ -1,4 +1,4 @@
-"""Flags of the command line: their names, their settings, and the readers of their values."""
+"""Flags of the command line: their names, the settings that they set, and the functions that read their values."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -61,7 +61,10 @@ _FLAG_OF_SETTING = {
 
 
 def _help(flag: str) -> str:
-    """Return the help of a flag: description and default of its setting, with "default" for values null and empty."""
+    """Return the help text of a flag: the description and the default of its setting.
+
+    Null and empty values are shown as "default".
+    """
     model: Any = Settings
     *sections, name = _SETTING_OF_FLAG[flag].split(".")
     for section in sections:
@@ -82,17 +85,17 @@ _SEARCH, _DATA, _RETRAIN, _RUN = "Search", "Data", "After the search", "General"
 
 
 def whole(kind: object, tokens: Sequence[Token]) -> int:
-    """Read a whole number; cyclopts would round 1.5 to 2."""
+    """Read a whole number from a flag. The library cyclopts would round 1.5 to 2."""
     return _number(tokens[0].value, int, "a whole number")
 
 
 def seconds(kind: object, tokens: Sequence[Token]) -> float:
-    """Read a number of seconds."""
+    """Read a number of seconds from a flag."""
     return _number(tokens[0].value, float, "a number of seconds")
 
 
 def _number(text: str, read: Callable[[str], T], what: str) -> T:
-    """Read a number in ASCII digits; Python would also accept 1_0 and digits of other scripts."""
+    """Read a number that is written in ASCII digits. Python would also accept 1_0 and digits of other scripts."""
     try:
         if text.isascii() and "_" not in text:
             return read(text)
@@ -102,7 +105,7 @@ def _number(text: str, read: Callable[[str], T], what: str) -> T:
 
 
 def workers_of(kind: object, tokens: Sequence[Token]) -> int | str:
-    """Read a number of workers, or ``auto``."""
+    """Read a number of workers, or ``auto``, from a flag."""
     try:
         return "auto" if tokens[0].value == "auto" else whole(kind, tokens)
     except ValueError as error:
@@ -110,7 +113,7 @@ def workers_of(kind: object, tokens: Sequence[Token]) -> int | str:
 
 
 def path_of(kind: object, tokens: Sequence[Token]) -> Path:
-    """Read a path; cyclopts would read an empty text as the working directory."""
+    """Read a path from a flag. The library cyclopts would read an empty text as the working directory."""
     if not tokens[0].value.strip():
         raise ValueError("must be a path, but is empty")
     return Path(tokens[0].value)
@@ -121,12 +124,12 @@ _VERBOSE_HELP = "Print all details that are otherwise only in run.log: windows, 
 
 
 def _setting(flag: str, group: str, **parsing: Any) -> Parameter:
-    """Return the parameter of a flag that sets a setting; the help is the description of the setting."""
+    """Return the cyclopts parameter of a flag that sets a setting. The help text is the description of the setting."""
     return Parameter(group=group, help=_help(flag), **parsing)
 
 
 def _switch(text: str, group: str | None = None) -> Parameter:
-    """Return the parameter of a flag without a value, which is off by default."""
+    """Return the cyclopts parameter of a flag that takes no value and is off by default."""
     plain = Parameter(negative="", help=text)
     return plain if group is None else Parameter.combine(plain, Parameter(group=group))
 
@@ -144,7 +147,7 @@ _WORKERS_HELP = (
 @Parameter(name="*")
 @dataclass(frozen=True)
 class DataOptions:
-    """Flags of the commands ``data`` and ``run``; None: the value of the config file, or the default without this value."""
+    """Flags of the commands ``data`` and ``run``. If a flag is None, the config file or else the default sets the value."""
 
     use_real_data: Annotated[
         bool, _switch("Use the real daily bars included in the package, unless --source names another source.", _DATA)
@@ -190,7 +193,7 @@ class DataOptions:
         return tree
 
     def _put_source(self, tree: dict[str, Any]) -> None:
-        """Set the source of the bars in ``tree``; refuse flags that name two sources."""
+        """Set the source of the bars in the nested settings ``tree``. Refuse flags that name two sources."""
         if self.use_real_data and self.source == "synthetic":
             raise _two_sources("--use-real-data", "--source synthetic")
         if self.data_dir is not None:
@@ -292,7 +295,7 @@ Quiet = Annotated[bool, _switch(_QUIET_HELP)]
 def settings_of(
     config: Path | None, overrides: dict[str, Any], environment: Mapping[str, str] | None = None
 ) -> Settings:
-    """Return the settings from flags, environment and config file; an error names its flag, variable or file."""
+    """Return the settings from flags, environment and config file. The text of an error names the flag, variable or file."""
     try:
         Path.cwd()
     except OSError as error:  # otherwise libraries that are imported later would end the process
@@ -302,7 +305,7 @@ def settings_of(
 
 
 def directory(save_dir: Path) -> Path:
-    """Return the path in ``--save-dir`` after the checks of the setting ``save_dir``."""
+    """Return the path in the flag ``--save-dir`` after the checks of the setting ``save_dir``."""
     return settings_of(None, {"save_dir": save_dir}, environment={}).save_dir
 
 
@@ -310,7 +313,7 @@ def config_of(save_dir: Path, otherwise: str) -> Path:
     """Return the path of a study's ``config.yaml``.
 
     Raises:
-        ConfigError: the file is missing; the text ends with ``otherwise``, the consequence.
+        ConfigError: the file is missing. The text of the error ends with ``otherwise``, which states the consequence.
     """
     path = save_dir / CONFIG_FILE
     if not path.is_file():
@@ -320,14 +323,14 @@ def config_of(save_dir: Path, otherwise: str) -> Path:
 
 
 def require_symbols(symbols: Sequence[str] | None) -> None:
-    """Refuse the flag ``--symbols`` without names."""
+    """Raise an error if the flag ``--symbols`` has no names."""
     if symbols == ():
         text = "--symbols needs at least one name, such as --symbols AAPL MSFT; leave it out for all"
         raise ConfigError(text, field="--symbols", code="empty-list")
 
 
 def put(tree: dict[str, Any], path: str, value: Any) -> None:
-    """Set the value at a dotted path in nested dicts."""
+    """Set the value at a dotted path, such as ``study.n_trials``, in nested dicts."""
     *sections, name = path.split(".")
     for section in sections:
         tree = tree.setdefault(section, {})

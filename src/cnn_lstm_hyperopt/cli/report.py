@@ -10,7 +10,7 @@ from cnn_lstm_hyperopt.cli.options import Debug, SaveDir, directory
 def report(*, save_dir: SaveDir = Path("hyperopt_results"), debug: Debug = False) -> None:
     """Write report.html and figures/*.png of a study again. The study may be running.
 
-    The page needs no network and no server. Every run writes the page at its end.
+    The page can be opened without network and server. Every run also writes the page at its end.
     """
     save_dir = directory(save_dir)
     from cnn_lstm_hyperopt.reporting.html import write_report

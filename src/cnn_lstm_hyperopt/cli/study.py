@@ -105,7 +105,7 @@ def resume(
         debug=debug,
     )
     overrides = given.overrides()
-    put(overrides, "study.timeout", timeout)  # the old limit does not apply
+    put(overrides, "study.timeout", timeout)  # the timeout of the first run does not apply
     settings = settings_of(path, overrides)
     _require_matching_study(save_dir, n_trials=n_trials)
     # A run that ended before it created its study starts again.
@@ -170,7 +170,7 @@ def _refuse_flags_of_new_studies(given: RunOptions) -> None:
 
 
 def _require_matching_study(save_dir: Path, *, n_trials: int | None, name: str | None = None) -> None:
-    """Refuse a total number of trials below the number of finished trials, and a name that is not the study's name."""
+    """Raise an error if ``--n-trials`` is below the number of finished trials, or if the given name is not the study's name."""
     if (n_trials is None and name is None) or not (save_dir / STUDY_FILE).is_file():
         return
     from cnn_lstm_hyperopt.search import StudyStorage
@@ -193,7 +193,7 @@ def _require_matching_study(save_dir: Path, *, n_trials: int | None, name: str |
 
 
 def _profile(given: RunOptions) -> Path | None:
-    """Return the path in ``--config``, or with ``--demo`` the config file of the demonstration.
+    """Return the path in ``--config``. With ``--demo``, return the config file of the demonstration.
 
     Raises:
         ConfigError: ``--demo`` is used together with another source of data or with ``--config``.
@@ -208,7 +208,7 @@ def _profile(given: RunOptions) -> Path | None:
 
 
 def _require_data(given: RunOptions, settings: Settings) -> None:
-    """Refuse a long search on the synthetic market if the user did not ask for this data.
+    """Raise an error if a long search would use the synthetic market and the user did not ask for this data.
 
     The commands in the specification give ``--n-trials`` but no data; such commands run on the synthetic market.
 

@@ -1,4 +1,4 @@
-"""The command ``track``, which writes a study to MLflow."""
+"""The command ``track``, which exports a study to MLflow."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,7 +19,7 @@ def track(
     ] = None,
     debug: Debug = False,
 ) -> None:
-    """Write those parts of a study to MLflow that are missing there. Existing entries stay unchanged.
+    """Write the parts of a study to MLflow that MLflow does not have. Existing entries in MLflow stay unchanged.
 
     Example: track --save-dir hyperopt_results --tracking-uri http://127.0.0.1:5000
     """

@@ -1,4 +1,4 @@
-"""Settings and the search space: pydantic models that define all defaults."""
+"""Settings and the search space, as pydantic models that define all defaults."""
 
 from cnn_lstm_hyperopt.config.loader import dump_settings, load_settings, plain_settings
 from cnn_lstm_hyperopt.config.schema import Settings

@@ -13,10 +13,10 @@ ENVIRONMENT_PREFIX = "CNN_LSTM_HYPEROPT__"
 
 
 def environment_settings(variables: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, str]]:
-    """Return the settings in environment variables; the value of each variable is read as YAML.
+    """Return the settings that environment variables set. The value of each variable is read as YAML.
 
     Returns:
-        The settings as a nested dict, and the names of the variables by the paths of their settings, for messages.
+        The settings as a nested dict, and for messages a dict from the path of each setting to the name of its variable.
 
     Raises:
         ConfigError: a variable names no setting, its value is not valid YAML, or it contradicts another variable.
@@ -58,7 +58,7 @@ def environment_settings(variables: Mapping[str, str]) -> tuple[dict[str, Any], 
 
 
 def _require_both_underscores(name: str, shown_name: str) -> None:
-    """Refuse a variable with one underscore after the prefix instead of two: it would set nothing."""
+    """Raise an error for a variable with one underscore after the prefix instead of two, because it would set nothing."""
     start = ENVIRONMENT_PREFIX.removesuffix("_")
     if name.startswith(start) and "__" in name.removeprefix(start):
         meant = printable(ENVIRONMENT_PREFIX + name.removeprefix(start), 100)
@@ -67,7 +67,7 @@ def _require_both_underscores(name: str, shown_name: str) -> None:
 
 
 def is_section(path: Sequence[Any]) -> bool:
-    """Return whether a path names a section of the settings, or a group of the search space."""
+    """Return True if a path names a section of the settings, or a group of the search space."""
     if path[0] == "search_space":
         return len(path) == 1 or (len(path) == 2 and any(name.startswith(f"{path[1]}.") for name in PARAMETERS))
     return (

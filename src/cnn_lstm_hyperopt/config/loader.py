@@ -1,4 +1,4 @@
-"""Loader of settings from flags, environment, file and defaults. All errors of a file are reported together."""
+"""Loader of settings from flags, environment variables, a file and defaults. All errors are reported together."""
 
 import json
 import os
@@ -30,14 +30,16 @@ def load_settings(
 ) -> Settings:
     """Load the settings of a run.
 
-    Overrides (flags, arguments) take precedence over the environment, then the file, then the defaults.
+    Overrides (flags and arguments) take precedence over environment variables, these over the file, and the file over the
+    defaults.
 
     Args:
         base: path of a YAML file, name of a profile such as ``small``, or a mapping with the same content; None: the defaults.
         overrides: nested dict with the highest precedence, such as ``{"study": {"n_trials": 40}}``.
-        environment: variables such as ``CNN_LSTM_HYPEROPT__STUDY__N_TRIALS=40``; None: the environment of the process.
-        file: file that ``base`` was read from, if ``base`` is not a path. Errors start with its name.
-        flags: names of overrides, such as ``{"study.n_trials": "--n-trials"}``. Errors start with these names.
+        environment: environment variables such as ``CNN_LSTM_HYPEROPT__STUDY__N_TRIALS=40``; None: those of the process.
+        file: file from which ``base`` was read, if ``base`` is not a path. The text of an error starts with the file's name.
+        flags: flags by the path of their setting, such as ``{"study.n_trials": "--n-trials"}``. The text of an error starts
+            with the flag.
 
     Raises:
         ConfigError: the file can't be read or a setting is wrong; the text lists every error with its field.
@@ -70,7 +72,12 @@ def load_settings(
 
 
 def _report(lines: Sequence[str], origins: Sequence[str]) -> str:
-    """Return the text of an error with a line per problem, which begins with its origin (once if all have the same)."""
+    """Return the text of an error with a line for each problem.
+
+    A line begins with the flag, variable or file that has the problem.
+
+    If all problems have the same origin, it is named once.
+    """
     if len(lines) == 1:
         return origins[0] + lines[0]
     head = f"{len(lines)} settings are wrong:"
@@ -80,11 +87,11 @@ def _report(lines: Sequence[str], origins: Sequence[str]) -> str:
 
 
 def read_settings(given: str | os.PathLike[str] | Mapping[str, Any] | None, name: str) -> dict[str, Any]:
-    """Return the settings in an argument: the content of a YAML file, a mapping, or nothing.
+    """Return the settings that an argument gives: the content of a YAML file, a mapping, or no settings.
 
     Args:
         given: path of a YAML file, name of a profile, a mapping of settings, or None.
-        name: name of the argument, for the error.
+        name: name of the argument, for the text of the error.
 
     Raises:
         ConfigError: the argument has another type, or the file can't be read.
@@ -108,7 +115,7 @@ def _problems(error: ValidationError) -> list[BrokenRule]:
 
 
 def _problems_of(raw: Mapping[str, Any]) -> list[BrokenRule]:
-    """Return the problems of these settings, without settings of other origins."""
+    """Return the problems of settings that have one origin, such as the file, when they are checked alone."""
     try:
         Settings.model_validate(raw)
     except ValidationError as error:
@@ -117,7 +124,10 @@ def _problems_of(raw: Mapping[str, Any]) -> list[BrokenRule]:
 
 
 def _origin(line: str, path: str, names: Mapping[str, str]) -> str:
-    """Return the flags or variables (``names``, by path) that set the value at ``path`` and that the line is about."""
+    """Return the flags or variables that set the value at ``path`` and that a line of an error is about.
+
+    ``names`` has the flags or variables by the path of their setting.
+    """
     exact = [name for place, name in names.items() if f"{path}.".startswith(f"{place}.")]
     within = {place: name for place, name in names.items() if place.startswith(f"{path}.")}
     if not exact and len(within) > 1:
@@ -128,9 +138,9 @@ def _origin(line: str, path: str, names: Mapping[str, str]) -> str:
 def merge(base: Mapping[str, Any], overrides: Mapping[str, Any], path: tuple[str, ...] = ()) -> dict[str, Any]:
     """Return a copy of ``base`` in which ``overrides`` replace single values of nested mappings.
 
-    A parameter's long form, such as ``{fixed: 64}``, replaces the value of ``base`` completely. A section of ``base`` that is
-    not a mapping stays, so that this error is reported. An override None does not change a section. ``path`` is the path of
-    both mappings in the settings.
+    A parameter's long form, such as ``{fixed: 64}``, replaces the value of ``base`` completely. If a section of ``base`` is
+    not a mapping, it is kept and later reported as an error. If an override of a section is None, the section stays
+    unchanged. ``path`` is the path of both mappings in the settings.
     """
     merged = dict(base)
     for key, value in overrides.items():
@@ -151,7 +161,7 @@ def _is_domain(value: Mapping[str, Any]) -> bool:
 
 
 def plain_settings(settings: Settings) -> dict[str, Any]:
-    """Return the resolved settings as plain values, with the whole search space and without passwords."""
+    """Return the resolved settings as plain values. They include the whole search space and no passwords."""
     plain: dict[str, Any] = json.loads(settings.model_dump_json())
     if (uri := plain["mlflow"]["tracking_uri"]) is not None:
         plain["mlflow"]["tracking_uri"] = masked(uri)
@@ -161,13 +171,13 @@ def plain_settings(settings: Settings) -> dict[str, Any]:
 def dump_settings(settings: Settings) -> str:
     """Return :func:`plain_settings` as YAML.
 
-    :func:`load_settings` reads the same settings from this YAML, except for a password in MLflow's URI, which is masked.
+    :func:`load_settings` reads the same settings from this YAML. Only a password in MLflow's URI differs, because it is masked.
     """
     return dump_yaml(plain_settings(settings), width=110)
 
 
 def _all_names() -> Iterator[str]:
-    """Yield the path of every setting and every parameter, for suggestions."""
+    """Yield the path of every setting and every parameter, for suggestions in error texts."""
     for section, field in Settings.model_fields.items():
         for name in getattr(field.annotation, "model_fields", ()):
             yield f"{section}.{name}"

@@ -14,7 +14,7 @@ from cnn_lstm_hyperopt.utils.text import did_you_mean, printable, shown
 
 @dataclass(frozen=True, slots=True)
 class BrokenRule:
-    """Broken rule of a setting, with its line of text."""
+    """Rule that a setting violates, with the line of text for the error."""
 
     text: str
     violation: Violation
@@ -32,16 +32,16 @@ _RULES = {
     "invalid_key": "be text, because it is the name of a setting",
     "recursion_loop": "not contain itself",
 }
-"""Rules in words that users know instead of pydantic's texts about Python types, by the type of the error."""
+"""Texts of rules for users, by pydantic's type of error. They replace pydantic's texts, which name Python types."""
 
 
 def explain(errors: Sequence[Any], model: type[BaseModel], elsewhere: Iterable[str] = ()) -> list[BrokenRule]:
-    """Return the broken rules of a pydantic error; all failed branches of a union count as one broken rule.
+    """Return the violated rules of a pydantic error. All failed branches of a union count as one violated rule.
 
     Args:
         errors: ``ValidationError.errors()``.
-        model: model that was validated.
-        elsewhere: dotted names of settings in other sections, for suggestions.
+        model: pydantic model that was validated.
+        elsewhere: dotted names of settings in other sections, which the text of an error may suggest.
     """
     problems: list[BrokenRule] = []
     by_field: dict[str, list[Any]] = {}
@@ -81,7 +81,7 @@ def _explain_plain(field: str, plain: Sequence[Any], model: type[BaseModel]) -> 
 
 
 def _rule(error: Any, model: type[BaseModel]) -> str:
-    """Return the text of a broken rule that follows the word "must"."""
+    """Return the text of a violated rule. It follows the word "must" in the error."""
     kind = error["type"]
     if kind in ("model_type", "model_attributes_type"):
         return f"hold settings ({', '.join(_model_at(error['loc'], model).model_fields)})"
@@ -103,7 +103,10 @@ def _unknown_setting(error: Any, model: type[BaseModel], elsewhere: Iterable[str
 
 
 def _own_rules(error: Any) -> list[BrokenRule]:
-    """Return the problems of an error of our own validators. Errors of the search space already name the field."""
+    """Return the problems of an error that a validator of this package raised.
+
+    Errors of the search space already name the field.
+    """
     field, cause = _field(error), error["ctx"]["error"]
     violations = getattr(cause, "violations", (Violation(code="value-error"),))
     text = str(cause)
@@ -118,7 +121,7 @@ def _own_rules(error: Any) -> list[BrokenRule]:
 
 
 def _model_at(location: Sequence[Any], model: type[BaseModel]) -> Any:
-    """Return the model of the section that contains the field at a location."""
+    """Return the pydantic model of the section that contains the field at a location."""
     found: Any = model
     for part in location:
         kinds = found.model_fields[part].annotation
@@ -134,14 +137,17 @@ def _field(error: Any) -> str:
 
 
 def _is_union_branch(part: Any) -> bool:
-    """Return whether a part of a location is pydantic's name for a branch of a union (``float``, ``literal['auto']``)."""
+    """Return True if a part of a location is pydantic's name for a branch of a union.
+
+    Examples are ``float`` and ``literal['auto']``.
+    """
     return isinstance(part, str) and (
         part in ("float", "int", "str") or part.startswith(("literal[", "constrained-", "dict["))
     )
 
 
 def holds(raw: Mapping[str, Any], path: str) -> bool:
-    """Return whether nested mappings have a value at a dotted path."""
+    """Return True if nested mappings have a value at a dotted path."""
     place: Any = raw
     for part in path.split("."):
         if not (isinstance(place, Mapping) and part in place):

@@ -1,4 +1,4 @@
-"""Profiles: the config files in the package, which ``--config small`` or ``config="small"`` selects by name."""
+"""Profiles, the config files in the package. ``--config small`` or ``config="small"`` selects a profile by name."""
 
 import os
 from pathlib import Path
@@ -7,7 +7,7 @@ from cnn_lstm_hyperopt.errors import ConfigError
 from cnn_lstm_hyperopt.utils.text import did_you_mean, printable
 
 _FOLDERS = (Path(__file__).parent / "profile_files", Path(__file__).parents[3] / "configs" / "hyperopt")
-"""Folders of the profiles in an installed wheel and in the repository."""
+"""Folders that may contain the profiles: in an installed wheel, and in the repository."""
 DEMO = "demo"
 
 
@@ -18,14 +18,14 @@ def profiles() -> dict[str, Path]:
 
 
 def config_path(given: str | os.PathLike[str], flag: str) -> Path:
-    """Return the path of a config file: the given file if it exists, or else the profile with this name.
+    """Return the path of a config file. This is the given file if it exists, or else the profile of this name.
 
     Args:
         given: path of a file, or name of a profile.
-        flag: flag or argument with the path or name, for the error.
+        flag: flag or argument that has the path or name, for the text of the error.
 
     Raises:
-        ConfigError: the text is a single word that is neither a file nor a profile.
+        ConfigError: ``given`` is a single word that is neither a file nor a profile.
     """
     path = Path(given)
     name = os.fspath(given)

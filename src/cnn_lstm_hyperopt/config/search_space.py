@@ -1,4 +1,4 @@
-"""Hyperparameters of networks and of training, and conversion between their readable and their stored form."""
+"""Hyperparameters of networks and of training, and the conversion between their readable form and their form in ``study.db``."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -72,34 +72,37 @@ _TRAINING: dict[str, ParameterSpec] = {
 }
 
 PARAMETERS: dict[str, ParameterSpec] = {**parameters_of(FAMILIES.values()), **_TRAINING}
-"""Specification of each parameter by name; parameters that depend on another parameter come after that parameter."""
+"""Specification of each parameter, by name. If a parameter depends on another parameter, it comes after the other."""
 
 
 def parse_space(raw: Mapping[str, Any] | None) -> tuple[SearchSpace, list[SpaceError]]:
-    """Read a search space of :data:`PARAMETERS` as in YAML; see :func:`.parsing.parse_space`."""
+    """Read a search space over :data:`PARAMETERS` from its YAML form; see :func:`.parsing.parse_space`."""
     return parsing.parse_space(raw, PARAMETERS)
 
 
 def typed_group(group: str, params: Params) -> dict[str, Any]:
-    """Return the parameters of a group in a full configuration as typed values, by name without the group.
+    """Return the parameters of one group of a full configuration as typed values. The keys are the names without the group.
 
     Raises:
-        ConfigError: a parameter that exists in this configuration is missing.
+        ConfigError: a parameter that the configuration must have is missing.
     """
     names = [name for name in PARAMETERS if name.startswith(f"{group}.")]
     return {name.partition(".")[2]: value_of(name, params, PARAMETERS) for name in names}
 
 
 def params_errors(params: Mapping[str, Any]) -> list[SpaceError]:
-    """Return the errors of a configuration that is in readable form. Parameters of the training may be missing."""
+    """Return the errors of a configuration in readable form. Parameters of the training may be missing without an error."""
     return parsing.params_errors(params, parameters_of(FAMILIES.values()), PARAMETERS)
 
 
 def readable(params: Params) -> dict[str, Any]:
-    """Return parameters in readable form: filter sizes become a list, other parameters stay as stored."""
+    """Convert parameters from their stored form to their readable form. Only filter sizes differ: they become a list."""
     return {name: PARAMETERS[name].readable(value) for name, value in params.items()}
 
 
 def stored(params: Mapping[str, Any]) -> dict[str, Scalar]:
-    """Return parameters as ``study.db`` stores them, with filter sizes as text: the inverse of :func:`readable`."""
+    """Convert parameters from their readable form to the form in ``study.db``.
+
+    Filter sizes become text. The inverse is :func:`readable`.
+    """
     return {name: encode(value) for name, value in params.items()}

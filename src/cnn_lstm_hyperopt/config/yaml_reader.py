@@ -1,4 +1,4 @@
-"""Reader and writer of YAML 1.2 with plain values. The reader checks limits before it constructs values."""
+"""Reader and writer of YAML 1.2 with plain values. The reader checks limits of size before it constructs values."""
 
 import io
 import re
@@ -22,7 +22,7 @@ from cnn_lstm_hyperopt.utils.text import printable
 MAX_YAML_BYTES = 1_000_000
 MAX_LEVELS = 40
 MAX_VALUES = 50_000
-"""Maximum number of values in a YAML file, including values that aliases repeat."""
+"""Maximum number of values in a YAML file. Values that an alias repeats count each time."""
 _TEXT_TAGS = (None, "!", "tag:yaml.org,2002:str")
 
 
@@ -46,7 +46,7 @@ def read_tree(path: Path, flag: str) -> Any:
     """Return the plain values in a YAML file, or in a JSON file (suffix ``.json``).
 
     Raises:
-        ConfigError: the file can't be read or is not valid; the text begins with ``flag``.
+        ConfigError: the file can't be read or is not valid. The text of the error begins with ``flag``.
     """
     name = f"{flag} {printable(str(path))}"
     is_json = path.suffix.lower() == ".json"
@@ -70,8 +70,8 @@ def parse_yaml(text: str) -> Any:
     """Return the content of one YAML document: text, numbers, booleans, dates, lists and mappings.
 
     Raises:
-        ValueError: the text is not valid, has a duplicate key or a tag, or exceeds the limits; the message contains the line and
-            the column.
+        ValueError: the text is not valid, has a duplicate key or a tag, or exceeds a limit. The message has the line and the
+            column.
     """
     reader = YAML(typ="safe", pure=True)
     reader.Constructor = _Constructor
@@ -90,7 +90,7 @@ def parse_yaml(text: str) -> Any:
 
 
 def dump_yaml(tree: Any, width: int) -> str:
-    """Return plain values as YAML that has the same meaning in YAML 1.1 and 1.2."""
+    """Return plain values as YAML text that has the same meaning in YAML 1.1 and 1.2."""
     reader = YAML(typ="safe", pure=True)
     reader.Representer = _Representer
     reader.default_flow_style, reader.allow_unicode, reader.width = False, True, width
@@ -100,10 +100,10 @@ def dump_yaml(tree: Any, width: int) -> str:
 
 
 def _check_events(events: Iterator[Event]) -> None:
-    """Check tags, numbers, levels and the number of values before values are constructed.
+    """Check the tags, the numbers, the depth of nesting and the number of values before values are constructed.
 
     Raises:
-        MarkedYAMLError: there are too many levels or values, a value has a tag, or a number is ambiguous.
+        MarkedYAMLError: the nesting is too deep, there are too many values, a value has a tag, or a number is ambiguous.
     """
     around: list[tuple[str | None, int]] = []  # anchor of each enclosing list or mapping, and the count at its start
     sizes: dict[str | None, int] = {}
@@ -148,7 +148,7 @@ def _refuse(event: Event, problem: str) -> None:
 
 class _Constructor(SafeConstructor):
     def construct_object(self, node: Node, deep: bool = False) -> Any:
-        """Construct a value; if the value is invalid, such as 2001-13-01, the error contains its line."""
+        """Construct a value. If the value is invalid, such as the date 2001-13-01, the error contains the line."""
         try:
             return super().construct_object(node, deep)
         except (ValueError, ArithmeticError, LookupError, AttributeError, TypeError) as error:
@@ -158,16 +158,16 @@ class _Constructor(SafeConstructor):
 
 class _Representer(SafeRepresenter):
     def represent_dict(self, data: dict[str, Any]) -> Any:
-        """Represent a dict with its keys in their order."""
+        """Represent a dict in YAML with its keys in their order."""
         return self.represent_mapping("tag:yaml.org,2002:map", list(data.items()))
 
     def represent_str(self, data: str) -> Any:
-        """Represent a text; quote text that YAML 1.1 reads as a boolean or a number, such as ``no`` and ``1:30``."""
+        """Represent a text in YAML. Quote text that YAML 1.1 reads as a boolean or a number, such as ``no`` and ``1:30``."""
         style = "'" if re.fullmatch(r"(?i:y|n|yes|no|on|off)|[-+.0-9][-+.0-9:_e]*", data) else None
         return self.represent_scalar("tag:yaml.org,2002:str", data, style=style)
 
     def represent_float(self, data: float) -> Any:
-        """Represent a float with a dot before the exponent, because YAML 1.1 reads 1e-05 as text."""
+        """Represent a float in YAML with a dot before the exponent, because YAML 1.1 reads 1e-05 as text."""
         text = re.sub(r"^(-?\d+)e", r"\1.0e", repr(data))
         if not text[-1].isdigit():
             return super().represent_float(data)

@@ -1,1 +1,1 @@
-"""The directory of a run (``save_dir``): names of files, lock, log, and errors of writing."""
+"""The directory of a run (``save_dir``): its file names, its lock, its log, and errors of writing into it."""

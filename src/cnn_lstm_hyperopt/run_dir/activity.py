@@ -1,4 +1,4 @@
-"""The trial that each process of a run trains now, for the terminal and for ``status``."""
+"""The trial that each process of a run is training. The terminal and the command ``status`` show it."""
 
 import json
 import logging
@@ -18,12 +18,12 @@ _MAX_BYTES = 1_000_000
 
 @dataclass(frozen=True)
 class Activity:
-    """The trial and epoch that one process trains.
+    """Trial and epoch that one process of a run is training.
 
     Attributes:
         worker: number of the worker; 0: the run has no workers.
         trial: number of the trial.
-        epoch: epochs trained so far.
+        epoch: number of epochs trained so far.
         memory_mb: resident memory of the process in MB; 0 if the platform does not report it.
     """
 
@@ -33,7 +33,7 @@ class Activity:
     memory_mb: float
 
     def __str__(self) -> str:
-        """Return the activity as text: ``worker 1: trial 17 at epoch 3.0``."""
+        """Return the activity as text, such as ``worker 1: trial 17 at epoch 3.0``."""
         return (f"worker {self.worker}: " if self.worker else "") + f"trial {self.trial} at epoch {self.epoch:.1f}"
 
 
@@ -47,7 +47,7 @@ def write_activity(save_dir: Path, activities: Sequence[Activity]) -> None:
 
 
 def read_activity(save_dir: Path) -> list[Activity]:
-    """Return the activities of the processes of the current run; empty if no run has written ``.activity.json``."""
+    """Return the activities of the processes of the current run. The list is empty if no run has written ``.activity.json``."""
     try:
         entries = parse_json(read_text(save_dir / ACTIVITY_FILE, _MAX_BYTES))
         read = [
@@ -61,7 +61,7 @@ def read_activity(save_dir: Path) -> list[Activity]:
 
 
 def activity_text(activities: Sequence[Activity]) -> str:
-    """Return all activities in one line: ``worker 1: trial 17 at epoch 3.0 · worker 2: … · 812 MB``."""
+    """Return all activities as one line of text, such as ``worker 1: trial 17 at epoch 3.0 · worker 2: … · 812 MB``."""
     parts = [str(each) for each in activities]
     memory = sum(each.memory_mb for each in activities)
     return " · ".join([*parts, f"{memory:,.0f} MB"] if parts and memory else parts)

@@ -1,4 +1,4 @@
-"""Lock ``save_dir``, so that only one run at a time uses the directory."""
+"""Lock of ``save_dir``, which allows only one run at a time to use the directory."""
 
 import contextlib
 import errno
@@ -14,12 +14,12 @@ from cnn_lstm_hyperopt.run_dir.paths import RUN_LOCK
 
 @contextlib.contextmanager
 def only_run(save_dir: Path) -> Iterator[None]:
-    """Context that locks the directory of a run for this process.
+    """Context in which this process locks the directory of a run.
 
     Raises:
         SaveDirError: another process has locked the directory, or the directory is not writable.
     """
-    lock = FileLock(save_dir / RUN_LOCK, timeout=1)  # ``status`` may hold the lock for a moment
+    lock = FileLock(save_dir / RUN_LOCK, timeout=1)  # the command ``status`` may have the lock for a moment
     try:
         lock.acquire()
     except Timeout as error:
@@ -41,14 +41,14 @@ def only_run(save_dir: Path) -> Iterator[None]:
         yield
     finally:
         with contextlib.suppress(OSError):  # a remaining lock file does no harm; Windows can't remove an open file
-            # Remove the file while locked: later it may be another run's. In a replaced directory it already is.
+            # Remove the file while it is locked. After the release, the file may belong to another run.
             if os.path.samestat(held, (save_dir / RUN_LOCK).stat()):
                 (save_dir / RUN_LOCK).unlink()
         lock.release()
 
 
 def is_running(save_dir: Path) -> bool:
-    """Return whether a run uses the directory now."""
+    """Return True if a run uses the directory now."""
     if not (save_dir / RUN_LOCK).is_file():
         return False
     try:

@@ -1,4 +1,4 @@
-"""Check ``--output``, so that no file of the user or of another program is replaced by accident."""
+"""Checks of ``--output``, which protect files of the user and of other programs from being replaced by accident."""
 
 import os
 import re
@@ -19,9 +19,9 @@ from cnn_lstm_hyperopt.run_dir.paths import (
 from cnn_lstm_hyperopt.utils.text import printable
 
 PRODUCER = "cnn-lstm-hyperopt"
-"""Name of this program in exported files."""
+"""Name of this program, which identifies it as the producer of exported files."""
 PRODUCER_FILE = "producer.txt"
-"""Extra file in a ``torch.export`` program that contains the name of this program."""
+"""Name of an extra file in a ``torch.export`` program. The extra file contains the name of this program."""
 _HEAD_BYTES = 4096
 _MODEL_FILES = ("model.safetensors", "model.json", "metrics.json", "predictions.csv", ENSEMBLE_FILE, MODEL_CARD)
 _TABLE_START = re.compile(rb"symbol,date,class,([a-z_]+,)*probability_0,")
@@ -29,12 +29,12 @@ Recognise = Callable[[Path, bytes], bool]
 
 
 def is_predictions(path: Path, head: bytes) -> bool:
-    """Return whether ``predict`` wrote a table, judged by the first line."""
+    """Return True if the first line of a file shows that the command ``predict`` wrote the file."""
     return _TABLE_START.match(head) is not None
 
 
 def is_export(path: Path, head: bytes) -> bool:
-    """Return whether ``export`` wrote a file, judged by the name of the producer in the file."""
+    """Return True if the producer's name in a file shows that the command ``export`` wrote the file."""
     if not head.startswith(b"PK"):
         return PRODUCER.encode() in head[:100]  # ONNX: the producer is the second field of the model
     try:
@@ -47,16 +47,16 @@ def is_export(path: Path, head: bytes) -> bool:
 def checked_output(
     output: Path, recognise: Recognise, *, command: str, force: bool = False, data_dir: Path | None = None
 ) -> Path:
-    """Check before any work that the output file may be written; return its path with links resolved.
+    """Check that an output file may be written, before other work starts. Return its path with links resolved.
 
-    An existing file is replaced if ``command`` wrote the file, if the file is empty, or with ``force``. Files of a
-    study, of a model and of ``data_dir``, devices, pipes and directories are never replaced.
+    An existing file may be replaced if ``command`` wrote the file, if the file is empty, or with ``force``. Files of a study,
+    of a model and in ``data_dir`` are never replaced, nor are devices, pipes and directories.
 
     Args:
         output: path of the output file, as the user wrote it.
-        recognise: function of (path, first bytes) that returns whether the command wrote this file.
+        recognise: function of (path, first bytes) that returns True if the command wrote the file.
         command: name of the command.
-        force: also replace files that the command did not write.
+        force: also allow replacing files that the command did not write.
         data_dir: folder of the user's bars.
 
     Raises:
@@ -66,7 +66,7 @@ def checked_output(
     try:
         place = output.resolve()
         mode = place.stat().st_mode if os.path.lexists(place) else None
-    except RuntimeError as error:  # a cycle of links
+    except RuntimeError as error:  # the links form a cycle
         raise ConfigError(
             f"--output {name} is a link to itself; name another file", field="--output", code="output-unwritable"
         ) from error

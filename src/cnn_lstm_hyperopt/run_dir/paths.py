@@ -1,4 +1,4 @@
-"""Names of the files and folders in ``save_dir``; a check that a run can use the directory."""
+"""Names of the files and folders in ``save_dir``, and a check that a run can use the directory."""
 
 import os
 import re
@@ -19,29 +19,29 @@ STUDY_FILE, CONFIG_FILE, DATA_FILE, RESULTS_FILE, TRIALS_FILE, LOG_FILE = (
     "run.log",
 )
 MLFLOW_FILE, MLFLOW_ARTIFACTS = "mlflow.db", "mlartifacts"
-"""MLflow's database and folder of artifacts, unless the user names another server."""
+"""MLflow's database and folder of artifacts. They are used unless the user names a server."""
 REPORT_FILE, FIGURES = "report.html", "figures"
-"""The report page, and the folder of its charts as pictures."""
+"""Report page, and folder of the pictures of its charts."""
 BACKUP_FILE = "study.backup.db"
-"""A copy of the study, at most ten minutes old."""
+"""Backup copy of ``study.db``, at most ten minutes old during a run."""
 VALIDATION = "validation"
-"""Folder of each finished trial's predictions on the validation windows."""
+"""Folder with a file for each finished trial: its predictions on the validation windows."""
 CHECKPOINTS = "checkpoints"
-"""Folder of the training states of unfinished trials."""
+"""Folder of the checkpoints of unfinished trials, from which their training can be resumed."""
 FINAL = "final"
-"""Folder in ``checkpoints/``: training states of confirmation and retraining, until the results are written."""
+"""Folder in ``checkpoints/`` for confirmation and retraining. Its checkpoints are deleted when the results are written."""
 ENSEMBLE = "ensemble"
 """Folder of the finalists' ensemble."""
 ENSEMBLE_FILE = "ensemble.json"
-"""File in the ensemble's folder: the members, their weights and their folders."""
+"""File in the ensemble's folder that lists the members, their weights and their folders."""
 MODEL_CARD = "README.md"
-"""Model card in the folder of each model."""
+"""File with the model card, in the folder of each model."""
 ACTIVITY_FILE = ".activity.json"
-"""File during a search: the trial that each process trains."""
+"""File that exists during a search and names the trial that each process is training."""
 RUN_LOCK = ".run.lock"
-"""Lock of the process that runs the study; the system frees it when that process ends."""
+"""Lock file of the process that runs the study. The operating system releases the lock when this process ends."""
 LOCK_FILE, DATA_FOR_WORKERS = ".claim.lock", ".data.safetensors"
-"""Files while workers run: lock for claiming a trial, and the windows that all workers map into memory."""
+"""Files that exist while workers run: a lock for starting a trial, and the windows that all workers map into memory."""
 STUDY_FILES = (
     STUDY_FILE,
     BACKUP_FILE,
@@ -53,13 +53,15 @@ STUDY_FILES = (
     REPORT_FILE,
     MLFLOW_FILE,
 )
-"""Files of a study, without hidden ones."""
+"""Names of the files of a study, without hidden files."""
 STUDY_FOLDERS = (VALIDATION, CHECKPOINTS, FIGURES, MLFLOW_ARTIFACTS)
-"""Folders of a study, without folders of models."""
+"""Names of the folders of a study, without the folders of models."""
 
 
 def require_usable(save_dir: Path) -> None:
-    """Check that ``save_dir`` exists or can be created, and that no file has the name of a folder or the reverse.
+    """Check that ``save_dir`` exists or can be created.
+
+    Also check that no file has the name of one of the study's folders, and that no folder has the name of one of its files.
 
     Raises:
         SaveDirError: the directory can't be used.
@@ -91,12 +93,12 @@ def require_usable(save_dir: Path) -> None:
 
 
 def model_folder(save_dir: Path, rank: int) -> Path:
-    """Return the folder of the retrained model with this rank: ``retrained_model_1`` …"""
+    """Return the folder of the retrained model with a rank, such as ``retrained_model_1``."""
     return save_dir / f"retrained_model_{rank}"
 
 
 def ensemble_folder(save_dir: Path) -> Path:
-    """Return the folder of the ensemble."""
+    """Return the folder of the finalists' ensemble."""
     return save_dir / ENSEMBLE
 
 
@@ -105,19 +107,19 @@ MODEL_FOLDERS = rf"retrained_model_\d+|{ENSEMBLE}"
 
 
 def model_folders(save_dir: Path, pattern: str = MODEL_FOLDERS) -> list[Path]:
-    """Return the folders of models and of the ensemble, or all folders that match ``pattern``, sorted by name."""
+    """Return the folders of models and of the ensemble, sorted by name. With ``pattern``, return all folders that match it."""
     if not save_dir.is_dir():
         return []
     return sorted(path for path in save_dir.iterdir() if re.fullmatch(pattern, path.name))
 
 
 def command(*arguments: str | Path) -> str:
-    """Return a command line that calls this program in the same way as the user."""
+    """Return a command line for this program that starts with the program name that the user typed."""
     return f"{program()} {shlex.join(map(str, arguments))}"
 
 
 def resume_command(save_dir: Path) -> str:
-    """Return the command that resumes the study."""
+    """Return the command line that resumes the study."""
     return command("resume", "--save-dir", save_dir)
 
 

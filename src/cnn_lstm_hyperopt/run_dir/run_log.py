@@ -1,4 +1,4 @@
-"""Write ``run.log``: the log messages of the package during a run, without secrets.
+"""Writer of ``run.log``, which has the log messages of the package during a run, without secrets.
 
 Each phase starts with a line ``Phase: NAME``. The names are stable: search, search ended, confirmation, retraining,
 results, finished.
@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 
 def log_phase(name: str) -> None:
-    """Log the start of a phase."""
+    """Log the start of a phase of the run."""
     log.info("Phase: %s", name)
 
 
@@ -25,17 +25,17 @@ class _Masking(logging.Formatter):
     """Formatter that masks passwords and tokens of URIs in the log."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the log line, with the traceback of an error, if any."""
+        """Return a log line with passwords masked. If an error is logged, its traceback is included."""
         return masked(super().format(record))
 
 
 class _RunLog(logging.FileHandler):
-    """Log file that warns once if it can't be written, instead of a traceback for each line."""
+    """Handler of the log file. If the file can't be written, it warns once instead of printing a traceback for each line."""
 
     _warned = False
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the name that logging calls
-        """Warn about a full or missing disk; pass other errors to logging."""
+        """Warn if the disk is full or missing. Pass other errors to the module ``logging``."""
         error = sys.exc_info()[1]
         if isinstance(error, OSError):
             self._warn(error)
@@ -43,7 +43,7 @@ class _RunLog(logging.FileHandler):
             super().handleError(record)
 
     def close(self) -> None:
-        """Close the log file; ignore an error if the last lines do not fit on the disk."""
+        """Close the log file. Ignore the error that occurs if the last lines do not fit on the disk."""
         try:
             super().close()
         except OSError as error:
@@ -58,7 +58,7 @@ class _RunLog(logging.FileHandler):
 
 @contextlib.contextmanager
 def run_log(save_dir: Path, prefix: str = "") -> Iterator[None]:
-    """Context that appends the package's log messages to ``run.log``; several processes may write at once."""
+    """Context in which the package's log messages are appended to ``run.log``. Several processes may write at once."""
     logger = logging.getLogger("cnn_lstm_hyperopt")
     handler = _RunLog(save_dir / LOG_FILE, encoding="utf-8", errors="backslashreplace")
     handler.setFormatter(_Masking(f"%(asctime)s %(levelname)s {prefix}%(message)s"))

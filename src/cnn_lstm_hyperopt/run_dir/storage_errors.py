@@ -1,4 +1,4 @@
-"""Translate errors of a run that can no longer write in ``save_dir``."""
+"""Translation of the errors of a run that can no longer write in ``save_dir``."""
 
 import contextlib
 import errno
@@ -25,20 +25,20 @@ _FAULTS = {
     errno.EPERM: ("permission denied", "make it writable", "not-permitted"),
     errno.EIO: FAILING,
 }
-"""For each system error number (errno): problem, remedy and error code."""
+"""Problem, remedy and error code for each system error number (errno)."""
 
 
 _MIN_FREE_BYTES = 2**16
-"""A disk with fewer free bytes counts as full."""
+"""Number of free bytes below which a disk counts as full."""
 
 
 def disk_is_full(folder: Path) -> bool:
-    """Return whether the disk of a folder is full."""
+    """Return True if the disk that contains a folder is full."""
     return shutil.disk_usage(folder).free < _MIN_FREE_BYTES
 
 
 def cant_write(path: Path, save_dir: Path, problem: str, remedy: str, code: str) -> StorageFailedError:
-    """Return the error of a run that can no longer write in ``save_dir``."""
+    """Return the error to raise when a run can no longer write in ``save_dir``."""
     return StorageFailedError(
         f"{path} can't be written: {problem}; finished trials are kept. Remedy: {remedy}, then resume:"
         f" {resume_command(save_dir)} (in Python: resume=True)",
@@ -47,7 +47,7 @@ def cant_write(path: Path, save_dir: Path, problem: str, remedy: str, code: str)
 
 
 def gone(path: Path) -> StorageFailedError:
-    """Return the error of a run whose file or directory was removed."""
+    """Return the error to raise when a file or the directory of a run was removed."""
     return StorageFailedError(
         f"{path} was removed, moved or replaced during the run, so nothing more can be stored. Put it back, then resume:"
         f" {resume_command(path.parent)} (in Python: resume=True). Without it, start a new study",
@@ -57,9 +57,9 @@ def gone(path: Path) -> StorageFailedError:
 
 @contextlib.contextmanager
 def storage_faults(save_dir: Path) -> Iterator[None]:
-    """Translate errors of writing in ``save_dir`` into errors with a remedy.
+    """Context that translates errors of writing in ``save_dir`` into errors with a remedy.
 
-    System errors about files outside ``save_dir``, such as the user's own files, stay unchanged.
+    System errors about files outside ``save_dir``, such as the user's own files, are not translated.
 
     Raises:
         StorageFailedError: the disk is full or read-only, or the directory is gone.
@@ -86,6 +86,6 @@ def _storage_failed(save_dir: Path, error: OSError | SafetensorError) -> Storage
 
 
 def _os_error(error: SafetensorError) -> int | None:
-    """Return the system error number (errno) in the text of a safetensors error."""
+    """Return the system error number (errno) that the text of a safetensors error contains."""
     found = re.search(r"\(os error (\d+)\)", str(error))
     return None if found is None else int(found[1])

@@ -1,8 +1,8 @@
-"""Export a study to MLflow in a background process. No other package imports MLflow.
+"""Export of a study to MLflow by a background process. No other package imports MLflow.
 
-``process.py`` starts the process and reports the result. ``worker.py`` is the main loop of the process. ``export.py``
-compares the study in ``save_dir`` with MLflow and sends the missing parts. A slow or unreachable server never delays or
-fails a trial.
+``process.py`` starts the background process and reports the result. ``worker.py`` is the main loop of this process.
+``export.py`` finds the parts of the study that MLflow does not have, and sends these parts. A slow or unreachable server
+neither delays a trial nor makes it fail.
 """
 
 from cnn_lstm_hyperopt.tracking.process import tracked

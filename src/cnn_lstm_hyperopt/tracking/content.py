@@ -34,21 +34,21 @@ from cnn_lstm_hyperopt.utils.nested import flattened
 from cnn_lstm_hyperopt.utils.secrets import masked
 
 STATUS = {State.COMPLETE: "FINISHED", State.PRUNED: "KILLED", State.FAIL: "FAILED"}
-"""MLflow has no status for pruned trials; the tag ``state`` distinguishes pruned and killed trials."""
+"""MLflow's run status for each trial state. MLflow has no status for pruned trials; the tag ``state`` has the exact state."""
 _MAX_PARAM, _MAX_TAG = 6_000, 5_000
-"""Maximum number of characters of a param or a tag that MLflow stores."""
+"""Maximum number of characters that MLflow stores of a param or of a tag."""
 _PACKAGES = ("cnn-lstm-hyperopt", "torch", "optuna", "numpy", "mlflow")
 
 
 class Snapshot:
-    """Content of a study at one moment, as it is exported.
+    """Content of a study at one moment, to be exported to MLflow.
 
     Attributes:
         name, settings, space, skill, n_trials: the study's name, settings, search space, skill threshold, number of
             trials.
         objective: name of the objective that is maximised.
         ended: trials that have ended, in order of their numbers.
-        start_ms, end_ms: when each trial started and ended, in ms since 1970.
+        start_ms, end_ms: times at which each trial started and ended, in ms since 1970.
         results: content of ``results.json``; empty if the file is missing or damaged.
     """
 
@@ -74,7 +74,10 @@ def _milliseconds(moment: datetime | None) -> int:
 
 @dataclass(frozen=True)
 class Content:
-    """Content of one MLflow run. A metric's time comes from the study, so a repeated request adds no point."""
+    """Params, tags and metrics of one MLflow run.
+
+    The times of metrics come from the study, so a repeated request adds no point.
+    """
 
     params: dict[str, str] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
@@ -84,7 +87,8 @@ class Content:
 def trial_content(record: TrialRecord, snapshot: Snapshot) -> Content:
     """Return the MLflow content of a trial: configuration, metrics by epoch, objectives and state.
 
-    A long first epoch also has points after each quarter, with step 0; the metric ``epoch`` has the fraction.
+    If the first epoch is long, there are also metrics after each quarter of it. Their step is 0; the metric ``epoch`` has the
+    fraction.
     """
     start, end = snapshot.start_ms[record.number], snapshot.end_ms[record.number]
     metrics: list[Metric] = []
@@ -103,7 +107,7 @@ def trial_content(record: TrialRecord, snapshot: Snapshot) -> Content:
 
 
 def study_content(snapshot: Snapshot) -> Content:
-    """Return the MLflow content of a study: settings (without passwords), seed and versions of packages."""
+    """Return the MLflow content of a study: settings without passwords, the seed, and the versions of packages."""
     tags = {f"version.{name}": version(name) for name in _PACKAGES}
     tags |= {"version.python": platform.python_version(), "seed": str(snapshot.settings.study.seed)}
     tags |= {"n_trials": str(snapshot.n_trials)}
@@ -111,7 +115,10 @@ def study_content(snapshot: Snapshot) -> Content:
 
 
 def study_metrics(snapshot: Snapshot, since: int) -> list[Metric]:
-    """Return counts of trials and the best score after each ended trial, except after the first ``since`` trials."""
+    """Return metrics after each ended trial: the counts of trials and the best score.
+
+    The first ``since`` trials are left out.
+    """
     ordered = sorted(snapshot.ended, key=lambda record: (snapshot.end_ms[record.number], record.number))
     count: Counter[State] = Counter()
     best = -math.inf
@@ -127,7 +134,7 @@ def study_metrics(snapshot: Snapshot, since: int) -> list[Metric]:
 
 
 def hypervolume_metrics(snapshot: Snapshot, name: str) -> list[Metric]:
-    """Return the hypervolume after each finished trial, measured from the reference point of the whole study."""
+    """Return the hypervolume after each finished trial as metrics. All values use the reference point of the whole study."""
     finished = [record.number for record in finish_order(snapshot.ended) if record.finished]
     return [
         Metric(name, step.hypervolume, snapshot.end_ms[finished[step.trials - 1]], step.trials)
@@ -136,9 +143,10 @@ def hypervolume_metrics(snapshot: Snapshot, name: str) -> list[Metric]:
 
 
 def model_content(entry: Mapping[str, Any], results: Mapping[str, Any], moment: int) -> Content:
-    """Return the MLflow content of a retrained model: configuration, test metrics with intervals, baselines.
+    """Return the MLflow content of a retrained model: its configuration, its test metrics with intervals, and the baselines.
 
-    ``entry`` of ``results`` (``results.json``) is the model; ``moment`` is the time of the metrics in ms since 1970.
+    ``entry`` is the model's entry in ``results``, the content of ``results.json``. ``moment`` is the time of the metrics in
+    ms since 1970.
     """
     training, verdict = entry.get("training_results") or {}, results.get("verdict") or {}
     tags = {"of_trial": entry.get("trial_number"), "finalist_rank": entry["model_rank"]}
@@ -160,7 +168,10 @@ def _metrics(values: Mapping[str, float], *, step: int, moment: int) -> list[Met
 
 
 def _numbers(facts: Mapping[str, Any] | None, prefix: str = "") -> dict[str, float]:
-    """Return the numbers and both ends of intervals of a mapping; other lists and tables are only in the artifacts."""
+    """Return the numbers in a mapping, and both ends of its intervals.
+
+    Lists and tables are left out; the artifacts contain them.
+    """
     found: dict[str, float] = {}
     for name, value in (facts or {}).items():
         is_interval = name.endswith("interval") and isinstance(value, list) and len(value) == 2
@@ -181,5 +192,5 @@ def _tags(values: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _allowed(name: str) -> str:
-    """Return a name in which characters that MLflow does not allow are replaced."""
+    """Return a name with replacements for the characters that MLflow does not allow."""
     return re.sub(r"[^\w\-. /]", "_", name, flags=re.ASCII)

@@ -1,4 +1,4 @@
-"""Send the missing parts of a study to MLflow. Every step can be repeated, also after an interruption."""
+"""Sending of the missing parts of a study to MLflow. Every step can be repeated safely, also after an interruption."""
 
 import contextlib
 import hashlib
@@ -37,7 +37,7 @@ from cnn_lstm_hyperopt.utils.text import printable
 log = logging.getLogger(__name__)
 
 _ID_ATTRIBUTE = "tracking_id"
-"""Attribute of the study with the id by which its runs in MLflow are found, also after the directory was moved."""
+"""Name of the study's attribute with its unique id. The id identifies the study's runs in MLflow if the directory is moved."""
 _ARTIFACTS = [
     paths.RESULTS_FILE,
     paths.TRIALS_FILE,
@@ -47,18 +47,21 @@ _ARTIFACTS = [
     paths.FIGURES,
 ]
 _REFERENCE = "hypervolume_reference"
-"""Tag of the study's run: the reference point of its hypervolumes."""
+"""Name of a tag of the study's run. The tag has the reference point of the study's hypervolumes."""
 _SUPERSEDED = "superseded"
-"""Tag of a retrained model's run: whether a later retraining replaced the model."""
+"""Name of a tag of a retrained model's run. The tag shows that a later retraining replaced the model."""
 _REFUSED = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST", "RESOURCE_DOES_NOT_EXIST")
-"""Error codes of requests for which another attempt would fail, too."""
+"""Error codes of MLflow for requests that would also fail at the next attempt."""
 
 
 class Exporter:
-    """Compares one study with MLflow and sends the missing parts. Only one process at a time may export a study."""
+    """Exporter of one study: finds the parts that MLflow does not have and sends them.
+
+    Only one process at a time may export a study.
+    """
 
     def __init__(self, save_dir: Path, target: Target, status_file: Path) -> None:
-        """Open the study in ``save_dir``; each change of the sync status is written to ``status_file``.
+        """Open the study in ``save_dir``. Each change of the sync status is written to ``status_file``.
 
         Raises:
             SaveDirError: the directory has no study, or the study is damaged.
@@ -73,9 +76,11 @@ class Exporter:
         self._refused: Exception | None = None
 
     def sync(self, *, final: bool) -> bool:
-        """Send the missing parts, with artifacts and models if ``final``; return whether MLflow then has everything.
+        """Send the missing parts of the study, and with ``final`` also artifacts and models.
 
-        After a failure, the sync status has the error.
+        Return True if MLflow then has all parts.
+
+        After a failure, the sync status contains the error.
         """
         try:
             files = [self._save_dir / paths.STUDY_FILE, self._save_dir / f"{paths.STUDY_FILE}-wal"]
@@ -157,7 +162,7 @@ class Exporter:
     def _send_models(
         self, runs: Runs, study: StoredRun, snapshot: Snapshot, models: Mapping[str, Mapping[str, Any]]
     ) -> None:
-        """Send retrained models, mark models of earlier retrainings, and register the best model."""
+        """Send the retrained models, mark the models that a later retraining replaced, and register the best model."""
         for key, entry in models.items():
             if not runs.has(FINALIST, key):
                 with self._unless_refused(f"model {entry['model_rank']}"):
@@ -175,7 +180,10 @@ class Exporter:
                     mlflow.register_model(f"models:/{best.tags[MODEL_ID]}", name, await_registration_for=0)
 
     def _models(self, snapshot: Snapshot) -> dict[str, Mapping[str, Any]]:
-        """Return the models in ``results.json`` with a complete folder, by key of their run, in order of rank."""
+        """Return the models in ``results.json`` whose folders are complete, in the order of their ranks.
+
+        Keys identify their MLflow runs.
+        """
         models: dict[str, Mapping[str, Any]] = {}
         for entry in snapshot.results.get("retrained_models") or ():
             folder = paths.model_folder(self._save_dir, entry["model_rank"])
@@ -200,7 +208,7 @@ class Exporter:
 
     @contextlib.contextmanager
     def _unless_refused(self, what: str) -> Iterator[None]:
-        """Context that sends one trial or model. After a refusal by MLflow, the others are still sent."""
+        """Context in which one trial or model is sent. If MLflow refuses it, the other trials and models are still sent."""
         try:
             yield
         except (MlflowException, HyperoptError, RuntimeError) as error:  # torch.export raises RuntimeError
@@ -219,7 +227,7 @@ def _send_trial(runs: Runs, study: StoredRun, snapshot: Snapshot, record: TrialR
 
 
 def _send_hypervolume(runs: Runs, study: StoredRun, snapshot: Snapshot) -> None:
-    """Send the hypervolume after each trial; under a new name if the reference point changed since the last export."""
+    """Send the hypervolume after each trial. If the reference point changed since the last export, use a new metric name."""
     _, reference = front_hypervolume(snapshot.ended, snapshot.skill)
     if reference:
         text = json.dumps(reference)

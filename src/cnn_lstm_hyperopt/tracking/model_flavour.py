@@ -1,4 +1,4 @@
-"""Log a retrained model in MLflow's PyTorch flavour.
+"""Logging of a retrained model in MLflow's PyTorch flavour (one of MLflow's formats for models).
 
 The logged model is a ``torch.export`` program without pickled code, so MLflow loads it without this package:
 ``mlflow.pytorch.load_model`` and ``mlflow.pyfunc.load_model`` give the predictions of :class:`SavedModel`.
@@ -22,19 +22,25 @@ from cnn_lstm_hyperopt.models.network import Network
 from cnn_lstm_hyperopt.training import ValueScale
 
 _EXAMPLE_BATCH = 2
-"""Number of windows in the example batch: torch.export would treat the batch size 1 as a constant."""
+"""Number of windows in the example batch, above 1, because torch.export would treat a batch size of 1 as a constant."""
 _REQUIRED = ("torch", "numpy")
 
 
 class Predictions(nn.Module):
-    """Mean of networks whose output is one tensor: probabilities and, with regression, the value in the target's units."""
+    """Module that returns the mean output of networks as one tensor: the class probabilities and, with regression, the value.
+
+    The value is in the target's units.
+    """
 
     def __init__(self, networks: Sequence[Network], scale: ValueScale) -> None:
         super().__init__()
         self.networks, self._scale = nn.ModuleList(networks), scale
 
     def forward(self, x: Tensor) -> Tensor:
-        """``(batch, lookback, features)`` scaled float32 → ``(batch, n_classes)`` or ``(batch, n_classes + 1)``."""
+        """Map scaled windows ``(batch, lookback, features)`` to the mean output, ``(batch, n_classes)``.
+
+        With regression, the output is ``(batch, n_classes + 1)``.
+        """
         outputs = [self._predictions(network, x) for network in self.networks]
         return outputs[0] if len(outputs) == 1 else torch.stack(outputs).mean(dim=0)
 
@@ -48,7 +54,7 @@ class Predictions(nn.Module):
 
 
 def log_pytorch_model(folder: Path, run_id: str) -> str:
-    """Log the model in ``folder`` with an MLflow run and return the model's id; the run's status becomes RUNNING.
+    """Log the model in ``folder`` to an MLflow run. Return MLflow's id of the model. The run's status becomes RUNNING.
 
     Raises:
         TrackingError: the folder contains an ensemble.

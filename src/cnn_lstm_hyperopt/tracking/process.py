@@ -1,4 +1,4 @@
-"""Start the process that exports a study to MLflow, wait for its end, and report the sync status."""
+"""Start and end of the process that exports a study to MLflow, and reports of the sync status."""
 
 import contextlib
 import json
@@ -24,7 +24,7 @@ from cnn_lstm_hyperopt.utils.text import counted
 log = logging.getLogger(__name__)
 
 INTERRUPTED_SECONDS = 5.0
-"""Longest wait for the export after Ctrl-C, in seconds."""
+"""Maximum time in seconds that a run waits for the export after Ctrl-C."""
 _MLFLOW_DEFAULTS = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
     # No retries by MLflow: a request without answer may have succeeded, so the export first checks the runs.
@@ -32,13 +32,13 @@ _MLFLOW_DEFAULTS = {
     "MLFLOW_LOGGING_LEVEL": "ERROR",
     "GIT_PYTHON_REFRESH": "quiet",
 }
-"""Default values of environment variables; a user may set other values."""
+"""Values of environment variables for the exporting process, unless the user has set other values."""
 _FIXED = {"MLFLOW_DISABLE_TELEMETRY": "true", "PYTHONWARNINGS": "ignore", **dict.fromkeys(THREAD_VARIABLES, "1")}
 
 
 @dataclass(frozen=True)
 class SyncStatus:
-    """Sync status: numbers of trials and retrained models in MLflow, id of the experiment, last error or ``""``."""
+    """Sync status: how many trials and retrained models MLflow has, the id of the experiment, and the last error (or ``""``)."""
 
     trials: int = 0
     models: int = 0
@@ -47,17 +47,20 @@ class SyncStatus:
     error: str = ""
 
     def write(self, path: Path) -> None:
-        """Write the status to a JSON file."""
+        """Write the sync status to a JSON file."""
         write_json(path, asdict(self), make_folder=False)
 
     def missing(self, ended: int) -> str:
-        """Return the parts of a study with ``ended`` trials that MLflow lacks: ``12 of 30 trials``, or ``""``."""
+        """Return as text what MLflow lacks of a study with ``ended`` ended trials, such as ``12 of 30 trials``, or ``""``."""
         counts = ((self.trials, ended, "trials"), (self.models, self.of_models, "retrained models"))
         return " and ".join(f"{total - has} of {total} {what}" for has, total, what in counts if has < total)
 
 
 class ExportProcess:
-    """The process that runs ``worker.py``. The end of this process closes its standard input and so ends it."""
+    """Background process that runs ``worker.py``.
+
+    It also ends when the run's process ends, because its standard input closes then.
+    """
 
     def __init__(self, save_dir: Path, target: Target) -> None:
         """Start the process that exports the study.
@@ -93,7 +96,7 @@ class ExportProcess:
                 self._process.stdin.flush()
 
     def finish(self, seconds: float | None, limit: str = "") -> SyncStatus:
-        """Let the process export the rest, and return the last status; kill it after ``seconds`` (set by ``limit``)."""
+        """Ask the process for the final export and return the last sync status. Kill the process when the time limit ends."""
         with self._folder:
             self._send("finish")
             error = f"it took longer than {seconds or 0:g} s ({limit})"
@@ -113,12 +116,12 @@ class ExportProcess:
 
 @contextlib.contextmanager
 def tracked(settings: Settings, *, say: Callable[[str], None], warn: Callable[[str], None]) -> Iterator[None]:
-    """Export the study in ``settings.save_dir`` to MLflow within a context; report the sync status at its end.
+    """Context during which the study in ``settings.save_dir`` is exported to MLflow. At its end, the sync status is reported.
 
-    ``say`` shows a line, ``warn`` a warning. Nothing happens if ``mlflow.enabled`` is false.
+    ``say`` shows a line and ``warn`` shows a warning. Nothing is exported if ``mlflow.enabled`` is false.
 
     Raises:
-        ConfigError: the target is wrong (see ``tracking_target``); all other problems with MLflow are warnings.
+        ConfigError: the MLflow target is wrong (see ``tracking_target``). All other problems with MLflow are warnings.
     """
     target = tracking_target(settings)
     if target is None:
@@ -158,9 +161,9 @@ def track_once(settings: Settings) -> None:
     """Export the study in ``settings.save_dir`` to MLflow now, and print the sync status.
 
     Raises:
-        ConfigError: the target is wrong.
+        ConfigError: the MLflow target is wrong.
         SaveDirError: the directory has no study, or the study is damaged.
-        TrackingError: a part could not be exported; the text has the part, the reason and the command to try again.
+        TrackingError: a part of the study was not exported. The text names the part, the reason and the command to try again.
     """
     target = tracking_target(settings)
     if target is None:
@@ -178,7 +181,7 @@ def track_once(settings: Settings) -> None:
 
 
 def _read_study(save_dir: Path) -> tuple[int, list[str]]:
-    """Return the number of ended trials, and warnings about trials that other programs added or changed."""
+    """Return the number of ended trials in a study, and warnings about trials that other programs added or changed."""
     storage = StudyStorage(save_dir / STUDY_FILE)
     try:
         return sum(record.state.ended for record in storage.records()), storage.news()

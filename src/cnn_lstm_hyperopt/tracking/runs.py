@@ -1,4 +1,4 @@
-"""Find runs of one study in MLflow by tags, create missing runs, and write runs in few requests."""
+"""MLflow runs of one study: found by tags, created if missing, and written with few requests."""
 
 import os
 from dataclasses import dataclass
@@ -13,21 +13,24 @@ from cnn_lstm_hyperopt.tracking.content import Content
 from cnn_lstm_hyperopt.tracking.target import Target
 
 STUDY, TRIAL, FINALIST = "study", "trial", "finalist"
-"""Kinds of runs. The tags ``study_id``, ``kind`` and ``key`` identify a run."""
+"""Kinds of MLflow runs. The tags ``study_id``, ``kind`` and ``key`` identify a run."""
 MODEL_ID = "model_id"
-"""Tag of a finalist's run with MLflow's id of the logged model."""
+"""Name of a tag of a finalist's run. The tag has MLflow's id of the logged model."""
 _PAGE = 200
-"""Maximum number of runs in one answer, so that a slow server answers within the timeout of a request."""
+"""Maximum number of runs in one answer of MLflow. With more runs, a slow server might exceed the timeout of a request."""
 _MAX_METRICS, _MAX_OTHERS = 800, 100
-"""Maximum number of metrics, and of params or tags, in one request: MLflow accepts 1000 entries in all, of them 100
+"""Maximum number of metrics, and of params or tags, in one request. MLflow accepts at most 1000 entries, including at most 100
 params and 100 tags."""
 _ARTIFACT_ROOT = "_MLFLOW_SERVER_ARTIFACT_ROOT"
-"""Environment variable of MLflow; without it MLflow creates a folder for artifacts in the current directory."""
+"""Environment variable of MLflow with the folder for artifacts.
+
+If it is not set, MLflow creates a folder in the current directory.
+"""
 
 
 @dataclass
 class StoredRun:
-    """A run in MLflow, with the content that was read from it or written to it."""
+    """A run in MLflow, with the params, tags and metrics that were read from or written to MLflow."""
 
     run_id: str
     complete: bool
@@ -37,7 +40,10 @@ class StoredRun:
 
 
 class Runs:
-    """All MLflow runs of one study. After an error, create a new object: this object may lack runs that MLflow has."""
+    """All MLflow runs of one study.
+
+    After an error, create a new object, because the old object may lack runs that MLflow has.
+    """
 
     def __init__(self, target: Target, study_id: str) -> None:
         """Read all runs of the study from MLflow.
@@ -70,7 +76,10 @@ class Runs:
         return str(found.experiment_id)
 
     def _read(self) -> list[Run]:
-        """Return the runs of all pages of MLflow's answer. Deleting a run meanwhile would shift later pages."""
+        """Return the runs in all pages of MLflow's answer.
+
+        No run may be deleted before all pages are read, because later pages would shift.
+        """
         place = [self.experiment_id], f"tags.study_id = '{self._study_id}'", ViewType.ACTIVE_ONLY
         page = self.client.search_runs(*place, _PAGE, ["attributes.start_time ASC"])
         runs = list(page)
@@ -80,7 +89,7 @@ class Runs:
         return runs
 
     def _add(self, run: Run) -> None:
-        """Add the first run of each kind and key; delete a second run, which exists if an answer of MLflow was lost."""
+        """Add the first run of each kind and key. Delete a second run; it exists if an answer of MLflow was lost."""
         tags, info = run.data.tags, run.info
         place = tags.get("kind", ""), tags.get("key", "")
         if place in self._runs:
@@ -91,7 +100,7 @@ class Runs:
         self._runs[place] = StoredRun(info.run_id, complete, dict(tags), dict(run.data.params), trials_ended)
 
     def has(self, kind: str, key: str) -> bool:
-        """Return whether MLflow has the complete run of this kind and key."""
+        """Return True if MLflow has a complete run of the kind and key."""
         return (kind, key) in self._runs and self._runs[kind, key].complete
 
     def of_kind(self, kind: str) -> dict[str, StoredRun]:
@@ -99,7 +108,10 @@ class Runs:
         return {key: run for (each, key), run in self._runs.items() if each == kind}
 
     def find_or_create(self, kind: str, key: str, *, name: str, start: int, parent: str | None = None) -> StoredRun:
-        """Return the run of this kind and key; a new run gets the name, start (ms since 1970) and parent's id."""
+        """Return the run of the kind and key.
+
+        If there is none, create a run with the name, the start (ms since 1970) and the parent's id.
+        """
         if (kind, key) not in self._runs:
             tags = {"study_id": self._study_id, "kind": kind, "key": key, MLFLOW_RUN_NAME: name}
             if parent is not None:
@@ -109,9 +121,9 @@ class Runs:
         return self._runs[kind, key]
 
     def write(self, run: StoredRun, content: Content) -> None:
-        """Send params, tags and metrics to a run; repeated entries do no harm.
+        """Send params, tags and metrics to an MLflow run. Sending an entry twice has no effect.
 
-        MLflow never changes a param, so the changed settings of a resumed study become tags ``now.NAME``.
+        MLflow never changes a param. So if a resumed study has changed settings, the new values become tags ``now.NAME``.
         """
         new = {name: value for name, value in content.params.items() if name not in run.params}
         changed = {
@@ -130,6 +142,6 @@ class Runs:
         run.tags |= differing
 
     def end(self, run: StoredRun, status: str, end: int) -> None:
-        """Set the status of a run and its end (ms since 1970). Call this after all content was written."""
+        """Set the final status of an MLflow run and its end time (ms since 1970). Call this after all content is written."""
         self.client.set_terminated(run.run_id, status, end)
         run.complete = True

@@ -1,4 +1,4 @@
-"""Export to MLflow as a subscriber of a run."""
+"""Subscriber of a run that exports the study to MLflow."""
 
 import contextlib
 from collections.abc import Callable, Mapping

@@ -1,4 +1,4 @@
-"""The MLflow server or database for the export of a study; its name in messages, without secrets."""
+"""The MLflow server or database to which a study is exported, and its description in messages without secrets."""
 
 import os
 import re
@@ -18,7 +18,7 @@ from cnn_lstm_hyperopt.utils.secrets import MASK, masked
 from cnn_lstm_hyperopt.utils.text import printable
 
 URI_VARIABLE = "MLFLOW_TRACKING_URI"
-"""MLflow's own environment variable for the URI; used if no setting has a URI."""
+"""MLflow's own environment variable for the URI. It is used if the settings have no URI."""
 _SECRET_VARIABLES = ("MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN")
 _SERVERS = ("http://", "https://", "databricks")
 _REASONS = {
@@ -27,18 +27,18 @@ _REASONS = {
     r"too many (\d+) error responses|error code (5\d\d)": "answers with error {}; its log says why",
     r"failed with exception|timed out|Connection refused|Connection aborted|Max retries exceeded": "does not answer",
 }
-"""Explanations of server errors, by a pattern in the text of the error."""
+"""Explanations of server errors. Each key is a pattern that the text of the error matches."""
 
 
 @dataclass(frozen=True)
 class Target:
-    """Where the runs of a study are stored.
+    """MLflow server or database and experiment that store the runs of a study.
 
     Attributes:
         uri: URI of the server or database, with its password.
         experiment: name of the MLflow experiment.
         register_as: name of the registered model; None: no model is registered.
-        artifacts: URI of the artifact directory of a new experiment; None: the server chooses the directory.
+        artifacts: URI of the directory for artifacts if the experiment is new; None: the server chooses the directory.
     """
 
     uri: str
@@ -52,7 +52,7 @@ class Target:
         return masked(self.uri)
 
     def how_to_look(self, experiment_id: str) -> str:
-        """Return the command and the page that show the runs. The first page of MLflow 3 lists no runs."""
+        """Return the command and the address of the page that show the runs. MLflow 3's start page does not list runs."""
         page = f"/#/experiments/{experiment_id}/runs?workflowType=machine_learning" if experiment_id else ""
         if self.uri.startswith("databricks"):  # pages of Databricks are not under the URI
             return self.shown
@@ -61,7 +61,7 @@ class Target:
         return f"mlflow ui --backend-store-uri {shlex.quote(self.shown)}\nThen open http://127.0.0.1:5000{page}"
 
     def error_text(self, error: BaseException) -> str:
-        """Return one line about an error of MLflow, without secrets."""
+        """Return an error of MLflow as one line of text without secrets."""
         text, served = self.without_secrets(" ".join(str(error).split())), self.uri.startswith(_SERVERS)
         if isinstance(error, HyperoptError):
             return text
@@ -71,7 +71,7 @@ class Target:
         return f"{'the server' if served else 'the database'} says {type(error).__name__}: {printable(text, 300)}"
 
     def without_secrets(self, text: str) -> str:
-        """Return the text with every password and token of the target masked."""
+        """Return the text with every password and token of the MLflow target masked."""
         password = (
             urlsplit(self.uri).password if self.uri.startswith(_SERVERS) else sqlalchemy.make_url(self.uri).password
         )
@@ -81,10 +81,10 @@ class Target:
 
 
 def tracking_target(settings: Settings, environment: Mapping[str, str] = os.environ) -> Target | None:
-    """Return the MLflow server or database for the export; None if ``mlflow.enabled`` is false.
+    """Return the MLflow target of the export, or None if ``mlflow.enabled`` is false.
 
     Raises:
-        ConfigError: the URI's password is missing, or the environment variable names an unusable URI.
+        ConfigError: the URI needs a password that is missing, or the URI in the environment variable can't be used.
     """
     if not settings.mlflow.enabled:
         return None

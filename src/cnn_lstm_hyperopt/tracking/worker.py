@@ -1,7 +1,7 @@
 """Main loop of the exporting process: ``python -m cnn_lstm_hyperopt.tracking.worker SAVE_DIR STATUS_FILE``.
 
-The first line of standard input is the target as JSON. A second line asks for the final export. The end of standard
-input means that the run's process has ended; this process then ends at once.
+The first line of standard input is the MLflow target as JSON. A second line asks for the final export. If standard input
+closes, the run's process has ended; then the exporting process ends at once.
 """
 
 import contextlib
@@ -24,14 +24,14 @@ from cnn_lstm_hyperopt.utils.processes import ignore_signals_of_the_group
 log = logging.getLogger("cnn_lstm_hyperopt.tracking")
 
 LOCK_FILE = ".tracking.lock"
-"""Lock file in ``save_dir``: two processes that export a study at once would both create its missing runs."""
+"""Lock file in ``save_dir`` that lets only one process export the study. Two processes would create missing runs twice."""
 _PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 1.0, 60.0
-"""First and longest pause between two checks of the study, in seconds. After each failed export the pause doubles."""
+"""First pause and longest pause between two checks of the study, in seconds. The pause doubles after each failed export."""
 _FINAL_ATTEMPTS = 3
 
 
 def main(save_dir: Path, status_file: Path) -> int:
-    """Export a study until the run asks for the final export; return 0 if MLflow then has everything, else 1."""
+    """Export a study until the run asks for the final export. Return 0 if MLflow then has all parts of the study, else 1."""
     ignore_signals_of_the_group()
     if hasattr(os, "nice"):
         os.nice(10)

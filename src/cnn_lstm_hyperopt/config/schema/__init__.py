@@ -1,4 +1,4 @@
-"""Models of all settings with all defaults. A YAML file, flags and the Python API set values of the same models."""
+"""Pydantic models of all settings with their defaults. YAML files, flags and the Python API use the same models."""
 
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -39,7 +39,7 @@ _ReadSpace = Annotated[
         )
     ),
 ]
-"""Type of a search space: read from YAML and converted to the domains of all parameters."""
+"""Type of a search space in the settings. Its YAML form is converted to the domains of all parameters."""
 
 
 class Settings(Section):
@@ -78,5 +78,5 @@ class Settings(Section):
     def _empty_sections_are_defaults(cls, raw: Any) -> Any:
         if not isinstance(raw, dict):
             return raw
-        # An unknown name stays, so that it is reported.
+        # An unknown name is kept and later reported as an error.
         return {key: value for key, value in raw.items() if value is not None or key not in cls.model_fields}

@@ -1,4 +1,4 @@
-"""Common parts of all sections of the settings: base class, types of paths and names, and bounds."""
+"""Common parts of all sections of the settings: the base class, types of paths and names, and bounds of numbers."""
 
 import os
 import re
@@ -17,10 +17,10 @@ _MAX_PATH, _MAX_NAME = 4000, 255
 
 
 class SettingError(ValueError):
-    """Error of a setting that breaks a rule of this package; the text follows the name of the setting.
+    """Error of a setting that violates a rule of this package. In the full error, the text follows the name of the setting.
 
     Attributes:
-        violations: violations as in :class:`.HyperoptError`, with fields relative to the validated section.
+        violations: violated rules as in :class:`.HyperoptError`. Their fields are relative to the validated section.
     """
 
     def __init__(self, text: str, code: str, field: str = "") -> None:
@@ -29,7 +29,7 @@ class SettingError(ValueError):
 
 
 class Section(BaseModel):
-    """Base class of all sections: unknown keys are errors, and values are immutable."""
+    """Base class of all sections of the settings. Unknown keys are errors, and values can't be changed."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -43,7 +43,7 @@ class Section(BaseModel):
 
 
 def legible_name(value: str) -> str:
-    """Return the name unchanged after a check of its characters.
+    """Check the characters of a name and return the name unchanged.
 
     Raises:
         SettingError: the name has control characters, or begins or ends with spaces.
@@ -56,7 +56,9 @@ def legible_name(value: str) -> str:
 
 
 def as_path(value: Any, kind: str = "directory") -> Any:
-    """Return a text as a path with ``~`` replaced; return values of other types unchanged, so that pydantic checks them.
+    """Convert a text to a path and replace ``~`` by the home folder.
+
+    Values of other types are returned unchanged for pydantic to check.
 
     Raises:
         SettingError: the text is not a valid local path.
@@ -93,7 +95,7 @@ def _require_legible(path: str) -> None:
 
 
 def _absolute(path: Path | None) -> Path | None:
-    """Return the absolute path, because a run may continue in another working directory."""
+    """Return the absolute form of a path, because a run may be resumed in another working directory."""
     if path is None:
         return None
     try:
@@ -114,7 +116,7 @@ def _function_reference(value: str) -> str:
 
 
 FunctionReference = Annotated[str, AfterValidator(_function_reference)]
-"""Reference to a function as the text ``module:function``."""
+"""Type of a reference to a function, written as ``module:function``."""
 Directory = Annotated[Path, BeforeValidator(as_path)]
 InputDirectory = Annotated[Path | None, BeforeValidator(as_path), AfterValidator(_absolute)]
 InputPath = Annotated[

@@ -20,7 +20,7 @@ from cnn_lstm_hyperopt.utils.text import shown
 
 Target = Literal["direction", "volatility", "triple_barrier"]
 SOURCES = declared("data/sources")
-"""Attributes of each source of bars, by name."""
+"""Properties of each source of bars, by the name of the source."""
 if TYPE_CHECKING:
     SourceName = str
 else:
@@ -29,7 +29,7 @@ BadBars = Literal["error", "drop", "keep"]
 CvScheme = Literal["expanding", "rolling", "combinatorial"]
 
 _MAX_FOLDS = 50
-"""Maximum number of folds: a trial trains once per fold."""
+"""Maximum number of folds. Each trial trains one network for each fold."""
 
 _Multiple = Annotated[float, Field(gt=0, le=1_000)]
 _Names = Annotated[tuple[str, ...], BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value)]
@@ -261,7 +261,7 @@ class DataSettings(Section):
 
     @property
     def is_named(self) -> bool:
-        """Whether a flag, a variable or a file names the data; otherwise the synthetic market is used."""
+        """True if a flag, an environment variable or a file names the data. If false, the synthetic market is used."""
         return not self.model_fields_set.isdisjoint({"source", "symbols"})
 
     @property
@@ -271,8 +271,8 @@ class DataSettings(Section):
 
     @property
     def purge_bars(self) -> int:
-        """Minimum number of bars between a window and the next split boundary: ``purge``, or else the horizon.
+        """Minimum number of bars between a window and the next boundary of a split: ``purge`` if it is set, else the horizon.
 
-        Training windows of the triple barrier need only the number of bars that their own label looks ahead, or ``purge``.
+        With the target triple barrier, a training window needs only as many bars as its own label looks ahead, or ``purge``.
         """
         return self.horizon if self.purge is None else self.purge

@@ -56,7 +56,7 @@ class LimitSettings(Section):
         return value
 
     def seconds_on(self, device_type: str) -> float | None:
-        """Return the limit of a trial in seconds on a device of this type; None: no limit."""
+        """Return the time limit of a trial in seconds on a device of the given type, or None without a limit."""
         if self.trial_seconds == "auto":
             return 300.0 if device_type == "cpu" else None
         return self.trial_seconds

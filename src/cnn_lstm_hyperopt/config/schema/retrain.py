@@ -1,4 +1,4 @@
-"""The sections ``retrain`` and ``evaluation``, with the settings of the final phase."""
+"""The sections ``retrain`` and ``evaluation``, with the settings for the time after the search."""
 
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -14,7 +14,7 @@ else:
 
 Execution = Literal["next_open", "next_close", "same_close"]
 HalfSpread = Annotated[float, Field(ge=0, le=1_000)]
-"""Half of a bid-ask spread, in basis points."""
+"""Type of half of a bid-ask spread, in basis points."""
 
 
 class RetrainSettings(Section):

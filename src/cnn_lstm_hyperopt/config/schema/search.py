@@ -9,9 +9,9 @@ from cnn_lstm_hyperopt.config.schema.base import MAX_TRIALS, Section, SettingErr
 from cnn_lstm_hyperopt.utils.registry import declared
 
 SAMPLERS, PRUNERS = declared("search/samplers"), declared("search/pruners")
-"""Attributes of each sampler and each pruner, by name."""
+"""Properties of each sampler and each pruner, by name."""
 AUTO_SAMPLER, AUTO_PRUNER = "gp", "front"
-"""Sampler and pruner that ``auto`` selects; docs/lab-notes/pruning.md has the measurements."""
+"""Sampler and pruner that ``auto`` selects. The measurements behind this choice are in docs/lab-notes/pruning.md."""
 
 if TYPE_CHECKING:
     SamplerName = str
@@ -47,7 +47,10 @@ class SamplerSettings(Section):
     @model_validator(mode="before")
     @classmethod
     def _without_probes(cls, raw: Any) -> Any:
-        """Remove the key ``probes`` of earlier versions; refuse ``probes: true``, because such a study can't be resumed."""
+        """Remove the key ``probes``, which earlier versions wrote.
+
+        Refuse ``probes: true``, because such a study can't be resumed.
+        """
         if not isinstance(raw, Mapping) or "probes" not in raw:
             return raw
         if raw["probes"] is True:

@@ -14,9 +14,9 @@ _WINDOWS_DRIVE = r"[A-Za-z]:[/\\]"
 
 
 def tracking_uri(value: str) -> str:
-    """Return an MLflow URI with an absolute path of a SQLite file, because a run may continue in another directory.
+    """Return MLflow's URI; the path of a SQLite file becomes absolute, because a run may be resumed in another directory.
 
-    A store of plain files is refused, because this version of MLflow can't write such a store.
+    A URI of a folder with plain files is refused, because this version of MLflow can't write into such a folder.
 
     Raises:
         SettingError: MLflow cannot write runs to this URI; the text contains no password.

@@ -1,4 +1,4 @@
-"""The section ``training``, with settings of the training of trials that are not searched."""
+"""The section ``training``, with the settings of the training that are equal for all trials."""
 
 import re
 from typing import Literal
