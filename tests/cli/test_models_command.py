@@ -36,6 +36,7 @@ from cnn_lstm_hyperopt.utils.spreadsheets import csv_text
 STUDY = "my *study* <b>"
 FOLDERS = ["ensemble", "retrained_model_1", "retrained_model_2"]
 COLUMNS = ["symbol", "date", "class", "class_name", "probability_0", "probability_1", "value", "range_percent"]
+SETS = ["set_0", "set_1", "value_low", "range_percent_low", "value_high", "range_percent_high"]
 
 
 @pytest.fixture(scope="module")
@@ -92,11 +93,11 @@ def predicted(*arguments: Any) -> pd.DataFrame:
 @pytest.mark.parametrize("name", FOLDERS)
 def test_predictions_of_the_test_period_are_those_of_the_study(save_dir, bars, name):
     found = predicted("--model", save_dir / name, "--data-dir", bars)
-    assert found.columns.tolist() == COLUMNS
+    assert found.columns.tolist() == (COLUMNS if name == "ensemble" else [*COLUMNS, *SETS])
     tested = pd.read_csv(save_dir / name / "predictions.csv", parse_dates=["date"])
     both = tested.merge(found, on=["symbol", "date"], suffixes=("", "_now"))
     assert len(both) == len(tested) > 50
-    for column in COLUMNS[4:]:
+    for column in found.columns[4:]:
         np.testing.assert_allclose(both[f"{column}_now"], both[column], rtol=1e-4, atol=1e-5)
     assert (both["class_name_now"] == both["class_name"]).mean() > 0.99
 
@@ -105,7 +106,7 @@ def test_without_an_output_the_table_is_printed_and_nothing_else(save_dir, bars,
     arguments = ["--model", str(save_dir / "retrained_model_1"), "--data-dir", str(bars), "--symbols", "IBM", "--last"]
     assert main(["predict", *arguments]) == 0
     header, row = capsys.readouterr().out.splitlines()
-    assert header == ",".join(COLUMNS)
+    assert header == ",".join([*COLUMNS, *SETS])
     assert row.startswith("IBM,2008-12-31,")
 
 

@@ -363,6 +363,15 @@ def test_the_mean_of_seeds_is_tested_and_stored_and_a_failed_seed_reported(world
         test = prepare_dataset(load_settings(world.config, environment={}).data).test.open()
         np.testing.assert_allclose(loaded.predict_windows(test).probabilities[:, 1], table["probability_1"], atol=1e-6)
         assert (table["class"] == table["label"]).mean() == pytest.approx(entry["test_metrics"]["test_class_acc"])
+        sets, conformal = table[["set_0", "set_1"]].to_numpy(), entry["test_metrics"]["conformal"]
+        assert sets[np.arange(len(table)), table["label"]].mean() == pytest.approx(conformal["coverage"])
+        assert conformal["coverage_interval"][0] <= conformal["coverage"] <= conformal["coverage_interval"][1]
+        assert conformal["mean_set_size"] == pytest.approx(sets.sum(axis=1).mean())
+        assert conformal["singletons"] == pytest.approx((sets.sum(axis=1) == 1).mean())
+        inside = table["target"].between(table["value_low"], table["value_high"])
+        assert inside.mean() == pytest.approx(conformal["value_coverage"], abs=0.01)
+        assert conformal["mean_width"] == pytest.approx((table["value_high"] - table["value_low"]).mean(), rel=1e-4)
+        assert list(table)[:3] == ["date", "symbol", "label"]
     assert ([seed["seed"] for seed in second["seeds"]], second["training_results"]["seed"]) == ([1], 1)
     assert (first["seed_failures"], second["seed_failures"]) == ([], ["seed 2: out of memory"])
     assert found.events.on_warning.call_count == 1

@@ -83,7 +83,7 @@ def test_an_entry_has_the_keys_of_the_specification_and_seeds_beside(models, ver
 def test_metrics_of_a_finalist_hold_its_rows_and_those_of_a_baseline_do_not(models, verdict, tmp_path):
     entry = final_results.retrained_results(models, verdict, tmp_path)[0]["test_metrics"]
     plain = final_results.test_metrics(verdict.finalists[0])
-    assert list(entry) == [*plain, "calibration", "by_symbol", "by_year", "strategy"]
+    assert list(entry) == [*plain, "calibration", "by_symbol", "by_year", "strategy", "conformal"]
     keys = (
         "class_acc reg_mse class_acc_interval balanced_accuracy mcc auc log_loss calibration_error reg_mae"
         " reg_r2_against_persistence reg_r2 reg_r2_interval reg_r2_reference score score_interval"

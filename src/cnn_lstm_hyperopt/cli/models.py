@@ -70,7 +70,9 @@ def predict(
     """Predict with a trained model and write a CSV.
 
     Columns: symbol, date, class, class_name, probability_0 … and, with a regression head, value and the value in per cent
-    (range_percent or change_percent). Each row is the prediction for the window that ends with the bar of that date.
+    (range_percent or change_percent). Then the prediction set, if the model has one: set_0 … (1: the class is in the set), and
+    with a regression head value_low and value_high, also in per cent. Each row is the prediction for the window that ends
+    with the bar of that date.
 
     Examples: predict --model hyperopt_results/retrained_model_1 --data-dir bars/ --last;
     predict --model hyperopt_results/ensemble --data-dir bars/ --symbols AAPL --start 2020-01-01 --output predictions.csv.

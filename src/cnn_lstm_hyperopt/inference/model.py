@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save
 
 from cnn_lstm_hyperopt.data.windows import Windows
 from cnn_lstm_hyperopt.errors import DataError, SaveDirError, Violation
+from cnn_lstm_hyperopt.inference.conformal import Conformal, StoredConformal
 from cnn_lstm_hyperopt.inference.ensemble import Ensemble, Member, difference, mean_of, stored_members
 from cnn_lstm_hyperopt.inference.metadata import Features, ModelDescription
 from cnn_lstm_hyperopt.inference.predictor import Predictor
@@ -31,6 +32,8 @@ SEEDS = "seeds"
 """Folder in a model's folder: the networks of other seeds, ``seeds/SEED.safetensors``."""
 NETWORKS = "networks"
 """Key of ``model.json`` with the file and the seed of each network; a model of one network has no such key."""
+CONFORMAL = "conformal"
+"""Key of ``model.json`` with the prediction sets; models of earlier versions have no such key."""
 _LONGEST_HEADER = 100_000_000
 """Maximum bytes of a safetensors header. A file begins with the length (8 bytes, little-endian) and the ``{`` of the header."""
 _MAX_NETWORKS = 1_000
@@ -53,6 +56,7 @@ class SavedModel(Predictor):
         features: function that computes the model's own features; None: the model has none, or no function was passed.
         seed: seed of ``network``; 0: unknown.
         others: networks of the same configuration that were trained with other seeds.
+        conformal: prediction sets and intervals; None: the model has none.
     """
 
     network: Network
@@ -60,6 +64,7 @@ class SavedModel(Predictor):
     features: Features | None = field(default=None, repr=False, compare=False)
     seed: int = 0
     others: tuple[SeedNetwork, ...] = ()
+    conformal: Conformal | None = None
 
     def with_seeds(self, seed: int, others: Mapping[int, "SavedModel"]) -> "SavedModel":
         """Return the mean of this model, trained with ``seed``, and of other models of the configuration, by seed."""
@@ -72,6 +77,8 @@ class SavedModel(Predictor):
         """
         folder.mkdir(parents=True, exist_ok=True)
         content = self.description.as_dict()
+        if self.conformal is not None:
+            content[CONFORMAL] = asdict(self.conformal)
         if self.others:
             (folder / SEEDS).mkdir(exist_ok=True)
             seeds = [self.seed, *(each.seed for each in self.others)]
@@ -217,12 +224,14 @@ def _load_single(folder: Path, features: Features | None) -> SavedModel:
     try:
         raw = parse_json(read_text(folder / DESCRIPTION, MAX_JSON_BYTES))
         seeds = _stored_seeds(raw) or [0]
+        entry = raw.pop(CONFORMAL, None) if isinstance(raw, dict) else None
+        conformal = None if entry is None else StoredConformal.conformal(entry)
         description = ModelDescription.from_dict(raw)
     except ValueError as error:
         raise _form_error(folder, DESCRIPTION, error) from error
     _check_function(features, description)
     first, *others = [_load_network(folder, name, description) for name in network_files(seeds)]
-    return SavedModel(first, description, features, seeds[0], tuple(map(SeedNetwork, seeds[1:], others)))
+    return SavedModel(first, description, features, seeds[0], tuple(map(SeedNetwork, seeds[1:], others)), conformal)
 
 
 def _load_network(folder: Path, name: str, description: ModelDescription) -> Network:

@@ -18,6 +18,7 @@ from cnn_lstm_hyperopt.data.tables.columns import LARGEST
 from cnn_lstm_hyperopt.data.window_table import frame_windows
 from cnn_lstm_hyperopt.data.windows import Windows
 from cnn_lstm_hyperopt.errors import DataError
+from cnn_lstm_hyperopt.inference.conformal import Conformal
 from cnn_lstm_hyperopt.inference.metadata import Features, ModelDescription
 from cnn_lstm_hyperopt.models.network import Network
 from cnn_lstm_hyperopt.training import Predictions
@@ -34,10 +35,12 @@ class Predictor(abc.ABC):
     Attributes:
         description: inputs and outputs.
         features: user's function that computes features; None: the model has none, or no function was passed.
+        conformal: prediction sets and intervals; None: the model has none.
     """
 
     description: ModelDescription
     features: Features | None
+    conformal: Conformal | None = None
 
     def __repr__(self) -> str:
         """Return one line about inputs and outputs; ``description`` has the details."""
@@ -112,7 +115,9 @@ class Predictor(abc.ABC):
         Returns:
             ``date``, ``class``, its ``class_name``, ``probability_0`` … and, with a regression head, ``value`` in the
             target's units (``attrs["value_name"]`` is its formula) and the value in per cent: ``range_percent`` (how
-            far the high is above the low) or ``change_percent`` (change of the close).
+            far the high is above the low) or ``change_percent`` (change of the close). Last, if the model has prediction
+            sets: ``set_0`` … (1: the class is in the set), and with a regression head ``value_low``, ``value_high`` and
+            both in per cent.
 
         Raises:
             DataError: the bars are not a frame, invalid, too few or of another frequency than in training; the function
@@ -261,6 +266,8 @@ class Predictor(abc.ABC):
             )
         )
         frame = predictions_frame(dates, predictions, about.class_names, about.own_unit)
+        if self.conformal is not None:
+            self.conformal.add_columns(frame, predictions, about.own_unit)
         frame.attrs = {"class_names": list(about.class_names), "value_name": about.value_name}
         return frame
 

@@ -8,6 +8,7 @@ from cnn_lstm_hyperopt.inference.latency import measure_latency
 from cnn_lstm_hyperopt.inference.model import SavedModel
 from cnn_lstm_hyperopt.metrics import score
 from cnn_lstm_hyperopt.pipeline.confirmation import Confirmed
+from cnn_lstm_hyperopt.pipeline.conformal_coverage import calibrated
 from cnn_lstm_hyperopt.pipeline.ensemble_selection import blend
 from cnn_lstm_hyperopt.pipeline.results.final_results import (
     baseline_results,
@@ -38,7 +39,8 @@ def evaluate_finalists(session: Session, confirmed: Confirmed, outcome: Retraini
     Raises:
         OSError: the folders can't be written.
     """
-    settings, dataset, done = session.settings, session.dataset, outcome.done
+    settings, dataset = session.settings, session.dataset
+    done = [calibrated(each, dataset.validation) for each in outcome.done]
     found = blend(done, dataset.validation, settings.study.metric)
     save_models(settings.save_dir, done, found)
     openings = record_opening(session.study.storage, done)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from cnn_lstm_hyperopt.data.dataset import Dataset
 from cnn_lstm_hyperopt.data.windows import Fold
+from cnn_lstm_hyperopt.inference.conformal import Conformal
 from cnn_lstm_hyperopt.inference.ensemble import mean_of
 from cnn_lstm_hyperopt.inference.metadata import ModelDescription
 from cnn_lstm_hyperopt.inference.model import SavedModel
@@ -66,11 +67,13 @@ class Retrained:
     Attributes:
         runs: one run for each successful seed; at least one run.
         failures: for each failed seed, a line with the reason.
+        conformal: prediction sets of :attr:`model`; None: not calibrated.
     """
 
     finalist: Finalist
     runs: tuple[SeedRun, ...]
     failures: tuple[str, ...] = ()
+    conformal: Conformal | None = None
 
     @property
     def kept(self) -> SeedRun:
@@ -86,9 +89,10 @@ class Retrained:
     def model(self) -> SavedModel:
         """Model of record: the mean of the networks of all runs. This rule was fixed before the test."""
         kept = self.kept
+        model = kept.model if self.conformal is None else replace(kept.model, conformal=self.conformal)
         if len(self.runs) == 1:
-            return kept.model
-        return kept.model.with_seeds(kept.seed, {run.seed: run.model for run in self.in_order[1:]})
+            return model
+        return model.with_seeds(kept.seed, {run.seed: run.model for run in self.in_order[1:]})
 
     def mean(self, predictions: Sequence[Predictions]) -> Predictions:
         """Return the predictions of :attr:`model` from the predictions of each of :attr:`runs`."""

@@ -33,6 +33,7 @@ from cnn_lstm_hyperopt.evaluation import (
 )
 from cnn_lstm_hyperopt.metrics import score as metric_score
 from cnn_lstm_hyperopt.pipeline.baseline_forecasts import baseline_forecasts
+from cnn_lstm_hyperopt.pipeline.conformal_coverage import ConformalTest, conformal_test
 from cnn_lstm_hyperopt.pipeline.ensemble_selection import Blend
 from cnn_lstm_hyperopt.pipeline.retraining import Retrained
 from cnn_lstm_hyperopt.run_dir.paths import ENSEMBLE
@@ -57,6 +58,7 @@ class TestResult:
             the best baseline.
         seed_scores: score of each seed of a finalist by the study's metric; empty for a baseline.
         strategy: long/flat strategy of a finalist whose classes are directions, else None.
+        conformal: coverage of a finalist's conformal sets and intervals; None: it has none.
     """
 
     name: str
@@ -71,6 +73,7 @@ class TestResult:
     symbols: tuple[GroupRow, ...] = ()
     years: tuple[GroupRow, ...] = ()
     strategy: Strategy | None = None
+    conformal: ConformalTest | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,7 +146,10 @@ def evaluate_once(
     return Verdict(
         judgement=judgement,
         finalists=tuple(
-            period.model(f"model {each.finalist.rank}", predictions, runs, strategy)
+            replace(
+                period.model(f"model {each.finalist.rank}", predictions, runs, strategy),
+                conformal=conformal_test(each.conformal, predictions, test, dependence),
+            )
             for each, runs, predictions in zip(retrained, models, records, strict=True)
         ),
         ensemble=None if blend is None else period.model(ENSEMBLE, blend.mean(models), (), strategy),

@@ -14,6 +14,7 @@ from cnn_lstm_hyperopt.evaluation.selection_bias import DeflatedSharpe, TrialSer
 from cnn_lstm_hyperopt.inference.model import network_files
 from cnn_lstm_hyperopt.metrics import METRICS
 from cnn_lstm_hyperopt.pipeline.confirmation import TIME_IS_UP, Confirmation, Confirmed
+from cnn_lstm_hyperopt.pipeline.conformal_coverage import ConformalTest
 from cnn_lstm_hyperopt.pipeline.ensemble_selection import Blend
 from cnn_lstm_hyperopt.pipeline.retraining import Retrained
 from cnn_lstm_hyperopt.pipeline.test_evaluation import TestResult, Verdict
@@ -152,6 +153,23 @@ def _details(result: TestResult) -> dict[str, Any]:
         "by_symbol": [row._asdict() for row in result.symbols],
         "by_year": [row._asdict() for row in result.years],
         "strategy": None if result.strategy is None else strategy_results(result.strategy),
+        "conformal": None if result.conformal is None else _conformal(result.conformal),
+    }
+
+
+def _conformal(test: ConformalTest) -> dict[str, Any]:
+    """Return the coverage of conformal sets and intervals on test."""
+    classes, values = test.classes, test.values
+    return {
+        "level": test.conformal.level,
+        "calibration_windows": test.conformal.windows,
+        "coverage": classes.share,
+        "coverage_interval": _listed(classes.interval),
+        "mean_set_size": classes.size,
+        "singletons": test.singletons,
+        "value_coverage": None if values is None else values.share,
+        "value_coverage_interval": None if values is None else _listed(values.interval),
+        "mean_width": None if values is None else values.size,
     }
 
 

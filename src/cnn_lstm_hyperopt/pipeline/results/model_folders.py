@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from cnn_lstm_hyperopt.inference.conformal import Conformal
 from cnn_lstm_hyperopt.inference.metadata import ModelDescription
 from cnn_lstm_hyperopt.inference.model import DESCRIPTION, WEIGHTS
 from cnn_lstm_hyperopt.inference.predictor import predictions_frame
@@ -40,12 +41,14 @@ class _Written:
         entry: entry of the model in results.json.
         predictions: predictions of the test windows.
         about: the model's description.
+        conformal: the model's prediction sets; None: it has none.
     """
 
     place: Path
     entry: dict[str, Any]
     predictions: Predictions
     about: ModelDescription
+    conformal: Conformal | None = None
 
 
 def save_models(save_dir: Path, retrained: Sequence[Retrained], blend: Blend | None = None) -> None:
@@ -80,7 +83,7 @@ def write_retrained(
     """
     about = retrained[0].kept.model.description
     written = [
-        _Written(model_folder(save_dir, each.finalist.rank), entry, result.predictions, about)
+        _Written(model_folder(save_dir, each.finalist.rank), entry, result.predictions, about, each.conformal)
         for each, result, entry in zip(retrained, verdict.finalists, entries, strict=True)
     ]
     if ensemble is not None and verdict.ensemble is not None:
@@ -115,7 +118,7 @@ def _free_name(folder: Path) -> Path:
 def _complete(written: _Written, verdict: Verdict, card: str | None) -> None:
     folder = _beside(written.place)
     write_json(folder / METRICS_FILE, written.entry)
-    _write_predictions(folder / PREDICTIONS, verdict, written.predictions, written.about)
+    _write_predictions(folder / PREDICTIONS, verdict, written)
     if card is not None:
         (folder / MODEL_CARD).write_text(card, encoding="utf-8", newline="\n")
     _flush(folder)
@@ -172,14 +175,15 @@ def _flush(folder: Path) -> None:
                 os.fsync(file.fileno())
 
 
-def _write_predictions(path: Path, verdict: Verdict, predictions: Predictions, about: ModelDescription) -> None:
-    windows = verdict.windows
-    unit = about.own_unit
-    frame = predictions_frame(windows.dates, predictions, about.class_names, unit)
+def _write_predictions(path: Path, verdict: Verdict, written: _Written) -> None:
+    windows, predictions, unit = verdict.windows, written.predictions, written.about.own_unit
+    frame = predictions_frame(windows.dates, predictions, written.about.class_names, unit)
     frame.insert(1, "symbol", windows.symbols)
     frame.insert(2, "label", windows.labels.numpy())
     if windows.values is not None:
         frame["target"] = windows.values.numpy()
         if unit is not None:
             frame[f"target_{unit.column}"] = unit.convert(windows.values.numpy().astype(np.float64))
+    if written.conformal is not None:
+        written.conformal.add_columns(frame, predictions, unit)
     csv_frame(frame).to_csv(path, index=False)

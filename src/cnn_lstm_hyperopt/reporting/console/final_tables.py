@@ -14,6 +14,7 @@ from cnn_lstm_hyperopt.evaluation.strategy_text import strategy_lines
 from cnn_lstm_hyperopt.metrics import METRICS, Metric
 from cnn_lstm_hyperopt.pipeline.advice import Interface, preference_text
 from cnn_lstm_hyperopt.pipeline.confirmation import TIME_IS_UP, Confirmed
+from cnn_lstm_hyperopt.pipeline.conformal_coverage import ConformalTest, Coverage
 from cnn_lstm_hyperopt.pipeline.results.final_results import strategy_results
 from cnn_lstm_hyperopt.pipeline.retraining import Retrained
 from cnn_lstm_hyperopt.pipeline.test_evaluation import TestResult, Verdict
@@ -157,9 +158,26 @@ def verdict_lines(verdict: Verdict, retrained: Sequence[Retrained]) -> list[str]
             f"Regression: R² {r2.value:+.3f}{interval} against {r2.reference}, the best simple forecast"
             f"{''.join(f'; {each}' for each in others)}."
         )
+    if first.conformal is not None:
+        lines.append(_conformal_line(first.conformal, verdict.judgement.level))
     if first.strategy is not None:
         lines += strategy_lines(strategy_results(first.strategy))
     return lines
+
+
+def _conformal_line(test: ConformalTest, level: float) -> str:
+    """Return a line about the coverage of conformal sets and intervals on test."""
+
+    def share(coverage: Coverage) -> str:
+        interval = coverage.interval
+        ends = "" if interval is None else f" ({level_text(level)} interval {interval.low:.1%} to {interval.high:.1%})"
+        return f"{coverage.share:.1%}{ends}"
+
+    line = (
+        f"Conformal sets ({test.conformal.level:.0%}, calibrated on validation): the set holds the true class in"
+        f" {share(test.classes)} of the test windows; {test.classes.size:.2f} classes on average."
+    )
+    return line if test.values is None else f"{line} The interval holds the value in {share(test.values)}."
 
 
 def _text(score: float | None) -> str:

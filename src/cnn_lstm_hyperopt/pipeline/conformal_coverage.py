@@ -1,0 +1,74 @@
+"""Conformal sets and intervals of a finalist: calibration on validation, coverage on test."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cnn_lstm_hyperopt.data.windows import Windows
+from cnn_lstm_hyperopt.evaluation import Dependence, Interval, score_interval
+from cnn_lstm_hyperopt.inference.conformal import Conformal, calibrate
+from cnn_lstm_hyperopt.pipeline.retraining import Retrained
+from cnn_lstm_hyperopt.training import Predictions
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """Share of test windows whose set or interval contains the truth.
+
+    Attributes:
+        share: the share.
+        interval: confidence interval of the share; None: too few units.
+        size: mean number of classes of a set, or mean width of an interval.
+    """
+
+    share: float
+    interval: Interval | None
+    size: float
+
+    @classmethod
+    def of(cls, inside: NDArray[np.bool_], dependence: Dependence, size: float) -> "Coverage":
+        """Return the coverage for a mask of windows whose truth is inside, (windows,)."""
+        hits = np.eye(2)[inside.astype(np.int64)]
+        interval = score_interval("accuracy", np.ones(len(inside), dtype=np.int64), hits, dependence)
+        return cls(float(inside.mean()), interval, size)
+
+
+@dataclass(frozen=True)
+class ConformalTest:
+    """Test of the conformal sets and intervals of a model.
+
+    Attributes:
+        conformal: the calibrated sets and intervals.
+        classes: coverage of the sets.
+        singletons: share of windows whose set has one class.
+        values: coverage of the intervals; None: no regression.
+    """
+
+    conformal: Conformal
+    classes: Coverage
+    singletons: float
+    values: Coverage | None
+
+
+def calibrated(retrained: Retrained, validation: Windows) -> Retrained:
+    """Return the finalist with conformal sets that are calibrated on the validation windows."""
+    targets = None if validation.values is None else validation.values.numpy()
+    predictions = retrained.model.predict_windows(validation)
+    return replace(retrained, conformal=calibrate(validation.labels.numpy(), predictions, targets))
+
+
+def conformal_test(
+    conformal: Conformal | None, predictions: Predictions, test: Windows, dependence: Dependence
+) -> ConformalTest | None:
+    """Return the coverage of the sets and intervals on the test windows; None: the model has no sets."""
+    if conformal is None:
+        return None
+    labels, sets = test.labels.numpy(), conformal.sets(predictions.probabilities)
+    sizes, values = sets.sum(axis=1), None
+    ends = None if predictions.values is None else conformal.intervals(predictions.values)
+    if ends is not None and test.values is not None:
+        truth = test.values.numpy()
+        values = Coverage.of((ends[0] <= truth) & (truth <= ends[1]), dependence, float((ends[1] - ends[0]).mean()))
+    classes = Coverage.of(sets[np.arange(len(labels)), labels], dependence, float(sizes.mean()))
+    return ConformalTest(conformal, classes, float((sizes == 1).mean()), values)
