@@ -305,9 +305,9 @@ def _of_final_results(study: StoredStudy, results: dict[str, Any], config: dict[
     for each in candidates:
         if len(each["scores"]) != asked["confirm_seeds"]:
             yield f"results.json: trial {each['trial_number']} is confirmed with {len(each['scores'])} seeds"
-    means = [float(np.mean(each["scores"])) for each in candidates]
-    if means != sorted(means, reverse=True):
-        yield f"results.json: confirmed candidates are not in the order of their means {means}"
+    means = [float(np.mean(each["losses"])) for each in candidates]
+    if means != sorted(means):
+        yield f"results.json: confirmed candidates are not in the order of their mean log losses {means}"
     first = [each["trial_number"] for each in candidates[: asked["top_k"]]]
     if (trials := [each["trial_number"] for each in models]) != first:
         yield f"results.json: trials {trials} are retrained, not {first}"

@@ -1,6 +1,6 @@
 """Finalists for tests of the final phase: tiny real networks, and planted models with given predictions."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
@@ -61,15 +61,17 @@ def runner_of(dataset: Dataset, *, max_epochs: int = 1, metric: MetricName = "ac
 
 
 def candidate(
-    rank: int, trial_number: int, score: float = 0.6, configuration: dict[str, Any] | None = None
+    rank: int | None, trial_number: int, score: float = 0.6, configuration: dict[str, Any] | None = None
 ) -> Candidate:
-    """A candidate of the front."""
+    """A candidate; the rank is None off the front."""
     return Candidate(rank, trial_number, params(trial_number) if configuration is None else configuration, score)
 
 
-def confirmation(rank: int, trial_number: int, score: float, *fresh: float, failure: str | None = None) -> Confirmation:
-    """A candidate with its fresh scores."""
-    return Confirmation(candidate(rank, trial_number, score), fresh, failure)
+def confirmation(
+    rank: int | None, trial_number: int, score: float, *fresh: float, failure: str | None = None
+) -> Confirmation:
+    """A candidate with its fresh scores and log losses."""
+    return Confirmation(candidate(rank, trial_number, score), fresh, failure, tuple(1 - each for each in fresh))
 
 
 def evaluation(loss: float, score: float = 0.6, *, accuracy: float | None = None) -> Evaluation:
@@ -134,8 +136,8 @@ def planted(
     return Retrained(Finalist(rank, 10 * rank, params(rank), confirmed), runs, tuple(failures))
 
 
-def plant(config: dict[str, Any], scores: Sequence[float]) -> None:
-    """Create a study with a complete trial for each score; better ones are slower, so that all are on the front."""
+def plant(config: dict[str, Any], scores: Sequence[float], off_front: Collection[int] = ()) -> None:
+    """Create a study with a complete trial for each score; better ones are slower, so that all but some are on the front."""
     settings = load_settings(config, environment={})
     dataset = prepare_dataset(settings.data)
     with open_session(settings, dataset, resume=False, events=RunEvents()) as session:
@@ -145,7 +147,7 @@ def plant(config: dict[str, Any], scores: Sequence[float]) -> None:
             said = mostly(dataset.validation.labels.numpy(), 0.5, seed=place).probabilities
             predictions = Predictions(said.astype(np.float32), None)
             write_validation(settings.save_dir / "validation", place, dataset.folds, predictions)
-            values = Values(score, float(len(scores) - place), 0.5)
+            values = Values(score, 100.0 if place in off_front else float(len(scores) - place), 0.5)
             session.study.finish(assignment, State.COMPLETE, values, {"epochs": 3.0, "measured_seconds": 1.0})
         write_results(session)
 

@@ -39,7 +39,7 @@ class Fake:
         trial, seed = divmod(number, SEEDS_APART)
         self.asked.append((trial, seed))
         found = self.scores[trial][seed - 1]
-        score, loss = found if isinstance(found, Measurement) else (found, 0.6)
+        score, loss = found if isinstance(found, Measurement) else (found, 1 - found)
         decision = on_report(ProgressReport(0.5, 0.5, 1.0))
         if self.clock is not None:
             self.clock.now += 1.0
@@ -87,7 +87,7 @@ tables = st.integers(1, 4).flatmap(
 
 @given(tables, st.randoms(use_true_random=False))
 @settings(max_examples=100, deadline=None)
-def test_the_mean_of_fresh_scores_decides_then_the_mean_loss_and_then_the_searchs_order(table, random):
+def test_the_mean_of_fresh_losses_decides_then_the_mean_score_and_then_the_searchs_order(table, random):
     """The search's own scores do not count."""
     scores = {number: [Measurement(*pair) for pair in each] for number, each in table.items()}
     found, asked = confirmed(scores, [candidate(rank, number, random.random()) for rank, number in enumerate(scores)])
@@ -96,7 +96,7 @@ def test_the_mean_of_fresh_scores_decides_then_the_mean_loss_and_then_the_search
     assert (Counter(order(found)), found.dropped, found.ended) == (Counter(scores.keys()), [], None)
     place = {number: rank for rank, number in enumerate(scores)}
     sums = {number: np.sum(each, axis=0) for number, each in table.items()}
-    keys = [(-sums[number][0], sums[number][1], place[number]) for number in order(found)]
+    keys = [(sums[number][1], -sums[number][0], place[number]) for number in order(found)]
     assert keys == sorted(keys)
     for each in found.ranked:
         fresh = [score for score, _ in table[each.candidate.trial_number]]

@@ -22,7 +22,7 @@ from cnn_lstm_hyperopt.errors import InterruptedRunError, StorageFailedError
 from cnn_lstm_hyperopt.execution import StopSignal
 from cnn_lstm_hyperopt.inference.model import load_model
 from cnn_lstm_hyperopt.models.build import build_network
-from cnn_lstm_hyperopt.pipeline.confirmation import SEEDS_APART, TIME_IS_UP
+from cnn_lstm_hyperopt.pipeline.confirmation import SEEDS_APART, TIME_IS_UP, Measurement
 from cnn_lstm_hyperopt.pipeline.events import RunEvents, to_all
 from cnn_lstm_hyperopt.pipeline.final_phase import run_final_phase
 from cnn_lstm_hyperopt.pipeline.results.writer import write_results
@@ -47,7 +47,8 @@ class World:
     """A study whose trial 0 is the first of the front, and the results of the trainings to come.
 
     Attributes:
-        fresh, losses: fresh score, and retraining loss, of (trial, seed); an exception is raised.
+        fresh: fresh score, or score and loss, of (trial, seed); an exception is raised. By default the loss is 1 − score.
+        losses: retraining loss of (trial, seed); an exception is raised.
         confirmed, retrained: (trial, seed) of the trainings, in order.
         interrupt_at, at_its_end: training that SIGTERM interrupts, and whether before its last report.
         takes, now: seconds of each training, and the clock.
@@ -86,9 +87,12 @@ class World:
     def confirm(self, runner, number, params, on_report, **_):
         trial, seed = divmod(number, SEEDS_APART)
         self.confirmed.append((trial, seed))
-        score = self.fresh.get((trial, seed), 0.6 - 0.01 * ORDER.index(trial) if trial in ORDER else 0.5)
-        decision = self._report(on_report, score, 0.6, ("confirm", trial, seed))
-        return SimpleNamespace(outcome=outcome(0.6, score, decision=decision))
+        found = self.fresh.get((trial, seed), 0.6 - 0.01 * ORDER.index(trial) if trial in ORDER else 0.5)
+        score, loss = (
+            (found, 1 - found) if isinstance(found, float) else found if isinstance(found, tuple) else (found, 0)
+        )
+        decision = self._report(on_report, score, loss, ("confirm", trial, seed))
+        return SimpleNamespace(outcome=outcome(loss, score, decision=decision))
 
     def retrain(self, runner, number, params, fold, epochs, on_report, **_):
         trial, seed = divmod(number, SEEDS_APART)
@@ -134,12 +138,12 @@ def planted_study(config, tmp_path_factory):
 
 @pytest.fixture
 def make_world(config, planted_study, tmp_path, monkeypatch):
-    def make(scores=SCORES, **changed):
+    def make(scores=SCORES, off_front=(), **changed):
         own = {**config, "retrain": dict(config["retrain"]), "save_dir": str(tmp_path / "results"), **changed}
-        if scores == SCORES and not changed:
+        if scores == SCORES and not (changed or off_front):
             shutil.copytree(planted_study, tmp_path / "results")
         else:
-            plant(own, scores)
+            plant(own, scores, off_front)
         world = World(own)
         for name in ("confirm", "retrain"):
             method = getattr(world, name)
@@ -184,6 +188,17 @@ def test_three_times_top_k_of_the_front_are_confirmed_and_the_best_of_them_retra
         "search_to_test": pytest.approx(0.85 - accuracy),
         "confirmed_to_test": pytest.approx(0.6 - accuracy),
     }
+
+
+def test_the_second_best_score_off_the_front_is_confirmed_and_can_be_retrained(make_world):
+    world = make_world(off_front=(1, 2))
+    world.fresh = {(1, seed): Measurement(0.55, 0.3) for seed in (1, 2)}  # a lower accuracy, but a lower log loss
+    found = world.run(top_k=1)
+    assert world.confirmed == rounds((0, 1, 3), 1, 2)
+    confirmation = found.results["confirmation"]
+    rows = [(row["trial_number"], row["search_rank"], row["mean_loss"]) for row in confirmation["candidates"]]
+    assert rows == [(1, None, pytest.approx(0.3)), (0, 1, pytest.approx(0.41)), (3, 2, pytest.approx(0.42))]
+    assert (confirmation["ranked_by"], trials_of(found.entries)) == ("log_loss", [(1, 1)])
 
 
 def test_a_smaller_front_is_confirmed_as_a_whole(make_world):

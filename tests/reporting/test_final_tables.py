@@ -50,15 +50,16 @@ def confirmed(*ranked, dropped=(), ended=None):
 
 @pytest.mark.parametrize(("count", "hidden"), [(2, 0), (10, 0), (30, 20)])
 def test_ten_candidates_are_shown_with_search_score_and_fresh_scores(count, hidden):
-    found = confirmed(*[confirmation(count + 1 - n, n + 6, 0.6, 0.61, 0.59) for n in range(1, count + 1)])
+    found = confirmed(*[confirmation(None if n == 2 else n, n + 6, 0.6, 0.61, 0.59) for n in range(1, count + 1)])
     lines = rows(confirmation_table(found, "accuracy"))[-(count - hidden) :]
-    fresh = ["0.6100", "0.5900", "0.6000"]
+    fresh = ["0.6100", "0.5900", "0.6000", "0.4000"]
     ranks = range(1, count - hidden + 1)
-    assert lines == [[f"{n}", f"{n + 6}", "0.6000", "(rank", f"{count + 1 - n})", *fresh] for n in ranks]
+    places = [["(off", "front)"] if n == 2 else ["(rank", f"{n})"] for n in ranks]
+    assert lines == [[f"{n}", f"{n + 6}", "0.6000", *place, *fresh] for n, place in zip(ranks, places, strict=True)]
     assert any(f"and {hidden} more" in line for line in confirmation_lines(found, "accuracy")) is bool(hidden)
 
 
-@pytest.mark.parametrize(("seeds", "cell"), [(4, "0.6500  0.5500"), (5, "5: 0.5500 to 0.6500"), (100, "100: 0.5500")])
+@pytest.mark.parametrize(("seeds", "cell"), [(3, "0.6500  0.5500"), (4, "4: 0.5500 to 0.6500"), (100, "100: 0.5500")])
 def test_many_fresh_seeds_are_shown_by_their_range(seeds, cell):
     table = confirmation_table(confirmed(confirmation(100, 99_999, -16.1181, *[0.65] * (seeds - 1), 0.55)), "log_loss")
     text = "\n".join(shown(table, PIPED_WIDTH))

@@ -33,24 +33,36 @@ def strict(tree):
 
 
 def test_candidates_come_by_rank_and_those_that_failed_last():
-    ranked = [confirmation(2, 7, 0.6, 0.61, 0.59), confirmation(1, 4, 0.7, 0.5, 0.52)]
+    ranked = [confirmation(None, 7, 0.6, 0.61, 0.59), confirmation(1, 4, 0.7, 0.5, 0.52)]
     failed = confirmation(3, 9, 0.58, 0.6, failure="fresh seed 2: x")
     found = strict(final_results.confirmation_results(Confirmed(ranked, [failed], None)))
     assert (found["seeds"], found["ended_by"]) == (2, None)
-    keys = ("rank", "trial_number", "search_rank", "search_score", "scores", "mean", "standard_deviation", "failure")
+    keys = ("rank", "trial_number", "search_rank", "search_score", "scores", "mean", "standard_deviation")
+    keys += ("losses", "mean_loss", "failure")
     spread = [pytest.approx(np.std(scores, ddof=1)) for scores in ([0.61, 0.59], [0.5, 0.52])]
     assert [tuple(each) for each in found["candidates"]] == 3 * [keys]
     assert [tuple(each.values()) for each in found["candidates"]] == [
-        (1, 7, 2, 0.6, [0.61, 0.59], pytest.approx(0.6), spread[0], None),
-        (2, 4, 1, 0.7, [0.5, 0.52], pytest.approx(0.51), spread[1], None),
-        (None, 9, 3, 0.58, [0.6], 0.6, None, "fresh seed 2: x"),
+        (
+            1,
+            7,
+            None,
+            0.6,
+            [0.61, 0.59],
+            pytest.approx(0.6),
+            spread[0],
+            pytest.approx([0.39, 0.41]),
+            pytest.approx(0.4),
+            None,
+        ),
+        (2, 4, 1, 0.7, [0.5, 0.52], pytest.approx(0.51), spread[1], [0.5, 0.48], pytest.approx(0.49), None),
+        (None, 9, 3, 0.58, [0.6], 0.6, None, [0.4], 0.4, "fresh seed 2: x"),
     ]
     ended = Decision(Action.STOP, TIME_IS_UP)
     found = strict(final_results.confirmation_results(Confirmed([confirmation(1, 4, 0.7)], [], ended)))
     assert (found["seeds"], found["ended_by"]) == (0, "limits.retrain_seconds")
     assert (found["candidates"][0]["mean"], found["candidates"][0]["scores"]) == (None, [])
     nothing = strict(final_results.confirmation_results(Confirmed([], [], None)))
-    assert nothing == {"seeds": 0, "ended_by": None, "candidates": []}
+    assert nothing == {"seeds": 0, "ended_by": None, "ranked_by": "log_loss", "candidates": []}
 
 
 def test_an_entry_has_the_keys_of_the_specification_and_seeds_beside(models, verdict, tmp_path):

@@ -9,7 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from builders.records import make_record
-from cnn_lstm_hyperopt.search import SkillThreshold, State, front_hypervolume, ranked_front
+from cnn_lstm_hyperopt.search import (
+    SkillThreshold,
+    State,
+    confirmation_candidates,
+    front_hypervolume,
+    ranked_front,
+    reported_front,
+)
 from cnn_lstm_hyperopt.search.trial import Point
 
 SKILL = SkillThreshold(0.5, 100)  # needs 0.60
@@ -48,6 +55,26 @@ def test_front_equals_brute_force(values):
 
     expected = sorted((-v[0], v[1], v[2], i) for i, v in skilled if not dominated(v))
     assert ranked(records_of(values)) == [row[3] for row in expected]
+
+
+@settings(deadline=None, max_examples=80)
+@given(values=st.lists(triples, max_size=14), top_k=st.integers(1, 4), shift=st.sampled_from((0.0, 0.2)))
+def test_candidates_are_the_best_by_score_and_of_the_front(values, top_k, shift):
+    """With the shift, no trial beats chance, and all are eligible."""
+    records = records_of([(accuracy - shift, *cost) for accuracy, *cost in values])
+    found = [record.number for record in confirmation_candidates(records, SKILL, top_k)]
+    eligible = [i for i, v in enumerate(values) if shift or v[0] > 0.6]
+    if not eligible:  # below chance, as none beats it
+        eligible = list(range(len(values)))
+    by_score = sorted(eligible, key=lambda i: (-values[i][0], *values[i][1:], i))
+    front = [record.number for record in reported_front(records, SKILL)]
+    places = min(3 * top_k, len(eligible))
+    half = (places + 1) // 2
+    assert len(found) == len(set(found)) == places
+    assert found == [i for i in by_score if i in found]
+    assert set(by_score[:half]) | set(front[: places // 2]) <= set(found)
+    outside = [i for i in by_score if i not in found]
+    assert not outside or set(found) <= set(by_score[: by_score.index(outside[0])]) | set(front)
 
 
 @settings(deadline=None, max_examples=15)

@@ -17,8 +17,12 @@ from cnn_lstm_hyperopt.utils.text import one_line
 
 SEEDS_APART = 1000
 """Difference between the first seed numbers of two consecutive trials; larger than the maximum number of seeds."""
-CONFIRMED_FROM_FRONT = 3
-"""Number of candidates that the confirmation trains for each model to be retrained."""
+RANKED_BY = "log_loss"
+"""Metric whose mean over fresh seeds ranks the candidates, for every metric of the study.
+
+The log loss uses each window's probability. An accuracy counts only which side of a threshold the probability is on, so
+differences between good candidates are within its noise.
+"""
 CONFIRMATION_SHARE = 0.5
 """Share of ``limits.retrain_seconds`` that the confirmation may use; the retraining gets the rest."""
 TIME_IS_UP = "limits.retrain_seconds"
@@ -27,15 +31,15 @@ TIME_IS_UP = "limits.retrain_seconds"
 
 @dataclass(frozen=True)
 class Candidate:
-    """Trial of the front that the confirmation trains again.
+    """Trial that the confirmation trains again.
 
     Attributes:
-        rank: rank of the trial in the front of the search, from 1.
+        rank: rank of the trial in the front of the search, from 1; None: the trial is not on the front.
         params: the full configuration.
         score: the study's metric on the validation windows, measured in the search.
     """
 
-    rank: int
+    rank: int | None
     trial_number: int
     params: dict[str, Scalar]
     score: float
@@ -97,8 +101,8 @@ class Confirmed:
     """Result of the confirmation.
 
     Attributes:
-        ranked: candidates, best first, by mean score with fresh seeds, then by lower mean log loss. In the order of the
-            search if no round was completed.
+        ranked: candidates, best first, by lower mean log loss with fresh seeds, then by higher mean score. In the order of
+            the search if no round was completed.
         dropped: candidates whose training with a fresh seed failed.
         ended: decision that ended the confirmation early; None if the confirmation is complete.
     """
@@ -194,10 +198,9 @@ def _ranked(
     failures: Mapping[int, str],
     ended: Decision | None,
 ) -> Confirmed:
-    """Rank the candidates by their mean score over the rounds that all candidates completed.
+    """Rank the candidates by their mean log loss over the rounds that all candidates completed, see :data:`RANKED_BY`.
 
-    Equal scores are frequent with few validation windows. Then the lower mean log loss ranks first, then the order of
-    the search decides.
+    Of equal log losses, the higher mean score of the study's metric ranks first, then the order of the search decides.
     """
 
     def confirmation(candidate: Candidate, rounds: int | None, failure: str | None = None) -> Confirmation:
@@ -208,7 +211,7 @@ def _ranked(
     rounds = min((len(measurements[each.trial_number]) for each in left), default=0)
     confirmations = [confirmation(each, rounds) for each in left]
     if rounds:
-        confirmations.sort(key=lambda each: (-each.mean, each.mean_loss))
+        confirmations.sort(key=lambda each: (each.mean_loss, -each.mean))
     dropped = [
         confirmation(each, None, failures[each.trial_number]) for each in candidates if each.trial_number in failures
     ]

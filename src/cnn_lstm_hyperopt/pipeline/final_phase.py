@@ -12,7 +12,6 @@ from cnn_lstm_hyperopt.evaluation import shrinkage
 from cnn_lstm_hyperopt.execution import StopSignal
 from cnn_lstm_hyperopt.pipeline.confirmation import (
     CONFIRMATION_SHARE,
-    CONFIRMED_FROM_FRONT,
     TIME_IS_UP,
     Candidate,
     Confirmed,
@@ -171,11 +170,17 @@ class FinalPhase:
         return decide
 
     def _candidates(self, top_k: int) -> list[Candidate]:
-        """Return the best trials of the front with their full configurations, three for each model to be retrained."""
+        """Return the candidates of the study with their full configurations and their ranks in the front."""
         study = self.session.study
+        ranks = {record.number: rank for rank, record in enumerate(study.front(), start=1)}
         return [
-            Candidate(rank, record.number, with_fixed(study.plan.space, record.params), record.values.score)
-            for rank, record in enumerate(study.front()[: CONFIRMED_FROM_FRONT * top_k], start=1)
+            Candidate(
+                ranks.get(record.number),
+                record.number,
+                with_fixed(study.plan.space, record.params),
+                record.values.score,
+            )
+            for record in study.candidates(top_k)
             if record.values is not None
         ]
 

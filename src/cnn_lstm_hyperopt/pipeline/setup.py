@@ -17,11 +17,18 @@ from cnn_lstm_hyperopt.errors import ConfigError
 from cnn_lstm_hyperopt.evaluation import Power, dates_effect, design_effect
 from cnn_lstm_hyperopt.execution import memory_limit, resolve_workers, study_plan, with_stored_starts
 from cnn_lstm_hyperopt.metrics import METRICS
-from cnn_lstm_hyperopt.pipeline.confirmation import CONFIRMED_FROM_FRONT
 from cnn_lstm_hyperopt.pipeline.fingerprint import decoupled_adam, fingerprint, require_same, without_effect
 from cnn_lstm_hyperopt.pipeline.power_estimate import estimate_power
 from cnn_lstm_hyperopt.run_dir.paths import STUDY_FILE
-from cnn_lstm_hyperopt.search import InitialTrial, SkillThreshold, StudyPlan, StudyStorage, TrialRecord, undefined_in
+from cnn_lstm_hyperopt.search import (
+    CONFIRMED_PER_MODEL,
+    InitialTrial,
+    SkillThreshold,
+    StudyPlan,
+    StudyStorage,
+    TrialRecord,
+    undefined_in,
+)
 from cnn_lstm_hyperopt.search.cost_forecast import (
     FinalForecast,
     Forecast,
@@ -116,7 +123,7 @@ class Setup:
             self.plan,
             self.within,
             evaluation_seconds=self.runner.costs.evaluation_seconds,
-            confirmations=CONFIRMED_FROM_FRONT * chosen.top_k * chosen.confirm_seeds,
+            confirmations=CONFIRMED_PER_MODEL * chosen.top_k * chosen.confirm_seeds,
             retrainings=chosen.top_k * chosen.seeds,
             full_epochs=chosen.full_epochs,
             train_share=self.dataset.train_share,

@@ -28,6 +28,7 @@ from cnn_lstm_hyperopt.search import (
     StudyStorage,
     TrialRecord,
     above_chance,
+    confirmation_candidates,
     read_description,
     reported_front,
 )
@@ -66,7 +67,6 @@ class _Progress:
         done: number of finished trials.
         total: total number of trials that the study is to run.
         source: source of the data.
-        front: numbers of the trials of the Pareto front, in the order of their ranks.
         confirmations: scores of each candidate with new seeds, by trial number.
         retrainings: number of retrainings that were started since the results were last written.
         results: content of ``results.json``; None if the file is missing.
@@ -75,7 +75,6 @@ class _Progress:
     done: int
     total: int
     source: str
-    front: list[int]
     confirmations: dict[str, list[float]]
     retrainings: int
     results: dict[str, Any] | None
@@ -158,7 +157,7 @@ def status_lines(save_dir: Path) -> list[str]:
     if found.openings:
         times = "once" if found.openings == 1 else f"{found.openings} times"
         lines.append(f"Test set evaluated {times}.")
-    return [*lines, *_next_steps(save_dir, progress, running=found.running)]
+    return [*lines, *_next_steps(save_dir, found)]
 
 
 def status_facts(save_dir: Path) -> dict[str, Any]:
@@ -194,7 +193,7 @@ def status_facts(save_dir: Path) -> dict[str, Any]:
         "damaged": found.damaged,
         "skipped_trials": found.skipped,
         "at_work": [asdict(each) for each in read_activity(save_dir)] if found.running else [],
-        "next": _next_steps(save_dir, found.progress, running=found.running),
+        "next": _next_steps(save_dir, found),
     }
 
 
@@ -223,9 +222,8 @@ def _look(save_dir: Path) -> _StudyState:
         results, damaged = read_results(save_dir / RESULTS_FILE), None
     except ValueError as error:
         results, damaged = None, str(error)
-    front = [] if skill is None else [record.number for record in reported_front(records, skill)]
     done, source = sum(record.finished for record in records), made_with.get("data.source", "")
-    progress = _Progress(done, total, source, front, confirmations, retrainings, results)
+    progress = _Progress(done, total, source, confirmations, retrainings, results)
     return _StudyState(name, records, skill, openings, progress, running, damaged, skipped, outside)
 
 
@@ -261,8 +259,9 @@ def _unfinished(count: Counter[State], *, running: bool) -> str:
     return f"{count[State.RUNNING]} running{waiting}"
 
 
-def _next_steps(save_dir: Path, progress: _Progress, *, running: bool) -> list[str]:
+def _next_steps(save_dir: Path, found: _StudyState) -> list[str]:
     """Return lines about the progress of confirmation and retraining, and the next command."""
+    progress = found.progress
     resume = resume_command(save_dir)
     if progress.source == "loaders":
         resume = f"in Python, {resume_in_python(save_dir, read_description(save_dir))}"
@@ -271,8 +270,8 @@ def _next_steps(save_dir: Path, progress: _Progress, *, running: bool) -> list[s
     retrained = [] if results is None else results.get("retrained_models", [])
     lines = []
     if progress.done >= progress.total and not retrained:
-        lines = _final_round(progress, chosen)
-    if running:
+        lines = _final_round(found, chosen)
+    if found.running:
         now = activity_text(read_activity(save_dir))
         return [*lines, "A run is at work on it now" + (f": {now}." if now else ".")]
     if progress.done < progress.total:
@@ -282,7 +281,7 @@ def _next_steps(save_dir: Path, progress: _Progress, *, running: bool) -> list[s
     if retrained and not progress.retrainings:
         return [f"Done: {counted(len(retrained), 'model')} retrained and tested; see {save_dir / RESULTS_FILE}"]
     in_python = progress.source == "loaders"
-    if not progress.front:
+    if not found.front:
         more = 2 * progress.total
         command = f"{resume}.optimize(n_trials={more})" if in_python else f"{resume} --n-trials {more}"
         return [f"Done, but there is nothing to retrain. Next: another target, other data, or more trials: {command}"]
@@ -291,14 +290,13 @@ def _next_steps(save_dir: Path, progress: _Progress, *, running: bool) -> list[s
     return [*lines, f"Next: {resume}" + ("" if chosen is not None and chosen.enabled else " --retrain-best")]
 
 
-def _final_round(progress: _Progress, chosen: RetrainSettings | None) -> list[str]:
+def _final_round(found: _StudyState, chosen: RetrainSettings | None) -> list[str]:
     """Return lines about the progress of confirmation and retraining; an empty list if neither has started."""
-    if chosen is None or not (progress.confirmations or progress.retrainings):
+    progress = found.progress
+    if chosen is None or found.skill is None or not (progress.confirmations or progress.retrainings):
         return []
-    from cnn_lstm_hyperopt.pipeline.confirmation import CONFIRMED_FROM_FRONT  # this module imports torch
-
-    candidates = progress.front[: CONFIRMED_FROM_FRONT * chosen.top_k]
-    scores = [progress.confirmations.get(str(number), ()) for number in candidates]
+    candidates = confirmation_candidates(found.records, found.skill, chosen.top_k)
+    scores = [progress.confirmations.get(str(each.number), ()) for each in candidates]
     done = sum(min(chosen.confirm_seeds, len(each)) for each in scores)
     lines = [f"Confirmation: {done} of {len(candidates) * chosen.confirm_seeds} trainings done"]
     if progress.retrainings:

@@ -9,8 +9,10 @@ from cnn_lstm_hyperopt.search.initial_trials.kinds import InitialTrial
 from cnn_lstm_hyperopt.search.limits import Cost, Limits
 from cnn_lstm_hyperopt.search.memory_levels import MemoryLevel, levels_of, memory_levels
 from cnn_lstm_hyperopt.search.pareto_front import (
+    CONFIRMED_PER_MODEL,
     Milestone,
     above_chance,
+    confirmation_candidates,
     finish_order,
     front_hypervolume,
     hypervolume_history,
@@ -37,6 +39,7 @@ from cnn_lstm_hyperopt.search.trial import (
 )
 
 __all__ = [
+    "CONFIRMED_PER_MODEL",
     "DIED",
     "KILLED",
     "LACKED_MEMORY",
@@ -60,6 +63,7 @@ __all__ = [
     "TrialRecord",
     "Values",
     "above_chance",
+    "confirmation_candidates",
     "finish_order",
     "front_hypervolume",
     "hypervolume_history",

@@ -2,12 +2,16 @@
 
 import math
 from collections.abc import Sequence
+from itertools import zip_longest
 from typing import NamedTuple
 
 from cnn_lstm_hyperopt.pareto import hypervolume, non_dominated, with_row
 from cnn_lstm_hyperopt.search.observations import losses
 from cnn_lstm_hyperopt.search.skill_threshold import SkillThreshold
 from cnn_lstm_hyperopt.search.trial import TrialRecord, Values
+
+CONFIRMED_PER_MODEL = 3
+"""Number of candidates that the confirmation trains for each model to be retrained."""
 
 
 def ranked_front(records: Sequence[TrialRecord], skill: SkillThreshold) -> list[TrialRecord]:
@@ -27,6 +31,21 @@ def reported_front(records: Sequence[TrialRecord], skill: SkillThreshold) -> lis
     return ranked_front(records, skill) or _non_dominated([r for r in records if r.values is not None])
 
 
+def confirmation_candidates(records: Sequence[TrialRecord], skill: SkillThreshold, top_k: int) -> list[TrialRecord]:
+    """Return the trials to confirm for ``top_k`` models, in the order of :func:`ranked_front`.
+
+    The best trials by score and the trials of the front take turns, until :data:`CONFIRMED_PER_MODEL` × ``top_k`` trials
+    are chosen. So at least half of these trials are the best by score, also those that a faster or smaller trial with an
+    equal score keeps off the front. Trials below the skill threshold are chosen only if no trial beats chance.
+    """
+    complete = [record for record in records if record.values is not None]
+    eligible = [record for record in complete if above_chance(record, skill)] or complete
+    turns = zip_longest(_best_first(eligible), reported_front(records, skill))
+    chosen = dict.fromkeys(record.number for turn in turns for record in turn if record is not None)
+    places = set(list(chosen)[: CONFIRMED_PER_MODEL * top_k])
+    return _best_first([record for record in eligible if record.number in places])
+
+
 def above_chance(record: TrialRecord, skill: SkillThreshold) -> bool:
     """Return whether a trial is COMPLETE and above the skill threshold."""
     return record.values is not None and skill.passes(record.values.score)
@@ -37,13 +56,17 @@ def _non_dominated(complete: Sequence[TrialRecord]) -> list[TrialRecord]:
     if not complete:
         return []
     rows = [(-v.score, v.seconds, v.size_mb) for v in (r.values for r in complete) if v is not None]
-    front = [(row, record) for row, record, keep in zip(rows, complete, non_dominated(rows), strict=True) if keep]
-    return [record for _, record in sorted(front, key=_rank_key)]
+    return _best_first([record for record, keep in zip(complete, non_dominated(rows), strict=True) if keep])
 
 
-def _rank_key(item: tuple[tuple[float, float, float], TrialRecord]) -> tuple[float, ...]:
-    (score, seconds, size_mb), record = item
-    return (score, math.inf if record.kept is None else record.kept.loss, seconds, size_mb, record.number)
+def _best_first(complete: Sequence[TrialRecord]) -> list[TrialRecord]:
+    """Return COMPLETE trials ordered by score, log loss, seconds and MB (see :func:`ranked_front`)."""
+    keys = {
+        record.number: (-v.score, math.inf if record.kept is None else record.kept.loss, v.seconds, v.size_mb)
+        for record in complete
+        if (v := record.values) is not None
+    }
+    return sorted(complete, key=lambda record: (*keys[record.number], record.number))
 
 
 def front_hypervolume(records: Sequence[TrialRecord], skill: SkillThreshold) -> tuple[float, dict[str, float]]:

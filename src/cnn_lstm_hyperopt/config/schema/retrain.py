@@ -29,8 +29,8 @@ class RetrainSettings(Section):
         3,
         ge=1,
         le=100,
-        description="number of new seeds for the confirmation. The best trials of the front, three for each of the top_k models, "
-        "are trained again with each new seed and ranked by their mean score",
+        description="number of new seeds for the confirmation. The best trials by score and of the front, three for each of the "
+        "top_k models, are trained again with each new seed and ranked by their mean log loss",
     )
     seeds: int = Field(
         3,

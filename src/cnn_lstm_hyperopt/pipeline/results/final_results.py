@@ -13,7 +13,7 @@ from cnn_lstm_hyperopt.evaluation.grades import COLOURS
 from cnn_lstm_hyperopt.evaluation.selection_bias import DeflatedSharpe, TrialSeries
 from cnn_lstm_hyperopt.inference.model import network_files
 from cnn_lstm_hyperopt.metrics import METRICS
-from cnn_lstm_hyperopt.pipeline.confirmation import TIME_IS_UP, Confirmation, Confirmed
+from cnn_lstm_hyperopt.pipeline.confirmation import RANKED_BY, TIME_IS_UP, Confirmation, Confirmed
 from cnn_lstm_hyperopt.pipeline.conformal_coverage import ConformalTest
 from cnn_lstm_hyperopt.pipeline.ensemble_selection import Blend
 from cnn_lstm_hyperopt.pipeline.retraining import Retrained
@@ -39,6 +39,8 @@ def confirmation_results(confirmed: Confirmed) -> dict[str, Any]:
             "scores": list(confirmation.scores),
             "mean": confirmation.mean if confirmation.scores else None,
             "standard_deviation": confirmation.deviation,
+            "losses": list(confirmation.losses),
+            "mean_loss": confirmation.mean_loss if confirmation.losses else None,
             "failure": confirmation.failure,
         }
 
@@ -46,6 +48,7 @@ def confirmation_results(confirmed: Confirmed) -> dict[str, Any]:
     return {
         "seeds": min((len(each.scores) for each in confirmed.ranked), default=0),
         "ended_by": confirmed.ended.reason if confirmed.ended is not None else None,
+        "ranked_by": RANKED_BY,
         "candidates": [*ranked, *(entry(each, None) for each in confirmed.dropped)],
     }
 

@@ -13,7 +13,7 @@ from cnn_lstm_hyperopt.evaluation.selection_bias import DeflatedSharpe, TrialSer
 from cnn_lstm_hyperopt.evaluation.strategy_text import strategy_lines
 from cnn_lstm_hyperopt.metrics import METRICS, Metric
 from cnn_lstm_hyperopt.pipeline.advice import Interface, preference_text
-from cnn_lstm_hyperopt.pipeline.confirmation import TIME_IS_UP, Confirmed
+from cnn_lstm_hyperopt.pipeline.confirmation import RANKED_BY, TIME_IS_UP, Candidate, Confirmed
 from cnn_lstm_hyperopt.pipeline.conformal_coverage import ConformalTest, Coverage
 from cnn_lstm_hyperopt.pipeline.results.final_results import strategy_results
 from cnn_lstm_hyperopt.pipeline.retraining import Retrained
@@ -23,7 +23,7 @@ from cnn_lstm_hyperopt.run_dir.paths import REPORT_FILE, command, model_folder, 
 from cnn_lstm_hyperopt.utils.text import counted
 
 CONFIRMED_ROWS = 10
-FRESH_SCORES = 4
+FRESH_SCORES = 3
 """Maximum number of scores with new seeds that the table lists for a candidate. For more scores the table shows their range."""
 NO_GAP = 0.0005
 """If a score in the search and a score with new seeds differ by less than this number, the table shows them as equal."""
@@ -32,18 +32,21 @@ NO_GAP = 0.0005
 def confirmation_table(confirmed: Confirmed, metric: str) -> Table:
     """Return a table of the confirmed candidates and their scores in the search.
 
-    The mean score with new seeds sets the order.
+    The mean log loss with new seeds sets the order.
     """
-    table = plain_table(f"Confirmed with fresh seeds: {METRICS[metric].words} on validation")
-    for name in ("rank", "trial", "in the search", "fresh seeds", "mean"):
+    ranking = METRICS[RANKED_BY].label
+    table = plain_table(f"Confirmed with fresh seeds: {METRICS[metric].words} on validation; rank by mean {ranking}")
+    beside = [] if metric == RANKED_BY else [ranking]  # the mean is then this log loss, negated
+    for name in ("rank", "trial", "in the search", "fresh seeds", "mean", *beside):
         table.add_column(name, justify="right", no_wrap=True)
     for rank, each in enumerate(confirmed.ranked[:CONFIRMED_ROWS], start=1):
         table.add_row(
             str(rank),
             str(each.candidate.trial_number),
-            f"{_text(each.candidate.score)} (rank {each.candidate.rank})",
+            f"{_text(each.candidate.score)} ({_place(each.candidate)})",
             _fresh(each.scores),
             _text(each.mean) if each.scores else "–",
+            *[_text(each.mean_loss) if each.losses else "–" for _ in beside],
         )
     return table
 
@@ -69,6 +72,10 @@ def confirmation_lines(confirmed: Confirmed, metric: str) -> list[str]:
         )
         lines.append(f"{TIME_IS_UP} left time for {done}.")
     return lines
+
+
+def _place(candidate: Candidate) -> str:
+    return "off front" if candidate.rank is None else f"rank {candidate.rank}"
 
 
 def _fresh(scores: Sequence[float]) -> str:
