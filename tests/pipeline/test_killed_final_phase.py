@@ -143,7 +143,7 @@ def world(tiny_settings, tmp_path, monkeypatch):
         "pruner": {"type": "none"},
         "retrain": RETRAIN,
     }
-    plant({**config, "save_dir": str(tmp_path / "planted")}, (0.9, 0.8, 0.7))
+    plant({**config, "save_dir": str(tmp_path / "planted")}, (0.95, 0.9, 0.85))
     world = World({**config, "save_dir": str(tmp_path / "results")}, tmp_path / "planted")
 
     def watch(owner, name, text):
