@@ -179,7 +179,7 @@ class DataOptions:
     debug: Annotated[bool, _switch("Show the traceback of an error and log every epoch.", _RUN)] = False
 
     def overrides(self) -> dict[str, Any]:
-        """Return the given flags as nested settings."""
+        """Return the flags that the user has set, as nested settings."""
         tree: dict[str, Any] = {}
         for flag in fields(self):
             value = getattr(self, flag.name)
@@ -267,7 +267,7 @@ class RunOptions(DataOptions):
     verbose: Annotated[bool, _switch(_VERBOSE_HELP, _RUN)] = False
 
     def overrides(self) -> dict[str, Any]:
-        """Return the given flags as nested settings."""
+        """Return the flags that the user has set, as nested settings."""
         tree = super().overrides()
         if self.batch_size is not None:
             put(tree, "search_space.training.batch_size", self.batch_size)

@@ -1,4 +1,4 @@
-"""Price bars of one symbol, normalised and checked. Every source of bars returns this type."""
+"""Price bars of one symbol, normalised and checked. Every source returns its bars as this type."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -21,19 +21,19 @@ from cnn_lstm_hyperopt.utils.text import counted
 __all__ = ["COLUMNS", "PRICES", "Bars", "WholeRange", "bars_of", "date_text", "normalise_bars", "outside"]
 
 _HASHED = 100_000
-"""Number of bars that are hashed at a time."""
+"""Number of bars that are hashed in one step."""
 
 Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class WholeRange:
-    """Date range of a whole table, when only a part of the table was read.
+    """Date range of a whole table of which only a part was read.
 
     Attributes:
         first, last: first and last date of all rows.
-        before: last date before the part that was read; None: the part has the first row.
-        after: first date after the part that was read; None: the part has the last row.
+        before: last date in the table before the part that was read; None: the part begins with the first row.
+        after: first date in the table after the part that was read; None: the part ends with the last row.
     """
 
     first: pd.Timestamp
@@ -50,9 +50,9 @@ class Bars:
         symbol: name of the symbol, as the source spells it.
         frame: float64 columns open, high, low, close, volume, then the user's columns; index ``date``: naive nanosecond
             stamps, strictly ascending.
-        adjustment: how prices were adjusted, as a sentence.
+        adjustment: sentence that says how the prices were adjusted (for splits and dividends).
         problems: warnings about the bars.
-        whole: date range of the source's bars; None: the whole source was read.
+        whole: date range of all bars of the source; None if all bars were read.
     """
 
     symbol: str
@@ -63,7 +63,7 @@ class Bars:
 
     @cached_property
     def sha256(self) -> str:
-        """SHA-256 of the dates (int64 nanoseconds) and the values (float64, bar by bar), both little-endian."""
+        """SHA-256 hash of the dates (int64 nanoseconds) and the values (float64, bar by bar), both little-endian."""
         digest = hashlib.sha256(np.ascontiguousarray(self.index.as_unit("ns").asi8, dtype="<i8").data)
         for start in range(0, len(self.frame), _HASHED):
             part = self.frame.iloc[start : start + _HASHED].to_numpy()
@@ -87,19 +87,19 @@ def normalise_bars(
 ) -> Bars:
     """Convert a frame of bars, such as the result of ``pandas.read_csv``, to :class:`Bars`.
 
-    Names of columns may be in any case and have surrounding spaces; rows may be in any order. Dates come from a column
+    Names of columns may be in any case and have surrounding spaces. Rows may be in any order. Dates are read from a column
     named date, datetime or timestamp, from an index of dates, or from an unnamed column.
 
     Args:
         symbol: name of the bars.
         raw: the table.
-        where: the file, named in errors.
-        on_bad_bars: what happens to invalid rows; ``docs/explanation/data.md`` has the rules.
-        columns: names of further columns to read, as in the settings; a missing value becomes NaN.
-        can_drop: whether errors mention the option to drop bad rows.
+        where: name of the file, for the text of errors.
+        on_bad_bars: whether invalid rows are an error, dropped or kept; see ``docs/explanation/data.md``.
+        columns: names of additional columns to read, as in the settings. A missing value becomes NaN.
+        can_drop: True if errors are to mention the option to drop invalid rows.
 
     Raises:
-        BadBarsError: as of :func:`bars_of`; or a column is missing or occurs twice.
+        BadBarsError: in the same cases as :func:`bars_of`; or a column is missing or occurs twice.
     """
     found = Findings(symbol, where, on_bad_bars, can_drop=can_drop)
     return bars_of(symbol, frame_columns(raw, columns, found), found, columns=columns)
@@ -117,20 +117,20 @@ def bars_of(
 ) -> Bars:
     """Convert the columns of a table to :class:`Bars`.
 
-    If the table has an adjusted close, prices are multiplied by adj_close / close and volumes are divided by this
-    factor. Price × volume stays the same.
+    If the table has an adjusted close, prices are multiplied by adj_close / close, and volumes are divided by the same
+    factor. So price × volume stays the same.
 
     Args:
         symbol: name of the bars.
         table: the columns to use; the mapping is emptied to save memory.
-        found: findings so far; this function adds new findings.
+        found: list of findings, to which this function adds new findings.
         columns: names of further columns to read, as in the settings.
-        adjusted: how the source adjusted the prices, as a sentence; None: unknown.
-        start, end: first and last date to return; None: no limit. Of rows outside this range only the dates are
-            checked. A table without a row in this range gives no bars.
+        adjusted: sentence that says how the source adjusted the prices; None: unknown.
+        start, end: first and last date to return; None: no limit. For rows outside this range, only the dates are checked. If
+            no row is in this range, the result has no bars.
 
     Raises:
-        BadBarsError: the table has no rows, or invalid rows that are neither dropped nor kept; the text has a line for
+        BadBarsError: the table has no rows, or it has invalid rows that are neither dropped nor kept. The text has a line for
             each error.
     """
     if not len(table["date"]):
@@ -142,7 +142,7 @@ def bars_of(
         return Bars(symbol, _no_bars(columns), "", tuple(found.problems), whole)
     rules.check_stamps(dates, table.pop("date"), found)
     numbers = rules.checked_numbers(table, columns, dates.index, found)
-    table.clear()  # millions of texts
+    table.clear()  # frees the memory of millions of texts
     rules.check_prices(numbers, dates.index, found)
     rules.check_duplicates(numbers, dates, found)
     found.raise_errors()
@@ -164,7 +164,10 @@ def bars_of(
 def outside(
     index: pd.DatetimeIndex, start: date | None, end: date | None
 ) -> tuple[NDArray[np.bool_], WholeRange | None]:
-    """Return a mask (rows,) of dates outside ``start`` to ``end``, and the range of all rows (None: mask is empty)."""
+    """Return a mask (rows,) of the dates outside ``start`` to ``end``, and the date range of all rows.
+
+    The range is None if no date is outside.
+    """
     early, late = np.zeros((2, len(index)), dtype=bool)
     if start is not None:
         early = np.asarray(index < pd.Timestamp(start))
@@ -180,7 +183,10 @@ def outside(
 def _within(
     dates: DateColumn, table: Table, start: date | None, end: date | None, found: Findings
 ) -> tuple[DateColumn, WholeRange | None]:
-    """Remove readable dates outside ``start`` to ``end``; return the range of all rows if any were removed."""
+    """Remove rows whose readable date is outside ``start`` to ``end``.
+
+    Return the date range of all rows, or None if no row was removed.
+    """
     excluded, whole = outside(dates.index, start, end)
     if whole is None:
         return dates, None
@@ -199,7 +205,7 @@ def _no_bars(columns: Sequence[str]) -> pd.DataFrame:
 def _in_order(
     numbers: Mapping[str, Array], dates: pd.DatetimeIndex, found: Findings
 ) -> tuple[pd.DatetimeIndex, dict[str, Array]]:
-    """Return dates and numbers of the rows that are not dropped, in order of date."""
+    """Return the dates and the numbers of the rows that are not dropped, sorted by date."""
     rows: NDArray[np.int64] | None = None if found.dropped is None else np.flatnonzero(~found.dropped)
     if rows is not None and not len(rows):
         why = "; ".join(problem.finding for problem in found.problems if problem.cure.startswith("dropped"))
@@ -224,10 +230,10 @@ def _in_order(
 
 
 def _adjust(values: dict[str, Array]) -> str:
-    """Adjust prices and volume if there is an adjusted close; return a sentence about the adjustment.
+    """Adjust prices and volumes if the table has an adjusted close. Return a sentence about the adjustment.
 
-    The close is multiplied like the other prices, not replaced by the adjusted close. With one factor, rounding keeps
-    the order of the four prices.
+    The close is multiplied by the same factor as the other prices, instead of being replaced by the adjusted close. So
+    rounding can't change the order of the four prices.
     """
     if "adj_close" not in values:
         return "none: prices and volume as in the file, which has no adjusted close"

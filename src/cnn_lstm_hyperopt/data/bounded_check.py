@@ -1,9 +1,9 @@
-"""Check a user's feature function in a process with limited time, memory and child processes.
+"""Check of a user's feature function in a process with limited time, memory and number of child processes.
 
-The function may loop, fork, use all memory or end its process. None of that may affect the run.
+The function may loop forever, fork, use all memory or end its process. None of these may affect the run.
 
-``python -P … cnn_lstm_hyperopt.data.bounded_check FOLDER`` reads the request from the folder and writes the answer
-there. This process ends when its standard input closes, because then the run has ended.
+The command ``python -P … cnn_lstm_hyperopt.data.bounded_check FOLDER`` reads the request from the folder and writes the
+answer into the folder. The process of this command ends when its standard input closes, because then the run has ended.
 """
 
 import contextlib
@@ -32,20 +32,20 @@ from cnn_lstm_hyperopt.utils.text import shown_name
 
 _REQUEST, _ANSWER, _PROCESSES = "request.json", "answer.json", "processes"
 _MAX_PROCESSES = 100
-"""Maximum number of processes that the function and its descendants may start during the check."""
+"""Maximum number of processes that the function and its child processes may start during the check."""
 _MEMORY_SHARE, _MIN_MEMORY = 0.8, 10**9
-"""Limit of additional memory: this share of the memory that is free at the start, at least this number of bytes."""
+"""Limit of additional memory for the check: a share of the memory that is free at the start, and a minimum in bytes."""
 _STARTS = ("os.fork", "os.forkpty", "os.posix_spawn", "subprocess.Popen")
 """Audit events that Python raises before it starts a process."""
 _POLL_SECONDS = 0.05
 
 
 def checked_feature_set(settings: DataSettings, bars: Sequence[Bars]) -> FeatureSet:
-    """Return the inputs that the settings name, after the check of :func:`feature_set` in a bounded process.
+    """Return the inputs that the settings name. A bounded process first checks the user's function, see :func:`feature_set`.
 
     Raises:
-        DataError: as of :func:`feature_set`; or the function takes too long, starts too many processes or ends the
-            process that checks it.
+        DataError: in the same cases as :func:`feature_set`; or the function takes too long, starts too many processes or ends
+            the process of the check.
     """
     segments = longest_segments(bars, settings.max_gap_days)
     if settings.features is None or not segments:
@@ -55,7 +55,7 @@ def checked_feature_set(settings: DataSettings, bars: Sequence[Bars]) -> Feature
 
 
 def _check(settings: DataSettings, segments: Sequence[tuple[str, pd.DataFrame]]) -> list[str]:
-    """Check the function in a bounded process; return the names of its features."""
+    """Check the user's function in a bounded process. Return the names of its features."""
     with tempfile.TemporaryDirectory(prefix="cnn-lstm-hyperopt-") as name:
         folder = Path(name)
         for number, (_, frame) in enumerate(segments):
@@ -85,7 +85,10 @@ def _check(settings: DataSettings, segments: Sequence[tuple[str, pd.DataFrame]])
 
 
 def _run(folder: Path, seconds: float) -> tuple[str, str]:
-    """Run the checking process and kill its descendants; return the code and text of its error, or empty texts."""
+    """Run the process of the check, then kill its child processes.
+
+    Return the code and the text of its error, or empty texts.
+    """
     command = module_command("cnn_lstm_hyperopt.data.bounded_check", folder)
     process = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)  # noqa: S603 - our own module, no shell
     deadline = time.monotonic() + seconds
@@ -114,7 +117,7 @@ def _run(folder: Path, seconds: float) -> tuple[str, str]:
 
 @contextlib.contextmanager
 def _interruptible() -> Iterator[None]:
-    """Context in which Ctrl-C and SIGTERM raise KeyboardInterrupt: the run has nothing to save yet."""
+    """Context in which Ctrl-C and SIGTERM raise KeyboardInterrupt. This is safe because the run has nothing to save yet."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -127,7 +130,7 @@ def _interruptible() -> Iterator[None]:
 
 
 def _kill_group(process: "subprocess.Popen[bytes]") -> None:
-    """Kill the process and all of its descendants, even if the process itself has ended."""
+    """Kill a process and all of its descendants, even if the process itself has ended."""
     if hasattr(os, "killpg"):
         try:
             os.killpg(process.pid, signal.SIGKILL)  # a group keeps its number until its last process ends
@@ -143,7 +146,7 @@ def _kill_group(process: "subprocess.Popen[bytes]") -> None:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Check the function of the request in a folder; return the exit code."""
+    """Check the user's function that the request in a folder names. Return the exit code of the process."""
     folder = Path(arguments[0])
     request = json.loads((folder / _REQUEST).read_text(encoding="utf-8"))
     sys.path[:] = request["path"]
@@ -181,7 +184,10 @@ def _end_group() -> None:
 
 
 def _bound_memory() -> None:
-    """Limit the memory. Python raises MemoryError beyond the limit; the answer reports this as the function's error."""
+    """Limit the memory of this process.
+
+    Above the limit Python raises MemoryError, which is reported as an error of the user's function.
+    """
     try:
         import resource
     except ImportError:  # Windows
@@ -197,7 +203,7 @@ def _bound_memory() -> None:
 
 
 def _bound_processes(folder: Path) -> None:
-    """Count the processes that this process and its descendants start; kill all of them if there are too many."""
+    """Count the processes that this process and its descendants start. Kill all of them if there are too many."""
     started = mmap.mmap(-1, 8)
 
     def count(event: str, _: tuple[Any, ...]) -> None:
@@ -213,7 +219,7 @@ def _bound_processes(folder: Path) -> None:
 
 
 def _has_returned_twice() -> bool:
-    """Return whether the user's function returned twice: here and in a copy of this process that it made with ``os.fork``."""
+    """Return True if the user's function copied this process with ``os.fork`` and also returned in the copy."""
     if not hasattr(os, "fork"):
         return False
     try:

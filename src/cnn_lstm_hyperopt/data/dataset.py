@@ -1,4 +1,4 @@
-"""Build a dataset from bars: features, labels, purged splits, scaled windows and a description."""
+"""Builder of a dataset from bars: features, labels, purged splits, scaled windows and a description."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -39,9 +39,9 @@ log = logging.getLogger(__name__)
 
 
 class LockedPeriod:
-    """The locked test set. It counts each access, because repeated test evaluations lead to overfitting.
+    """Locked test set, which counts each access. Repeated evaluations on the test set would lead to overfitting.
 
-    The dates and the groups of its windows are known without an access, but not the inputs and the labels.
+    The dates and the groups of the test windows can be read without an access. The inputs and the labels can't.
 
     Attributes:
         times_opened: number of calls of :meth:`open`.
@@ -59,17 +59,17 @@ class LockedPeriod:
 
     @property
     def dates(self) -> NDArray[Any]:
-        """Date of each window."""
+        """Date of each test window."""
         return self._windows.dates
 
     @property
     def groups(self) -> NDArray[Any] | None:
-        """Group of each window; None without groups."""
+        """Group of each test window; None without groups."""
         return self._windows.groups
 
     @property
     def dated(self) -> bool:
-        """Whether the dates are real dates."""
+        """True if the dates of the test windows are real dates, not window numbers."""
         return self._windows.dated
 
     def open(self) -> Windows:
@@ -81,11 +81,13 @@ class LockedPeriod:
 
 @dataclass(frozen=True, eq=False)
 class TrialData:
-    """The data of trials, without the test period.
+    """Data that trials use. The test set is not included.
 
     Attributes:
         folds: folds whose mean score is the score of a trial; without cross-validation one fold.
-        n_classes, has_regression: number of classes; whether windows have a regression target.
+        n_classes: number of classes.
+
+    has_regression: True if windows have a regression target.
     """
 
     folds: tuple[Fold, ...]
@@ -95,16 +97,16 @@ class TrialData:
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Dataset of a study: windows of all splits and folds, and their description.
+    """Dataset of a study: the windows of all splits and folds, and a description of the data.
 
     Attributes:
-        train: all training windows, for final models.
-        train_share: share of the training windows (of the dataset and of each fold) that trials use.
+        train: all training windows, on which the final models are trained.
+        train_share: share of the training windows on which trials are trained, in each fold.
         validation: validation windows.
         folds: folds for trials; without cross-validation one fold of the training and validation windows.
         test: the locked test windows.
         class_names: names of classes 0, 1, …
-        value_name: formula of the regression target; None: no regression.
+        value_name: formula of the regression target; None without regression.
         feature_names: names of the inputs.
         scaler: scaler of the inputs; None: inputs from DataLoaders, which are not scaled.
         value_mean: mean of the training values in the target's units; 0 without regression.
@@ -114,10 +116,10 @@ class Dataset:
         horizon: number of bars from the decision to the end of a label.
         description: content of data.json; strict JSON.
         warnings: warnings about the data, one sentence each.
-        feature_set: computes the inputs from bars; None: the inputs come from DataLoaders.
-        market: facts about the bars for baselines, row by row of the series of the windows; None: the windows come from
-            DataLoaders.
-        half_spreads: half of the bid-ask spread of each symbol, in basis points; empty if the target is not direction.
+        feature_set: object that computes the inputs from bars; None: the inputs come from DataLoaders.
+        market: facts about the bars that baselines use, with a row for each row of the windows' series; None: the windows
+            come from DataLoaders.
+        half_spreads: half of the bid-ask spread of each symbol, in basis points. Empty if the target is not direction.
     """
 
     train: Windows
@@ -147,25 +149,25 @@ class Dataset:
 
     @property
     def has_regression(self) -> bool:
-        """Whether windows have a regression target."""
+        """True if windows have a regression target."""
         return self.value_name is not None
 
     @property
     def from_loaders(self) -> bool:
-        """Whether the windows come from DataLoaders; windows of DataLoaders share no rows."""
+        """True if the windows come from DataLoaders. Such windows do not overlap in the series."""
         return self.scaler is None
 
     @property
     def search_train(self) -> Windows:
-        """Evenly spread training windows that trials use."""
+        """Training windows on which trials are trained: evenly spread over all training windows."""
         return self.train.subset(evenly_spread(len(self.train), self.train_share))
 
     def with_train_share(self, share: float) -> "Dataset":
-        """Return the dataset with another share of training windows for trials."""
+        """Return a copy of the dataset with another share of training windows for trials."""
         return replace(self, train_share=share, description={**self.description, "train_share": share})
 
     def for_trials(self) -> TrialData:
-        """Return the data of trials: a share of the training windows of each fold, and its validation windows."""
+        """Return the data of trials: for each fold, a share of the training windows and all validation windows."""
         return TrialData(
             folds=tuple(_for_trials(fold, self.train_share) for fold in self.folds),
             n_classes=self.n_classes,
@@ -174,7 +176,7 @@ class Dataset:
 
 
 def _for_trials(fold: Fold, share: float) -> Fold:
-    """Return the fold with a share of its training windows, without unused rows."""
+    """Return a fold with a share of its training windows. Rows of the series that no window uses are removed."""
     train, validation = fold.train.subset(evenly_spread(len(fold.train), share)), fold.validation
     if train.series is validation.series:
         train, validation = without_other_rows(train, validation)
@@ -187,15 +189,15 @@ def prepare_dataset(
     *,
     evaluation: EvaluationSettings | None = None,
 ) -> Dataset:
-    """Return the dataset of the settings: read bars, compute labels and splits, and cut scaled windows.
+    """Return the dataset that the settings describe: read bars, compute labels and splits, and cut scaled windows.
 
     Args:
-        settings: source, symbols, dates, target, lookback, horizon, split, purge.
-        loaded: bars and warnings of ``load_bars(settings)``; None: this function calls ``load_bars``.
-        evaluation: execution and half-spreads of trades; None: the defaults.
+        settings: section ``data`` of the settings.
+        loaded: result of ``load_bars(settings)``, which are bars and warnings; None: this function calls ``load_bars``.
+        evaluation: prices of execution and half-spreads of trades; None: the default settings.
 
     Raises:
-        DataError: a symbol or date range without bars, invalid bars, or too few bars.
+        DataError: a symbol or a date range has no bars, or bars are invalid or too few.
         ConfigError: a traded symbol has no half-spread.
     """
     trading = evaluation or EvaluationSettings()
@@ -246,9 +248,9 @@ def prepare_dataset(
 def _split_table(
     bars: Sequence[Bars], settings: DataSettings, labelling: Labeller, features: FeatureSet, execution: Execution
 ) -> tuple[WindowTable, tuple[Any, Any], NDArray[np.int8]]:
-    """Return the windows, the first dates of validation and of test, and the split of each window.
+    """Return the windows, the first dates of the validation and the test split, and the split of each window.
 
-    No trade that is decided before the test period ends in it.
+    Trades that are decided before the test period and end in the test period are left out.
     """
     table = window_table(bars, settings, labelling, features, execution)
     cuts = cut_dates(table.dates, settings.split)
@@ -257,13 +259,13 @@ def _split_table(
 
 
 def _scaled(table: WindowTable, split: NDArray[np.int8], lookback: int) -> tuple[Scaler, Windows]:
-    """Return the scaler of the rows in training windows, and all windows in this scaling."""
+    """Return a scaler fitted on the rows of training windows, and all windows scaled by it."""
     scaler = Scaler.fit(table.features, table.covered(table.starts[split == TRAIN], lookback))
     return scaler, table.windows(scaler.transform_to_float32(table.features), table.starts, lookback)
 
 
 def _require_classes(names: tuple[str, ...], fold: Fold, where: str = "") -> None:
-    """Raise DataError if all windows have the same class, or if no training window has one of the classes."""
+    """Raise DataError if all windows have the same class, or if a class has no training window."""
     for part, windows in (("training", fold.train), ("validation", fold.validation)):
         counts = windows.class_counts(len(names))
         if max(counts) == len(windows):
@@ -288,7 +290,10 @@ def _folds(
     split: NDArray[np.int8],
     class_names: tuple[str, ...],
 ) -> tuple[tuple[FoldIndices, ...], tuple[Fold, ...]]:
-    """Return the windows of the folds, and the folds; raise DataError if the split or a fold lacks a class."""
+    """Return the positions of the folds' windows, and the folds.
+
+    Raise DataError if a class is missing in the split or in a fold.
+    """
     _require_classes(class_names, whole)
     indices = make_folds(WindowDates(table.dates, table.reach, table.embargo, table.furthest), cuts, settings)
     folds = tuple(_fold(table, each, whole, split, whole.train.lookback) for each in indices)
@@ -298,7 +303,7 @@ def _folds(
 
 
 def _fold(table: WindowTable, indices: FoldIndices, whole: Fold, split: NDArray[np.int8], lookback: int) -> Fold:
-    """Return a fold scaled by its own training rows; its series has only the rows of its windows."""
+    """Return a fold that is scaled by its own training rows. Its series has only the rows that its windows use."""
     train, validation = indices.train, indices.validation
     if np.array_equal(train, np.flatnonzero(split == TRAIN)) and np.array_equal(
         validation, np.flatnonzero(split == VALIDATION)
@@ -312,6 +317,6 @@ def _fold(table: WindowTable, indices: FoldIndices, whole: Fold, split: NDArray[
 
 
 def _with_value_scale(train: Windows, validation: Windows, values: NDArray[np.float64]) -> Fold:
-    """Return the fold with mean and deviation of the training ``values`` (windows,)."""
+    """Return a copy of the fold with the mean and the standard deviation of the training ``values`` (windows,)."""
     scaler = Scaler.fit(values[:, None])
     return Fold(train, validation, scaler.mean[0], scaler.std[0])

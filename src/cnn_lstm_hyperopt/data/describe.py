@@ -1,4 +1,4 @@
-"""Description of a dataset for data.json, and warnings about the dataset."""
+"""Description of a dataset for ``data.json``, and warnings about the dataset."""
 
 import hashlib
 import json
@@ -36,20 +36,20 @@ def describe(
 ) -> dict[str, Any]:
     """Return the content of data.json, as strict JSON.
 
-    ``sha256`` identifies windows, labels and splits: the hash changes with each bar and setting that affects these.
+    The entry ``sha256`` is a hash that changes if windows, labels or splits change.
 
     Args:
         bars: bars of all symbols.
         settings: settings of the data.
         source: source of the bars.
-        labeller: names of the classes and of the values.
-        features: names of the inputs, and the origin of the user's own inputs.
+        labeller: the target, with the names of the classes and of the values.
+        features: description of the inputs: their names, and the origin of the user's own inputs.
         n_segments: number of segments of each symbol's bars.
         cuts: first dates of validation and of test.
         splits: windows of training, validation and test, by name.
-        folds: folds with the first and last decision date of each held-out block.
+        folds: folds of cross-validation, with the first and last decision date of each held-out block.
         purged: (purged windows,) symbol of each purged window.
-        warnings: warnings of the source and about the data.
+        warnings: warnings of the source of the bars, and warnings about the data.
     """
     n_classes = len(labeller.class_names)
     facts: dict[str, Any] = {
@@ -90,7 +90,7 @@ def data_warnings(
     cuts: tuple[Any, Any],
     folds: Sequence[Fold],
 ) -> tuple[str, ...]:
-    """Return warnings about symbols without windows in a split, the target, and folds.
+    """Return warnings about the target, about the folds, and about symbols without windows in a split.
 
     Args:
         bars: bars of all symbols.
@@ -170,13 +170,13 @@ def _symbol(bars: Bars, segments: int) -> dict[str, Any]:
 
 
 def _windows(symbol: str, splits: Mapping[str, Windows], purged: NDArray[np.str_]) -> dict[str, int]:
-    """Count the windows of a symbol in each split."""
+    """Return the number of windows of a symbol in each split."""
     of = {**{name: splits[name].symbols for name in SPLIT_NAMES}, "purged": purged}
     return {name: int(np.count_nonzero(symbols == symbol)) for name, symbols in of.items()}
 
 
 def _label_settings(settings: DataSettings) -> dict[str, Any]:
-    """Return the settings of labels that the target uses."""
+    """Return the settings that determine the labels of the target."""
     if settings.target == "triple_barrier":
         return {"barriers_atr": list(settings.barriers_atr)}
     if settings.target == "direction" and settings.direction_classes == 3:
@@ -185,7 +185,7 @@ def _label_settings(settings: DataSettings) -> dict[str, Any]:
 
 
 def _purge(settings: DataSettings) -> int | dict[str, Any]:
-    """Return the number of purged bars before a cut: one number, or one for training and one for validation."""
+    """Return the number of purged bars before a boundary of splits: one number, or one for training and one for validation."""
     if settings.target == "triple_barrier" and settings.purge is None:
         return {"train": "as far as each label looks", "validation": settings.purge_bars}
     return settings.purge_bars
@@ -194,7 +194,7 @@ def _purge(settings: DataSettings) -> int | dict[str, Any]:
 def _cross_validation(
     settings: DataSettings, folds: Sequence[tuple[Fold, Sequence[tuple[Any, Any]]]]
 ) -> dict[str, Any]:
-    """Return the description of the folds; empty without cross-validation."""
+    """Return the description of the folds for ``data.json``. It is empty without cross-validation."""
     if settings.bar_folds == 1:
         return {}
     return {
@@ -214,7 +214,7 @@ def _cross_validation(
 
 
 def _stretch(windows: Windows) -> dict[str, Any]:
-    """Return first and last decision date and number of windows."""
+    """Return the first and the last decision date and the number of windows, as an entry of ``data.json``."""
     return {
         "first": date_text(windows.dates.min()),
         "last": date_text(windows.dates.max()),
@@ -223,6 +223,6 @@ def _stretch(windows: Windows) -> dict[str, Any]:
 
 
 def class_balance(windows: Windows, n_classes: int) -> dict[str, Any]:
-    """Return the number of windows of each class, and its share of all windows."""
+    """Return the number of windows of each class, and the share of each class among all windows."""
     counts = windows.class_counts(n_classes)
     return {"class_counts": list(counts), "class_shares": [count / len(windows) for count in counts]}

@@ -1,4 +1,7 @@
-"""Eleven causal, scale-free features of price bars, and segments of bars without long gaps."""
+"""The eleven built-in features of price bars, and the division of bars into segments without long gaps.
+
+The features use no later bars and do not depend on the scale of prices.
+"""
 
 from collections.abc import Callable
 from itertools import pairwise
@@ -23,7 +26,7 @@ FEATURE_NAMES: tuple[str, ...] = (
     "signed_volume20",  # Σ sign(r) V / Σ V over 20 bars, in [−1, 1]
 )
 WARM_UP = 33
-"""Bars at the start of a segment that have no features: 25 for the MACD's slow average and 8 for its signal line."""
+"""Number of bars at the start of a segment without features: 25 for the MACD's slow average and 8 for its signal line."""
 
 _BAND = 20
 _PART = 2**15  # windows reduced at a time: 5 MB, so that they stay in the cache
@@ -33,11 +36,11 @@ Array = NDArray[np.float64]
 
 
 def write_features(frame: pd.DataFrame, out: Array) -> None:
-    """Write features of consecutive bars (one segment) into the first columns of ``out``.
+    """Write the built-in features of the bars of one segment into the first columns of ``out``.
 
-    Row t depends on bars 0..t only. Multiplying all prices, or all volumes V, by a constant does not change the
-    features (for volumes if ln(1 + V) ≈ ln V). Where a formula would divide by zero (no range, movement or volume), the
-    feature is 0.
+    Row t depends on bars 0 to t only. The features stay the same if all prices are multiplied by a constant. They stay almost
+    the same if all volumes V are multiplied by a constant, provided that ln(1 + V) ≈ ln V. Where a formula would divide by
+    zero (no range, movement or volume), the feature is 0.
 
     Args:
         frame: (bars,) float64 columns open, high, low, close, volume.
@@ -65,14 +68,14 @@ def write_features(frame: pd.DataFrame, out: Array) -> None:
 
 
 def segments(index: pd.DatetimeIndex, max_gap_days: float) -> NDArray[np.int64]:
-    """Return the segment number of each bar, from 0. Features, labels and windows never cross segments.
+    """Return the number of each bar's segment, from 0. Features, labels and windows use bars of one segment only.
 
-    A new segment starts where the step from the previous bar exceeds both ``max_gap_days`` days and 3 × the median step, so
-    monthly bars stay in one segment.
+    A new segment starts where the time from the previous bar exceeds both ``max_gap_days`` days and 3 times the median time
+    between bars. So monthly bars stay in one segment.
 
     Args:
         index: (bars,) ascending dates.
-        max_gap_days: days.
+        max_gap_days: longest allowed time between two bars of a segment, in days.
     """
     if len(index) < 2:
         return np.zeros(len(index), dtype=np.int64)
@@ -81,27 +84,31 @@ def segments(index: pd.DatetimeIndex, max_gap_days: float) -> NDArray[np.int64]:
 
 
 def longest_step(steps: NDArray[np.float64], max_gap_days: float) -> float:
-    """Return the longest step between neighbouring bars of a segment in days, from all ``steps`` (in days)."""
+    """Return the longest allowed time between neighbouring bars of a segment, in days.
+
+    ``steps`` are the times between all neighbouring bars, in days.
+    """
     return max(max_gap_days, 3 * float(np.median(steps)))
 
 
 def _indicator(compute: Callable[[], Array], bars: int, *, at_least: int) -> Array:
-    """Return ``compute()``, or all NaN if there are too few bars for TA-Lib."""
+    """Return the result of ``compute()``, or an array of NaN if there are too few bars for the library TA-Lib."""
     return compute() if bars >= at_least else np.full(bars, np.nan)
 
 
 def _divide(top: Array, bottom: Array, scale: Array) -> Array:
-    """Return top / bottom; 0 where ``bottom`` is 0 relative to ``scale``; NaN where either is NaN."""
+    """Return top / bottom. The result is 0 where ``bottom`` is 0 relative to ``scale``, and NaN where an argument is NaN."""
     still = np.abs(bottom) <= _ZERO * np.abs(scale)
     ratio = top / np.where(still, 1.0, bottom)
     return np.where(still & ~np.isnan(top), 0.0, ratio)
 
 
 def _trailing(values: Array, reduce: Callable[[NDArray[np.float64]], Array]) -> Array:
-    """Return ``reduce`` of the last 20 values at each bar; NaN at the first 19 bars. Running sums would drift.
+    """Return the result of ``reduce`` for the last 20 values at each bar, and NaN at the first 19 bars.
 
-    Works in parts of equal size to save memory. A part has at least two windows (unless all values make only one
-    window), because NumPy sums a single row in another order.
+    Each window of 20 values is reduced separately, because rounding errors of running sums would grow. The computation works
+    in parts of equal size to save memory. A part has at least two windows if there are two, because NumPy sums a single row
+    in another order.
     """
     out = np.full(len(values), np.nan)
     windows = len(values) - _BAND + 1
@@ -114,14 +121,17 @@ def _trailing(values: Array, reduce: Callable[[NDArray[np.float64]], Array]) -> 
 
 
 def _z_score(values: Array) -> Array:
-    """Return (x − mean) / σ over 20 bars, with the population σ of Bollinger bands; 0 where σ is 0."""
+    """Return (x − mean) / σ over the last 20 bars, with the population standard deviation σ. The result is 0 where σ is 0."""
     mean = _trailing(values, lambda window: window.mean(axis=1))
     deviation = _trailing(values, lambda window: window.std(axis=1))
     return _divide(values - mean, deviation, np.maximum(np.abs(mean), np.abs(values)))
 
 
 def _rsi(close: Array, before: Array) -> Array:
-    """Return Wilder's RSI, scaled to [−1, 1]; 0 after 14 bars without a change, where TA-Lib repeats an old value."""
+    """Return Wilder's RSI (relative strength index), scaled to [−1, 1].
+
+    After 14 bars without a change the result is 0. TA-Lib would repeat an old value.
+    """
     rsi = _indicator(lambda: talib.RSI(close, timeperiod=_WILDER), len(close), at_least=_WILDER + 1)
     last_change = np.maximum.accumulate(np.where(close != before, np.arange(len(close)), 0))
     still = np.arange(len(close)) - last_change >= _WILDER

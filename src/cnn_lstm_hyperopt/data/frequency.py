@@ -1,4 +1,4 @@
-"""Time steps between bars, and names of frequencies."""
+"""Time between bars, and names of the frequencies of bars."""
 
 import numpy as np
 import pandas as pd
@@ -15,12 +15,12 @@ _NAMED: tuple[tuple[float, float, str], ...] = (  # days from, days to, name
 
 
 def step_seconds(stamps: NDArray[np.int64]) -> float | None:
-    """Return the median step in seconds of ascending stamps in nanoseconds; None for fewer than two."""
+    """Return the median time between ascending dates (in nanoseconds), in seconds; None for fewer than two dates."""
     return float(np.median(np.diff(stamps))) / 1e9 if len(stamps) > 1 else None
 
 
 def duration(seconds: float) -> str:
-    """Return a duration as text: ``1 day``, ``5 minutes``."""
+    """Return a duration as text, such as ``1 day`` or ``5 minutes``."""
     for name, size in (("day", 86_400), ("hour", 3_600), ("minute", 60)):
         if seconds >= size:
             count = seconds / size
@@ -29,13 +29,13 @@ def duration(seconds: float) -> str:
 
 
 def frequency(index: pd.DatetimeIndex) -> str:
-    """Return the name of the frequency: daily, hourly, every 15 minutes, …"""
+    """Return the name of a frequency of bars, such as daily, hourly or every 15 minutes."""
     stamps = index.as_unit("ns").asi8
     return frequency_text(float(np.median(np.diff(stamps)))) if len(stamps) > 1 else "a single bar"
 
 
 def frequency_text(step: float) -> str:
-    """Return the name of the frequency of bars with a step in nanoseconds."""
+    """Return the name of the frequency of bars whose distance in nanoseconds is given."""
     for low, high, name in _NAMED:
         if low <= step / _DAY < high:
             return name

@@ -1,4 +1,4 @@
-"""Labels: the class and the value to predict at each bar, computed from later bars."""
+"""Labels, which are the class and the value to predict at each bar. They are computed from later bars."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,24 +11,24 @@ from numpy.typing import NDArray
 from cnn_lstm_hyperopt.config.schema.data import DataSettings, Target
 
 HISTORY = 60
-"""Number of past ranges whose median is the class boundary of the target volatility."""
+"""Number of past ranges. Their median is the boundary between the classes of the target volatility."""
 ATR_BARS = 14
-"""Bars of Wilder's average true range, the unit of dead zones and barriers."""
+"""Number of bars of Wilder's average true range (ATR), which is the unit of dead zones and barriers."""
 
 _RANGE_FLOOR = 1e-5
-_PART = 2**14  # bars labelled at a time, so that they stay in the cache
+_PART = 2**14  # bars labelled in one step, so that they stay in the CPU cache
 Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
 class Labels:
-    """Labels of the decisions at all bars of one segment.
+    """Labels at all bars of one segment. Each bar t is a possible decision.
 
     Attributes:
-        classes: (bars,) int64, from 0; −1 where not valid.
-        values: (bars,) float64, the regression target; NaN where not valid.
-        valid: (bars,) bool, whether bars t+1..t+horizon and the history that the label needs exist.
-        reach: (bars,) int64; the label at t ends at the close of bar t+reach; 0 where not valid.
+        classes: (bars,) int64 class numbers from 0; −1 where the label is not valid.
+        values: (bars,) float64, the regression target; NaN where the label is not valid.
+        valid: (bars,) bool, True where bars t+1..t+horizon and the earlier bars that the label needs exist.
+        reach: (bars,) int64; the label at t depends on bars up to t+reach; 0 where the label is not valid.
     """
 
     classes: NDArray[np.int64]
@@ -39,16 +39,16 @@ class Labels:
 
 @dataclass(frozen=True)
 class Labeller:
-    """A target and the function that labels consecutive bars (one segment).
+    """A target, with the function that computes the labels of the bars of one segment.
 
     Attributes:
         class_names: names of classes 0, 1, …
         value_name: the formula of the values.
-        history: bars up to and including t that the label at t needs.
+        history: number of bars up to and including t that the label at t needs.
         label: function that returns the labels of a frame (bars,) with float64 columns open, high, low, close, volume.
-        level: function that returns ln of the usual size of a move at each bar of such a frame, (bars,) float64. It depends on
-            earlier bars and the bar itself only; NaN before the history that it needs.
-        in_logs: whether the value is ln of a size, as the level is; False: the value is a move.
+        level: function that returns the logarithm of the usual size of a move at each bar of such a frame, (bars,) float64.
+            The result at a bar depends on this bar and earlier bars only. It is NaN where there are too few earlier bars.
+        in_logs: True if the value is the logarithm of a size, as the level is; False if the value is a move.
     """
 
     class_names: tuple[str, ...]
@@ -61,12 +61,12 @@ class Labeller:
 
 @dataclass(frozen=True)
 class OwnUnit:
-    """A readable unit of a target's value, in addition to the predicted unit.
+    """A more readable unit of a target's value, which predictions show in addition.
 
     Attributes:
-        column: column of predictions, such as ``range_percent``.
+        column: name of the column of predictions, such as ``range_percent``.
         words: description of the unit.
-        convert: function from predicted values to values in this unit, both (windows,).
+        convert: function that converts predicted values (windows,) to this unit.
     """
 
     column: str
@@ -90,14 +90,15 @@ OWN_UNITS: dict[str, OwnUnit] = {
 
 
 def labeller(settings: DataSettings) -> Labeller:
-    """Return the labeller of the settings: target, horizon, classes, dead zone, barriers."""
+    """Return the labeller for the target, horizon, classes, dead zone and barriers in the settings."""
     return LABELLERS[settings.target](settings)
 
 
 def _direction(settings: DataSettings) -> Labeller:
-    """Label the sign of C[t+h] − C[t], with close C and horizon h; the value is ln(C[t+h] / C[t]).
+    """Label bars by the sign of C[t+h] − C[t], with close C and horizon h. The value is ln(C[t+h] / C[t]).
 
-    Two classes: 1 if C[t+h] > C[t], otherwise 0. Three: 1 (flat) if |C[t+h] − C[t]| ≤ dead_zone_atr × ATR[t], 0 below, 2 above.
+    With two classes, the class is 1 if C[t+h] > C[t], otherwise 0. With three classes, it is 1 (flat) if |C[t+h] − C[t]| ≤
+    dead_zone_atr × ATR[t]. Otherwise it is 0 for a fall and 2 for a rise.
     """
     horizon, dead_zone = settings.horizon, settings.dead_zone_atr
     value_name = f"ln(C[t+{horizon}] / C[t])"
@@ -120,8 +121,10 @@ def _direction(settings: DataSettings) -> Labeller:
 
 
 def _volatility(settings: DataSettings) -> Labeller:
-    """Label the range R(s) = max(ln(highest high / lowest low of the h bars s−h+1..s), 1e-5): class 1 if R(t+h) is above the
-    median of R(t−59), …, R(t), otherwise 0; the value is ln R(t+h)."""
+    """Label bars by the price range of the next h bars.
+
+    The range at bar s is R(s) = max(ln(highest high / lowest low), 1e-5) over the h bars s−h+1..s. The class is 1 if R(t+h)
+    is above the median of R(t−59), …, R(t), otherwise 0. The value is ln R(t+h)."""
     horizon = settings.horizon
 
     def usual(frame: pd.DataFrame) -> Floats:
@@ -140,15 +143,17 @@ def _volatility(settings: DataSettings) -> Labeller:
 
 
 def _triple_barrier(settings: DataSettings) -> Labeller:
-    """Label the first barrier passed (López de Prado 2018, ch. 3): class 2 upper, C[t] + up × ATR[t]; 0 lower,
-    C[t] − down × ATR[t]; 1 neither within h bars. The value is ln(exit price / C[t]).
+    """Label bars by the price barrier that later bars pass first (López de Prado 2018, ch. 3).
 
-    The upper barrier is passed by the first bar of t+1..t+h whose high is above it, the lower barrier by the first
-    whose low is below it. A bar that only touches a barrier does not pass it (snippet 3.2 of the source), because an
-    order at the touched price may not be filled. If one bar passes both barriers, the lower counts, which is worse for
-    a long position. The exit price is the passed barrier, also after a price gap beyond the barrier; if no barrier is
-    passed, C[t+h]. The label ends with the bar of the exit (``reach``). A label is valid only if bar t+h exists:
-    otherwise the last labels of a segment would all be early exits.
+    The class is 2 for the upper barrier, C[t] + up × ATR[t], and 0 for the lower barrier, C[t] − down × ATR[t]. It is 1 if
+    neither is passed within h bars. The value is ln(exit price / C[t]).
+
+    A bar passes the upper barrier if its high is above the barrier, and the lower barrier if its low is below the barrier. A
+    bar that only touches a barrier does not pass it (snippet 3.2 of the source), because an order at the touched price may
+    not be filled. If one bar passes both barriers, the lower barrier counts, which is worse for a long position. The exit
+    price is the price of the passed barrier, even if the price jumps beyond the barrier. If no barrier is passed, the exit
+    price is C[t+h]. The label depends on bars up to the exit (``reach``). A label is valid only if bar t+h exists. Otherwise
+    the last labels of a segment would all be early exits.
     """
     horizon, (up, down) = settings.horizon, settings.barriers_atr
 
@@ -160,7 +165,9 @@ def _triple_barrier(settings: DataSettings) -> Labeller:
         classes, reach = np.where(valid, 1, -1), np.where(valid, horizon, 0)
         for first in range(0, len(frame), _PART):
             open_ = first + np.flatnonzero(valid[first : first + _PART])
-            for step in range(1, horizon + 1):  # run time: the sum of all reaches; few labels need many bars
+            for step in range(
+                1, horizon + 1
+            ):  # the run time grows with the sum of all reaches; few labels need many bars
                 below, above = low[open_ + step] < lower[open_], high[open_ + step] > upper[open_]
                 passed = below | above
                 if passed.any():
@@ -184,7 +191,7 @@ LABELLERS: dict[Target, Callable[[DataSettings], Labeller]] = {
 
 
 def average_true_range(frame: pd.DataFrame) -> Floats:
-    """Return Wilder's ATR of 14 bars in price units, (bars,); NaN for the first 14 bars."""
+    """Return Wilder's average true range of 14 bars in units of price, (bars,), with NaN for the first 14 bars."""
     if len(frame) <= ATR_BARS:
         return np.full(len(frame), np.nan)
     high, low, close = (frame[name].to_numpy(np.float64) for name in ("high", "low", "close"))
@@ -193,31 +200,31 @@ def average_true_range(frame: pd.DataFrame) -> Floats:
 
 
 def log_ranges(frame: pd.DataFrame) -> Floats:
-    """Return ln R of each bar, (bars,), with R = max(ln(high / low), 1e-5)."""
+    """Return the logarithm of each bar's range, (bars,). The range is max(ln(high / low), 1e-5)."""
     return np.asarray(np.log(_ranges(frame, 1)))
 
 
 def _ranges(frame: pd.DataFrame, bars: int) -> Floats:
-    """Return the range of the last ``bars`` bars at each bar, at least 1e-5; NaN for the first bars."""
+    """Return at each bar the range of the last ``bars`` bars, at least 1e-5, with NaN for the first bars."""
     highest = frame["high"].rolling(bars).max().to_numpy(np.float64)
     lowest = frame["low"].rolling(bars).min().to_numpy(np.float64)
     return np.asarray(np.maximum(np.log(highest / lowest), _RANGE_FLOOR))
 
 
 def _usual_move(frame: pd.DataFrame) -> Floats:
-    """Return ln(ATR / C) at each bar, with ATR / C at least 1e-5; NaN for the first 14 bars."""
+    """Return the logarithm of ATR / close at each bar, with NaN for the first 14 bars. ATR / close is at least 1e-5."""
     return np.asarray(np.log(np.maximum(average_true_range(frame) / frame["close"].to_numpy(np.float64), _RANGE_FLOOR)))
 
 
 def _ahead(values: Floats, horizon: int) -> Floats:
-    """Return the value ``horizon`` bars after each bar; NaN where no such bar exists."""
+    """Return at each bar the value ``horizon`` bars later, with NaN where no such bar exists."""
     return np.concatenate([values[horizon:], np.full(min(horizon, len(values)), np.nan)])
 
 
 def _fixed(
     classes: NDArray[np.bool_] | NDArray[np.int64], values: Floats, valid: NDArray[np.bool_], horizon: int
 ) -> Labels:
-    """Return labels that all end ``horizon`` bars later."""
+    """Return labels that all depend on bars up to ``horizon`` bars later."""
     return Labels(
         classes=np.where(valid, classes, -1).astype(np.int64),
         values=np.where(valid, values, np.nan),

@@ -1,4 +1,4 @@
-"""Facts about the bars that simple forecasts need: ranges and returns over several spans, relative to their usual size."""
+"""Facts about the bars for baselines: ranges and returns over several spans of bars, relative to the usual size of a move."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,24 +10,26 @@ from numpy.typing import NDArray
 from cnn_lstm_hyperopt.data.labels import Labeller, log_ranges
 
 SPANS = (1, 5, 22, 60)
-"""Bars over which ranges and returns are averaged: day, week and month as in Corsi 2009, and the history of the label."""
+"""Numbers of bars over which ranges and returns are averaged: day, week and month as in Corsi 2009, and the label's history."""
 N_RANGES = len(SPANS)
-"""Number of columns about ranges, which are the first columns."""
+"""Number of columns about ranges. They come before the columns about returns."""
 Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
 class MarketHistory:
-    """Facts about the bars of all symbols, row by row of the series of the windows. Row t depends on bars up to t only.
+    """Facts about the bars of all symbols, with a row for each row of the windows' series.
+
+    Row t depends on bars up to t only.
 
     All columns are relative to the usual size of a move, so they are comparable between symbols.
 
     Attributes:
-        columns: (rows, 8) float32; for each span the mean ln range minus ln usual size, then for each span of s bars the log
-            return divided by √s × usual size.
-        level: (rows,) float32, ln of the usual size of a move (``Labeller.level``).
-        segment: (rows,) int64, number of the row's segment; different symbols have different segments.
-        in_logs: whether values are ln of a size (``Labeller.in_logs``).
+        columns: (rows, 8) float32. First for each span: the mean of ln range, minus the logarithm of the usual size. Then for
+            each span of s bars: the log return, divided by √s × usual size.
+        level: (rows,) float32, logarithm of the usual size of a move (``Labeller.level``).
+        segment: (rows,) int64, number of the row's segment. Different symbols have different segments.
+        in_logs: True if values are the logarithm of a size (``Labeller.in_logs``).
     """
 
     columns: NDArray[np.float32]
@@ -36,12 +38,15 @@ class MarketHistory:
     in_logs: bool
 
     def relative(self, values: Floats, rows: NDArray[np.int64]) -> Floats:
-        """Return the values (windows,) relative to the usual size at the rows (windows,): a difference of logs, or a ratio."""
+        """Return values (windows,) relative to the usual size of a move at the windows' last rows (windows,).
+
+        The result is a difference of logarithms if the values are logarithms, and otherwise a ratio.
+        """
         level = self.level[rows].astype(np.float64)
         return values - level if self.in_logs else values / np.exp(level)
 
     def absolute(self, relative: Floats, rows: NDArray[np.int64]) -> Floats:
-        """Return the values (windows,) that :meth:`relative` maps to ``relative`` (windows,)."""
+        """Return the values (windows,) for which :meth:`relative` returns ``relative`` (windows,)."""
         level = self.level[rows].astype(np.float64)
         return relative + level if self.in_logs else relative * np.exp(level)
 
@@ -51,7 +56,7 @@ class MarketHistory:
 
 
 def joined(parts: Sequence[MarketHistory]) -> MarketHistory:
-    """Return the rows of several symbols, symbol after symbol."""
+    """Return the rows of several symbols as one history, symbol after symbol."""
     segments, n_segments = [], 0
     for part in parts:
         segments.append(part.segment + n_segments)
@@ -65,9 +70,9 @@ def joined(parts: Sequence[MarketHistory]) -> MarketHistory:
 
 
 def market_columns(frame: pd.DataFrame, labelling: Labeller) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return the columns (bars, 8) and the level (bars,) of consecutive bars (one segment), see :class:`MarketHistory`.
+    """Return the columns (bars, 8) and the level (bars,) of the bars of one segment; see :class:`MarketHistory`.
 
-    At the first bars, a span has only the bars that exist.
+    At the first bars of the segment, a span has only the bars that exist.
 
     Args:
         frame: (bars,) float64 columns open, high, low, close, volume.

@@ -1,4 +1,4 @@
-"""The inputs of a window: the eleven features, columns of the user's files, and features of the user's function."""
+"""Inputs of a window: the eleven built-in features, columns of the user's files, and features of the user's function."""
 
 import hashlib
 from collections.abc import Sequence
@@ -31,11 +31,11 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class FeatureSet:
-    """Inputs of windows, and the way to compute these from bars.
+    """Names of the inputs of windows, with the methods that compute the inputs from bars.
 
     Attributes:
         columns: names of the columns of the user's files that are inputs.
-        function: the user's function that computes further features; None: no function.
+        function: the user's function that computes additional features; None: no function.
         added: names of the features that the function computes.
     """
 
@@ -45,7 +45,7 @@ class FeatureSet:
 
     @property
     def own(self) -> tuple[str, ...]:
-        """Names of the user's own inputs (columns and features of the function)."""
+        """Names of the user's own inputs: columns of the files and features of the function."""
         return (*self.columns, *self.added)
 
     @property
@@ -54,9 +54,9 @@ class FeatureSet:
         return (*FEATURE_NAMES, *self.own)
 
     def describe(self, inputs: Array) -> dict[str, Any]:
-        """Return the facts for data.json: names of all inputs; origin and hash of the user's own inputs.
+        """Return the entry for ``data.json``: names of all inputs, and origin and hash of the user's own inputs.
 
-        The hash of the values reveals a function or column that changed and kept its name.
+        The hash of the values reveals if a function or column has changed but kept its name.
 
         Args:
             inputs: (rows, features) inputs of all symbols.
@@ -72,11 +72,11 @@ class FeatureSet:
         return {"features": list(self.names), "own_features": own}
 
     def compute(self, frame: pd.DataFrame, symbol: str = "bars") -> Array:
-        """Return the inputs of consecutive bars (one segment); NaN where an input has no value yet.
+        """Return the inputs at the bars of one segment, with NaN where an input has no value yet.
 
         Args:
             frame: (bars,) float64 columns open, high, low, close, volume and ``columns``.
-            symbol: name of the bars in errors.
+            symbol: name of the bars, for the text of errors.
 
         Returns:
             (bars, features) in the order of ``names``.
@@ -91,7 +91,7 @@ class FeatureSet:
         return inputs
 
     def compute_own(self, frame: pd.DataFrame, symbol: str = "bars") -> Array:
-        """Return only the user's inputs, (bars, own features); see :meth:`compute`."""
+        """Return only the user's own inputs, (bars, own features); see :meth:`compute`."""
         missing = [name for name in self.columns if name not in frame.columns]
         if missing:
             text = (
@@ -116,7 +116,7 @@ class FeatureSet:
 
 
 BUILT_IN = FeatureSet()
-"""Inputs without the user's own: only the eleven features."""
+"""Inputs of a user without own features: only the eleven built-in features."""
 
 
 def _require_finite(values: Array, name: str, dates: pd.Index, symbol: str) -> None:
@@ -139,7 +139,7 @@ def _require_finite(values: Array, name: str, dates: pd.Index, symbol: str) -> N
 
 
 def feature_set(settings: DataSettings, bars: Sequence[Bars]) -> FeatureSet:
-    """Return the inputs of the settings, after a check that none uses later bars.
+    """Return the inputs that the settings name, after a check that no input uses later bars.
 
     Args:
         settings: settings of the data.
@@ -170,7 +170,10 @@ def feature_set(settings: DataSettings, bars: Sequence[Bars]) -> FeatureSet:
 
 
 def with_function(features: FeatureSet, function: OwnFunction, frame: pd.DataFrame, symbol: str) -> FeatureSet:
-    """Add the features of a user's function to the inputs; a call with ``frame`` shows their names."""
+    """Return the inputs with the features of a user's function added.
+
+    The function is called with ``frame`` to find their names.
+    """
     made = function(frame[[*COLUMNS, *features.columns]], symbol)
     return replace(features, function=function, added=tuple(made.columns))
 
@@ -186,7 +189,7 @@ def _require_new_names(columns: Sequence[str]) -> None:
 
 
 def longest_segments(bars: Sequence[Bars], max_gap_days: float) -> list[tuple[str, pd.DataFrame]]:
-    """Return name and longest segment of a few symbols with enough bars for features."""
+    """Return the names and the longest segments of a few symbols that have enough bars for features."""
     chosen = []
     for each in bars:
         counts = np.bincount(segments(each.index, max_gap_days))
@@ -198,7 +201,10 @@ def longest_segments(bars: Sequence[Bars], max_gap_days: float) -> list[tuple[st
 
 
 def _sample(features: FeatureSet, segment: pd.DataFrame, bars: int, symbol: str) -> tuple[pd.DataFrame, Array]:
-    """Return the last bars of a segment and their own features; more than ``bars`` if a feature has too few values."""
+    """Return the last bars of a segment and the user's own features at these bars.
+
+    There are more than ``bars`` bars if a feature would otherwise have too few values.
+    """
     while True:
         frame = segment.tail(bars)
         own = features.compute_own(frame, symbol)

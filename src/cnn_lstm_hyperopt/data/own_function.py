@@ -1,4 +1,4 @@
-"""Load a user's feature function by name, call the function and check its result."""
+"""Loading of a user's feature function by name, calls of the function, and checks of its result."""
 
 import importlib
 import importlib.util
@@ -21,20 +21,20 @@ from cnn_lstm_hyperopt.utils.text import printable, shown_name, shown_names, typ
 _MAX_COLUMNS = 1_000
 _MAX_NAME = 100
 RETURNED_TWICE = 77
-"""Exit code of a forked copy of this process in which a user's function returned."""
+"""Exit code for copies of this process in which a user's function returned. The function made the copies with ``os.fork``."""
 Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class OwnFunction:
-    """A user's function ``frame -> frame`` that computes further features.
+    """A user's function ``frame -> frame`` that computes additional features.
 
-    The function gets the bars of one segment of one symbol: columns open, high, low, close, volume and
-    ``data.feature_columns``, with the dates as index. The function returns numeric columns with new names and the same
-    index; NaN where a feature has no value yet.
+    The function gets the bars of one segment of one symbol. The columns are open, high, low, close, volume and
+    ``data.feature_columns``; the index has the dates. The function returns numeric columns with new names and the same index,
+    with NaN where a feature has no value yet.
 
     Attributes:
-        reference: ``module:function``.
+        reference: name of the function, as ``module:function``.
         call: the function.
     """
 
@@ -42,7 +42,7 @@ class OwnFunction:
     call: Callable[[pd.DataFrame], Any] = field(repr=False, compare=False)
 
     def __call__(self, frame: pd.DataFrame, symbol: str) -> pd.DataFrame:
-        """Call the function; return its features as float64, checked.
+        """Call the user's function. Check its features and return them as float64.
 
         Raises:
             DataError: the function raises an error, changes its argument, or does not return a frame as described
@@ -111,10 +111,10 @@ def _error(reference: str, text: str, *, code: str) -> DataError:
 
 
 def load_function(reference: str) -> OwnFunction:
-    """Return the function ``module:function``; the module is in the current directory or installed.
+    """Return the function ``module:function``. The module is in the current directory or installed.
 
-    The current directory comes first for the named module and last for all other imports, so a user's file with the name of a
-    library does not replace that library.
+    The named module is searched first in the current directory. All other imports search the current directory last, so a
+    user's file with the name of a library does not replace the library.
 
     Raises:
         DataError: the module or function does not exist, or the import of the module raises an error.
@@ -159,13 +159,16 @@ def load_function(reference: str) -> OwnFunction:
 
 
 def _end_copies(process: int) -> None:
-    """End this process if it is a forked copy: after os.fork() the user's function returns in both processes."""
+    """End this process if it is a copy that the user's function made with ``os.fork``.
+
+    After a fork, the function returns in both processes.
+    """
     if os.getpid() != process:
         os._exit(RETURNED_TWICE)
 
 
 def _import_from(folder: str, name: str) -> None:
-    """Import a module or package from a folder, unless a module of this name is already loaded."""
+    """Import a module or package from a folder. Do nothing if a module of the same name is already loaded."""
     spec = None if name in sys.modules else PathFinder.find_spec(name, [folder])
     if spec is None or spec.loader is None:  # a folder without __init__.py is a package only if there is no other
         return

@@ -1,4 +1,4 @@
-"""Findings about bars: the rule, the number of rows, the first row, and the fix."""
+"""Findings about bars. Each has the violated rule, the number of rows, the first of these rows, and the fix."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ from cnn_lstm_hyperopt.errors import DataError, Violation
 from cnn_lstm_hyperopt.utils.text import counted
 
 MAX_LINES = 20
-"""Maximum number of lines that an error shows; further lines are only counted."""
+"""Maximum number of lines that an error shows. Additional lines are only counted."""
 FIX = "correct or remove these rows"
 
 Mask = NDArray[np.bool_]
@@ -22,19 +22,19 @@ Shown = Callable[[int], str]
 
 @dataclass(frozen=True)
 class Problem:
-    """One finding in the bars of one symbol.
+    """One finding about the bars of one symbol.
 
     Attributes:
         symbol: name of the bars.
-        where: name of the file; empty: no file.
+        where: name of the file; empty without a file.
         rule: short name of the rule, such as ``high_below_low``.
-        severity: error: the bars can't be used; warning: rows were dropped or kept, or look suspicious.
-        finding: the finding, as text.
-        cure: the fix, or what was done.
+        severity: "error" if the bars can't be used; "warning" if rows were dropped or kept, or look suspicious.
+        finding: text that describes the finding.
+        cure: text with the fix, or with the action that was taken.
         count: number of rows or bars that the finding is about.
-        first: date of the first of these rows; None: that row has no date.
-        value: the value in the first of these rows, as text; empty: no single value.
-        row: number of the first of these rows in the table, from 1; None: the finding is not about rows.
+        first: date of the first of these rows; None if this row has no date.
+        value: value in the first of these rows, as text; empty if the finding is not about a single value.
+        row: number of the first of these rows in the table, from 1; None if the finding is not about rows.
     """
 
     symbol: str
@@ -59,7 +59,7 @@ class Problem:
         return f"{place}: {self.finding}; {self.cure}"
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the entry of the finding in data.json."""
+        """Return the entry of the finding for ``data.json``."""
         return {
             "rule": self.rule,
             "severity": self.severity,
@@ -71,10 +71,10 @@ class Problem:
 
 
 class BadBarsError(DataError):
-    """Bars can't be used; the text has one line for each error of each file.
+    """Bars of at least one file can't be used. The text has one line for each error of each file.
 
     Attributes:
-        problems: errors and warnings.
+        problems: errors and warnings about all files.
         bars: bars of the symbols without errors.
     """
 
@@ -90,16 +90,16 @@ class BadBarsError(DataError):
 
 @dataclass
 class Findings:
-    """Problems of one file, collected while the file is read.
+    """Collector of the problems of one file while the file is read.
 
     Attributes:
-        symbol, where: name of the bars, and the file.
-        on_bad_bars: what happens to invalid rows.
-        problems: problems so far.
-        dropped: (rows,) mask of rows to drop; None: no row.
-        broken: (rows,) mask of rows that break a rule; later rules skip these rows.
-        selected: (rows,) numbers of the rows that are checked; None: all.
-        can_drop: whether the user can choose to drop bad rows.
+        symbol, where: name of the bars, and name of the file.
+        on_bad_bars: whether invalid rows are an error, dropped or kept.
+        problems: problems found so far.
+        dropped: (rows,) mask of rows to drop; None if no row is to be dropped.
+        broken: (rows,) mask of rows that violate a rule. Later rules skip these rows.
+        selected: (rows,) numbers of the rows that are checked; None: all rows.
+        can_drop: True if the user can choose to drop invalid rows.
     """
 
     symbol: str
@@ -112,17 +112,17 @@ class Findings:
     can_drop: bool = True
 
     def select(self, rows: NDArray[np.int64]) -> None:
-        """Restrict later checks to these rows; the arrays passed from now on have these rows in this order."""
+        """Restrict later checks to some rows. Arrays that are passed after this call must have these rows in this order."""
         self.selected = rows
         self.dropped = None if self.dropped is None else self.dropped[rows]
         self.broken = None if self.broken is None else self.broken[rows]
 
     def row_number(self, place: int) -> int:
-        """Return the number, from 1, in the table of the row at a position of the selected rows."""
+        """Return the number in the table (from 1) of the row at a position among the selected rows."""
         return 1 + (place if self.selected is None else int(self.selected[place]))
 
     def fail(self, rule: str, finding: str, cure: str) -> BadBarsError:
-        """Return the error of a file that is not a table of bars."""
+        """Return the error to raise for a file that is not a table of bars."""
         self.problems.append(Problem(self.symbol, self.where, rule, "error", finding, cure))
         return BadBarsError(self.problems)
 
@@ -146,17 +146,17 @@ class Findings:
         droppable: bool = True,
         cure: str = FIX,
     ) -> None:
-        """Report invalid rows as an error, drop these rows or keep them, depending on ``on_bad_bars``.
+        """Report invalid rows. ``on_bad_bars`` decides whether they are an error, dropped or kept.
 
         Args:
-            rule: short name.
+            rule: short name of the rule.
             bad: (rows,) mask of invalid rows.
-            finding: the rule, as text.
-            shown: function that returns the value of a row as text.
-            dates: (rows,) dates of the rows; None: unreadable.
-            computable: whether features and labels can be computed from invalid rows, so that these can be kept.
-            droppable: whether the remaining rows can be trusted after the invalid rows are dropped.
-            cure: the fix.
+            finding: text that describes the finding.
+            shown: function of a row's position that returns the value of the row as text.
+            dates: (rows,) dates of the rows; None if the dates are unreadable.
+            computable: True if features and labels can be computed from the invalid rows, so these rows can be kept.
+            droppable: True if the other rows can be trusted after the invalid rows are dropped.
+            cure: text with the fix.
         """
         rows = np.flatnonzero(bad)
         if not len(rows):
@@ -209,7 +209,7 @@ class Findings:
 
 
 def shown_text(value: Any) -> str:
-    """Return a value of a file as short text."""
+    """Return a value of a file as a short text for messages."""
     if pd.isna(value):
         return "nothing"
     if isinstance(value, (float, np.floating)):
@@ -224,6 +224,6 @@ def warning_texts(problems: Sequence[Problem]) -> Iterator[str]:
 
 
 def date_text(stamp: pd.Timestamp | np.datetime64) -> str:
-    """Return the ISO date of a bar, with the time unless it is midnight."""
+    """Return the date of a bar as ISO text. The time is included unless it is midnight."""
     moment = pd.Timestamp(stamp)
     return moment.date().isoformat() if moment == moment.normalize() else moment.isoformat(sep=" ")

@@ -1,4 +1,4 @@
-"""Standardise features with the mean and deviation of training rows."""
+"""Scaler that standardises features with the mean and the standard deviation of training rows."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -17,8 +17,8 @@ class Scaler:
     """Scales each feature x to (x − mean) / std, clipped at ±10.
 
     Attributes:
-        mean: (features,) mean of the training rows.
-        std: (features,) population standard deviation; 1 where a feature is constant.
+        mean: (features,) mean of each feature in the training rows.
+        std: (features,) population standard deviation of each feature in the training rows; 1 where a feature is constant.
     """
 
     mean: tuple[float, ...]
@@ -26,11 +26,11 @@ class Scaler:
 
     @classmethod
     def fit(cls, rows: NDArray[np.float64], chosen: NDArray[np.bool_] | None = None) -> "Scaler":
-        """Return the scaler with mean and deviation of ``rows``, which must be bars of training windows only.
+        """Return a scaler with the mean and the standard deviation of ``rows``, which must be bars of training windows only.
 
         Args:
-            rows: (bars, features).
-            chosen: (bars,) mask of the rows to use, which saves a copy of them; None: all rows.
+            rows: (bars, features) unscaled features.
+            chosen: (bars,) mask of the rows to use; None: all rows. A mask avoids a copy of these rows.
         """
         count = len(rows) if chosen is None else int(np.count_nonzero(chosen))
         mean = _sum(rows, chosen, lambda part: part) / count
@@ -39,17 +39,17 @@ class Scaler:
         return cls(tuple(mean.tolist()), tuple(np.where(constant, 1.0, std).tolist()))
 
     def transform(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the scaled rows, (bars, features); NaN stays NaN."""
+        """Return the scaled rows, (bars, features). NaN stays NaN."""
         scaled: NDArray[np.float64] = np.clip((rows - np.array(self.mean)) / np.array(self.std), -CLIP, CLIP)
         return scaled
 
     def transform_to_float32(
         self, rows: NDArray[np.float64], chosen: NDArray[np.bool_] | None = None
     ) -> NDArray[np.float32]:
-        """Return the scaled rows as float32, like :meth:`transform`; works part by part to save memory.
+        """Return the scaled rows as float32. The values are those of :meth:`transform`, computed part by part to save memory.
 
         Args:
-            rows: (bars, features).
+            rows: (bars, features) unscaled features.
             chosen: (bars,) mask of the rows to return; None: all rows.
         """
         count = len(rows) if chosen is None else int(np.count_nonzero(chosen))
@@ -61,12 +61,12 @@ class Scaler:
         return scaled
 
     def as_dict(self) -> dict[str, list[float]]:
-        """Return mean and deviation as lists, for JSON."""
+        """Return the mean and the standard deviation as lists, for JSON."""
         return {"mean": list(self.mean), "std": list(self.std)}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Scaler":
-        """Return the scaler of :meth:`as_dict`."""
+        """Return the scaler from the dict that :meth:`as_dict` returned."""
         return cls(tuple(float(x) for x in values["mean"]), tuple(float(x) for x in values["std"]))
 
 
@@ -79,7 +79,10 @@ def _sum(
     chosen: NDArray[np.bool_] | None,
     of: Callable[[NDArray[np.float64]], NDArray[np.float64]],
 ) -> NDArray[np.float64]:
-    """Return Σ of(row) over the chosen rows, (features,), in the order of ``of(rows).sum(axis=0)``."""
+    """Return the sum of ``of(row)`` over the chosen rows, (features,).
+
+    The order of the additions is that of ``of(rows).sum(axis=0)``.
+    """
     total: NDArray[np.float64] = np.empty((0, rows.shape[1]))
     for part in _parts(len(rows)):
         terms = of(rows[part] if chosen is None else rows[part][chosen[part]])

@@ -1,4 +1,4 @@
-"""Session days of intraday bars: all bars of a trading session belong to one day, also across midnight."""
+"""Session days of intraday bars. All bars of a trading session belong to one day, even if the session crosses midnight."""
 
 from itertools import pairwise
 from typing import Any
@@ -9,42 +9,41 @@ from numpy.typing import NDArray
 _DAY = 86_400 * 10**9
 _WEEK = 7 * _DAY
 _FIRST_SATURDAY = 2 * _DAY
-"""1970-01-03, a Saturday: weeks start on a day on which exchanges are closed."""
+"""Start of a week: 1970-01-03, a Saturday. Weeks start on Saturdays because exchanges are closed on this day."""
 _INTRADAY = 0.9
-"""Bars are intraday if their median distance is below this share of a day."""
+"""Share of a day. Bars are intraday if the median time between them is shorter."""
 _PAUSE = 1.5
-"""A break in trading is longer than this multiple of the median distance between bars."""
+"""Minimum length of a break in trading, as a multiple of the median time between bars."""
 
 
 def session_days(dates: NDArray[Any]) -> NDArray[np.int64] | None:
     """Return the number of the session day of each date.
 
-    A day begins in the middle of the longest daily break in trading. This break is determined for each week, because it
-    may change between winter and summer time. Where trading pauses at weekends only (currencies), a day begins at the time of
-    day at which the week begins. Where trading never pauses, a day begins at midnight.
+    A session day begins in the middle of the longest daily break in trading. The break is determined for each week, because
+    it may change between winter and summer time. If trading pauses only at weekends, as for currencies, a day begins at the
+    time of day at which trading begins in the week. If trading never pauses, a day begins at midnight.
 
     Args:
         dates: ``(windows,)`` datetime64 in any order, with repetitions.
 
     Returns:
-        ``(windows,)`` int64, ascending with time, every number used; None: the dates are not datetimes, or not
-        intraday.
+        ``(windows,)`` int64 numbers without gaps that increase with time; None if the dates are not datetimes or not intraday.
     """
     labels = session_dates(dates)
     return None if labels is None else np.asarray(np.unique(labels, return_inverse=True)[1], dtype=np.int64)
 
 
 def session_dates(dates: NDArray[Any]) -> NDArray[Any] | None:
-    """Return the calendar date of the session of each date, see :func:`session_days`.
+    """Return the calendar date of the session that each date belongs to; see :func:`session_days`.
 
-    A session that crosses midnight has the date of its later part if it begins after noon (futures that trade from
-    18:00 to 17:00).
+    A session that crosses midnight and begins after noon has the date of its later part. An example are futures that trade
+    from 18:00 to 17:00.
 
     Args:
         dates: as for :func:`session_days`.
 
     Returns:
-        ``(windows,)`` datetime64[D], ascending with time; None: as for :func:`session_days`.
+        ``(windows,)`` datetime64[D] that increase with time; None in the same cases as for :func:`session_days`.
     """
     if not np.issubdtype(dates.dtype, np.datetime64):
         return None
@@ -63,18 +62,20 @@ def session_dates(dates: NDArray[Any]) -> NDArray[Any] | None:
 
 
 def _runs(numbers: NDArray[np.int64]) -> list[tuple[int, int]]:
-    """Return the half-open range of positions of each run of equal numbers."""
+    """Return the start and the end (exclusive) of each run of equal numbers, as positions."""
     cuts = [0, *(np.flatnonzero(np.diff(numbers)) + 1).tolist(), len(numbers)]
     return list(pairwise(cuts))
 
 
 def _begin_of_day(stamps: NDArray[np.int64], pause: int | None, step: float) -> int | None:
-    """Return the time at which the days of a week begin in nanoseconds from midnight, −12 h (exclusive) to 12 h.
+    """Return the time of day at which the session days of a week begin, in nanoseconds from midnight.
+
+    The time is above −12 hours and at most 12 hours.
 
     Args:
         stamps: ``(bars,)`` bars of the week, in nanoseconds.
-        pause: time between the last bar of the previous week and the first bar of the week; None in the first week.
-        step: median distance between bars.
+        pause: time between the last bar of the previous week and the first bar of this week; None in the first week.
+        step: median time between bars.
 
     Returns:
         None in the first week if trading has no daily break.

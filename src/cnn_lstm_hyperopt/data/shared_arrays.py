@@ -1,4 +1,4 @@
-"""Store the data of trials in one file that all workers map into memory."""
+"""File with the data of trials, which all workers map into memory."""
 
 import json
 from pathlib import Path
@@ -18,7 +18,7 @@ _FACTS = ("n_classes", "has_regression")
 
 
 def save_trial_data(path: Path, data: TrialData) -> None:
-    """Write the windows of trials: training and validation of each fold, never the test period."""
+    """Write the training and validation windows of each fold to a file. The test set is never written."""
     parts = {
         f"{number}.{split}": windows
         for number, fold in enumerate(data.folds)
@@ -53,7 +53,7 @@ def save_trial_data(path: Path, data: TrialData) -> None:
 
 
 def load_trial_data(path: Path) -> TrialData:
-    """Read the file of :func:`save_trial_data`."""
+    """Return the data of trials from the file that :func:`save_trial_data` wrote."""
     with safe_open(path, framework="pt") as file:
         facts = json.loads(file.metadata()["facts"])
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict

@@ -1,11 +1,11 @@
-"""Assign windows to training, validation, test and folds: pure functions of dates and integers.
+"""Assignment of windows to training, validation, test and folds, by pure functions of dates and integers.
 
-The cuts are dates and the same for all symbols. Otherwise a training window of one symbol would include market days on
-which another symbol is tested. A label's interval begins at the decision date and ends at the date of the
-last bar that the label uses, both included. Training uses a window only if its interval meets no interval of later or
-held-out windows of any symbol. The choice of evaluated
-windows depends on no price after the decision: a window is evaluated if its longest possible label ends before the next
-split. Otherwise all of the last windows before a cut would have labels with an early exit.
+The cuts between splits are dates, and they are the same for all symbols. Otherwise a training window of one symbol could
+include market days on which another symbol is tested. A label's interval begins at the decision date and ends at the date of
+the last bar that the label uses, both included. A window is used for training only if its interval overlaps no interval of
+later or held-out windows of any symbol. The choice of evaluated windows depends on no price after the decision: a window is
+evaluated if its longest possible label ends before the next split. If the actual label decided, all of the last windows
+before a cut would have labels with an early exit.
 """
 
 from dataclasses import dataclass
@@ -21,22 +21,22 @@ from cnn_lstm_hyperopt.errors import DataError
 TRAIN, VALIDATION, TEST, PURGED = 0, 1, 2, -1
 SPLIT_NAMES = ("train", "validation", "test")
 Dates = NDArray[Any]
-"""Dates of windows, as datetime64 or integers."""
+"""Type of the dates of windows: datetime64 or integers."""
 Integers = NDArray[np.int64]
 
 
 def cut_dates(dates: Dates, shares: tuple[float, float, float]) -> tuple[Any, Any]:
-    """Return the first decision dates of validation and of test.
+    """Return the first decision date of the validation split and the first decision date of the test split.
 
-    The validation cut is the first date with at least the share ``shares[0]`` of all windows before it. The test cut is
-    the first date with at least ``shares[0] + shares[1]``.
+    The validation split begins at the first date before which there are at least the share ``shares[0]`` of all windows. The
+    test split begins at the first date before which there are at least the share ``shares[0] + shares[1]``.
 
     Args:
         dates: (windows,) decision date of each window, all symbols together, in any order.
         shares: shares of the windows for training, validation and test; their sum is 1.
 
     Raises:
-        DataError: too few dates: no date can be a cut, or both cuts would be the same date.
+        DataError: there are too few dates, so no date can be a cut, or both cuts would be the same date.
     """
     unique, counts = np.unique(dates, return_counts=True)
     before = np.cumsum(counts) - counts
@@ -53,10 +53,10 @@ def cut_dates(dates: Dates, shares: tuple[float, float, float]) -> tuple[Any, An
 
 
 def assign(dates: Dates, reach_dates: Dates, cuts: tuple[Any, Any], *, furthest: Dates) -> NDArray[np.int8]:
-    """Return the split of each window: 0 train, 1 validation, 2 test, −1 purged.
+    """Return the split of each window: 0 for training, 1 for validation, 2 for test, and −1 for purged windows.
 
-    A window belongs to the split of its decision date. A training window is purged if its own label reaches a later
-    split. A validation window is purged if its longest possible label would reach the test split. So the outcome does
+    A window belongs to the split of its decision date. A training window is purged if its own label uses a bar of a later
+    split. A validation window is purged if its longest possible label would use a bar of the test split. So later prices do
     not decide which windows are evaluated. No label of one split uses a bar of a later split.
 
     Args:
@@ -64,7 +64,7 @@ def assign(dates: Dates, reach_dates: Dates, cuts: tuple[Any, Any], *, furthest:
         reach_dates: (windows,) date of the last bar that each label depends on, or of the bar ``purge`` bars after the
             decision.
         cuts: first dates of validation and test.
-        furthest: (windows,) date of the last bar of the longest possible label; at or after ``reach_dates``.
+        furthest: (windows,) date of the last bar of the longest possible label; not before ``reach_dates``.
 
     Raises:
         DataError: a split is empty.
@@ -85,7 +85,10 @@ def assign(dates: Dates, reach_dates: Dates, cuts: tuple[Any, Any], *, furthest:
 
 
 def evenly_spread(n: int, share: float) -> NDArray[np.int64]:
-    """Return evenly spaced ascending indices that select ``share`` of n items: at least one index unless n is 0."""
+    """Return ascending indices, evenly spaced, that select the share ``share`` of n items.
+
+    At least one index is returned unless n is 0.
+    """
     kept = min(n, max(1, round(n * share)))
     return (
         ((np.arange(kept, dtype=np.int64) * 2 + 1) * n // (2 * kept)).astype(np.int64) if n else np.empty(0, np.int64)
@@ -100,17 +103,17 @@ def _place(dates: Dates, cuts: tuple[Any, Any]) -> NDArray[np.int8]:
 
 
 class EmptyBlockError(DataError):
-    """A validation block would have no windows, because all windows of a date belong to one block."""
+    """A validation block would have no windows. The reason is that all windows of a date belong to one block."""
 
 
 @dataclass(frozen=True, eq=False)
 class WindowDates:
-    """Dates of the decision and of the label of each window; (windows,), all symbols together, in any order.
+    """Dates of the decision and of the label of each window. The arrays are (windows,), for all symbols together, in any order.
 
     Attributes:
         decided: decision dates.
-        reach: dates of the last bar of a label, or of a later bar (the purge).
-        embargo: dates of the bar ``embargo`` bars after ``reach``; equal to ``reach`` without an embargo.
+        reach: dates of the last bar of each label, or of a later bar if ``purge`` is longer.
+        embargo: dates of the bar that is ``embargo`` bars after ``reach``; equal to ``reach`` without an embargo.
         furthest: dates of the last bar of the longest possible label: ``reach`` or later.
     """
 
@@ -125,8 +128,8 @@ class FoldIndices:
     """Positions of the windows of one fold.
 
     Attributes:
-        train: (training windows,) positions, ascending.
-        validation: (held-out windows,) positions, ascending.
+        train: (training windows,) ascending positions of the training windows.
+        validation: (held-out windows,) ascending positions of the held-out windows.
         blocks: first and last decision date of each held-out block, in order of time.
     """
 
@@ -136,15 +139,15 @@ class FoldIndices:
 
 
 def make_folds(dates: WindowDates, cuts: tuple[Any, Any], settings: DataSettings) -> tuple[FoldIndices, ...]:
-    """Return the cross-validation folds that the settings ask for; walk-forward folds are in order of time.
+    """Return the cross-validation folds that the settings request. Walk-forward folds are in order of time.
 
     Args:
         dates: dates of all windows; windows that reach the test period are in no fold.
         cuts: first dates of validation and of test.
-        settings: cv_folds, cv_scheme, cv_test_blocks.
+        settings: section ``data``, of which cv_folds, cv_scheme and cv_test_blocks are used.
 
     Raises:
-        DataError: too few windows for this number of folds.
+        DataError: there are too few windows for this number of folds.
     """
     if settings.cv_scheme == "combinatorial":
         return combinatorial(dates, cuts, settings.bar_folds, settings.cv_test_blocks)
@@ -154,23 +157,23 @@ def make_folds(dates: WindowDates, cuts: tuple[Any, Any], settings: DataSettings
 def walk_forward(
     dates: WindowDates, cuts: tuple[Any, Any], n_folds: int, *, rolling: bool = False
 ) -> tuple[FoldIndices, ...]:
-    """Return folds with consecutive validation blocks, each with a training set before its block.
+    """Return walk-forward folds. Their validation blocks are consecutive, and each fold trains on windows before its block.
 
-    The last block is the split's validation block. The other blocks come directly before it and have about the same
-    number of windows. All windows of a date are in one block, and windows are counted before purging, so no price moves
-    a border. A fold trains on all windows before its block; with ``rolling``, only on the last ones, as many as the
-    first fold has. Each training window is purged by its own label. A block has all windows that are decided in it and
-    whose longest possible label ends before the test period.
+    The last block is the validation split. The other blocks come directly before it and have about the same number of
+    windows. All windows of a date are in one block. Windows are counted before purging, so the borders of blocks do not
+    depend on prices. A fold trains on all windows before its block. With ``rolling``, it trains only on the last of these
+    windows, and each fold uses as many as the first fold. A training window is purged if its own label overlaps the block. A
+    block has all windows that are decided in it and whose longest possible label ends before the test period.
 
     Args:
         dates: dates of all windows; windows that reach the test period are in no fold.
         cuts: first dates of validation and of test.
         n_folds: number of blocks, ≥ 1.
-        rolling: whether all folds have training sets of the same length.
+        rolling: True if all folds are to have training sets of the same length.
 
     Raises:
         EmptyBlockError: a date has more windows than a block, so two blocks would begin on this date.
-        DataError: too many folds for the windows before validation.
+        DataError: there are too many folds for the windows before the validation split.
     """
     evaluated = dates.furthest < cuts[1]
     ascending = np.sort(dates.decided[dates.decided < cuts[1]])
@@ -211,13 +214,15 @@ def walk_forward(
 
 
 def combinatorial(dates: WindowDates, cuts: tuple[Any, Any], n_blocks: int, n_held_out: int) -> tuple[FoldIndices, ...]:
-    """Return the folds of combinatorial purged cross-validation (López de Prado 2018, ch. 12) before the test period.
+    """Return the folds of combinatorial purged cross-validation (López de Prado 2018, ch. 12).
+
+    They use windows before the test period.
 
     The windows form ``n_blocks`` blocks of about equal size (as in :func:`walk_forward`). Each combination of
     ``n_held_out`` blocks is held out once, so each window is held out in C(n_blocks − 1, n_held_out − 1) folds (a
-    binomial coefficient). Training windows are purged on both sides of a block, and windows decided during the embargo
-    after it are excluded (ch. 7.4). A window whose longest possible label reaches the test period, but whose own label
-    does not, is used only for training.
+    binomial coefficient). Training windows whose labels overlap a held-out block are purged before and after the block.
+    Windows that are decided during the embargo after the block are excluded (ch. 7.4). If the longest possible label of a
+    window would reach the test period but its own label does not, the window is used only for training.
 
     Args:
         dates: dates of all windows; windows that reach the test period are in no fold.
@@ -226,7 +231,7 @@ def combinatorial(dates: WindowDates, cuts: tuple[Any, Any], n_blocks: int, n_he
         n_held_out: number of held-out blocks of each fold, 1 ≤ n_held_out < n_blocks.
 
     Raises:
-        DataError: too few dates for this number of blocks, or a fold without training windows.
+        DataError: there are too few dates for this number of blocks, or a fold has no training windows.
     """
     usable = dates.reach < cuts[1]
     ascending = np.sort(dates.decided[dates.decided < cuts[1]])
@@ -253,7 +258,7 @@ def combinatorial(dates: WindowDates, cuts: tuple[Any, Any], n_blocks: int, n_he
 
 
 def _beside(dates: WindowDates, held: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Return the mask of windows that end before the held-out block or are decided after its embargo."""
+    """Return a mask of the windows whose label ends before the held-out block or that are decided after the block's embargo."""
     beside: NDArray[np.bool_] = (dates.reach < dates.decided[held].min()) | (dates.decided > dates.embargo[held].max())
     return beside
 

@@ -1,4 +1,4 @@
-"""Trades that a long position would make: their returns at the prices of execution, and the half-spreads of symbols."""
+"""Trades of long positions: their returns at the prices of execution, and the half-spreads of symbols."""
 
 from collections.abc import Mapping, Sequence
 from typing import Literal
@@ -13,13 +13,13 @@ from cnn_lstm_hyperopt.errors import ConfigError
 from cnn_lstm_hyperopt.utils.text import shown_names
 
 TRADED = "direction"
-"""The target whose predictions a strategy trades."""
+"""Name of the target whose predictions a trading strategy can use."""
 _FILLS: dict[Execution, tuple[int, str]] = {
     "next_open": (1, "open"),
     "next_close": (1, "close"),
     "same_close": (0, "close"),
 }
-"""Bars from the decision to the entry, and the price of entry and exit."""
+"""Number of bars from the decision to the entry, and the price of entry and exit, by the setting ``execution``."""
 _FIELD = "evaluation.half_spread_bps"
 
 
@@ -31,18 +31,18 @@ def trades(
     horizon: int,
     execution: Execution,
 ) -> tuple[NDArray[np.float64], NDArray[np.datetime64]]:
-    """Return the trade of each decision: entry at the price of execution, exit at the same price ``horizon`` bars later.
+    """Return the trade of each decision. The exit is ``horizon`` bars after the entry, at the same kind of price.
 
     Args:
         frame: (bars,) with an index of dates.
         segment: (bars,) segment number of each bar.
-        decided: (windows,) bar of each decision.
-        horizon: bars for which the position is held.
+        decided: (windows,) position of the bar of each decision.
+        horizon: number of bars for which the position is held.
         execution: prices of entry and exit.
 
     Returns:
-        Simple returns (windows,), NaN where the segment has no bar of the exit; dates of the exits (windows,),
-        datetime64[ns], NaT where there is none.
+        Simple returns (windows,) and dates of the exits (windows,), datetime64[ns]. They are NaN and NaT where the segment
+        ends before the exit.
     """
     delay, column = _FILLS[execution]
     last = np.searchsorted(segment, segment[decided], side="right") - 1
@@ -65,7 +65,7 @@ def half_spreads(
     Args:
         every: bars of all symbols.
         setting: a number for all symbols, a mapping of symbols (in any case) to numbers, or ``auto``: estimated from the bars.
-        before: first date that the estimates do not use.
+        before: date before which bars are used for the estimates.
 
     Raises:
         ConfigError: the mapping has no number for a symbol, or a spread can't be estimated.
@@ -84,8 +84,11 @@ def half_spreads(
 
 
 def _estimated(bars: Bars, before: np.datetime64) -> float:
-    """Return the estimate of Ardia, Guidotti & Kroencke 2024 (EDGE), 0 if the estimated squared spread is negative."""
-    from bidask import edge  # only where it is asked for
+    """Return the half-spread that the estimator EDGE (Ardia, Guidotti & Kroencke 2024) gives.
+
+    It is 0 if the estimated squared spread is negative.
+    """
+    from bidask import edge  # imported only if an estimate is needed
 
     known = bars.frame.loc[bars.index < before, list(PRICES)].to_numpy(np.float64).T
     spread = edge(*known, sign=True)

@@ -1,4 +1,4 @@
-"""Cut bars into feature rows, labels and windows, segment by segment."""
+"""Computation of feature rows, labels and windows from bars, segment by segment."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -29,18 +29,18 @@ class WindowTable:
 
     Attributes:
         features: (rows, features) unscaled.
-        market: facts about the bars of the rows.
+        market: facts about the bars, with a row for each row of ``features``.
         starts: (windows,) first row of each window.
         dates: (windows,) datetime64[ns] of the decisions.
-        reach: (windows,) datetime64[ns] of the label's last bar, or of the bar ``purge`` bars after the decision if
-            later.
-        embargo: (windows,) datetime64[ns] of the bar ``embargo`` bars after the bar of ``reach``.
-        furthest: (windows,) datetime64[ns] like ``reach``, for the longest possible label.
+        reach: (windows,) datetime64[ns] of the last bar of the label, or of the bar ``purge`` bars after the decision if it
+            is later.
+        embargo: (windows,) datetime64[ns] of the bar that is ``embargo`` bars after the bar of ``reach``.
+        furthest: (windows,) datetime64[ns] like ``reach``, but for the longest possible label.
         classes: (windows,) int64, the class of each label.
         values: (windows,) float64, the regression target.
         symbols: (windows,) name of each window's symbol.
-        traded: (windows,) float64, simple return of each window's trade (:mod:`.trades`); NaN: no trade.
-        exits: (windows,) datetime64[ns] of the bar at which each trade ends; NaT: no trade.
+        traded: (windows,) float64, simple return of each window's trade (:mod:`.trades`); NaN if there is no trade.
+        exits: (windows,) datetime64[ns] of the bar at which each trade ends; NaT if there is no trade.
         n_segments: number of segments of each symbol.
     """
 
@@ -59,14 +59,14 @@ class WindowTable:
     n_segments: dict[str, int]
 
     def covered(self, starts: Integers, lookback: int) -> NDArray[np.bool_]:
-        """Return the mask (rows,) of the rows in the windows that begin at ``starts``."""
+        """Return a mask (rows,) of the rows that belong to the windows that begin at ``starts``."""
         steps = np.zeros(len(self.features) + 1, dtype=np.int64)
         steps[starts] += 1
         steps[starts + lookback] -= 1
         return np.cumsum(steps[:-1]) > 0
 
     def windows(self, scaled: NDArray[np.float32], starts: Integers, lookback: int) -> Windows:
-        """Return all windows over the ``scaled`` rows; window i begins at row ``starts[i]``."""
+        """Return all windows over the rows ``scaled``. Window i begins at row ``starts[i]``."""
         return Windows(
             series=torch.from_numpy(scaled),
             starts=torch.from_numpy(starts),
@@ -79,7 +79,7 @@ class WindowTable:
         )
 
     def without_trades_into(self, test_cut: np.datetime64) -> "WindowTable":
-        """Return the table without the trades that are decided before the test period and end in it."""
+        """Return the table without trades that are decided before the test period and end in the test period."""
         into = (self.dates < test_cut) & (self.exits >= test_cut)
         return replace(self, traded=np.where(into, np.nan, self.traded))
 
@@ -94,7 +94,7 @@ def window_table(
     """Return the labelled windows of the bars of all symbols, with their trades.
 
     Raises:
-        DataError: too few bars for a single window.
+        DataError: there are too few bars for a single window.
     """
     parts: list[WindowTable] = []
     offset = 0
@@ -125,7 +125,7 @@ def window_table(
 def _symbol_table(
     bars: Bars, settings: DataSettings, labelling: Labeller, features: FeatureSet, execution: Execution, offset: int
 ) -> WindowTable:
-    """Return the labelled windows of one symbol; its rows begin at row ``offset`` of the series."""
+    """Return the labelled windows of one symbol. The rows of the symbol begin at row ``offset`` of the series."""
     rows = feature_rows(bars.frame, settings.lookback, settings.max_gap_days, features, symbol=bars.symbol)
     labels = frame_labels(bars.frame, rows.segment, labelling)
     ends = rows.ends[labels.valid[rows.bars[rows.ends]]]
@@ -161,9 +161,9 @@ class FeatureRows:
     """Feature rows and windows of one frame of bars.
 
     Attributes:
-        features: (rows, features) features of the bars after the warm-up of each segment, in order of time.
+        features: (rows, features) features of the bars, in order of time. Bars in the warm-up of a segment have no row.
         bars: (rows,) position of each row's bar in the frame.
-        ends: (windows,) last row of each window; a window has ``lookback`` rows of one segment, all finite.
+        ends: (windows,) last row of each window. A window has ``lookback`` rows of one segment, and all features are finite.
         segment: (bars,) segment number of each bar of the frame.
     """
 
@@ -181,7 +181,7 @@ def feature_rows(
     *,
     symbol: str = "bars",
 ) -> FeatureRows:
-    """Return features and windows of a frame of :class:`~cnn_lstm_hyperopt.data.bars.Bars`.
+    """Return the features and the windows of a frame of :class:`~cnn_lstm_hyperopt.data.bars.Bars`.
 
     Args:
         frame: (bars,) with the columns that ``features`` needs.
@@ -191,7 +191,7 @@ def feature_rows(
         symbol: name of the bars in errors.
 
     Raises:
-        DataError: a user's feature breaks a rule, or has no value in any possible window.
+        DataError: a user's feature violates a rule, or no possible window has values of the feature.
     """
     segment = segments(pd.DatetimeIndex(frame.index), max_gap_days)
     parts: list[NDArray[np.float64]] = []
@@ -216,7 +216,7 @@ def feature_rows(
 
 
 def _joined(parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
-    """Concatenate arrays; a single array is returned without a copy."""
+    """Return concatenated arrays. A single array is returned without a copy."""
     return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
@@ -248,8 +248,8 @@ def frame_windows(
         symbol: name of the bars in errors.
 
     Returns:
-        features (rows, features), unscaled; ends (windows,), the last row of each window (a window is the rows
-        ``end − lookback + 1 .. end``); dates (windows,) of the decisions, datetime64[ns].
+        The unscaled features (rows, features), the last row ``end`` of each window (windows,), and the dates of the decisions
+        (windows,), datetime64[ns]. A window has the rows ``end − lookback + 1 .. end``.
     """
     rows = feature_rows(frame, lookback, max_gap_days, features, symbol=symbol)
     dates = pd.DatetimeIndex(frame.index).as_unit("ns").to_numpy()
@@ -257,7 +257,7 @@ def frame_windows(
 
 
 def frame_labels(frame: pd.DataFrame, segment: Integers, labelling: Labeller) -> Labels:
-    """Return the labels of all bars of a frame; each label uses only its own segment."""
+    """Return the labels of all bars of a frame. Each label uses only bars of its own segment."""
     parts = [labelling.label(frame.iloc[start:stop]) for start, stop in _borders(segment)]
     parts = parts or [labelling.label(frame)]  # a frame without bars
     return Labels(
@@ -271,14 +271,17 @@ def frame_labels(frame: pd.DataFrame, segment: Integers, labelling: Labeller) ->
 def _market(
     frame: pd.DataFrame, segment: Integers, labelling: Labeller
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return columns (bars, 8) and level (bars,) of all bars of a frame; a bar depends only on its own segment."""
+    """Return the columns (bars, 8) and the level (bars,) of the market history for all bars of a frame.
+
+    Each row uses only bars of its own segment.
+    """
     parts = [market_columns(frame.iloc[start:stop], labelling) for start, stop in _borders(segment)]
     parts = parts or [market_columns(frame, labelling)]  # a frame without bars
     return _joined([columns for columns, _ in parts]), _joined([level for _, level in parts])
 
 
 def reach_bars(segment: Integers, bars: Integers | int) -> Integers:
-    """Return for each bar the position of the bar ``bars`` later, at most the last of its segment, (bars,)."""
+    """Return for each bar the position of the bar that is ``bars`` bars later, or of the last bar of the segment, (bars,)."""
     last = np.searchsorted(segment, segment, side="right") - 1
     reached: Integers = np.minimum(np.arange(len(segment)) + bars, last).astype(np.int64)
     return reached
@@ -290,13 +293,13 @@ def bars_needed(settings: DataSettings) -> int:
 
 
 def _borders(segment: Integers) -> list[tuple[int, int]]:
-    """Return the half-open range of bars of each segment."""
+    """Return the first bar and the end (exclusive) of each segment, as positions."""
     starts = np.flatnonzero(np.diff(segment, prepend=-1))
     return list(zip(starts.tolist(), [*starts[1:].tolist(), len(segment)], strict=True))
 
 
 def _full_windows(features: NDArray[np.float64], lookback: int) -> Integers:
-    """Return the last row of each window without missing values, for one segment."""
+    """Return the last row of each window of one segment. Windows with missing values are left out."""
     ends = np.arange(lookback - 1, len(features), dtype=np.int64)
     missing = np.isnan(features).any(axis=1)
     if not missing.any():

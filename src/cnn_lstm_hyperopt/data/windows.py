@@ -1,4 +1,4 @@
-"""Windows over a series of feature rows in memory, without copies. They are the inputs of networks."""
+"""Windows, the inputs of networks. They refer to a series of feature rows in memory without copying rows."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -22,16 +22,17 @@ class Windows:
         series: (rows, features) float32, scaled.
         starts: (windows,) int64, first row of each window.
         lookback: number of rows in a window.
-        labels: (windows,) int64 classes.
-        values: (windows,) float32, the regression target in its own units; None: no regression.
-        dates: (windows,) decision dates, datetime64[ns] or integers that grow with time; if the windows have no dates,
-            the window numbers.
+        labels: (windows,) int64 class of each window.
+        values: (windows,) float32, the regression target in its own units; None without regression.
+        dates: (windows,) decision dates: datetime64[ns], or integers that increase with time. If the windows have no dates,
+            these are window numbers.
         symbols: (windows,) name of each window's symbol.
-        dated: whether ``dates`` are dates; False: they are window numbers without order in time.
-        groups: (windows,) int64; windows of one group are dependent, windows of different groups are independent. A
-            group has the same number in all splits. None: no groups.
+        dated: True if ``dates`` are dates; False if they are window numbers, which have no order in time.
+        groups: (windows,) int64 number of each window's group, the same in all splits; None: no groups. Windows of one group
+            are dependent; windows of different groups are independent.
         traded: (windows,) float64, simple return of a long position that is decided at the window's last bar and lasts
-            ``horizon`` bars (:mod:`.trades`); NaN where the bar of the exit does not exist. None: no bars.
+            ``horizon`` bars (:mod:`.trades`). It is NaN where the bar of the exit does not exist. None if the windows do not
+            come from bars.
     """
 
     series: Tensor
@@ -63,7 +64,7 @@ class Windows:
 
     @property
     def step_seconds(self) -> float | None:
-        """Median step of the decision dates in seconds, for the symbol with the most windows; None for DataLoaders."""
+        """Median time between decision dates in seconds, for the symbol with the most windows; None for DataLoaders."""
         if self.dates.dtype.kind != "M" or not len(self):
             return None
         names, counts = np.unique(self.symbols, return_counts=True)
@@ -83,7 +84,7 @@ class Windows:
         return self.series[rows]
 
     def subset(self, index: Tensor | NDArray[np.int64]) -> "Windows":
-        """Return the windows at ``index`` (positions, int64) in that order, over the same series."""
+        """Return the windows at the positions ``index`` (int64) in this order. They refer to the same series."""
         here = torch.as_tensor(index, dtype=torch.int64, device=self.device)
         on_host = here.cpu().numpy()
         return replace(
@@ -98,7 +99,7 @@ class Windows:
         )
 
     def to(self, device: torch.device | str, *, series: Tensor | None = None) -> "Windows":
-        """Return the windows with tensors on ``device``; ``series`` is a copy of the series on this device."""
+        """Return the windows with tensors on ``device``. ``series`` is a copy of the series on this device."""
         return replace(
             self,
             series=self.series.to(device) if series is None else series,
@@ -114,14 +115,14 @@ class Windows:
 
 @dataclass(frozen=True, eq=False)
 class Fold:
-    """Training and validation windows of one evaluation.
+    """Training and validation windows of one fold.
 
     Attributes:
-        train: training windows, scaled by the mean and deviation of their own rows.
-        validation: windows after the training windows (in combinatorial folds also windows before), with the same
-            scaling.
-        value_mean, value_std: mean and deviation of the training windows' values in the target's units; 0 and 1 without
-            regression.
+        train: training windows, scaled by the mean and the standard deviation of their own rows.
+        validation: validation windows with the same scaling. They come after the training windows; in combinatorial folds,
+            some come before.
+        value_mean, value_std: mean and standard deviation of the training windows' values in the target's units; 0 and 1
+            without regression.
     """
 
     train: Windows
@@ -131,9 +132,9 @@ class Fold:
 
 
 def without_other_rows(*parts: Windows) -> tuple[Windows, ...]:
-    """Return windows over a shorter series with only the rows of these windows; ``parts`` share one series.
+    """Return the windows over a shorter series that has only the rows that these windows use. All ``parts`` share one series.
 
-    Windows that contain every row of the series are returned unchanged, without a copy.
+    If the windows use every row of the series, they are returned unchanged without a copy.
     """
     series, lookback = parts[0].series, parts[0].lookback
     read = torch.zeros(len(series) + 1, dtype=torch.int64)
@@ -149,5 +150,5 @@ def without_other_rows(*parts: Windows) -> tuple[Windows, ...]:
 
 
 def _names_at(names: NDArray[np.str_], index: NDArray[np.int64]) -> NDArray[np.str_]:
-    """Return the names at ``index``; a single broadcast name is not copied."""
+    """Return the names at the positions ``index``. A single broadcast name is not copied."""
     return np.broadcast_to(names[:1], len(index)) if names.strides == (0,) else names[index]

@@ -1,4 +1,4 @@
-"""Read and check all batches of a user's loader once."""
+"""Reader that reads and checks all batches of a user's DataLoader once."""
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence, Sized
@@ -26,23 +26,30 @@ from cnn_lstm_hyperopt.utils.text import typed_line
 _MAX_BATCHES = 1_000_000
 
 Drained = tuple[Tensor, Tensor, Tensor | None]
-"""``x (windows, time, features)`` float32, labels ``(windows,)`` int64, values ``(windows,)`` float32 or None."""
+"""Type of the windows of a loader.
+
+The arrays are ``x (windows, time, features)`` float32, labels ``(windows,)`` int64, and values ``(windows,)`` float32 or None.
+"""
 
 
 def loader_error(name: str, text: str, *, code: str, part: str = "") -> DataError:
-    """Return an error about the loader of a split; ``part`` is ``x``, ``y_class``, ``y_reg`` or empty."""
+    """Return an error about the loader of a split.
+
+    ``part`` is the wrong part of a batch: ``x``, ``y_class``, ``y_reg`` or empty.
+    """
     return DataError(text, field=f"data_loaders.{name}{part and '.'}{part}", code=code)
 
 
 def drain(name: str, loader: Iterable[Any]) -> tuple[Drained, Tensor]:
-    """Read all batches of a loader. Training windows and the windows of a shuffling loader get a fixed order.
+    """Read all batches of a loader. Training windows, and the windows of a loader that shuffles, are sorted into a fixed order.
 
     Args:
         name: name of the split.
         loader: yields ``(x, y_class)`` or ``(x, y_class, y_reg)``.
 
     Returns:
-        ``x (windows, time, features)``, labels and values, and their positions in the loader's order, ``(windows,)`` int64.
+        ``x (windows, time, features)``, labels and values, and the position of each window in the loader's order,
+        ``(windows,)`` int64.
 
     Raises:
         DataError: the loader or one of its batches breaks a rule, or the loader yields fewer batches than ``len``
@@ -82,7 +89,7 @@ def drain(name: str, loader: Iterable[Any]) -> tuple[Drained, Tensor]:
 
 
 def _length(name: str, loader: Any) -> int:
-    """Return the length of a loader (``len``): its number of batches."""
+    """Return the number of batches of a loader, which is its ``len``."""
     try:
         length = len(loader)
     except KeyboardInterrupt:
@@ -125,7 +132,7 @@ def _batches(name: str, loader: Any, length: int) -> Iterator[Any]:
 
 
 def _require_all(name: str, loader: Any, length: int, xs: Sequence[Tensor]) -> None:
-    """Raise DataError if a loader has fewer batches than its length, or a plain loader fewer windows than expected."""
+    """Raise DataError if a loader yields fewer batches than its length, or a plain loader yields fewer windows than expected."""
     windows, promised = sum(map(len, xs)), promised_windows(name, loader)
     found = f"{windows:,} windows" if promised is None else f"{windows:,} of {promised:,} windows"
     if len(xs) < length:
@@ -143,7 +150,7 @@ def _require_all(name: str, loader: Any, length: int, xs: Sequence[Tensor]) -> N
 
 
 def promised_windows(name: str, loader: Any) -> int | None:
-    """Return the number of windows that all batches of a ``DataLoader`` should have together; None: unknown."""
+    """Return the number of windows that all batches of a ``DataLoader`` should have together, or None if it is unknown."""
     batches = attribute_of(name, loader, "batch_sampler")
     if (
         not isinstance(loader, DataLoader)
@@ -156,7 +163,10 @@ def promised_windows(name: str, loader: Any) -> int | None:
 
 
 def _is_plain_loader(loader: Any) -> bool:
-    """Return whether each item of the dataset becomes one window. A user's collate function may drop items."""
+    """Return True if each item of the loader's dataset becomes one window.
+
+    With a user's collate function this is not certain.
+    """
     return type(loader) is DataLoader and loader.collate_fn is default_collate
 
 
@@ -181,7 +191,7 @@ def _batch(name: str, number: int, batch: Any) -> Drained:
         raise must_be("x", "a float tensor (batch, time, features)", x, "not-a-float-tensor")
     if not isinstance(y, Tensor) or y.is_floating_point() or y.is_complex() or y.shape != (len(x),):
         raise must_be("y_class", f"an integer tensor ({len(x)},)", y, "not-an-integer-tensor", _label_fix(y, len(x)))
-    # Copies: a loader may reuse one tensor for all batches. Convert first: a float64 beyond float32 becomes infinite here.
+    # Copy tensors: a loader may reuse one tensor for all batches. A float64 too large for float32 becomes infinite here.
     x = x.detach().to("cpu", torch.float32, copy=True)
     value = batch[2] if len(batch) == 3 else None
     if value is not None:
@@ -199,7 +209,7 @@ def _batch(name: str, number: int, batch: Any) -> Drained:
 
 
 def _label_fix(y: Any, windows: int) -> str:
-    """Return how to convert usual forms of labels to class numbers."""
+    """Return advice how to convert a usual form of labels to class numbers."""
     if not isinstance(y, Tensor) or y.is_complex():
         return ""
     if y.shape == (windows,):
@@ -240,14 +250,14 @@ def _kind(tensor: Tensor) -> str:
 
 
 def shape_text(value: Any) -> str:
-    """Return the type and shape of a value for an error."""
+    """Return the type and the shape of a value as text for an error."""
     if isinstance(value, Tensor):
         return f"{value.dtype} {tuple(value.shape)}"
     return f"{type(value).__name__} of {len(value)}" if isinstance(value, (tuple, list, dict)) else type(value).__name__
 
 
 def canonical_order(x: Tensor, labels: Tensor, values: Tensor | None) -> Tensor:
-    """Return an order of windows that does not depend on how a loader shuffles."""
+    """Return an order of windows that is the same for every shuffling of the loader."""
     rows = x.reshape(len(x), -1).numpy()
     targets = np.zeros(len(x), np.float32) if values is None else values.numpy()
     keys = [
@@ -260,19 +270,19 @@ def canonical_order(x: Tensor, labels: Tensor, values: Tensor | None) -> Tensor:
 
 
 def is_shuffled(name: str, loader: Iterable[Any]) -> bool:
-    """Return whether a loader yields its windows in another order than its dataset."""
+    """Return True if a loader yields its windows in another order than its dataset."""
     return isinstance(loader, DataLoader) and not isinstance(_sampler(name, loader), SequentialSampler)
 
 
 def _sampler(name: str, loader: Iterable[Any]) -> Any:
-    """Return the sampler that chooses the windows; for a user's batch sampler, the sampler inside it."""
+    """Return the sampler that chooses the windows of a loader. For a user's batch sampler, return the sampler inside it."""
     batches = attribute_of(name, loader, "batch_sampler")
     inside = attribute_of(name, batches, "sampler")
     return attribute_of(name, loader, "sampler") if inside is None else inside
 
 
 def attribute_of(name: str, holder: Any, attribute: str) -> Any:
-    """Return an attribute of a split's loader, or of a part of this loader; None if it has no such attribute."""
+    """Return an attribute of a split's loader or of a part of the loader, or None if there is no such attribute."""
     try:
         return getattr(holder, attribute, None)
     except KeyboardInterrupt:

@@ -22,23 +22,23 @@ class Marks:
 
     Attributes:
         dates: (windows,) datetime64[ns] (UTC if the dates had a time zone) or int64; None: no dates.
-        groups: (windows,) int64 codes; the same group has the same code in all splits; None: no groups.
+        groups: (windows,) int64 number of each window's group, the same in all splits; None: no groups.
     """
 
     dates: NDArray[Any] | None
     groups: NDArray[np.int64] | None
 
     def in_order(self, name: str, order: NDArray[np.int64], *, shuffled: bool) -> "Marks":
-        """Return the dates and groups of the windows at ``order``.
+        """Return the dates and groups of the windows, sorted into the order of the windows.
 
         Args:
             name: name of the split.
-            order: (windows,) positions in the loader's order, each once.
-            shuffled: whether the loader shuffles.
+            order: (windows,) position of each window in the loader's order.
+            shuffled: True if the loader shuffles.
 
         Raises:
-            DataError: the number of dates or groups differs from the number of windows, or the loader shuffles, so no
-                date or group can be assigned to its window.
+            DataError: the number of dates or groups differs from the number of windows; or the loader shuffles, so it is
+                unknown which window has which date or group.
         """
         given = {"dates": self.dates, "groups": self.groups}
         for field, values in given.items():
@@ -53,7 +53,7 @@ def read_marks(dates: Any, groups: Any) -> list[Marks]:
     Args:
         dates: three sequences of datetimes, ISO text or whole numbers, or None for a loader without dates; None: no
             dates.
-        groups: three sequences of text or whole numbers, or None for a loader without groups; None: no groups.
+        groups: three sequences of texts or whole numbers, or None for a loader without groups; None: no groups.
 
     Raises:
         DataError: an argument does not have three entries; an entry is not one-dimensional, has a missing value or a
@@ -66,7 +66,7 @@ def read_marks(dates: Any, groups: Any) -> list[Marks]:
 
 
 def shared_groups(marks: Sequence[Marks]) -> list[str]:
-    """Return a warning for each of validation and test if it shares groups with training.
+    """Return a warning for the validation split and one for the test split if the split shares groups with training.
 
     Args:
         marks: dates and groups of training, validation and test.
@@ -87,7 +87,7 @@ def shared_groups(marks: Sequence[Marks]) -> list[str]:
 
 
 def single_group(validation: Sequence[Windows]) -> list[str]:
-    """Return a warning if all validation windows belong to one group.
+    """Return a warning if all validation windows of a fold belong to one group.
 
     Args:
         validation: validation windows of each fold.
@@ -102,7 +102,7 @@ def single_group(validation: Sequence[Windows]) -> list[str]:
 
 
 def _parts(name: str, given: Any) -> tuple[Any, ...]:
-    """Return the dates (or groups) of each split; None for a split without these."""
+    """Return the dates (or the groups) of each split, with None for a split without dates (or groups)."""
     if given is None:
         return (None,) * len(SPLIT_NAMES)
     rule = f"{name} must be (train, validation, test), each a sequence with one entry per window or None"
@@ -145,7 +145,7 @@ def _require_one_per_window(field: str, name: str, n_entries: int, n_windows: in
 
 
 def _error(field: str, name: str, text: str, *, code: str) -> DataError:
-    """Return an error about the dates or groups of a split; ``text`` follows "dates of the … loader"."""
+    """Return an error about the dates or groups of a split. In the error, ``text`` follows "dates of the … loader"."""
     return DataError(f"{field} of the {name} loader {text}", field=f"{field}.{name}", code=code)
 
 

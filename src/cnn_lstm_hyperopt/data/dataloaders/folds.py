@@ -1,7 +1,7 @@
-"""Cross-validation of a user's DataLoaders: folds over the windows of the training and the validation loader together.
+"""Cross-validation with a user's DataLoaders. The folds use the windows of the training and the validation loader together.
 
-Windows with dates form walk-forward folds, like windows of bars. Windows without dates are independent: each fold holds
-out a stratified part, and windows of one group stay together.
+Windows with dates form walk-forward folds, like windows of bars. Windows without dates count as independent: each fold holds
+out a part in which all classes have about their usual shares. Windows of one group are held out together.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,10 +20,12 @@ from cnn_lstm_hyperopt.utils.rng import stream_seed
 from cnn_lstm_hyperopt.utils.text import counted
 
 AUTO_FOLDS = 5
-"""Number of folds of ``auto``: with five folds, each trains on four fifths of the windows."""
+"""Number of folds for the setting ``auto``. With five folds, each fold trains on four fifths of the windows."""
 ENOUGH_VALIDATION = 500
-"""With at least this number of validation windows, ``auto`` uses one fold: an accuracy then has a standard error
-of at most 2 percentage points."""
+"""Number of validation windows from which ``auto`` uses one fold.
+
+The standard error of an accuracy is then at most 2 percentage points.
+"""
 
 FoldCount = int | Literal["auto"]
 
@@ -35,8 +37,8 @@ class LoaderFolds:
     Attributes:
         folds: the folds, at least one.
         facts: entries ``cv_scheme`` and ``folds`` of ``data.json``; empty without cross-validation.
-        warnings: warnings if ``auto`` made fewer than :data:`AUTO_FOLDS` folds, or if validation windows copy or
-            overlap training windows of their fold.
+        warnings: warnings if ``auto`` made fewer than :data:`AUTO_FOLDS` folds, or if validation windows are copies of
+            training windows of the same fold or overlap such windows.
     """
 
     folds: tuple[Fold, ...]
@@ -52,17 +54,17 @@ def make_loader_folds(
     Args:
         train: all windows of the training loader.
         validation: all windows of the validation loader.
-        requested: number of folds; 1: the training and validation windows of the loaders. ``auto``: with fewer than
-            :data:`ENOUGH_VALIDATION` validation windows, :data:`AUTO_FOLDS` folds, or fewer if the windows do not allow
-            this number; else 1. ``auto`` is also 1 if only one of the two loaders has dates or groups, or if windows
-            overlap and have neither dates nor groups.
-        horizon: number of later windows that a label depends on; training windows of the last ``horizon`` dates before
-            a validation block are purged.
-        seed: seed of the study; decides which windows are held out together.
+        requested: number of folds. 1: the training and validation windows stay as in the loaders. ``auto`` means 1 if there
+            are at least :data:`ENOUGH_VALIDATION` validation windows, if only one of the two loaders has dates or groups, or
+            if windows overlap and have neither dates nor groups. Otherwise ``auto`` means :data:`AUTO_FOLDS`, or the largest
+            number that the windows allow.
+        horizon: number of later windows on which a label depends. Training windows of the last ``horizon`` dates before a
+            validation block are purged.
+        seed: seed of the study, which decides which windows are held out together.
 
     Raises:
-        DataError: the windows do not allow this number of folds (the text has the largest possible number and the
-            reason); or only one loader has dates or groups, which the folds would ignore.
+        DataError: the windows do not allow this number of folds; the text has the largest possible number and the reason. Or
+            only one loader has dates or groups, which the folds would ignore.
     """
     plain = LoaderFolds((_fold(train, validation),), {})
     wanted = requested if requested != "auto" else AUTO_FOLDS if len(validation) < ENOUGH_VALIDATION else 1
@@ -102,7 +104,7 @@ def _too_many(count: int, why: str, fix: str) -> DataError:
 
 
 def _marks_of_one_loader(train: Windows, validation: Windows) -> str | None:
-    """Return a warning if only one loader has dates or groups, since folds would ignore these; otherwise None."""
+    """Return a warning if only one loader has dates or groups, because folds would ignore them; otherwise None."""
     for name, of_train, of_validation in (
         ("dates", train.dated, validation.dated),
         ("groups", train.groups is not None, validation.groups is not None),
@@ -117,7 +119,7 @@ def _marks_of_one_loader(train: Windows, validation: Windows) -> str | None:
 
 
 def _overlapping(train: Windows, horizon: int) -> str | None:
-    """Return why random folds would train on windows that overlap validation windows; None if no windows overlap."""
+    """Return the reason why random folds would train on windows that overlap validation windows; None if no windows overlap."""
     if horizon == 1 or train.dated or train.groups is not None:
         return None
     return (
@@ -127,7 +129,7 @@ def _overlapping(train: Windows, horizon: int) -> str | None:
 
 
 def _copies_apart(folds: Sequence[Fold], windows: Windows) -> list[str]:
-    """Return a warning if folds train on copies of their own validation windows, as after oversampling."""
+    """Return a warning if folds train on copies of their own validation windows. Such copies result from oversampling."""
     if windows.dated:
         return []
     every = [(_numbers(fold.validation), _numbers(fold.train)) for fold in folds]
@@ -141,16 +143,16 @@ def _copies_apart(folds: Sequence[Fold], windows: Windows) -> list[str]:
 
 
 def _numbers(windows: Windows) -> torch.Tensor:
-    """Return the inputs of all windows, ``(windows, time, features)``."""
+    """Return the inputs of all windows as an array, ``(windows, time, features)``."""
     return windows.gather(torch.arange(len(windows)))
 
 
 Split = Callable[[int], Sequence[FoldIndices] | str]
-"""Function from a number of folds to the folds, or to the reason why the windows do not allow this number."""
+"""Function of a number of folds. It returns the folds, or a text with the reason why the windows do not allow this number."""
 
 
 def _scheme(windows: Windows, n_train: int, horizon: int, seed: int) -> tuple[str, Split]:
-    """Return the name of the scheme and its splitting function."""
+    """Return the name of the cross-validation scheme and the function that splits the windows."""
     if windows.dated:
         apart = windows.groups is not None and not np.isin(windows.groups[n_train:], windows.groups[:n_train]).any()
         return "expanding", lambda count: _by_date(windows, n_train, count, horizon, groups_apart=apart)
@@ -160,7 +162,10 @@ def _scheme(windows: Windows, n_train: int, horizon: int, seed: int) -> tuple[st
 
 
 def _by_class(windows: Windows, count: int, seed: int) -> Sequence[FoldIndices] | str:
-    """Split into stratified parts; windows of one group are in one part."""
+    """Split windows into stratified parts, which have about equal shares of each class.
+
+    Windows of one group are in one part.
+    """
     from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold  # the import takes a second
 
     labels, groups = windows.labels.numpy(), windows.groups
@@ -180,10 +185,13 @@ def _by_class(windows: Windows, count: int, seed: int) -> Sequence[FoldIndices] 
 def _by_date(
     windows: Windows, n_train: int, count: int, horizon: int, *, groups_apart: bool
 ) -> Sequence[FoldIndices] | str:
-    """Split into blocks of dates. A fold trains on windows before its block; with ``groups_apart``, of other groups."""
+    """Split windows into blocks of dates. A fold trains on the windows before its block.
+
+    With ``groups_apart``, a fold trains only on windows of groups that its block does not have.
+    """
     days, place = np.unique(windows.dates, return_inverse=True)
     cuts = np.sort(windows.dates)[n_train], days[-1] + 1
-    # A label looks ``horizon`` dates ahead. The user's own split limits labels beyond the last date.
+    # A label looks ``horizon`` dates ahead. Only the user's own split can limit labels that look beyond the last date.
     reach = days[np.minimum(place + horizon, len(days) - 1)]
     try:
         indices = walk_forward(WindowDates(windows.dates, reach, reach, reach), cuts, count)
@@ -209,7 +217,7 @@ def _by_date(
 
 
 def _problem(folds: Sequence[FoldIndices], windows: Windows, n_classes: int) -> str | None:
-    """Return why these folds can't be used; None if they can."""
+    """Return the reason why folds can't be used, or None if they can be used."""
     labels = windows.labels.numpy()
     for number, fold in enumerate(folds, start=1):
         missing = np.setdiff1d(np.arange(n_classes), labels[fold.train])
@@ -222,7 +230,10 @@ def _problem(folds: Sequence[FoldIndices], windows: Windows, n_classes: int) -> 
 
 
 def _pooled(train: Windows, validation: Windows) -> Windows:
-    """Join training and validation windows over one series; windows without dates get consecutive numbers."""
+    """Join the training and the validation windows into one set over one series.
+
+    Windows without dates get consecutive numbers.
+    """
     both = (train, validation)
     dated = train.dated and validation.dated
     groups = [part.groups for part in both if part.groups is not None]
@@ -241,19 +252,22 @@ def _pooled(train: Windows, validation: Windows) -> Windows:
 
 
 def _fold(train: Windows, validation: Windows) -> Fold:
-    """Return a fold; values are scaled by its own training windows, and inputs stay unscaled."""
+    """Return a fold whose values are scaled by its own training windows. The inputs are not scaled."""
     return Fold(train, validation, *value_scale(train.values))
 
 
 def value_scale(values: torch.Tensor | None) -> tuple[float, float]:
-    """Return mean and population deviation (1 if all are equal) of targets ``(windows,)``; 0 and 1 without targets."""
+    """Return the mean and the population standard deviation of the regression targets ``(windows,)``.
+
+    The deviation is 1 if all targets are equal. Without targets, the mean is 0 and the deviation is 1.
+    """
     if values is None:
         return 0.0, 1.0
     return float(values.double().mean()), float(values.double().std(correction=0)) or 1.0
 
 
 def _facts(scheme: str, folds: Sequence[Fold], indices: Sequence[FoldIndices]) -> dict[str, Any]:
-    """Return the facts about folds for ``data.json``, with first and last dates if windows have dates."""
+    """Return the entry about the folds for ``data.json``. It has first and last dates if the windows have dates."""
 
     def block(first: Any, last: Any) -> dict[str, Any]:
         return {"first": mark_text(first), "last": mark_text(last)}
@@ -272,5 +286,5 @@ def _facts(scheme: str, folds: Sequence[Fold], indices: Sequence[FoldIndices]) -
 
 
 def mark_text(date: Any) -> str:
-    """Return a user's date as text: ISO 8601, or its number."""
+    """Return a user's date as text: in ISO 8601 form, or as a number if the date is a number."""
     return date_text(date) if isinstance(date, np.datetime64) else str(date)

@@ -55,14 +55,14 @@ def dataset_from_loaders(
         loaders: each yields ``(x, y_class)`` or ``(x, y_class, y_reg)``: ``x`` float ``(batch, time, features)``, ``y_class``
             integer ``(batch,)`` from 0, ``y_reg`` float ``(batch,)`` or ``(batch, 1)``.
         input_dim: expected number of features; None: no check.
-        dates, groups: dates and groups of each loader's windows, in its order; None: independent windows.
-        train_share: share of the training windows that trials use.
-        horizon: number of later windows that a label depends on; labels of ``horizon`` consecutive windows overlap.
-        cv_folds: number of folds of training and validation windows together, see :func:`make_loader_folds`.
+        dates, groups: dates and groups of the windows in the order of each loader; None: the windows are independent.
+        train_share: share of the training windows on which trials are trained.
+        horizon: number of later windows on which a label depends. Labels of ``horizon`` consecutive windows overlap.
+        cv_folds: number of folds; see :func:`make_loader_folds`.
         seed: seed of the study; decides which windows a fold holds out.
 
     Raises:
-        DataError: a loader breaks a rule; the text names the loader, the rule and the fix.
+        DataError: a loader violates a rule. The text names the loader, the rule and the fix.
     """
     _require_three(loaders)
     drained, marks = _read(loaders, dates, groups)
@@ -101,7 +101,7 @@ def dataset_from_loaders(
 
 
 def _read(loaders: Sequence[Iterable[Any]], dates: Any, groups: Any) -> tuple[list[Drained], list[Marks]]:
-    """Return the windows of each loader, and their dates and groups in the same order."""
+    """Return the windows of each loader, and the dates and groups of these windows in the same order."""
     unordered = read_marks(dates, groups)
     ordered = [drain(name, loader) for name, loader in zip(SPLIT_NAMES, loaders, strict=True)]
     marks = [
@@ -204,7 +204,10 @@ def _warnings(loaders: Sequence[Iterable[Any]], drained: Sequence[Drained]) -> l
 
 
 def _is_random(dataset: Any) -> bool:
-    """Return whether a dataset's first items differ when read twice; False if they can't be read or compared."""
+    """Return True if the first items of a dataset differ when they are read twice.
+
+    Return False if they are equal, or if they can't be read or compared.
+    """
     try:
         return any(not _equal(dataset[index], dataset[index]) for index in range(min(_PROBED_ITEMS, len(dataset))))
     except KeyboardInterrupt:
@@ -215,7 +218,7 @@ def _is_random(dataset: Any) -> bool:
 
 
 def _equal(first: Any, second: Any) -> bool:
-    """Return whether two items are equal; compares tensors, arrays, mappings and sequences by their entries."""
+    """Return True if two items are equal. Tensors, arrays, mappings and sequences are compared by their entries."""
     match first:
         case Tensor():
             return bool(torch.equal(first, second))
@@ -269,7 +272,10 @@ def _describe(
 
 
 def _marks_facts(windows: Windows) -> dict[str, Any]:
-    """Return first and last date if windows have dates, and the number of groups if windows have groups."""
+    """Return an entry of ``data.json`` about the dates and groups of windows.
+
+    It has the first and the last date if windows have dates, and the number of groups if they have groups.
+    """
     facts: dict[str, Any] = {}
     if windows.dated:
         ends = windows.dates.min(), windows.dates.max()

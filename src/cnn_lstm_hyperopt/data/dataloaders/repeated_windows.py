@@ -1,4 +1,7 @@
-"""Find windows that two splits share. It is an error if all windows of a split are in another split, else a warning."""
+"""Search for windows that occur in two splits.
+
+If all windows of a split are in another split, this is an error. If only some are, it is a warning.
+"""
 
 from collections.abc import Sequence
 from itertools import combinations
@@ -11,9 +14,9 @@ from cnn_lstm_hyperopt.data.splits import SPLIT_NAMES
 from cnn_lstm_hyperopt.errors import DataError
 
 SPREAD_TOLERANCE, VALUE_TOLERANCE = 1e-5, 2e-6
-"""Tolerances of copies: two numbers may differ by these shares of the feature's deviation and of the number.
+"""Tolerances for numbers in copies of windows: a share of the feature's standard deviation, and a share of the number itself.
 
-The second share covers a copy that is multiplied by 1 + 1e-6; float32 rounds by 6e-8.
+The second share is large enough for a copy that is multiplied by 1 + 1e-6. The rounding of float32 is 6e-8.
 """
 _PROJECTIONS, _NEAREST, _CHUNK = 4, 4, 4096
 _SPLIT = "split the windows, so that each is in one loader only"
@@ -23,7 +26,7 @@ Places = NDArray[np.float64]
 
 
 def check_repeated(splits: Sequence[Tensor]) -> list[str]:
-    """Return a warning for each pair of splits that share windows.
+    """Return a warning for each pair of splits that have windows in common.
 
     The search for copies uses distances, so it also finds copies that differ by rounding or by the sign of a zero.
 
@@ -54,7 +57,7 @@ def check_repeated(splits: Sequence[Tensor]) -> list[str]:
 
 
 def count_copies(windows: Tensor, reference: Tensor) -> int:
-    """Return how many windows have a copy in ``reference``; both are ``(windows, time, features)``."""
+    """Return how many windows have a copy in ``reference``. Both arguments have the shape ``(windows, time, features)``."""
     mean, spread = _scale(reference)
     one, other = (each.numpy().reshape(len(each), -1) for each in (windows, reference))
     return _count_copies(one, other, _places(one, mean, spread), _places(other, mean, spread), spread)
@@ -70,7 +73,7 @@ def _refuse(split: int, other: int, count: int) -> None:
 
 
 def _consequence(first: int) -> str:
-    """Return why windows of the split with number ``first`` must not be in a later split."""
+    """Return a text that says why windows of the split with number ``first`` must not be in a later split."""
     return (
         "their scores would measure memory, not skill"
         if first == 0
@@ -79,27 +82,30 @@ def _consequence(first: int) -> str:
 
 
 def _scale(train: Tensor) -> tuple[Places, Places]:
-    """Return, for each number of a window, mean and standard deviation of its feature, ``(time × features,)``."""
+    """Return the mean and the standard deviation of the feature for each number of a window, both ``(time × features,)``."""
     rows = train.numpy().reshape(-1, train.shape[2])
     mean, spread = rows.mean(axis=0, dtype=np.float64), rows.std(axis=0, dtype=np.float64)
     return np.tile(mean, train.shape[1]), np.tile(spread, train.shape[1])
 
 
 def _axes(spread: Places) -> Places:
-    """Return fixed random directions for standardised numbers, ``(time × features, projections)``."""
+    """Return a fixed random matrix that projects standardised windows, ``(time × features, projections)``."""
     drawn = np.random.default_rng(0).normal(size=(len(spread), _PROJECTIONS))
     axes: Places = drawn / np.where(spread > 0, spread, 1.0)[:, None]
     return axes
 
 
 def _places(windows: Windows, mean: Places, spread: Places) -> Places:
-    """Project standardised windows, ``(windows, projections)``: copies are close to each other."""
+    """Return the projections of standardised windows, ``(windows, projections)``.
+
+    Copies have projections that are close together.
+    """
     axes = _axes(spread)
     return np.concatenate([(part - mean) @ axes for part in _chunks(windows)])
 
 
 def _reach(windows: Windows, spread: Places) -> float:
-    """Return the largest distance between the projections of a window and its copy."""
+    """Return the largest possible distance between the projections of a window and of its copy."""
     largest = np.maximum(windows.max(axis=0), -windows.min(axis=0))
     return float((_tolerance(largest, largest, spread) @ np.abs(_axes(spread))).max())
 
@@ -111,7 +117,7 @@ def _chunks(windows: Windows) -> list[Windows]:
 def _count_copies(
     windows: Windows, reference: Windows, places: Places, reference_places: Places, spread: Places
 ) -> int:
-    """Return how many windows have a copy in ``reference``."""
+    """Return how many windows have a copy in ``reference``. Only windows with close projections are compared."""
     from scipy.spatial import cKDTree  # the import takes 0.2 s
 
     different, first = np.unique(reference_places, axis=0, return_index=True)
@@ -129,7 +135,7 @@ def _count_copies(
 
 
 def _alike(one: Windows, other: Windows, spread: Places) -> NDArray[np.bool_]:
-    """Return for each pair of windows, (pairs,), whether the two windows are copies."""
+    """Return a mask (pairs,) that is true for each pair of windows that are copies of each other."""
     apart = np.abs(one.astype(np.float64) - other)
     alike: NDArray[np.bool_] = np.all(apart <= _tolerance(one, other, spread), axis=1)
     return alike

@@ -1,1 +1,1 @@
-"""Check whether features use later bars, by recomputing them and by statistics."""
+"""Checks that features use no later bars. One check recomputes features, the other uses statistics."""

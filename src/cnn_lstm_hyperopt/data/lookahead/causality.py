@@ -1,4 +1,4 @@
-"""Check whether features use later bars: recompute the features without later bars and with changed later bars."""
+"""Check that features use no later bars. Features are recomputed without later bars and with changed later bars."""
 
 from collections.abc import Callable, Iterator, Sequence
 
@@ -18,13 +18,13 @@ Compute = Callable[[pd.DataFrame, str], Array]
 
 
 def check_recomputed(compute: Compute, frame: pd.DataFrame, names: Sequence[str], symbol: str) -> None:
-    """Recompute features without the bars after a bar t, and with changed bars after t; rows up to t must stay equal.
+    """Recompute features without the bars after a bar t, and with changed bars after t. The rows up to t must stay equal.
 
     Args:
-        compute: function from (frame, symbol) to features (bars, features).
+        compute: function of (frame, symbol) that returns the features, (bars, features).
         frame: (bars,) float64 bars of one segment.
         names: names of the features.
-        symbol: symbol of the bars, named in the error.
+        symbol: symbol of the bars, for the text of the error.
 
     Raises:
         DataError: a feature depends on later bars, or differs between two equal calls.
@@ -52,14 +52,16 @@ def check_recomputed(compute: Compute, frame: pd.DataFrame, names: Sequence[str]
 
 
 def _counterfactuals(frame: pd.DataFrame, whole: Array) -> Iterator[tuple[int, pd.DataFrame, str]]:
-    """Yield a bar t, a frame equal to ``frame`` up to t, and a text how the two differ after t."""
+    """Yield triples of a bar t, a frame that equals ``frame`` up to t, and a text that says how the frames differ after t."""
     bars = len(frame)
     yield bars - 1, frame, ""
     known = np.isfinite(whole).all(axis=1)
-    first = max(int(np.argmax(known)), WARM_UP) if known.any() else bars // 2  # shorter segments are never computed
+    first = (
+        max(int(np.argmax(known)), WARM_UP) if known.any() else bars // 2
+    )  # features of shorter segments are never computed
     for t in _decision_bars(frame, first):
         yield t, frame.iloc[: t + 1], "without the bars after"
-    random = np.random.default_rng(0)  # any other numbers are as good
+    random = np.random.default_rng(0)  # any other seed is as good
     for t in np.linspace(first, bars - 2, num=_DISTORTIONS + 2)[1:-1].astype(int).tolist():
         prices, others = np.exp(random.uniform(-0.5, 0.5, (2, bars - t - 1)))
         later = {
@@ -70,7 +72,7 @@ def _counterfactuals(frame: pd.DataFrame, whole: Array) -> Iterator[tuple[int, p
 
 
 def _decision_bars(frame: pd.DataFrame, first: int) -> list[int]:
-    """Return bars spread over the frame, the last bars, and bars that reveal a leak most easily.
+    """Return the bars t to check: bars spread over the frame, the last bars, and bars that reveal a leak most easily.
 
     The first bar of a day, week or month reveals a feature that uses the maximum of the whole period. A bar without a
     value reveals a feature that is filled backward.
@@ -88,12 +90,12 @@ def _decision_bars(frame: pd.DataFrame, first: int) -> list[int]:
 
 
 def _some(places: NDArray[np.int64], first: int) -> list[int]:
-    """Return two of the positions from ``first`` on: those at one third and two thirds of the list."""
+    """Return two of the positions that are at least ``first``: at one third and at two thirds of these positions."""
     there = places[places >= first]
     return [int(there[len(there) * third // 3]) for third in (1, 2)] if len(there) else []
 
 
 def _tiny(values: Array) -> Array:
-    """Return the largest difference that rounding may cause in each feature, (features,)."""
+    """Return for each feature the largest difference that rounding may cause, (features,)."""
     largest: Array = np.where(np.isfinite(values), np.abs(values), 0.0).max(axis=0)
     return 1e-3 * _ROUNDING * largest

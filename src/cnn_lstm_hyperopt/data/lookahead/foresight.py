@@ -1,6 +1,7 @@
-"""Check by statistics whether a column contains later bars, for columns that can't be recomputed.
+"""Statistical check that a feature contains no later bars, for features that can't be recomputed.
 
-The statistics find copies of later bars, also with small changes. They can't tell a weak or noisy leak from a good feature.
+The statistics find copies of later bars, even with small changes. They can't distinguish a weak or noisy leak from a good
+feature.
 """
 
 from collections.abc import Iterator, Sequence
@@ -24,12 +25,13 @@ from cnn_lstm_hyperopt.data.lookahead.surroundings import (
 from cnn_lstm_hyperopt.errors import DataError
 
 THRESHOLD = 0.9
-"""Partial correlation with later bars that no feature without a leak reaches.
+"""Partial correlation with later bars that a feature reaches only if it has a leak.
 
-Given the bars up to t, a feature of bar t without a leak correlates with later bars only as far as later bars can be
-predicted. On real bars a correlation of 0.1 with the next return is remarkable. In the synthetic market, which allows
-an accuracy of 72 %, the correlation is 0.35. The check has only a few past bars of a slow feature, so later bars add
-information about its level: with n noisy measurements of the level on both sides, the later measurements explain at
+A feature of bar t without a leak, given the bars up to t, correlates with later bars only as far as later bars can be
+predicted. On real bars, a correlation of 0.1 with the next return is remarkable. In the synthetic market, in which a model
+can reach an accuracy of 72 %, the correlation is 0.35. For a slowly varying feature, the check uses only a few past bars, so
+later bars add information about its level. With equally many noisy measurements of the level before and after t, the later
+measurements explain at
     most 1 / (2
 + v) of the remaining variance (v > 0: variance of their noise), which is a correlation of at most √½ = 0.71. A copy of
 later bars has the correlation 1.
@@ -50,30 +52,30 @@ _ROUNDING = 1e-9
 def check_foresight(
     frame: pd.DataFrame, own: Array, names: Sequence[str], labels: Labels, horizon: int, symbol: str
 ) -> None:
-    """Raise DataError if later bars explain a feature better than is possible without a leak.
+    """Raise DataError if later bars explain a feature better than they can without a leak.
 
-    There are two statistics of each feature x over the bars t of one segment. Both compare only bars with the same time
-    of day (daily bars: day of the week), because the calendar is known in advance.
+    Two statistics are computed for each feature x over the bars t of one segment. Both compare only bars with the same time
+    of day (for daily bars, the same day of the week), because the calendar is known in advance.
 
-    1. The partial multiple correlation of x[t] with bars t+1..t+5 and longer stretches after t, given equally long
-    stretches up to t and earlier values of x. Slow quantities (levels, averages, trends) do not raise this correlation,
+    1. The partial multiple correlation of x[t] with bars t+1..t+5 and with longer periods after t, given equally long periods
+    up to t and earlier values of x. Slowly varying features (levels, averages, trends) do not increase this correlation,
     because the bars up to t explain them equally well.
-    2. The rank correlation of x[t] with single quantities of these later bars, divided by the largest rank correlation
-    that ties allow. This statistic finds copies with few values, such as the sign of a return or the class of the
-    label. A feature has a leak only if this correlation is far above the correlation with the same quantity up to t.
+    2. The rank correlation of x[t] with single quantities of the later bars, divided by the largest rank correlation that
+    ties allow. This statistic finds copies with few different values, such as the sign of a return or the class of the label.
+    A feature counts as a leak only if this correlation is far above the correlation with the same quantity up to t.
 
     A segment of fewer than 100 bars always passes.
 
     Args:
         frame: (bars,) bars of one segment.
-        own: (bars, features).
+        own: (bars, features) values of the features to check.
         names: names of the features.
         labels: labels of the same bars.
-        horizon: number of later bars that a label depends on.
-        symbol: symbol of the bars, named in the error.
+        horizon: number of later bars on which a label depends.
+        symbol: symbol of the bars, for the text of the error.
 
     Raises:
-        DataError: a feature seems to contain later bars; the text has the bars and the correlation.
+        DataError: a feature seems to contain later bars. The text names these bars and the correlation.
     """
     with threadpool_limits(1):  # more threads slow down small matrices
         for name, text in _found(frame, own, names, labels, horizon):
@@ -85,7 +87,7 @@ def check_foresight(
 def _found(
     frame: pd.DataFrame, own: Array, names: Sequence[str], labels: Labels, horizon: int
 ) -> Iterator[tuple[str, str]]:
-    """Yield the name of each feature with a leak, and a text that names the later bars in it."""
+    """Yield the name of each feature with a leak, and a text that names the later bars that the feature contains."""
     enough_for = int(np.count_nonzero(np.isfinite(own).all(axis=1) & labels.valid))
     usual = Usual.of(frame)
     around = quantities_around(frame, usual, horizon, enough_for)
@@ -110,14 +112,14 @@ def _found(
 
 @dataclass(frozen=True, eq=False)
 class _News:
-    """The part of later bars that the bars up to t do not explain.
+    """Part of later bars that the bars up to t do not explain, for the first statistic.
 
     Attributes:
-        calendar: groups of the rows by calendar.
-        past: (rows, at most the number of past quantities) orthonormal basis of the bars up to t, centred in each
-            calendar group.
+        calendar: groups of the rows by time of day or day of the week.
+        past: orthonormal basis of the quantities of bars up to t, centred in each calendar group. It has a row for each bar t
+            and at most one column for each quantity.
         names: names of the later quantities.
-        left: (rows, quantities) residuals of the later quantities given the past.
+        left: (rows, quantities) residuals of the later quantities after a regression on the past.
     """
 
     calendar: Calendar
@@ -136,11 +138,11 @@ class _News:
         return cls(calendar, past, list(later), left)
 
     def leak(self, known: Array) -> tuple[float, str]:
-        """Return the share of a feature's variance that only later bars explain; with a text if this share is too high.
+        """Return the share of a feature's variance that only later bars explain, and a text if this share shows a leak.
 
         Args:
-            known: (rows, 1 + lags) the feature and its values at ``lags`` earlier bars; the share excludes what these
-                explain.
+            known: (rows, 1 + lags) the feature and its values at ``lags`` earlier bars. Variance that the earlier values
+                explain does not count.
         """
         residuals = _residuals(known, self.past, self.calendar)
         own = _orthonormal(residuals[:, 1:])
@@ -170,14 +172,17 @@ class _News:
 
 
 def _orthonormal(columns: Array) -> Array:
-    """Return an orthonormal basis of a space that contains all columns of a matrix."""
+    """Return an orthonormal basis whose span contains all columns of a matrix."""
     spread = columns.std(axis=0)
     basis: Array = np.linalg.qr(columns[:, spread > 0] / spread[spread > 0])[0]
     return basis
 
 
 def _residuals(columns: Array, basis: Array, calendar: Calendar) -> Array:
-    """Return the residuals of columns (rows, columns) within calendar groups; residuals from rounding become 0."""
+    """Return the residuals of columns (rows, columns) within calendar groups.
+
+    Residuals that are only rounding errors become 0.
+    """
     left = calendar.within(columns)
     for _ in range(2):  # twice, because of rounding
         left -= basis @ (basis.T @ left)
@@ -187,14 +192,14 @@ def _residuals(columns: Array, basis: Array, calendar: Calendar) -> Array:
 
 @dataclass(frozen=True, eq=False)
 class _Ranked:
-    """Ranks of one quantity at one lead (number of bars after t), for the second statistic.
+    """Ranks of one quantity a fixed number of bars after t (its lead), for the second statistic.
 
     Attributes:
         name: name of the quantity.
-        later: (rows,) ranks of later values.
-        earlier: ranks of values up to t, (rows,) for each lag.
-        n_independent: estimated number of independent rows: fewer if a quantity spans several bars, or changes slowly.
-        news: whether the bars up to t leave enough of the quantity's variance unexplained.
+        later: (rows,) ranks of the values after t.
+        earlier: ranks of the values up to t, (rows,) for each lag.
+        n_independent: estimated number of independent rows. It is lower if the quantity spans several bars or changes slowly.
+        news: True if enough of the quantity's variance is not explained by the bars up to t.
     """
 
     name: str
@@ -206,7 +211,7 @@ class _Ranked:
 
     @classmethod
     def of(cls, quantity: Quantity, rows: Integers, news: _News) -> "list[_Ranked]":
-        """Return the ranks of a quantity's later values, one entry for each number of bars ahead."""
+        """Return the ranks of a quantity's later values, with one entry for each lead (number of bars after t)."""
         earlier = [_ranks(each[rows]) for each in quantity.earlier()]
         ranked: list[_Ranked] = []
         for lead, (name, each) in zip(quantity.leads, quantity.later().items(), strict=True):
@@ -226,10 +231,10 @@ class _Ranked:
         return ranked
 
     def leak(self, ranks: Array) -> str:
-        """Return a text about the later values in a feature with these ranks (rows,), or "" without a leak.
+        """Return a text about the later values that a feature contains, or "" without a leak.
 
-        A feature has a leak if its ranks are those of later values and not of earlier ones. A copy needs fewer rows as
-        proof.
+        A feature has a leak if its ranks (rows,) agree with those of later values and not with those of earlier values. An
+        exact copy is accepted as proof with fewer rows.
         """
         now, max_correlation = _rank_correlation(ranks, self.later, self.calendar)
         share = min(abs(now) / max_correlation, 1.0) if max_correlation >= _RAREST else 0.0
@@ -247,12 +252,12 @@ class _Ranked:
 
 
 def _ranks(values: Array) -> Array:
-    """Return the ranks of values; equal values get the mean of their ranks."""
+    """Return the ranks of values. Equal values get the mean of their ranks."""
     return np.asarray(pd.Series(values).rank())  # the import of scipy.stats takes 0.5 s
 
 
 def _rank_correlation(a: Array, b: Array, calendar: Calendar) -> tuple[float, float]:
-    """Return the correlation of ranks within calendar groups, and the largest that ties allow (without groups)."""
+    """Return the correlation of ranks within calendar groups, and the largest correlation that ties allow (without groups)."""
     inside = calendar.within(np.column_stack([a, b]))
     spread = inside.std(axis=0)
     if spread.min() <= _ROUNDING * len(a):

@@ -1,4 +1,4 @@
-"""Quantities of bars before and after a bar t, scaled so that calm and volatile times have equal weight."""
+"""Quantities of the bars before and after a bar t. They are scaled so that calm and volatile times have equal weight."""
 
 from dataclasses import dataclass
 
@@ -18,7 +18,10 @@ Integers = NDArray[np.int64]
 
 
 def moved(series: Array, bars: int) -> Array:
-    """Return the value ``bars`` bars later (earlier if negative); NaN where no such bar exists."""
+    """Return at each bar the value ``bars`` bars later, with NaN where no such bar exists.
+
+    A negative number means earlier bars.
+    """
     moved = np.full(len(series), np.nan)
     if bars >= 0:
         moved[: max(len(series) - bars, 0)] = series[bars:]
@@ -29,9 +32,10 @@ def moved(series: Array, bars: int) -> Array:
 
 @dataclass(frozen=True, eq=False)
 class Usual:
-    """Usual size of moves and volumes at the close of each bar, (bars,) each, above 0.
+    """Usual sizes of price moves and of volumes at the close of each bar, each (bars,) and above 0.
 
-    Quantities are divided by these, so that volatile times and high prices do not dominate the regression on the past.
+    Quantities are divided by their usual sizes. Otherwise volatile times and high prices would dominate the regression on the
+    past.
     """
 
     close: Array
@@ -46,12 +50,12 @@ class Usual:
         return cls(close, _trailing(spread + np.abs(returns)), _trailing(frame["volume"].to_numpy(np.float64)))
 
     def units(self) -> tuple[Array, ...]:
-        """Return possible units of a feature, (bars,) each: 1, a usual move, a usual move in money, a usual volume."""
+        """Return possible units of a feature, each (bars,): 1, the usual move, the usual move in money, and the usual volume."""
         return np.ones(len(self.close)), self.move, self.move * self.close, self.volume
 
 
 def _trailing(series: Array) -> Array:
-    """Return the exponential average of 20 bars, kept above 0 where nothing moves."""
+    """Return the exponential average over 20 bars. It stays above 0 even if all values are 0."""
     average = pd.Series(series).ewm(span=20).mean().to_numpy(np.float64)
     mean: Array = np.maximum(average, 1e-3 * float(average.mean()))
     return mean if mean.any() else np.ones(len(series))
@@ -62,11 +66,11 @@ class Quantity:
     """A quantity that is known at the close of each bar.
 
     Attributes:
-        name: name with a placeholder for the lead.
+        name: name of the quantity, with a placeholder for the lead.
         series: values (bars,); NaN where unknown.
-        leads: bars after t whose values are compared with x[t].
-        lags: bars before t (0: t itself) that form the past.
-        level, unit: (bars,) at t: values are measured as (value − level) / unit.
+        leads: numbers of bars after t at which values are compared with the feature x[t].
+        lags: numbers of bars before t whose values form the past; 0 is t itself.
+        level, unit: (bars,) numbers that scale the values at t to (value − level) / unit.
     """
 
     name: str
@@ -77,16 +81,16 @@ class Quantity:
     unit: Array | float = 1.0
 
     def later(self) -> dict[str, Array]:
-        """Return the scaled values after each bar t by name, (bars,) for each lead."""
+        """Return the scaled values after each bar t by name, with an array (bars,) for each lead."""
         return {self.name.format(lead): (moved(self.series, lead) - self.level) / self.unit for lead in self.leads}
 
     def earlier(self) -> list[Array]:
-        """Return the scaled values up to each bar t, (bars,) for each lag."""
+        """Return the scaled values up to each bar t, with an array (bars,) for each lag."""
         return [(moved(self.series, -lag) - self.level) / self.unit for lag in self.lags]
 
 
 def quantities_around(frame: pd.DataFrame, usual: Usual, horizon: int, bars: int) -> list[Quantity]:
-    """Return the quantities of the first statistic; longer leads need a larger number of ``bars``."""
+    """Return the quantities of the first statistic. Longer leads are used only if there are enough bars."""
     leads = tuple(range(1, 1 + (_LEADS if bars >= _MANY_BARS else _FEW_LEADS)))
     lags = (0, *leads)
     spans = tuple(span for span in sorted({*_SPANS, horizon} - {*leads}) if span <= bars // _BARS_PER_LEAD)
@@ -119,7 +123,7 @@ def quantities_around(frame: pd.DataFrame, usual: Usual, horizon: int, bars: int
 
 
 def single_quantities(frame: pd.DataFrame, labels: Labels, horizon: int, bars: int) -> list[Quantity]:
-    """Return the quantities of the second statistic."""
+    """Return the quantities of the second statistic, each of which is compared alone."""
     past = tuple(range(_LEADS + 1))
     close, volume = np.log(frame["close"].to_numpy(np.float64)), np.log1p(frame["volume"].to_numpy(np.float64))
     known = {"value": labels.values, "class": labels.classes.astype(np.float64)}
@@ -149,9 +153,9 @@ class Calendar:
     """Groups of rows with the same time of day or day of the week.
 
     Attributes:
-        group: (rows,) from 0: time of day, or its hour if there are too many different times; for daily and longer bars
-            the day of the week.
-        size: (groups,) number of rows.
+        group: (rows,) number of the group, from 0. A group is a time of day, or an hour if there are too many different
+            times. For daily and longer bars, a group is a day of the week.
+        size: (groups,) number of rows in each group.
     """
 
     group: Integers
@@ -169,7 +173,7 @@ class Calendar:
         return cls(group, np.bincount(group))
 
     def within(self, values: Array) -> Array:
-        """Return ``values`` (rows, columns) minus the mean of each row's group."""
+        """Return ``values`` (rows, columns) after the mean of each row's group is subtracted."""
         means = np.stack([np.bincount(self.group, column) / self.size for column in values.T], axis=1)
         inside: Array = values - means[self.group]
         return inside

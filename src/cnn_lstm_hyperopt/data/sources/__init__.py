@@ -1,4 +1,4 @@
-"""Sources of bars. Each file of this folder that defines a :class:`Source` adds one source."""
+"""Sources of bars. Each file in this folder that defines a :class:`Source` adds one source."""
 
 from dataclasses import fields, replace
 
@@ -14,15 +14,15 @@ from cnn_lstm_hyperopt.utils.registry import members
 from cnn_lstm_hyperopt.utils.text import shown_names
 
 SOURCES: dict[str, type[Source]] = members(__name__, Source)
-"""Classes of sources by the value of the setting ``source``."""
+"""Classes of the sources, by the value of the setting ``source``."""
 
 
 def open_source(settings: DataSettings) -> Source:
     """Return the source of bars that the settings name.
 
     Raises:
-        DataError: the source is DataLoaders, which only Python code can pass; or feature columns are set, which the
-            source does not offer.
+        DataError: the source is DataLoaders, which only Python code can pass; or feature columns are set and the source has
+            no such columns.
     """
     if settings.source == "loaders":
         raise DataError(
@@ -44,7 +44,7 @@ def open_source(settings: DataSettings) -> Source:
 
 
 def load_bars(settings: DataSettings) -> tuple[list[Bars], list[str]]:
-    """Load and check the bars that the settings select; return the bars and all warnings.
+    """Load and check the bars that the settings select. Return the bars and all warnings.
 
     Raises:
         DataError: a symbol is unknown or has no bars in the range.

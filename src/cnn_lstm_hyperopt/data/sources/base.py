@@ -1,4 +1,4 @@
-"""Base class of sources of bars; functions that choose dates and list symbols for all sources."""
+"""Base class of the sources of bars, and functions for all sources that choose dates and list symbols."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -18,13 +18,15 @@ _LISTED = 30
 
 @dataclass(frozen=True)
 class Source(ABC):
-    """A source of bars: a frozen dataclass whose fields are the settings of ``data`` that it reads.
+    """Base class of a source of bars.
+
+    Subclasses are frozen dataclasses; their fields are the settings of ``data`` that they read.
 
     Attributes:
         name: value of the setting ``source``.
         place: position of the source in lists of sources.
-        description: short description of the source, a few words.
-        survivorship: a sentence about survivorship bias: whether delisted symbols are missing.
+        description: description of the source in a few words.
+        survivorship: a sentence about survivorship bias. It says whether delisted symbols are missing.
     """
 
     name: ClassVar[str]
@@ -33,19 +35,19 @@ class Source(ABC):
     survivorship: ClassVar[str]
 
     def best_accuracy(self, target: str, horizon: int) -> float | None:
-        """Return the best accuracy that a model can reach on average; None: unknown, as for real markets."""
+        """Return the best accuracy that a model can reach on average, or None if it is unknown, as for real markets."""
         return None
 
     @abstractmethod
     def available(self) -> dict[str, Span]:
-        """Return the first and last date of each symbol."""
+        """Return the first and the last date of each symbol that the source offers."""
 
     @abstractmethod
     def load(self, symbols: Sequence[str], start: date | None, end: date | None) -> tuple[list[Bars], list[str]]:
-        """Return the bars of symbols, and warnings.
+        """Return the bars of symbols in a range of dates, and warnings.
 
         Args:
-            symbols: names in any case; empty: all.
+            symbols: names of symbols in upper or lower case; empty: all symbols.
             start: first date; None: from the first bar.
             end: last date, inclusive; None: to the last bar.
 
@@ -55,7 +57,7 @@ class Source(ABC):
 
 
 def read_all(symbols: Sequence[str], read: Callable[[str], Bars]) -> list[Bars]:
-    """Return the bars of all symbols.
+    """Return the bars of all symbols, read one after the other. The errors of all symbols are raised together.
 
     Raises:
         BadBarsError: bars of a symbol are invalid; the text has the errors of all symbols.
@@ -73,14 +75,14 @@ def read_all(symbols: Sequence[str], read: Callable[[str], Bars]) -> list[Bars]:
 
 
 def listing(spans: Mapping[str, Span]) -> str:
-    """Return one line with the first and last date of each symbol."""
+    """Return one line of text with the first and the last date of each symbol."""
     return enumerated(
         [f"{shown_name(symbol)} {first} to {last}" for symbol, (first, last) in sorted(spans.items())], _LISTED
     )
 
 
 def span_of(bars: Bars) -> Span:
-    """Return the first and last date of a symbol in its source."""
+    """Return the first and the last date of a symbol in its source."""
     whole = bars.whole
     first, last = (bars.index[0], bars.index[-1]) if whole is None else (whole.first, whole.last)
     return first.date(), last.date()
@@ -91,15 +93,15 @@ def choose_dates(
 ) -> tuple[list[Bars], list[str]]:
     """Return the bars from ``start`` to ``end``, and warnings.
 
-    A symbol without bars in this range is an error if the user named the symbol; otherwise the symbol is left out, with
-    a warning.
+    A symbol without bars in this range is an error if the user named the symbol. Otherwise the symbol is left out with a
+    warning.
 
     Args:
-        every: bars of the chosen symbols, perhaps already cut to these dates.
+        every: bars of the chosen symbols. They may already be limited to these dates.
         start: first date; None: no limit.
         end: last date, inclusive; None: no limit.
-        asked: whether the user named the symbols.
-        available: list of available dates for the error; empty: the dates of ``every``.
+        asked: True if the user named the symbols.
+        available: text with the available dates, for the error; empty: the dates of ``every`` are listed.
     """
     available = available or listing({bars.symbol: span_of(bars) for bars in every})
     span = f"{start or 'the first bar'} to {end or 'the last bar'}"
@@ -129,7 +131,7 @@ def _between(bars: Bars, start: date | None, end: date | None) -> Bars:
 
 
 def _nearest(bars: Bars) -> str:
-    """Return a text about the bars before and after the range, if the range is inside a hole of the bars."""
+    """Return a text about the last bar before and the first bar after the range, if the range has no bars but both exist."""
     if bars.whole is None or bars.whole.before is None or bars.whole.after is None:
         return ""
     return f" (none between {date_text(bars.whole.before)} and {date_text(bars.whole.after)})"

@@ -1,4 +1,4 @@
-"""Real daily bars that the package contains; data/embedded/NOTICE names their origins."""
+"""Real daily bars that are part of the package. The file data/embedded/NOTICE names their origins."""
 
 import json
 from collections.abc import Sequence
@@ -26,21 +26,21 @@ _SURVIVORS = (
 
 @dataclass(frozen=True)
 class EmbeddedSource(Source):
-    """The package's own bars: seven US stocks, daily, adjusted."""
+    """Source of the bars in the package: adjusted daily bars of seven US stocks."""
 
     name, place = "embedded", 1
     description = "real daily bars included in the package"
     survivorship = _SURVIVORS
 
     def available(self) -> dict[str, Span]:
-        """Return the first and last date of each symbol; reads only index.json."""
+        """Return the first and the last date of each symbol. Only index.json is read."""
         return {
             symbol: (date.fromisoformat(entry["first"]), date.fromisoformat(entry["last"]))
             for symbol, entry in embedded_index().items()
         }
 
     def load(self, symbols: Sequence[str], start: date | None, end: date | None) -> tuple[list[Bars], list[str]]:
-        """Return bars and warnings, see :class:`.Source`; GOOGL replaces GOOG, with a warning."""
+        """Return bars and warnings; see :class:`.Source`. If GOOG is requested, GOOGL is returned with a warning."""
         available = f"{listing(self.available())}. {_HINT}"
         chosen: list[str] = []
         warnings = [_SURVIVORS]
@@ -68,7 +68,7 @@ class EmbeddedSource(Source):
 
 @cache
 def embedded_index() -> dict[str, dict[str, Any]]:
-    """Return index.json: for each symbol the file, first and last date, number of rows, hash and adjustment."""
+    """Return the content of index.json: for each symbol the file, first and last date, number of rows, hash and adjustment."""
     text = (resources.files("cnn_lstm_hyperopt.data") / "embedded" / "index.json").read_text(encoding="utf-8")
     index: dict[str, dict[str, Any]] = json.loads(text)
     return index

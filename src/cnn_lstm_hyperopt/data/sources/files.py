@@ -1,4 +1,4 @@
-"""Bars from a folder of SYMBOL.csv and SYMBOL.parquet files."""
+"""Source of bars in a folder of files SYMBOL.csv and SYMBOL.parquet."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,12 +23,12 @@ _GIVE = "give --data-dir a folder with SYMBOL.csv or SYMBOL.parquet"
 
 @dataclass(frozen=True)
 class FileSource(Source):
-    """A folder of the user's bars; the name of a file without its ending is the symbol.
+    """Source of bars in the user's folder. The name of a file without its ending is the symbol.
 
     Attributes:
         data_dir: the folder.
-        on_bad_bars: what happens to invalid rows.
-        feature_columns: further columns to read from every file.
+        on_bad_bars: whether invalid rows are an error, dropped or kept.
+        feature_columns: names of additional columns to read from every file.
     """
 
     name, place = "files", 2
@@ -42,13 +42,13 @@ class FileSource(Source):
     feature_columns: tuple[str, ...] = ()
 
     def available(self) -> dict[str, Span]:
-        """Return the first and last date of each symbol; reads every file."""
+        """Return the first and the last date of each symbol. Every file is read."""
         return {symbol: span_of(self._read(symbol, path)) for symbol, path in self._paths().items()}
 
     def load(self, symbols: Sequence[str], start: date | None, end: date | None) -> tuple[list[Bars], list[str]]:
-        """Return bars and warnings, see :class:`.Source`; one error reports the invalid rows of all files.
+        """Return bars and warnings; see :class:`.Source`. A single error reports the invalid rows of all files.
 
-        Of rows before ``start`` or after ``end``, only the dates are checked.
+        For rows before ``start`` or after ``end``, only the dates are checked.
         """
         paths = self._paths()
         by_key = {symbol.upper(): symbol for symbol in paths}
@@ -71,7 +71,7 @@ class FileSource(Source):
         return choose_dates(every, start, end, asked=bool(symbols))
 
     def _paths(self) -> dict[str, Path]:
-        """Return the file of each symbol, sorted by symbol."""
+        """Return the path of each symbol's file, sorted by symbol."""
         folder = self._folder
         try:
             if not self.data_dir.is_dir():
@@ -98,7 +98,7 @@ class FileSource(Source):
         return printable(str(self.data_dir))
 
     def _require_names(self, paths: Mapping[str, Path]) -> None:
-        """Require that the name of every file is a valid symbol."""
+        """Raise an error unless the name of every file is a valid symbol."""
         errors = [
             f"'{shown_name(path.name)}' {error}" for symbol, path in paths.items() if (error := symbol_error(symbol))
         ]
@@ -110,7 +110,7 @@ class FileSource(Source):
             )
 
     def _listing(self) -> str:
-        """Return one line per symbol with its dates, or with a note that its file is unreadable."""
+        """Return a line of text for each symbol, with its dates or with a note that its file is unreadable."""
         spans: dict[str, Span] = {}
         broken: list[str] = []
         for symbol, path in self._paths().items():

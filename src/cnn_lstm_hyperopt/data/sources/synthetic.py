@@ -1,4 +1,4 @@
-"""A synthetic market with a known best accuracy. This market tests the search and is no model of a real market."""
+"""Synthetic market with a known best accuracy. It serves to test the search and does not model a real market."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,27 +18,28 @@ SYMBOLS = ("SYN1", "SYN2", "SYN3", "SYN4", "SYN5")
 BARS = 3000
 FIRST_DAY = "2000-01-03"
 BEST = 0.72
-"""Probability that the next return has the sign predicted by bar and regime: the best attainable accuracy."""
+"""Probability that the next return has the sign that the bar and the regime predict. It is the best accuracy of a model."""
 SWITCH = 1 / 60
-"""Probability per bar that the regime ends: regimes last 60 bars on average."""
+"""Probability that the regime ends at a bar. A regime lasts 60 bars on average."""
 RETURN_SIZE = 0.008
 """Standard deviation of a bar's return before its sign is drawn."""
 LONG_WICK = {"follow": 0.008, "fade": 0.024}
-"""Mean length of the longer wick in log prices, by regime; the shorter wick has a quarter of this length."""
+"""Mean length of a bar's longer wick in log prices, for each regime. The shorter wick has a quarter of this length."""
 
 
 @dataclass(frozen=True)
 class SyntheticSource(Source):
-    """Two alternating regimes, and bars whose longer wick points up or down at random.
+    """Source of synthetic bars with two alternating regimes. The longer wick of a bar points up or down at random.
 
-    In the regime *follow*, the next return has the sign of the bar's push (up if the lower wick is longer) with probability
-    0.72. In the regime *fade*, the next return has the opposite sign with this probability. Only the length of the
-    wicks shows the regime. Neither push nor length alone predicts anything, so a linear model of the features can't
-    learn the sign, and returns alone are a random walk. A model that knows the regime is right in 72 % of the cases. No
-    model has a higher accuracy on average, because the sign is drawn with this probability given the whole past.
+    The push of a bar is up if its lower wick is longer, and down otherwise. In the regime *follow*, the next return has the
+    sign of the push with probability 0.72. In the regime *fade*, the next return has the opposite sign with probability 0.72.
+    Only the length of the wicks shows the regime. Neither the push alone nor the length alone predicts the sign of the next
+    return, so a linear model of the features can't predict it, and the returns alone form a random walk. A model that knows
+    the regime is right in 72 % of the cases. No model has a higher accuracy on average, because the sign is drawn with this
+    probability given the whole past.
 
     Attributes:
-        synthetic_seed: seed of the market.
+        synthetic_seed: seed of the random numbers from which the market is drawn.
     """
 
     name, place = "synthetic", 0
@@ -47,7 +48,7 @@ class SyntheticSource(Source):
     synthetic_seed: int
 
     def best_accuracy(self, target: str, horizon: int) -> float | None:
-        """Return the best accuracy that a model can reach on average; None: unknown for this target."""
+        """Return the best accuracy that a model can reach on average, or None if it is unknown for this target."""
         return BEST if target == "direction" and horizon == 1 else None
 
     def available(self) -> dict[str, Span]:
@@ -76,7 +77,7 @@ def _days() -> pd.DatetimeIndex:
 
 
 def _bars(symbol: str, seed: int) -> Bars:
-    """Return the bars of one symbol of the market with this seed; symbols are independent."""
+    """Return the bars of one symbol of the market with a given seed. The symbols are independent."""
     random = stream(seed, SYMBOLS.index(symbol), "synthetic market")
     fade = (np.cumsum(random.random(BARS) < SWITCH) + random.integers(2)) % 2 == 1  # (bars,)
     push = random.choice([-1.0, 1.0], BARS)

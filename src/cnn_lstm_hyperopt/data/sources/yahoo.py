@@ -1,4 +1,4 @@
-"""Daily bars from Yahoo Finance, through the package yfinance. A cache stores the bars for resumed studies."""
+"""Source of daily bars from Yahoo Finance, read with the package yfinance. A cache stores the bars for resumed studies."""
 
 import logging
 import re
@@ -28,9 +28,12 @@ from cnn_lstm_hyperopt.utils.text import typed_line
 
 TRIES = 3
 FIRST_WAIT = 0.5
-"""Seconds before the second attempt, doubled before each later attempt, plus a random share of up to one half."""
+"""Pause in seconds before the second attempt.
+
+The pause doubles before each later attempt and is extended by up to half at random.
+"""
 TIMEOUT = 10
-"""Timeout of a request in seconds."""
+"""Timeout of a request to Yahoo, in seconds."""
 _ADJUSTED = "splits and dividends, by Yahoo Finance (yfinance, auto_adjust)"
 _INSTALL = "pip install 'cnn-lstm-hyperopt[yahoo]' (in its repository: pip install -e '.[yahoo]')"
 _COLUMNS = ["Open", "High", "Low", "Close", "Volume"]
@@ -43,8 +46,8 @@ log = logging.getLogger(__name__)
 class YahooSource(Source):
     """Source of daily bars from Yahoo Finance, adjusted for splits and dividends.
 
-    A symbol is downloaded once, with its whole history. Later runs read the symbol's file in the cache and report the
-    file's age, so a resumed study gets the same bars.
+    The whole history of a symbol is downloaded once. Later runs read the symbol's file in the cache and report the age of the
+    file. So a resumed study gets the same bars.
     """
 
     name, place = "yahoo", 3
@@ -56,7 +59,7 @@ class YahooSource(Source):
     on_bad_bars: BadBars = "error"
 
     def available(self) -> dict[str, Span]:
-        """Return the first and last date of each symbol in the cache; Yahoo offers no list of symbols."""
+        """Return the first and the last date of each symbol in the cache. Yahoo offers no list of symbols."""
         spans: dict[str, Span] = {}
         for path in sorted(cache_file("X").parent.glob("*.parquet")):
             found = Findings(path.stem, str(path), "drop")
@@ -82,7 +85,7 @@ class YahooSource(Source):
 
 
 def cache_file(symbol: str) -> Path:
-    """Return the file of a symbol in the cache."""
+    """Return the path of a symbol's file in the cache."""
     name = "".join(letter if letter.isalnum() or letter in "-^=." else "_" for letter in symbol)
     if re.fullmatch(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\..*)?", name):  # device names on Windows
         name = f"_{name}"
@@ -90,7 +93,7 @@ def cache_file(symbol: str) -> Path:
 
 
 def _cached(symbol: str) -> tuple[Table, str] | None:
-    """Return the cached table of a symbol and a note about its age; None: the cache has no readable file."""
+    """Return the cached table of a symbol and a note about its age, or None if the cache has no readable file."""
     path = cache_file(symbol)
     if not path.is_file():
         return None
@@ -125,10 +128,10 @@ def _fetch_and_store(symbol: str, found: Findings) -> tuple[Table, str]:
 
 
 def _fetch(symbol: str) -> pd.DataFrame:
-    """Download all daily bars of a symbol, with a few retries unless Yahoo answers that it has no bars.
+    """Download all daily bars of a symbol. Failed requests are repeated a few times unless Yahoo answers that it has no bars.
 
     Raises:
-        DataError: the download failed; the text has the reason and names other sources.
+        DataError: the download failed. The text has the reason and names other sources.
     """
     try:
         import yfinance
@@ -161,7 +164,7 @@ def _history(yfinance: Any, symbol: str) -> pd.DataFrame:
 
 @contextmanager
 def _quiet(yfinance: Any) -> Iterator[None]:
-    """Context in which yfinance raises errors, which it otherwise prints, and shows no warnings."""
+    """Context in which yfinance raises errors instead of printing them, and shows no warnings."""
     logger = logging.getLogger("yfinance")
     level, hidden = logger.level, yfinance.config.debug.hide_exceptions
     logger.setLevel(logging.CRITICAL + 1)
@@ -176,7 +179,7 @@ def _quiet(yfinance: Any) -> Iterator[None]:
 
 
 def _reason(error: Exception) -> tuple[str, str]:
-    """Return the reason why the request failed, and the error code."""
+    """Return the reason why a request to Yahoo failed, and the error code."""
     name = type(error).__name__
     if name in _NO_SUCH_SYMBOL:
         return "Yahoo Finance has no bars of this symbol", "unknown-symbol"

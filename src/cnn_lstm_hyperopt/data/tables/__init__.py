@@ -1,1 +1,1 @@
-"""Convert tables of users (CSV, Parquet, frames) to columns of dates and numbers."""
+"""Conversion of users' tables (CSV files, Parquet files, data frames) to columns of dates and numbers."""

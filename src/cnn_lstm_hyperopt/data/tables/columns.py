@@ -1,4 +1,4 @@
-"""Find the columns of a user's table: standard names in any case, an adjusted close, feature columns."""
+"""Search for the columns of a user's table: standard names in upper or lower case, an adjusted close, and feature columns."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -13,24 +13,24 @@ COLUMNS = (*PRICES, "volume")
 DATE_NAMES = ("date", "datetime", "timestamp")
 EXAMPLE = "date,open,high,low,close,volume"
 LARGEST = 1e18
-"""Largest allowed number in a user's data: squares and products of smaller numbers are finite in float32."""
+"""Largest allowed number in a user's data. Squares and products of allowed numbers are finite in float32."""
 _STANDARD = (*COLUMNS, "adj_close")
 _ADJUSTED_NAMES = ("adjclose", "adjustedclose")  # letters only, so that "Adj. Close**" matches, too
 
 Table = dict[str, pd.Series]
-"""Columns of bars, (rows,) each, by their standard names (``date`` first) or the user's names."""
+"""Type of the columns of bars, each (rows,), by standard name (``date`` first) or by the user's name."""
 
 
 def choose_columns(
     header: Sequence[str], columns: Sequence[str], found: Findings, *, dates_in: Callable[[int], bool] = lambda _: True
 ) -> dict[str, int]:
-    """Return the positions of the columns to read, by standard name or the user's name.
+    """Return the positions of the columns to read in a table, by standard name or by the user's name.
 
     Args:
         header: names in the table.
-        columns: names of further columns to read.
-        found: findings about the table.
-        dates_in: function that returns whether the unnamed column at a position may contain the dates.
+        columns: names of additional columns to read.
+        found: collector of findings about the table.
+        dates_in: function of a position that returns True if the unnamed column there may contain the dates.
 
     Raises:
         BadBarsError: a column is missing or occurs twice.
@@ -56,7 +56,10 @@ def choose_columns(
 
 
 def _date_places(keys: Sequence[str], dates_in: Callable[[int], bool]) -> list[int]:
-    """Return the positions of columns with a name for dates; if there are none, the first column without a name."""
+    """Return the positions of columns whose name is one for dates.
+
+    If there are none, return the first column without a name.
+    """
     for names in (DATE_NAMES, ("time",)):
         named = [place for place, key in enumerate(keys) if key in names]
         if named:
@@ -68,7 +71,7 @@ def _date_places(keys: Sequence[str], dates_in: Callable[[int], bool]) -> list[i
 def _own_columns(
     keys: Sequence[str], columns: Sequence[str], taken: set[str], it_has: str, found: Findings
 ) -> dict[str, int]:
-    """Return the positions of ``data.feature_columns``."""
+    """Return the positions of the columns that ``data.feature_columns`` names."""
     own = {name: _key(name) for name in columns}
     standard = sorted(name for name, key in own.items() if key in taken | set(_STANDARD))
     if standard:
@@ -101,12 +104,12 @@ def _key(name: object) -> str:
 
 
 def _looks_like_data(name: str) -> bool:
-    """Return whether the name of a column looks like a number or a date."""
+    """Return True if the name of a column looks like a number or a date, so the table may have no header."""
     return re.fullmatch(r"[-+]?[\d.,]+(e[-+]?\d+)?|\d{4}-\d\d?-\d\d?.*|\d\d?[./]\d\d?[./]\d{2,4}.*", name) is not None
 
 
 def frame_columns(frame: pd.DataFrame, columns: Sequence[str], found: Findings) -> Table:
-    """Return the columns of a frame to read; dates may be an index with datetimes or with a name for dates.
+    """Return the columns to read from a data frame. Dates may be in the index if it has datetimes or a name for dates.
 
     Raises:
         BadBarsError: a column is missing or occurs twice.

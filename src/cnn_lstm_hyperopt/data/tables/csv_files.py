@@ -1,4 +1,4 @@
-"""Read CSV files as tables, with any separator, encoding and header that is unambiguous."""
+"""Reader of CSV files with any separator, encoding and header that can be recognised without doubt."""
 
 import codecs
 import csv
@@ -18,14 +18,14 @@ from cnn_lstm_hyperopt.data.tables.file_kind import other_kind
 from cnn_lstm_hyperopt.utils.text import counted, one_line
 
 _HEAD = 64 * 1024
-"""Number of bytes at the start of a file that are searched for the header."""
+"""Number of bytes at the start of a file in which the header is searched."""
 _BEFORE_HEADER = 10
 """Maximum number of lines before the header."""
 _SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 _LONGEST_LINE = 1_000_000
-"""Maximum length of a line in bytes: about the size of a block that Arrow reads."""
+"""Maximum length of a line in bytes, which is about the size of a block that Arrow reads."""
 _LINE_ENDS = re.compile("\r\n|\n|\r")
-"""Line ends of Arrow, so that this module and Arrow count the same lines. str.splitlines has further line ends."""
+"""Pattern of the line ends that Arrow recognises. str.splitlines recognises more, so it would count other lines than Arrow."""
 _NOTHING = ["", "NA", "N/A", "n/a", "NaN", "nan", "-nan", "NULL", "Null", "null", "None", "none", "#N/A", "<NA>"]
 _BYTE_ORDER_MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 
@@ -48,12 +48,14 @@ class Layout:
 
 
 def read_csv(path: Path, columns: Sequence[str], found: Findings) -> Table:
-    """Read bar columns of a CSV file: numbers as float64 (as text if a number is invalid), dates as text.
+    """Read the columns of bars in a CSV file.
+
+    Numbers become float64, or text if a number of the column is invalid; dates stay text.
 
     Args:
         path: the file.
         columns: names of further columns to read.
-        found: findings about the file.
+        found: collector of findings about the file.
 
     Raises:
         BadBarsError: the file is not a CSV file of bars.
@@ -77,7 +79,7 @@ def read_csv(path: Path, columns: Sequence[str], found: Findings) -> Table:
     used: Table = {}
     for name, place in places.items():
         column = table.column(str(place))
-        table = table.drop_columns([str(place)])  # keep millions of rows in memory once
+        table = table.drop_columns([str(place)])  # avoids a second copy of millions of rows
         is_number = pa.types.is_floating(column.type)
         used[name] = pd.Series(column.to_numpy()) if is_number else pd.Series(column.to_pandas(), dtype="string")
     return used
@@ -85,13 +87,13 @@ def read_csv(path: Path, columns: Sequence[str], found: Findings) -> Table:
 
 @dataclass
 class _OtherLines:
-    """Number of lines with more or fewer fields than the header, and the first such line."""
+    """Counter of lines with more or fewer fields than the header. It also stores the first such line."""
 
     count: int = 0
     first: Any = None
 
     def __call__(self, line: Any) -> str:
-        """Count a line, and make Arrow skip this line."""
+        """Count a line with a wrong number of fields, and make Arrow skip the line."""
         self.first = self.first or line
         self.count += 1
         return "skip"
@@ -111,7 +113,7 @@ def _report_other_lines(other: _OtherLines, layout: Layout, found: Findings) -> 
 
 
 def _odd_line(path: Path) -> str | None:
-    """Return a text about the first line that probably makes a CSV file unreadable, if any."""
+    """Return a text about the first line that probably makes a CSV file unreadable, or None if there is no such line."""
     with path.open("rb") as file:
         number = 0
         while line := file.readline(_LONGEST_LINE + 1):
@@ -194,13 +196,13 @@ def _known_names(row: Sequence[str]) -> int:
 
 
 def _named_fields(lines: Sequence[str], separator: str) -> tuple[int, int]:
-    """Return the number of known column names that a separator yields, and the number of fields of the first line."""
+    """Return how many known column names a separator finds, and the number of fields in the first line."""
     rows = [_fields(line, separator) for line in lines[:_BEFORE_HEADER]]
     return max(map(_known_names, rows), default=0), max(map(len, rows[:1]), default=0)
 
 
 def _plain_layout(rows: Sequence[Sequence[str]], encoding: str, separator: str) -> Layout:
-    """Return the layout whose header is the first line with known names, or else the first non-empty line."""
+    """Return the layout of a CSV file. The header is the first line with known names, or else the first non-empty line."""
     for place, row in enumerate(rows[:_BEFORE_HEADER]):
         if _known_names(row) >= 3:
             return Layout(encoding, separator, tuple(row), place + 1)
@@ -209,7 +211,10 @@ def _plain_layout(rows: Sequence[Sequence[str]], encoding: str, separator: str) 
 
 
 def _yfinance_layout(rows: Sequence[Sequence[str]], encoding: str, separator: str) -> Layout | None:
-    """Return the layout of ``yfinance.download(...).to_csv()``: lines of names, of tickers, and of the date's name."""
+    """Return the layout of a file that ``yfinance.download(...).to_csv()`` wrote.
+
+    Such a file starts with a line of column names, a line of tickers and a line with the name of the date.
+    """
     if len(rows) < 3 or not rows[0] or not rows[1] or not rows[2]:
         return None
     names, tickers, dates = rows[:3]
@@ -223,7 +228,7 @@ def _yfinance_layout(rows: Sequence[Sequence[str]], encoding: str, separator: st
 def _read_any(
     path: Path, layout: Layout, wanted: Sequence[int], dates: int, other: _OtherLines
 ) -> tuple[pa.Table, str]:
-    """Read columns as numbers, or as text if any is invalid; return a table and its encoding."""
+    """Read columns as numbers, or as text if a number is invalid. Return a table and the encoding of the file."""
     failure: Exception | None = None
     for encoding in (layout.encoding, "latin-1") if layout.encoding == "utf-8" else (layout.encoding,):
         for kind in (pa.float64(), pa.string()):
@@ -237,7 +242,7 @@ def _read_any(
 
 
 def _read(path: Path, layout: Layout, encoding: str, types: dict[str, Any], other: _OtherLines) -> pa.Table:
-    """Read a CSV file in one pass, block by block; each block is freed when its columns are built."""
+    """Read a CSV file in one pass, block by block. Each block is freed as soon as its columns are built."""
     with path.open("rb") as file:  # Arrow requires UTF-8 paths and reads s3:x as an address
         return pyarrow.csv.read_csv(
             file,

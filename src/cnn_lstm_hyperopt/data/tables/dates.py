@@ -1,4 +1,4 @@
-"""Parse dates of bars: ISO or US style, with or without time zone, epochs, closing times."""
+"""Parser of the dates of bars: ISO or US style, with or without time zone, epochs, and closing times."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -24,7 +24,7 @@ _US_FORMATS = (
 )
 _EPOCHS = ((10**8, 10**11, "s"), (10**11, 10**14, "ms"), (10**14, 10**17, "us"), (10**17, 10**19, "ns"))
 _PART = 250_000
-"""Number of rows of text that are converted to Python objects at a time."""
+"""Number of rows of text that are converted to Python objects in one step."""
 _DAY = 86_400 * 10**9
 _EARLIEST, _LATEST = np.datetime64("1700-01-01"), np.datetime64("2200-01-01")
 
@@ -37,12 +37,12 @@ class DateColumn:
     """The dates of a table.
 
     Attributes:
-        index: (rows,) naive nanosecond stamps in the order of the rows; NaT where unreadable.
-        daily: whether each bar is a day or longer; the stamps of such bars are at midnight.
-        wrong_zone: (rows,) mask: the row has a time zone and most rows have none, or the reverse.
-        zoned: whether most rows carry a time zone.
-        offsets: smallest and largest offset from UTC in minutes (east is positive), if any.
-        order_unclear: whether month/day/year was assumed, and no day above 12 proves this order.
+        index: (rows,) dates in nanoseconds without time zone, in the order of the rows; NaT where a date is unreadable.
+        daily: True if each bar spans a day or more. The dates of such bars are at midnight.
+        wrong_zone: (rows,) mask of rows that have a time zone while most rows have none, or the reverse.
+        zoned: True if most rows have a time zone.
+        offsets: smallest and largest offset from UTC in minutes (east is positive), if there are offsets.
+        order_unclear: True if the order month/day/year was assumed without proof by a day above 12.
     """
 
     index: pd.DatetimeIndex
@@ -54,15 +54,16 @@ class DateColumn:
 
 
 def read_dates(column: pd.Series) -> DateColumn:
-    """Return dates of bars as naive nanosecond stamps, in the order of the rows.
+    """Return the dates of bars in nanoseconds without time zone, in the order of the rows.
 
-    Daily bars (no date has two different times, or every local time is midnight) get midnight of their local date, so
-    that bars of different symbols have equal dates. The time of day of a daily bar is a closing time, which varies with
-    early closes and daylight saving. Other stamps become UTC if they have a time zone, and otherwise stay unchanged.
+    Bars are daily if no date has two different times, or if every local time is midnight. Daily bars get midnight of their
+    local date, so that bars of different symbols have equal dates. The time of a daily bar is a closing time, which varies
+    with early closes and daylight saving time. Other dates are converted to UTC if they have a time zone, and otherwise stay
+    unchanged.
 
     Args:
-        column: (rows,) strings, datetimes (naive or zoned), or integers (20150401, or epoch seconds, milliseconds,
-            microseconds or nanoseconds).
+        column: (rows,) texts, datetimes with or without time zone, or integers. Integers are dates like 20150401, or epochs
+            in seconds, milliseconds, microseconds or nanoseconds.
     """
     none = np.zeros(len(column), dtype=bool)
     if isinstance(column.dtype, pd.DatetimeTZDtype):
@@ -77,7 +78,7 @@ def read_dates(column: pd.Series) -> DateColumn:
 
 
 def as_text(column: pd.Series) -> Any:
-    """Return a column (rows,) as Arrow strings without surrounding spaces; missing values are null."""
+    """Return a column (rows,) as Arrow strings without surrounding spaces. Missing values become null."""
     text = pa.array(column if column.dtype == "string" else column.astype("string"))
     chunks = text if isinstance(text, pa.ChunkedArray) else pa.chunked_array([text])
     return pc.utf8_trim_whitespace(chunks)
@@ -90,7 +91,7 @@ def _column(wall: Stamps, utc: Stamps, wrong_zone: Mask, **more: Any) -> DateCol
 
 
 def _is_daily(wall: Stamps) -> bool:
-    """Return whether bars are daily: every time is midnight, or no date has two different times."""
+    """Return True if bars are daily: every time is midnight, or no date has two different times."""
     known = wall[~np.isnat(wall)].view(np.int64)
     if not len(known) or not np.any(known % _DAY):
         return True
@@ -101,7 +102,7 @@ def _is_daily(wall: Stamps) -> bool:
 
 
 def _naive(index: pd.DatetimeIndex) -> Stamps:
-    """Convert dates to nanoseconds; years outside 1700 to 2199 are typing errors or placeholders and become NaT."""
+    """Convert dates to nanoseconds. Years outside 1700 to 2199 are typing errors or placeholders, so they become NaT."""
     stamps = index.to_numpy()
     beyond = (stamps < _EARLIEST) | (stamps >= _LATEST)
     if np.any(beyond):
@@ -139,7 +140,7 @@ def _from_text(text: Any) -> DateColumn:
 
 
 def _zones(text: Any) -> tuple[Any, Mask, NDArray[np.int64]] | None:
-    """Return texts of dates without offsets, the mask of rows with an offset, and offsets in minutes east of UTC."""
+    """Return the texts of dates without UTC offsets, the mask of rows with an offset, and the offsets in minutes east of UTC."""
     if not pc.any(pc.match_substring_regex(text, _ZONED)).as_py():
         return None
     parts = pc.extract_regex(text, _ZONED)
@@ -152,7 +153,7 @@ def _zones(text: Any) -> tuple[Any, Mask, NDArray[np.int64]] | None:
 
 
 def _minutes(offset: str) -> int:
-    """Return an offset in minutes east of UTC: 330 for +05:30 or +0530, -300 for -05, 0 for Z and UTC."""
+    """Return a UTC offset in minutes, where east is positive: 330 for +05:30 or +0530, -300 for -05, 0 for Z and UTC."""
     if offset in ("Z", "UTC"):
         return 0
     digits = offset[1:].replace(":", "")
@@ -160,7 +161,7 @@ def _minutes(offset: str) -> int:
 
 
 def _parse(text: Any) -> tuple[Stamps, bool]:
-    """Parse dates without offsets: ISO 8601, US style, names of months; also return whether US style is a guess."""
+    """Parse dates without offsets in ISO 8601, in US style or with names of months. Also return True if US style is a guess."""
     cast = _cast(text)
     if cast is not None:
         return cast, False
@@ -184,7 +185,7 @@ def _parse(text: Any) -> tuple[Stamps, bool]:
 
 
 def _cast(text: Any) -> Stamps | None:
-    """Parse text without Python objects if every row is ISO 8601; None: a row is not."""
+    """Parse texts without creating Python objects. Return None unless every row has ISO 8601 form."""
     try:
         return _naive(pd.DatetimeIndex(text.cast(pa.timestamp("ns")).to_numpy()))
     except pa.ArrowInvalid:
@@ -192,7 +193,10 @@ def _cast(text: Any) -> Stamps | None:
 
 
 def _from_integers(numbers: NDArray[np.int64], missing: Mask) -> Stamps:
-    """Parse integers as epochs (UTC) if all have one magnitude, else as dates like 20150401; NaT if neither fits."""
+    """Parse integers as epochs (UTC) if all have the same magnitude, else as dates like 20150401.
+
+    Use NaT if neither is possible.
+    """
     known = numbers[~missing]
     for low, high, unit in _EPOCHS:
         if len(known) and bool(np.all((known >= low) & (known < high))):
@@ -204,6 +208,6 @@ def _from_integers(numbers: NDArray[np.int64], missing: Mask) -> Stamps:
 
 
 def _mask(booleans: Any) -> Mask:
-    """Return Arrow booleans as a mask (rows,); null is False."""
+    """Return Arrow booleans as a mask (rows,). Null becomes False."""
     mask: Mask = np.asarray(pc.fill_null(booleans, fill_value=False).to_numpy(zero_copy_only=False), dtype=bool)
     return mask

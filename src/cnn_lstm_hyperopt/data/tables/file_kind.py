@@ -25,11 +25,13 @@ _WRITTEN = {"CSV": "CSV UTF-8", "Parquet": "Parquet"}
 
 
 def other_kind(head: bytes, wanted: Literal["CSV", "Parquet"]) -> tuple[str, str] | None:
-    """Return the real type of a file that is not CSV or Parquet as its name says, and the fix; None: unknown.
+    """Return the real type of a file whose content does not match its ending .csv or .parquet, and the fix.
+
+    Return None if the type is unknown.
 
     Args:
         head: first bytes of the file.
-        wanted: type that the name of the file says.
+        wanted: type that the ending of the file's name stands for.
     """
     starts: Iterable[bytes] = (head, head.removeprefix(b"\xef\xbb\xbf").lstrip()[:16].lower())
     for magic, what, cure in _KINDS:

@@ -1,4 +1,4 @@
-"""Read columns of numbers: numbers, numbers as text, and unambiguous decimal commas."""
+"""Reader of columns of numbers, also of numbers that are stored as text or written with decimal commas."""
 
 import re
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ CURE = "write plain numbers such as 1234.5, without currency signs, units and th
 _THOUSANDS = re.compile(r"[+-]?\d{1,3}(,\d{3})+(\.\d*)?")
 _DECIMAL = re.compile(r"[+-]?\d*,\d+")
 _PART = 250_000
-"""Number of rows of text that are converted to Python objects at a time."""
+"""Number of rows of text that are converted to Python objects in one step."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,13 +37,13 @@ class NumberColumn:
 
 
 def read_numbers(columns: Mapping[str, pd.Series]) -> tuple[dict[str, NumberColumn], CommaStyle | None]:
-    """Return the numbers of a table and the style of its commas; None: no commas, or commas of unknown meaning.
+    """Return the numbers of a table and the meaning of its commas. The meaning is None if there are no commas or it is unclear.
 
-    The whole table has one style. ``1,234.5`` and ``1,234,567`` prove thousands separators, ``12,5`` proves decimal
-    commas; ``1,234`` alone proves nothing and stays text.
+    All commas of a table have the same meaning. ``1,234.5`` and ``1,234,567`` prove thousands separators. ``12,5`` proves
+    decimal commas. ``1,234`` alone proves nothing and stays text.
 
     Args:
-        columns: columns by name, (rows,) each.
+        columns: columns by name, each (rows,).
     """
     numbers = {name: _read(column) for name, column in columns.items()}
     with_text = [name for name, each in numbers.items() if each.text.any()]
@@ -72,7 +72,7 @@ def _read(column: pd.Series) -> NumberColumn:
 
 
 def _style(column: pd.Series, numbers: NumberColumn) -> CommaStyle | None:
-    """Return the style of commas that the numbers of one column prove; None: they prove no style."""
+    """Return the meaning of commas that the numbers of one column prove, or None if they prove no meaning."""
     texts = column[numbers.text].astype("string").str.strip()
     texts = texts[texts.str.contains(",", regex=False)]
     if not len(texts):

@@ -1,4 +1,4 @@
-"""Read Parquet files as tables with Arrow: only the columns of bars.
+"""Reader of Parquet files. Only the columns of bars are read, with Arrow.
 
 The reader of pandas reads all columns and creates types whose names are in the metadata of a file. This module uses
 metadata only for the name of the index. The module creates no type from the text of a file and unpickles nothing.
@@ -22,19 +22,21 @@ from cnn_lstm_hyperopt.utils.text import one_line, shown_name
 
 _FREE_ROWS = 10_000_000
 _ROWS_A_BYTE = 2
-"""A file is refused if it has more rows than ``_FREE_ROWS`` and than ``_ROWS_A_BYTE`` × its bytes: a real bar takes
-several bytes."""
+"""A file is refused if it has more than ``_FREE_ROWS`` rows and more than ``_ROWS_A_BYTE`` rows for each byte.
+
+A real bar takes several bytes.
+"""
 _LONGEST_TEXT = 64
 """Maximum number of characters of a date or a number."""
 
 
 def read_parquet(path: Path, columns: Sequence[str], found: Findings) -> Table:
-    """Read bar columns of a Parquet file: numbers as float64; dates as datetimes, numbers or text.
+    """Read the columns of bars in a Parquet file. Numbers become float64; dates are datetimes, numbers or text.
 
     Args:
         path: the file.
-        columns: names of further columns to read.
-        found: findings about the file.
+        columns: names of additional columns to read.
+        found: collector of findings about the file.
 
     Raises:
         BadBarsError: the file is not a Parquet file of bars.
@@ -72,7 +74,10 @@ def _read(stream: Any, size: int, columns: Sequence[str], found: Findings) -> Ta
 
 
 def _open(stream: Any, found: Findings) -> pq.ParquetFile:
-    """Open a Parquet file; pandas' extension types parse its metadata and raise errors of several types."""
+    """Open a Parquet file.
+
+    Errors of several types are translated, because pandas' extension types parse the metadata of the file.
+    """
     try:
         return pq.ParquetFile(stream, memory_map=False)
     except (TypeError, KeyError, ValueError) as error:
@@ -92,7 +97,7 @@ def _require_size(rows: int, size: int, found: Findings) -> None:
 
 
 def _header(schema: pa.Schema) -> list[str]:
-    """Return the names of columns: "" for an unnamed index, ``date`` for an index of datetimes."""
+    """Return the names of the columns in a file: "" for an unnamed index, and ``date`` for an index of datetimes."""
     index = _index_columns(schema)
     names: list[str] = []
     for column in schema:
@@ -104,7 +109,7 @@ def _header(schema: pa.Schema) -> list[str]:
 
 
 def _index_columns(schema: pa.Schema) -> set[str]:
-    """Return the names of the index columns in the metadata of pandas, if any."""
+    """Return the names of the index columns that pandas has stored in the file's metadata, if any."""
     try:
         metadata = json.loads((schema.metadata or {}).get(b"pandas", b"{}"))
     except (ValueError, RecursionError):
@@ -122,7 +127,7 @@ def _is_number(kind: Any) -> bool:
 
 
 def _is_dates(kind: Any) -> bool:
-    """Return whether a column of this type, without a name, may contain the dates."""
+    """Return True if an unnamed column of the given type may contain the dates."""
     return bool(pa.types.is_timestamp(kind) or pa.types.is_date(kind) or _is_text(kind))
 
 
@@ -162,7 +167,7 @@ def _series(column: Any) -> pd.Series:
 
 
 def _short(chunk: Any) -> Any:
-    """Decode a dictionary-encoded chunk; long texts are cut, because they are not numbers."""
+    """Return a chunk decoded from Arrow's dictionary encoding. Long texts are cut, because they are not numbers."""
     values = chunk.dictionary
     if _is_text(values.type):
         values = pc.utf8_slice_codeunits(values, 0, _LONGEST_TEXT)

@@ -1,1 +1,1 @@
-"""Find invalid bars and suspicious bars."""
+"""Checks that find invalid bars and suspicious bars."""

@@ -1,8 +1,9 @@
-"""Find symbols with the same returns: copies of a file, also with shifted dates or with multiplied prices.
+"""Search for symbols with the same returns, which are copies of a file, even with shifted dates or multiplied prices.
 
-Copies are found by the largest returns of each neighbourhood. The signs of the returns around such a bar and the value
-of its return are the same in a copy. After sorting by these two, copies are neighbours, so the work grows with the number
-of bars and not with the number of pairs of symbols. Each pair found is then compared bar by bar.
+The search uses returns that are larger than their neighbours. In a copy, such a return has the same value, and the returns
+around it have the same signs. If all large returns are sorted by these signs and values, copies become neighbours. So the
+work grows with the number of bars and not with the number of pairs of symbols. Each pair of symbols found is then compared
+bar by bar.
 """
 
 from collections import defaultdict
@@ -18,14 +19,16 @@ from cnn_lstm_hyperopt.data.problems import Problem, date_text
 from cnn_lstm_hyperopt.utils.text import enumerated
 
 RUN = 50
-"""Minimum number of different closes in a run of equal returns. Fewer can agree by chance if prices have few digits."""
+"""Minimum number of different closes in a run of equal returns. Shorter runs can agree by chance if prices have few digits."""
 EXACT = 1e-6
-"""Largest difference of equal logarithmic returns, apart from the rounding of the prices."""
+"""Largest difference at which two logarithmic returns count as equal, in addition to the rounding of the prices."""
 _REACH = 10
-"""Number of returns before and after a large return that are compared first."""
+"""Number of returns before and after a large return whose signs are compared first."""
 _ROUNDING_SHARE = 1 / 20
-"""Rounding of prices is allowed for up to this share of the median size of a return. An index fund follows its index less
-closely than that."""
+"""Maximum allowance for the rounding of prices, as a share of the median size of a return.
+
+Returns of an index fund and of its index differ by more.
+"""
 _DIGITS = 6
 _PART = 2**15
 
@@ -35,13 +38,13 @@ Integers = NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class Series:
-    """Closes of a symbol, prepared for the comparison.
+    """Closes of a symbol, prepared for the comparison with other symbols.
 
     Attributes:
         closes: (bars,) positive closes.
         logs: (bars,) logarithms of the closes.
-        rounding: (bars,) distance between representable prices at each close, relative to the close.
-        typical: median size of the logarithmic returns that are not 0; 0: all returns are 0.
+        rounding: (bars,) smallest step between prices at each close, as a share of the close.
+        typical: median size of the logarithmic returns that are not 0; 0 if all returns are 0.
     """
 
     closes: Array
@@ -51,7 +54,7 @@ class Series:
 
     @classmethod
     def of(cls, closes: Array) -> "Series":
-        """Return the series of these closes, (bars,), all positive."""
+        """Return the series prepared from closes (bars,), which are all positive."""
         logs = np.log(closes)
         sizes = np.abs(np.diff(logs))
         moved = sizes[sizes > 0]
@@ -60,10 +63,10 @@ class Series:
 
 @dataclass(frozen=True)
 class Match:
-    """Equal returns of two series.
+    """Result of the comparison of two series: their equal returns.
 
     Attributes:
-        bars: number of equal returns in all runs.
+        bars: number of equal returns in all runs together.
         first, second: positions of the first bar of the first run in the two series.
     """
 
@@ -73,7 +76,7 @@ class Match:
 
 
 def copy_problems(every: Sequence[tuple[str, pd.DatetimeIndex, Array]]) -> dict[str, list[Problem]]:
-    """Return warnings about symbols with the same returns, by the symbol that the others repeat.
+    """Return warnings about symbols with the same returns. The keys are the symbols whose returns other symbols repeat.
 
     Args:
         every: name, dates and closes of each symbol.
@@ -106,7 +109,9 @@ def _copy_text(other: tuple[str, pd.DatetimeIndex, Array], index: pd.DatetimeInd
 
 
 def find_copies(closes: Sequence[Array]) -> dict[int, dict[int, Match]]:
-    """Return for series that others repeat the matches with the others, all by position in ``closes``.
+    """Return the matches with other series for each series that other series repeat.
+
+    Series are identified by position in ``closes``.
 
     Args:
         closes: (bars,) positive closes of each symbol, in order of date.
@@ -135,7 +140,10 @@ def find_copies(closes: Sequence[Array]) -> dict[int, dict[int, Match]]:
 
 
 def _connected(root: int, links: dict[int, dict[int, int]], seen: set[int]) -> Iterator[tuple[int, int, int, int]]:
-    """Yield parent, member, and the member's lags to the parent and to the root, for all series linked to ``root``."""
+    """Yield all series that are linked to the series ``root`` by matches.
+
+    Each item has the parent, the member, the member's lag to the parent, and its lag to the root.
+    """
     seen.add(root)
     open_ends = [(root, 0)]
     for parent, so_far in open_ends:
@@ -147,7 +155,7 @@ def _connected(root: int, links: dict[int, dict[int, int]], seen: set[int]) -> I
 
 
 def _likely_lags(every: Sequence[Series]) -> dict[tuple[int, int], int]:
-    """Return the most frequent lag of each pair of series that agree around a large return."""
+    """Return the most frequent lag between the two series of each pair that agrees around a large return."""
     parts = [_large_returns(each, number) for number, each in enumerate(every)]
     owners, places, signs = (
         np.concatenate(column) for column in zip(*((o, p, s) for o, p, s, _ in parts), strict=True)
@@ -178,7 +186,9 @@ def _likely_lags(every: Sequence[Series]) -> dict[tuple[int, int], int]:
 
 
 def _large_returns(series: Series, number: int) -> tuple[Integers, Integers, Integers, Array]:
-    """Return the returns that are larger in size than the ten before and after: owner, place, signs around, value.
+    """Return the returns whose size exceeds that of the ten returns before and after.
+
+    For each: the number of the series, the position, the signs of the returns around, and the value.
 
     ``signs`` has the signs of the 21 returns as digits of a number with base 3.
     """
@@ -194,9 +204,9 @@ def _large_returns(series: Series, number: int) -> tuple[Integers, Integers, Int
 
 
 def _match(one: Series, two: Series, lag: int) -> Match | None:
-    """Return the equal returns of two series, if any run is long enough.
+    """Return the equal returns of two series, or None if no run of equal returns is long enough.
 
-    Prices in a run have a constant ratio, up to the rounding of both prices. So series that only follow each other,
+    In a run of equal returns, the ratio of both prices is constant except for rounding. So series that only move together,
     such as an index and its fund, do not match.
 
     Args:
@@ -224,12 +234,12 @@ def _match(one: Series, two: Series, lag: int) -> Match | None:
 
 
 def _tolerance(rounding: Array, typical: float | Array) -> Array:
-    """Return the largest difference of equal returns, for the sum of the relative roundings of two prices."""
+    """Return the largest difference at which returns count as equal, from the sum of the relative roundings of two prices."""
     return np.where(rounding <= _ROUNDING_SHARE * typical, np.maximum(rounding, EXACT), EXACT)
 
 
 def _tick(closes: Array) -> float:
-    """Return the distance between representable prices: 0.01 for two decimals; 0 for more than six decimals."""
+    """Return the smallest step between prices: 0.01 for prices with two decimals, and 0 for more than six decimals."""
     for digits in range(_DIGITS + 1):
         scaled = closes * 10**digits
         if np.allclose(scaled, np.round(scaled), rtol=1e-12, atol=1e-6):

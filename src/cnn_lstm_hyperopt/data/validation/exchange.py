@@ -1,4 +1,4 @@
-"""Compare the dates of bars with the calendar of an exchange: missing sessions, and bars on holidays."""
+"""Comparison of the dates of bars with the calendar of an exchange. It finds missing sessions and bars on holidays."""
 
 import warnings
 from importlib.util import find_spec
@@ -16,14 +16,14 @@ from cnn_lstm_hyperopt.utils.text import close_names, counted, shown, shown_name
 _INSTALL = "pip install 'cnn-lstm-hyperopt[calendars]' (in its repository: pip install -e '.[calendars]')"
 _DAY = 86_400.0
 _SLOW = 1.9 * _DAY
-"""Bars with at least this median distance in seconds are not daily: exchanges close for two days a week at most."""
+"""Median time between bars, in seconds, from which bars are slower than daily. Exchanges close for at most two days a week."""
 
 
 class Exchange:
     """Calendar of an exchange, from the package exchange_calendars.
 
     Args:
-        name: name or alias of the calendar, such as XNYS; upper and lower case are equal.
+        name: name or alias of the calendar, such as XNYS, in upper or lower case.
 
     Raises:
         ConfigError: the package is missing, or has no calendar of this name.
@@ -54,7 +54,7 @@ class Exchange:
             return self._package.get_calendar(self.name, **span)
 
     def sessions(self, first: pd.Timestamp, last: pd.Timestamp) -> pd.DatetimeIndex:
-        """Return the sessions from ``first`` to ``last`` that the calendar knows, as days without time zone."""
+        """Return the calendar's sessions from ``first`` to ``last``, as days without time zone."""
         calendar = self._calendar
         if first < calendar.first_session or last > calendar.last_session:
             lowest, highest = calendar.bound_min() or first, calendar.bound_max() or last
@@ -69,7 +69,9 @@ class Exchange:
         return sessions[(sessions >= first) & (sessions <= last)]
 
     def days(self, index: pd.DatetimeIndex) -> list[pd.DatetimeIndex]:
-        """Return the days of the bars; for intraday bars in two ways: dates as they are, and converted from UTC.
+        """Return the days of the bars.
+
+        For intraday bars, return two versions: from unchanged dates, and from dates converted from UTC.
 
         Args:
             index: (bars,) ascending dates without time zone.
@@ -84,11 +86,11 @@ class Exchange:
 def exchange_problems(symbol: str, index: pd.DatetimeIndex, exchange: Exchange) -> list[Problem]:
     """Return warnings about sessions without bars and about bars on days without a session.
 
-    Intraday dates may be in UTC or in local time. The interpretation with fewer findings is used.
+    Intraday dates may be in UTC or in local time. The version with fewer findings is used.
 
     Args:
         symbol: name of the bars.
-        index: (bars,) ascending dates; bars slower than daily have no findings.
+        index: (bars,) ascending dates. Bars that are slower than daily have no findings.
         exchange: calendar of the exchange.
     """
     if len(index) < 2 or (step_seconds(index.as_unit("ns").asi8) or 0.0) >= _SLOW:

@@ -1,4 +1,4 @@
-"""Find suspicious bars: jumps like splits, stale prices, two frequencies, holes."""
+"""Search for suspicious bars: jumps that look like splits, stale prices, two frequencies, and holes."""
 
 import math
 
@@ -24,25 +24,27 @@ SPLITS = {
         *(f"{n}:1" for n in (6, 7, 8, 9, 12, 15, 25, 30, 40, 50, 100)),
     )
 }
-"""Texts of the split ratios (new shares divided by old shares)."""
+"""Texts of the usual split ratios, by ratio (new shares divided by old shares)."""
 SPLIT_TOLERANCE = 0.06
-"""Largest logarithmic move of the price on the day of a split, without the split itself."""
+"""Largest logarithmic move of the price on the day of a split, after the split itself is removed."""
 _MIN_JUMP = math.log(min(SPLITS)) * 0.8
 _AROUND = 60
-"""Number of bars before and after a jump whose median volumes are compared."""
+"""Number of bars before a jump, and after it, whose median volumes are compared."""
 _VOLUME_SHARE = 0.7
-"""Minimum logarithmic change of the volume at a split, as a share of the logarithm of the split ratio."""
+"""Minimum change of the logarithm of the volume at a split, as a share of the logarithm of the split ratio."""
 _SPIKE = 2.0
-"""Largest volume on the day of a split, in units of the median volume after that day times the split ratio."""
+"""Largest volume on the day of a split, as a multiple of the median volume after that day times the split ratio."""
 _SPLIT_DAYS = 10.0
-"""Longest distance in days, or 3 median distances, between the bars before and after a split."""
+"""Longest time in days between the bars before and after a split. Three median times between bars are also allowed."""
 STALE = 20
-"""Prices are stale if at least this number of consecutive bars have the same four prices."""
+"""Minimum number of consecutive bars with the same four prices for these prices to be stale."""
 MIXED_STEPS = 3.0
-"""A stretch of bars has another frequency if its median step and that of all bars differ by this factor."""
+"""Minimum factor between the median step of a stretch of bars and that of all bars for the stretch to have another frequency."""
 _REGULAR = 0.15
-"""Half of the steps of a stretch with another frequency differ from their median by at most this share. Minutes without a
-trade before and after the session also give long steps, but irregular ones."""
+"""Maximum deviation from the median step, as a share, for half of the steps in a stretch with another frequency.
+
+Minutes without a trade before and after a session also give long steps, but these steps are irregular.
+"""
 STRETCH = 50
 _RECURRING_DAYS = 120
 
@@ -53,9 +55,9 @@ def look_over(found: Findings, frame: pd.DataFrame, *, daily: bool) -> None:
     """Warn about suspicious bars: no volume, constant prices, two frequencies.
 
     Args:
-        found: findings; warnings are added.
+        found: collector of findings, to which warnings are added.
         frame: (bars,) float64 columns open, high, low, close, volume; index of ascending dates.
-        daily: whether each bar is a day or longer.
+        daily: True if each bar spans a day or more.
     """
     index = pd.DatetimeIndex(frame.index)
     _look_at_volume(found, frame["volume"].to_numpy(), index)
@@ -66,11 +68,11 @@ def look_over(found: Findings, frame: pd.DataFrame, *, daily: bool) -> None:
 
 
 def look_for_splits(found: Findings, frame: pd.DataFrame) -> None:
-    """Warn about jumps like unadjusted splits: from a close, the next open and close change by a split ratio.
+    """Warn about jumps that look like unadjusted splits. The next open and the next close differ from a close by a split ratio.
 
-    Common ratios need no further sign. Other ratios n:m also need a lasting change of the volume in the opposite
-    direction. A jump after a hole in the bars is no split, nor is a jump on a day with an unusually large volume, which is a
-    reaction to news.
+    For common ratios this is enough. For other ratios n:m, the volume must also change lastingly in the opposite direction. A
+    jump after a hole in the bars is not a split. A jump on a day with an unusually large volume is a reaction to news, not a
+    split.
     """
     close, opened, volume = (frame[name].to_numpy() for name in ("close", "open", "volume"))
     with np.errstate(all="ignore"):
@@ -104,14 +106,14 @@ def look_for_splits(found: Findings, frame: pd.DataFrame) -> None:
 
 
 def _volume_of_split(volume: NDArray[np.float64], row: int, size: float, sign: float, *, common: bool) -> bool:
-    """Return whether the volume allows a split between ``row`` and the next bar.
+    """Return True if the volume is consistent with a split between ``row`` and the next bar.
 
     Args:
         volume: (bars,) volume.
         row: last bar before the jump.
         size: logarithm of the split ratio.
         sign: 1 if the price rises, -1 if the price falls.
-        common: whether the volume need not change for this ratio.
+        common: True if the ratio is common, so the volume need not change.
     """
     before, after = volume[max(0, row + 1 - _AROUND) : row + 1], volume[row + 1 : row + 1 + _AROUND]
     medians = float(np.median(before)), float(np.median(after))
@@ -163,7 +165,10 @@ def _look_for_stale_prices(found: Findings, frame: pd.DataFrame, index: pd.Datet
 
 
 def _look_for_other_steps(found: Findings, stamps: NDArray[np.int64], index: pd.DatetimeIndex) -> bool:
-    """Warn about stretches of 50 bars with another median step than all bars; return whether any exist."""
+    """Warn about stretches of 50 bars whose median step differs from that of all bars.
+
+    Return True if there are such stretches.
+    """
     steps = np.diff(stamps)
     stretches = len(steps) // STRETCH
     if stretches < 2:
@@ -188,10 +193,10 @@ def _look_for_other_steps(found: Findings, stamps: NDArray[np.int64], index: pd.
 
 
 def _look_for_lone_midnights(found: Findings, stamps: NDArray[np.int64], index: pd.DatetimeIndex) -> None:
-    """Warn about daily rows among intraday bars: rows at midnight, far from the bars before and after.
+    """Warn about daily rows among intraday bars. Such rows are at midnight, far from the bars before and after.
 
-    Bars of hours with few trades are also far from each other, but at every time of the day. So most of the bars that are
-    as far from their neighbours as these rows must be at midnight.
+    Bars in hours with few trades are also far from each other, but at any time of the day. So the warning requires that most
+    of the bars that are this far from their neighbours are at midnight.
     """
     if len(stamps) < 3:
         return
@@ -220,13 +225,13 @@ def _look_for_lone_midnights(found: Findings, stamps: NDArray[np.int64], index: 
 def hole_problem(
     symbol: str, index: pd.DatetimeIndex, max_gap_days: float, *, known_sessions: bool = False
 ) -> Problem | None:
-    """Return a warning about holes that end a segment or are unusually long for these bars; None: no such holes.
+    """Return a warning about holes that end a segment or are unusually long for these bars. Return None without such holes.
 
     Args:
         symbol: name of the bars.
         index: (bars,) ascending dates.
-        max_gap_days: longest distance between bars of a segment, in days.
-        known_sessions: whether a calendar finds missing sessions, so that only holes that end a segment count.
+        max_gap_days: longest time between two bars of a segment, in days.
+        known_sessions: True if a calendar finds missing sessions. Then only holes that end a segment count.
     """
     stamps = index.as_unit("ns").asi8
     if len(stamps) < 2:
@@ -260,12 +265,12 @@ def hole_problem(
 
 
 def _unusual_gap(steps: NDArray[np.float64]) -> float:
-    """Return the distance between bars, in the unit of ``steps`` (days), above which a gap is unusual.
+    """Return the time between bars, in days like ``steps``, above which a gap is unusual.
 
-    Nights, weekends and holidays recur. A gap is usual if gaps of its length or longer recur at least every 120 days.
-    An unusual gap is longer than twice the longest usual gap. It is also longer than 20 times the median distance, because
-    some holidays come once a year. Bars without usual gaps trade around the clock: here 3 times the median distance
-    is enough.
+    Nights, weekends and holidays cause gaps that recur. A gap is usual if gaps of at least its length recur at least every
+    120 days. An unusual gap is longer than twice the longest usual gap. It is also longer than 20 times the median time
+    between bars, because some holidays come once a year. Bars without usual gaps are traded around the clock; for these bars,
+    a gap above 3 times the median time is unusual.
     """
     recurring = max(3, int(steps.sum() / _RECURRING_DAYS))
     ordered = np.sort(steps)

@@ -14,19 +14,19 @@ from cnn_lstm_hyperopt.data.tables.numbers import CURE as NUMBER_CURE
 from cnn_lstm_hyperopt.data.tables.numbers import read_numbers
 
 SMALLEST = 1 / LARGEST
-"""Smallest valid price: ratios of larger prices, and products of such ratios, are finite."""
+"""Smallest valid price. Ratios of valid prices, and products of such ratios, are finite."""
 ROUNDING = 1e-5
-"""Relative tolerance: because of rounding, open and close may exceed the high or fall below the low."""
+"""Share of the price by which open and close may exceed the high or fall below the low, because of rounding."""
 _NO_VOLUME = "write 0 where no volume is known"
 _FUTURE = pd.Timedelta(days=1)
-"""A bar may be this far in the future: in time zones east of UTC, the date may be one day ahead."""
+"""Time that a bar may be in the future, because the date may be one day ahead in time zones east of UTC."""
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 
 def checked_dates(column: pd.Series, found: Findings) -> DateColumn:
-    """Return the dates of a table, (rows,); report rows without a readable date."""
+    """Return the dates of a table, (rows,), and report rows without a readable date."""
     dates = read_dates(column)
     unreadable = np.asarray(dates.index.isna())
 
@@ -73,7 +73,7 @@ def checked_dates(column: pd.Series, found: Findings) -> DateColumn:
 
 
 def check_stamps(dates: DateColumn, column: pd.Series, found: Findings) -> None:
-    """Report rows with invalid dates."""
+    """Report rows whose dates are invalid."""
 
     def shown(row: int) -> str:
         return shown_text(column.iloc[row])
@@ -93,7 +93,7 @@ def check_stamps(dates: DateColumn, column: pd.Series, found: Findings) -> None:
 def checked_numbers(
     table: Mapping[str, pd.Series], columns: Sequence[str], dates: pd.DatetimeIndex, found: Findings
 ) -> dict[str, Array]:
-    """Return the columns of numbers; report invalid numbers in rows with a date."""
+    """Return the columns of numbers in a table, and report invalid numbers in rows with a date."""
     known = ~np.asarray(dates.isna())
     read, commas = read_numbers(table)
     if commas is not None:
@@ -136,7 +136,7 @@ def _shown(values: Array) -> Callable[[int], str]:
 
 
 def check_prices(numbers: Mapping[str, Array], dates: pd.DatetimeIndex, found: Findings) -> None:
-    """Report invalid prices and volumes."""
+    """Report rows with invalid prices or volumes."""
     for name in (*PRICES, "adj_close"):
         if name in numbers:
             values = numbers[name]
@@ -167,8 +167,8 @@ def check_prices(numbers: Mapping[str, Array], dates: pd.DatetimeIndex, found: F
 def check_duplicates(numbers: Mapping[str, Array], dates: DateColumn, found: Findings) -> None:
     """Report dates that occur twice.
 
-    Of identical bars with the same date, all but the first are invalid. Different bars with the same date are all
-    invalid, because it is unknown which of them is right.
+    If bars with the same date are identical, all of them except the first are invalid. If they differ, all of them are
+    invalid, because it is unknown which bar is right.
     """
     stamps = dates.index.asi8
     if np.all(stamps[1:] > stamps[:-1]) and not dates.index.hasnans:

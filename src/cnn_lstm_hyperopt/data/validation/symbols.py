@@ -1,4 +1,4 @@
-"""Check names of symbols: a valid name is safe on the screen, in file names and in spreadsheets."""
+"""Checks of the names of symbols. A valid name is safe on the screen, in file names and in spreadsheets."""
 
 import unicodedata
 from collections import Counter
@@ -11,12 +11,12 @@ _LONGEST = 64
 _INSIDE = frozenset(".-_^=&+$#!'()~% @:")
 _FIRST = frozenset("^_$#")
 _ALIKE = ("LATIN", "GREEK", "CYRILLIC", "ARMENIAN", "CHEROKEE")
-"""Alphabets with letters that look like letters of another alphabet."""
+"""Names of alphabets with letters that look like letters of another alphabet."""
 _RULE = "letters, digits, inner spaces and . - _ ^ = & + $ # ! ' ( ) ~ % @ :, first a letter, a digit or one of ^ _ $ #"
 
 
 def symbol_error(name: str) -> str | None:
-    """Return a text about the error in the name of a symbol, if any.
+    """Return a text about the error in the name of a symbol, or None if the name is valid.
 
     Symbols are part of file names, of the output and of CSV files. In a spreadsheet a leading ``= + - @`` starts a formula.
     """
@@ -49,16 +49,19 @@ def _mixed_alphabets(name: str) -> str | None:
 
 
 def _letter(letter: str) -> str:
-    """Return ``'А' (CYRILLIC CAPITAL LETTER A)``, or the code of an invisible character."""
+    """Return a character with its Unicode name, such as ``'А' (CYRILLIC CAPITAL LETTER A)``.
+
+    An invisible character is shown by its code.
+    """
     shown = repr(letter) if letter.isprintable() else f"U+{ord(letter):04X}"
     return f"{shown} ({unicodedata.name(letter, 'a control character')})"
 
 
 def require_symbols(names: Sequence[str]) -> None:
-    """Require valid names of symbols.
+    """Raise an error unless all names of symbols are valid.
 
     Raises:
-        DataError: the text has all invalid names.
+        DataError: a name is invalid. The text has all invalid names.
     """
     errors = [f"'{shown_name(name)}' {error}" for name, error in ((n, symbol_error(n)) for n in names) if error]
     if errors:
@@ -82,5 +85,8 @@ def unique_symbols(symbols: Sequence[str]) -> list[str]:
 
 
 def composed(name: str) -> str:
-    """Return a name in the Unicode form NFC: one character for a letter with accents, unlike file names of macOS."""
+    """Return a name in the Unicode form NFC, in which a letter with an accent is one character.
+
+    File names of macOS have two.
+    """
     return unicodedata.normalize("NFC", name)
