@@ -93,7 +93,7 @@ def predicted(*arguments: Any) -> pd.DataFrame:
 @pytest.mark.parametrize("name", FOLDERS)
 def test_predictions_of_the_test_period_are_those_of_the_study(save_dir, bars, name):
     found = predicted("--model", save_dir / name, "--data-dir", bars)
-    assert found.columns.tolist() == (COLUMNS if name == "ensemble" else [*COLUMNS, *SETS])
+    assert found.columns.tolist() == [*COLUMNS, *SETS]
     tested = pd.read_csv(save_dir / name / "predictions.csv", parse_dates=["date"])
     both = tested.merge(found, on=["symbol", "date"], suffixes=("", "_now"))
     assert len(both) == len(tested) > 50

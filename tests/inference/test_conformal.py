@@ -128,8 +128,9 @@ def test_a_saved_model_predicts_its_sets_in_the_last_columns(tmp_path, model, ba
 
 def test_a_stored_entry_is_checked():
     entry = {"level": 0.9, "windows": 100, "class_score": 0.6, "half_width": None}
-    assert StoredConformal.conformal(entry) == Conformal(0.9, 100, 0.6)
+    assert StoredConformal.taken_from({}) is None
+    assert StoredConformal.taken_from({"conformal": entry}) == Conformal(0.9, 100, 0.6)
     for key, value in (("level", 1.0), ("windows", 0), ("class_score", 2.0), ("half_width", -1.0), ("other", 1)):
         with pytest.raises(FormError) as caught:
-            StoredConformal.conformal(entry | {key: value})
+            StoredConformal.taken_from({"conformal": entry | {key: value}})
         assert caught.value.violations[0].field == key

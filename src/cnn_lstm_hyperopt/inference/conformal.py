@@ -22,6 +22,8 @@ from cnn_lstm_hyperopt.inference.stored_form import StoredForm
 from cnn_lstm_hyperopt.training import Predictions
 
 LEVEL = 0.9
+CONFORMAL = "conformal"
+"""Key of the prediction sets in ``model.json`` and ``ensemble.json``."""
 
 Array = NDArray[np.float64]
 
@@ -67,7 +69,7 @@ class Conformal:
 
 
 class StoredConformal(StoredForm):
-    """Entry ``conformal`` of ``model.json``."""
+    """Entry ``conformal`` of ``model.json`` and ``ensemble.json``."""
 
     level: float = Field(gt=0, lt=1)
     windows: int = Field(ge=1)
@@ -75,13 +77,14 @@ class StoredConformal(StoredForm):
     half_width: float | None = Field(ge=0)
 
     @classmethod
-    def conformal(cls, raw: Any) -> Conformal:
-        """Return the checked content of the entry.
+    def taken_from(cls, raw: Any) -> Conformal | None:
+        """Return the entry in the content of a file, and remove its key; None: no entry, as in files of earlier versions.
 
         Raises:
             FormError: the entry is invalid.
         """
-        return Conformal(**dict(cls.read(raw, "conformal: ")))
+        entry = raw.pop(CONFORMAL, None) if isinstance(raw, dict) else None
+        return None if entry is None else Conformal(**dict(cls.read(entry, f"{CONFORMAL}: ")))
 
 
 def calibrate(

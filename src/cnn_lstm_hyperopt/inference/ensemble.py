@@ -7,7 +7,7 @@ selection with replacement that starts with the best single model.
 import math
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
 from cnn_lstm_hyperopt.data.windows import Windows
+from cnn_lstm_hyperopt.inference.conformal import CONFORMAL, Conformal
 from cnn_lstm_hyperopt.inference.metadata import Features, ModelDescription
 from cnn_lstm_hyperopt.inference.predictor import Predictor
 from cnn_lstm_hyperopt.inference.stored_form import FormError, StoredForm
@@ -120,12 +121,13 @@ class Ensemble(Predictor):
 
     Attributes:
         members: members of the ensemble, at least one; their weights add up to 1.
-        features: see :class:`.Predictor`.
+        features, conformal: see :class:`.Predictor`.
         description: description of the first member; the descriptions of other members differ only in ``params``.
     """
 
     members: tuple[Member, ...]
     features: Features | None = field(default=None, repr=False, compare=False)
+    conformal: Conformal | None = None
     description: ModelDescription = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -156,7 +158,8 @@ class Ensemble(Predictor):
                     "seed": each.seed,
                 }
             )
-        write_json(folder / ENSEMBLE_FILE, {"format": FORMAT, "members": entries})
+        sets = {} if self.conformal is None else {CONFORMAL: asdict(self.conformal)}
+        write_json(folder / ENSEMBLE_FILE, {"format": FORMAT, "members": entries, **sets})
 
 
 class StoredMember(StoredForm):

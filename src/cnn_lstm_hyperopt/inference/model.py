@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save
 
 from cnn_lstm_hyperopt.data.windows import Windows
 from cnn_lstm_hyperopt.errors import DataError, SaveDirError, Violation
-from cnn_lstm_hyperopt.inference.conformal import Conformal, StoredConformal
+from cnn_lstm_hyperopt.inference.conformal import CONFORMAL, Conformal, StoredConformal
 from cnn_lstm_hyperopt.inference.ensemble import Ensemble, Member, difference, mean_of, stored_members
 from cnn_lstm_hyperopt.inference.metadata import Features, ModelDescription
 from cnn_lstm_hyperopt.inference.predictor import Predictor
@@ -32,8 +32,6 @@ SEEDS = "seeds"
 """Folder in a model's folder: the networks of other seeds, ``seeds/SEED.safetensors``."""
 NETWORKS = "networks"
 """Key of ``model.json`` with the file and the seed of each network; a model of one network has no such key."""
-CONFORMAL = "conformal"
-"""Key of ``model.json`` with the prediction sets; models of earlier versions have no such key."""
 _LONGEST_HEADER = 100_000_000
 """Maximum bytes of a safetensors header. A file begins with the length (8 bytes, little-endian) and the ``{`` of the header."""
 _MAX_NETWORKS = 1_000
@@ -198,7 +196,9 @@ def _holds(folder: Path, name: str) -> bool:
 def _load_ensemble(folder: Path, features: Features | None) -> Ensemble:
     """Load an ensemble and check each member as a model."""
     try:
-        entries = stored_members(parse_json(read_text(folder / ENSEMBLE_FILE, MAX_JSON_BYTES)))
+        raw = parse_json(read_text(folder / ENSEMBLE_FILE, MAX_JSON_BYTES))
+        conformal = StoredConformal.taken_from(raw)
+        entries = stored_members(raw)
     except ValueError as error:
         raise _form_error(folder, ENSEMBLE_FILE, error) from error
     members: list[Member] = []
@@ -214,7 +214,7 @@ def _load_ensemble(folder: Path, features: Features | None) -> Ensemble:
             raise _refused(folder, ENSEMBLE_FILE, [text], code="members-differ")
         members.append(Member(model, entry.weight, entry.model_rank, entry.trial_number, entry.seed))
     _check_function(features, members[0].model.description)
-    return Ensemble(tuple(members), features)
+    return Ensemble(tuple(members), features, conformal)
 
 
 def _load_single(folder: Path, features: Features | None) -> SavedModel:
@@ -224,8 +224,7 @@ def _load_single(folder: Path, features: Features | None) -> SavedModel:
     try:
         raw = parse_json(read_text(folder / DESCRIPTION, MAX_JSON_BYTES))
         seeds = _stored_seeds(raw) or [0]
-        entry = raw.pop(CONFORMAL, None) if isinstance(raw, dict) else None
-        conformal = None if entry is None else StoredConformal.conformal(entry)
+        conformal = StoredConformal.taken_from(raw)
         description = ModelDescription.from_dict(raw)
     except ValueError as error:
         raise _form_error(folder, DESCRIPTION, error) from error

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from cnn_lstm_hyperopt.data.windows import Windows
+from cnn_lstm_hyperopt.inference.conformal import calibrate
 from cnn_lstm_hyperopt.inference.ensemble import ROUNDS, Ensemble, Member, mean_of, select
 from cnn_lstm_hyperopt.metrics import score as metric_score
 from cnn_lstm_hyperopt.pipeline.retraining import Retrained
@@ -46,13 +47,18 @@ def blend(retrained: Sequence[Retrained], validation: Windows, metric: str) -> B
     labels = validation.labels.numpy()
     library = np.stack([predictions[finalist][run].probabilities for finalist, run in places])
 
+    targets = None if validation.values is None else validation.values.numpy()
+
     def chosen_in(rounds: int) -> Blend:
         weights = select(library, labels, lambda truth, mean: metric_score(metric, truth, mean), rounds)
         order = [place for place in np.argsort(-weights, kind="stable").tolist() if weights[place] > 0]
         members = tuple(_member(retrained, places[place], float(weights[place])) for place in order)
         found = Blend(Ensemble(members), tuple(places[place] for place in order), None, best)
+        mean = found.mean(predictions)
         return replace(
-            found, validation_score=_known(metric_score(metric, labels, found.mean(predictions).probabilities))
+            found,
+            ensemble=replace(found.ensemble, conformal=calibrate(labels, mean, targets)),
+            validation_score=_known(metric_score(metric, labels, mean.probabilities)),
         )
 
     singles = [_known(metric_score(metric, labels, each)) for each in library]

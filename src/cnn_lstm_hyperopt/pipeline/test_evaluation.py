@@ -31,6 +31,7 @@ from cnn_lstm_hyperopt.evaluation import (
     verdict_text,
     years,
 )
+from cnn_lstm_hyperopt.inference.conformal import Conformal
 from cnn_lstm_hyperopt.metrics import score as metric_score
 from cnn_lstm_hyperopt.pipeline.baseline_forecasts import baseline_forecasts
 from cnn_lstm_hyperopt.pipeline.conformal_coverage import ConformalTest, conformal_test
@@ -146,13 +147,12 @@ def evaluate_once(
     return Verdict(
         judgement=judgement,
         finalists=tuple(
-            replace(
-                period.model(f"model {each.finalist.rank}", predictions, runs, strategy),
-                conformal=conformal_test(each.conformal, predictions, test, dependence),
-            )
+            period.model(f"model {each.finalist.rank}", predictions, runs, strategy, each.conformal)
             for each, runs, predictions in zip(retrained, models, records, strict=True)
         ),
-        ensemble=None if blend is None else period.model(ENSEMBLE, blend.mean(models), (), strategy),
+        ensemble=None
+        if blend is None
+        else period.model(ENSEMBLE, blend.mean(models), (), strategy, blend.ensemble.conformal),
         baselines=tuple(
             period.result(name, Predictions(each.astype(np.float32), forecasts.values.get(name)))
             for name, each in predicted.items()
@@ -208,15 +208,21 @@ class _Period:
         )
 
     def model(
-        self, name: str, predictions: Predictions, runs: Sequence[Predictions], strategy: TradingRules | None
+        self,
+        name: str,
+        predictions: Predictions,
+        runs: Sequence[Predictions],
+        strategy: TradingRules | None,
+        conformal: Conformal | None,
     ) -> TestResult:
-        """Return the test result of a model, with the results of its seeds, calibration, groups and strategy.
+        """Return the test result of a model, with the results of its seeds, calibration, groups, strategy and sets.
 
         Args:
             name: name of the model.
             predictions: predictions of the model of record, the mean of its seeds.
             runs: predictions of each seed.
             strategy: rules of the strategy; None: no strategy.
+            conformal: prediction sets of the model; None: no sets.
         """
         test, labels, probabilities = self.test, self.test.labels.numpy(), predictions.probabilities
         traded = None
@@ -231,6 +237,7 @@ class _Period:
             if test.dated and (year := years(test.dates)) is not None
             else (),
             strategy=traded,
+            conformal=conformal_test(conformal, predictions, test, self.dependence),
         )
 
 

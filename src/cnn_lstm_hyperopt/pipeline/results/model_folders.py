@@ -11,14 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from cnn_lstm_hyperopt.inference.conformal import Conformal
 from cnn_lstm_hyperopt.inference.metadata import ModelDescription
 from cnn_lstm_hyperopt.inference.model import DESCRIPTION, WEIGHTS
 from cnn_lstm_hyperopt.inference.predictor import predictions_frame
 from cnn_lstm_hyperopt.pipeline.ensemble_selection import Blend
 from cnn_lstm_hyperopt.pipeline.results.final_results import METRICS_FILE, PREDICTIONS
 from cnn_lstm_hyperopt.pipeline.retraining import Retrained
-from cnn_lstm_hyperopt.pipeline.test_evaluation import Verdict
+from cnn_lstm_hyperopt.pipeline.test_evaluation import TestResult, Verdict
 from cnn_lstm_hyperopt.run_dir.paths import (
     ENSEMBLE,
     ENSEMBLE_FILE,
@@ -27,7 +26,6 @@ from cnn_lstm_hyperopt.run_dir.paths import (
     model_folder,
     model_folders,
 )
-from cnn_lstm_hyperopt.training import Predictions
 from cnn_lstm_hyperopt.utils.atomic_io import write_json
 from cnn_lstm_hyperopt.utils.spreadsheets import csv_frame
 
@@ -39,16 +37,14 @@ class _Written:
     Attributes:
         place: path of the folder.
         entry: entry of the model in results.json.
-        predictions: predictions of the test windows.
+        result: test result of the model.
         about: the model's description.
-        conformal: the model's prediction sets; None: it has none.
     """
 
     place: Path
     entry: dict[str, Any]
-    predictions: Predictions
+    result: TestResult
     about: ModelDescription
-    conformal: Conformal | None = None
 
 
 def save_models(save_dir: Path, retrained: Sequence[Retrained], blend: Blend | None = None) -> None:
@@ -83,11 +79,11 @@ def write_retrained(
     """
     about = retrained[0].kept.model.description
     written = [
-        _Written(model_folder(save_dir, each.finalist.rank), entry, result.predictions, about, each.conformal)
+        _Written(model_folder(save_dir, each.finalist.rank), entry, result, about)
         for each, result, entry in zip(retrained, verdict.finalists, entries, strict=True)
     ]
     if ensemble is not None and verdict.ensemble is not None:
-        written.append(_Written(ensemble_folder(save_dir), ensemble, verdict.ensemble.predictions, about))
+        written.append(_Written(ensemble_folder(save_dir), ensemble, verdict.ensemble, about))
     for each in written:
         _complete(each, verdict, (cards or {}).get(each.place.name))
     places = {each.place for each in written}
@@ -176,7 +172,7 @@ def _flush(folder: Path) -> None:
 
 
 def _write_predictions(path: Path, verdict: Verdict, written: _Written) -> None:
-    windows, predictions, unit = verdict.windows, written.predictions, written.about.own_unit
+    windows, predictions, unit = verdict.windows, written.result.predictions, written.about.own_unit
     frame = predictions_frame(windows.dates, predictions, written.about.class_names, unit)
     frame.insert(1, "symbol", windows.symbols)
     frame.insert(2, "label", windows.labels.numpy())
@@ -184,6 +180,6 @@ def _write_predictions(path: Path, verdict: Verdict, written: _Written) -> None:
         frame["target"] = windows.values.numpy()
         if unit is not None:
             frame[f"target_{unit.column}"] = unit.convert(windows.values.numpy().astype(np.float64))
-    if written.conformal is not None:
-        written.conformal.add_columns(frame, predictions, unit)
+    if written.result.conformal is not None:
+        written.result.conformal.conformal.add_columns(frame, predictions, unit)
     csv_frame(frame).to_csv(path, index=False)
