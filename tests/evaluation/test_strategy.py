@@ -6,6 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cnn_lstm_hyperopt.evaluation import Market, TradingRules, long_flat
+from cnn_lstm_hyperopt.evaluation.bootstrap import mean_interval, stationary_sums
+from cnn_lstm_hyperopt.evaluation.strategy_text import strategy_lines
 
 DAYS = np.datetime64("2020-01-01", "ns") + np.arange(400).astype("timedelta64[D]")
 
@@ -137,3 +139,41 @@ def test_unknown_ratios_are_none():
         1,
         *[None] * 3,
     )
+
+
+def test_the_stationary_bootstrap_has_the_variance_of_its_closed_form():
+    """Politis & Romano 1994, lemma 1: autocovariances with weights for random block lengths."""
+    n, length = 60, 5.0
+    values = np.convolve(np.random.default_rng(4).normal(size=n + 4), np.ones(5), "valid")
+    sums = stationary_sums(values[:, None], length, 40_000, np.random.default_rng(5))[:, 0]
+    centred, stay = values - values.mean(), 1 - 1 / length
+    expected = centred @ centred / n
+    for lag in range(1, n):
+        weight = (1 - lag / n) * stay**lag + lag / n * stay ** (n - lag)
+        expected += 2 * weight * (centred[: n - lag] @ centred[lag:]) / n
+    assert sums.mean() / n == pytest.approx(values.mean(), abs=0.02)
+    assert sums.var() / n == pytest.approx(expected, rel=0.03)
+
+
+def test_the_interval_of_a_mean_is_repeatable_and_counts_days_not_bars():
+    noise = np.random.default_rng(6).normal(1, 1, size=250)
+    found = mean_interval(noise, DAYS[:250])
+    assert found == mean_interval(noise, DAYS[:250])
+    assert (found.high - found.low) == pytest.approx(2 * 1.96 / np.sqrt(250), rel=0.15)
+    assert mean_interval(noise[:9], DAYS[:9]) is None
+    bars = (DAYS[:250, None] + np.timedelta64(10, "h") + np.arange(6) * np.timedelta64(1, "h")).ravel()
+    repeated = mean_interval(np.repeat(noise, 6), bars)  # six equal bars a day tell as much as one
+    assert (repeated.high - repeated.low) == pytest.approx(found.high - found.low, rel=0.05)
+
+
+def test_older_results_and_unknown_intervals_are_shown_without_what_they_lack():
+    returns = {"sharpe": 0.1, "annual_sharpe": None, "final_wealth": 1.25}
+    old = {"cost_bps": 5.0, "long_flat": returns, "buy_and_hold": {**returns, "sharpe": None}}
+    (line,) = strategy_lines(old)
+    assert all(part in line for part in ("5 bps", "+0.10", "1.25"))
+    excess = {"exposure": 0.4, "annual_return": None, "mean_return": 0.01, "mean_return_interval": None}
+    new = {**old, "execution": "next_open", "half_spread_bps": {"A": 2.0, "B": 7.5}, "excess": excess}
+    first, second = strategy_lines(new)
+    assert all(part in first for part in ("next open", "5 bps", "2 to 7.5 bps"))
+    assert all(part in second for part in ("+1.00% a period", "40%"))
+    assert "interval" not in second
