@@ -183,9 +183,7 @@ def _predicted(model: "Predictor", every: Sequence["Bars"], *, start: date | Non
         table = model.predict_frame(bars.frame, bars.symbol, last=1 if last else None)
         table.insert(0, SYMBOL, bars.symbol)
         newest = bars.frame.index[-1]
-        if (
-            last and table["date"].iloc[-1] != newest
-        ):  # without this error, an older prediction would look like the newest
+        if last and table["date"].iloc[-1] != newest:  # an older prediction would look like the newest
             print(
                 f"Warning: {printable(bars.symbol)} is left out: no complete window ends with its last bar, {date_text(newest)}"
                 " (a gap before it, or a missing value)",

@@ -165,9 +165,7 @@ def _triple_barrier(settings: DataSettings) -> Labeller:
         classes, reach = np.where(valid, 1, -1), np.where(valid, horizon, 0)
         for first in range(0, len(frame), _PART):
             open_ = first + np.flatnonzero(valid[first : first + _PART])
-            for step in range(
-                1, horizon + 1
-            ):  # the run time grows with the sum of all reaches; few labels need many bars
+            for step in range(1, horizon + 1):  # run time: the sum of all reaches; few labels need many bars
                 below, above = low[open_ + step] < lower[open_], high[open_ + step] > upper[open_]
                 passed = below | above
                 if passed.any():

@@ -1,1 +1,1 @@
-"""Save and load models; predict, build ensembles, describe models, export models."""
+"""Models after the training: saving, loading, prediction, ensembles, descriptions and export."""

@@ -1,4 +1,6 @@
-"""Split conformal prediction: sets of classes and intervals of values, calibrated on windows that the model did not train on.
+"""Split conformal prediction: sets of classes and intervals of values that contain the truth with a given probability.
+
+They are calibrated on windows that were not used to train the model.
 
 If calibration and new windows were exchangeable, a set would contain the true class with probability ``level`` or more, for
 every model. Windows of a time series are not exchangeable, so the coverage on the test set is measured and reported.
@@ -36,7 +38,7 @@ class Conformal:
         level: probability with which a set contains the true class, if windows are exchangeable.
         windows: number of calibration windows.
         class_score: a class is in the set if 1 − its probability is at most this number.
-        half_width: half of the width of an interval, in the target's units; None: no regression.
+        half_width: half of the width of an interval, in the target's units; None without regression.
     """
 
     level: float
@@ -45,19 +47,22 @@ class Conformal:
     half_width: float | None = None
 
     def sets(self, probabilities: NDArray[np.floating]) -> NDArray[np.bool_]:
-        """Return for each window and class whether the class is in the set, (windows, classes). A set may be empty."""
+        """Return a mask (windows, classes) that is true if the class is in the window's set. A set may be empty."""
         return np.asarray(1.0 - probabilities.astype(np.float64) <= self.class_score)
 
     def intervals(self, values: NDArray[np.floating]) -> tuple[Array, Array] | None:
-        """Return the lower and upper ends of the intervals of predicted values, (windows,) each; None: no regression."""
+        """Return the lower and the upper ends of the intervals around predicted values, each (windows,); None without regression."""
         if self.half_width is None:
             return None
         return values - np.float64(self.half_width), values + np.float64(self.half_width)
 
     def add_columns(self, frame: pd.DataFrame, predictions: Predictions, unit: OwnUnit | None) -> None:
-        """Append ``set_0`` … (1: the class is in the set), ``value_low`` and ``value_high`` to a frame of predictions.
+        """Append columns with the sets and intervals to a frame of predictions.
 
-        With a ``unit``, two further columns have the ends of the interval in this unit.
+        The columns ``set_0`` … are 1 if the class is in the set, else 0. ``value_low`` and ``value_high`` are the ends of the
+        interval.
+
+        With ``unit``, two additional columns have the ends of the interval in this unit.
         """
         for number, inside in enumerate(self.sets(predictions.probabilities).T):
             frame[f"set_{number}"] = inside.astype(np.int64)
@@ -93,7 +98,7 @@ def calibrate(
     targets: NDArray[np.floating] | None,
     level: float = LEVEL,
 ) -> Conformal | None:
-    """Return the sets and intervals of a model, calibrated on its predictions.
+    """Return the conformal sets and intervals of a model, calibrated on its predictions for validation windows.
 
     Args:
         labels: ``(windows,)`` true classes.
@@ -102,7 +107,7 @@ def calibrate(
         level: probability with which a set contains the true class, above 0 and below 1.
 
     Returns:
-        None if there are too few windows for this level (fewer than 9 for 90 %).
+        None if there are too few windows for ``level`` (fewer than 9 for 90 %).
     """
     truth = predictions.probabilities[np.arange(len(labels)), labels].astype(np.float64)
     class_score = conformal_quantile(1.0 - truth, level)
@@ -115,6 +120,6 @@ def calibrate(
 
 
 def conformal_quantile(scores: Array, level: float) -> float | None:
-    """Return the ⌈(n + 1) level⌉-th smallest of n scores; None: this number exceeds n (Lei et al. 2018, algorithm 2)."""
+    """Return the ⌈(n + 1) level⌉-th smallest of n scores (Lei et al. 2018, algorithm 2), or None if there are fewer scores."""
     place = math.ceil(round((len(scores) + 1) * level, 9))
     return float(np.partition(scores, place - 1)[place - 1]) if place <= len(scores) else None

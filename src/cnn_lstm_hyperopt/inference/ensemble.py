@@ -1,4 +1,4 @@
-"""Ensembles: weighted averages of models that are selected greedily on validation windows.
+"""Ensembles: weighted averages of the predictions of models, which are selected greedily on validation windows.
 
 Source: Caruana, Niculescu-Mizil, Crew and Ksikes 2004, "Ensemble Selection from Libraries of Models", ICML: forward
 selection with replacement that starts with the best single model.
@@ -29,36 +29,39 @@ from cnn_lstm_hyperopt.utils.text import shown
 
 FORMAT = 1
 ROUNDS = 20
-"""Maximum number of selections. A model may be selected several times; a selection adds at least 1/20 to its weight."""
+"""Maximum number of selections. A model may be selected several times. Each selection adds at least 1/20 to its weight."""
 _MAX_MEMBERS = 1_000
 _FOLDER = re.compile(r"member_[1-9]\d{0,3}")
-"""Names of the folders of members. Only folders inside the ensemble's folder match."""
+"""Pattern of the folder names of members. It matches only folders inside the ensemble's folder."""
 
 Score = Callable[[NDArray[np.int64], NDArray[np.floating]], float]
-"""Function from labels (windows,) and probabilities (windows, classes) to a score; higher is better; NaN: undefined."""
+"""Function of labels (windows,) and probabilities (windows, classes) that returns a score.
+
+Higher is better; NaN means undefined.
+"""
 
 
 def select(
     probabilities: NDArray[np.floating], labels: NDArray[np.int64], score: Score, rounds: int = ROUNDS
 ) -> NDArray[np.float64]:
-    """Return weights of models so that their weighted mean scores at least as well as the best single model.
+    """Return weights of models whose weighted mean of predictions scores at least as well as the best single model.
 
-    Each round adds the model that gives the mean with the best score; a model may be added again. The result is the
-    mean of the round with the best score; of equal rounds, the first. The log loss breaks ties between models, then
-    their order.
+    Each round adds one model to the mean: the model with which the mean has the best score. A model may be added again. If
+    models give equal scores, the lower log loss decides, then the order of the models. The result is the mean after the round
+    with the best score. If rounds have equal scores, the first is used.
 
     Args:
-        probabilities: ``(models, windows, classes)``, no dimension is empty.
-        labels: ``(windows,)``.
+        probabilities: ``(models, windows, classes)`` class probabilities of each model; no dimension is empty.
+        labels: ``(windows,)`` true classes.
         score: the score to maximise.
         rounds: maximum number of selections, ≥ 1.
 
     Returns:
-        ``(models,)`` share of each model in all selections; the shares add up to 1.
+        ``(models,)`` weights: the share of all selections in which each model was selected. They add up to 1.
     """
 
     def merit(mean: NDArray[np.float64]) -> tuple[float, float]:
-        """Return the score of a mean of probabilities, and its mean log likelihood."""
+        """Return the score and the mean log likelihood of a mean of probabilities."""
         found = float(score(labels, mean))
         likelihoods = np.maximum(mean[np.arange(len(labels)), labels], MIN_PROBABILITY)
         return (-math.inf if math.isnan(found) else found), float(np.log(likelihoods).mean())
@@ -79,7 +82,10 @@ def select(
 
 
 def mean_of(predictions: Sequence[Predictions], weights: Sequence[float]) -> Predictions:
-    """Return weighted means of predictions, summed in float64 in this order; a single prediction stays unchanged."""
+    """Return the weighted mean of predictions, summed in float64 in the given order.
+
+    A single prediction is returned unchanged.
+    """
     if len(predictions) == 1:
         return predictions[0]
     values = [each.values for each in predictions if each.values is not None]
@@ -102,10 +108,10 @@ class Member:
 
     Attributes:
         model: the model.
-        weight: weight of its predictions, above 0.
+        weight: weight of the model's predictions, above 0.
         model_rank: rank of the finalist whose configuration the model has.
-        trial_number: trial of this finalist.
-        seed: seed of its training.
+        trial_number: number of the finalist's trial.
+        seed: seed with which the model was trained.
     """
 
     model: Predictor
@@ -117,12 +123,12 @@ class Member:
 
 @dataclass(frozen=True, repr=False)
 class Ensemble(Predictor):
-    """Models with the same inputs and target; predicts the weighted mean of their predictions.
+    """Ensemble of models with the same inputs and target. It predicts the weighted mean of their predictions.
 
     Attributes:
         members: members of the ensemble, at least one; their weights add up to 1.
         features, conformal: see :class:`.Predictor`.
-        description: description of the first member; the descriptions of other members differ only in ``params``.
+        description: description of the first member. The descriptions of other members differ only in ``params``.
     """
 
     members: tuple[Member, ...]
@@ -134,16 +140,16 @@ class Ensemble(Predictor):
         object.__setattr__(self, "description", self.members[0].model.description)
 
     def parts(self) -> tuple[tuple[Network, float], ...]:
-        """Return the network and the weight of each member."""
+        """Return the networks of the members with their weights."""
         return tuple((network, weight * each.weight) for each in self.members for network, weight in each.model.parts())
 
     def predict_windows(self, windows: Windows) -> Predictions:
-        """Return weighted mean predictions, see :meth:`.Predictor.predict_windows`."""
+        """Return the weighted mean of the members' predictions; see :meth:`.Predictor.predict_windows`."""
         predictions = [each.model.predict_windows(windows) for each in self.members]
         return mean_of(predictions, [each.weight for each in self.members])
 
     def save(self, folder: Path) -> None:
-        """Write ``ensemble.json`` and a folder for each member into ``folder``; create the folder if missing."""
+        """Write ``ensemble.json`` and a folder for each member into ``folder``. Create ``folder`` if it is missing."""
         folder.mkdir(parents=True, exist_ok=True)
         entries = []
         for number, each in enumerate(self.members, start=1):
@@ -163,7 +169,7 @@ class Ensemble(Predictor):
 
 
 class StoredMember(StoredForm):
-    """A member in ``ensemble.json``."""
+    """Entry of a member in ``ensemble.json``."""
 
     folder: str
     weight: float = Field(gt=0, le=1)
@@ -189,10 +195,10 @@ class StoredEnsemble(StoredForm):
 
 
 def stored_members(raw: Any) -> list[StoredMember]:
-    """Return the members in ``ensemble.json``.
+    """Return the entries of the members in ``ensemble.json``.
 
     Raises:
-        FormError: the content is invalid; the text has a line for each error.
+        FormError: the content is invalid. The text has a line for each error.
     """
     if not isinstance(raw, dict):
         raise FormError(f"it must be an ensemble, but is {shown(raw)}", "", "not-a-mapping")
@@ -212,6 +218,6 @@ def stored_members(raw: Any) -> list[StoredMember]:
 
 
 def difference(first: ModelDescription, other: ModelDescription) -> str | None:
-    """Return the first difference of two descriptions that makes a mean of predictions meaningless, if any."""
+    """Return the first difference between two model descriptions that makes a mean of predictions meaningless, if any."""
     one, two = first.as_dict(), other.as_dict()
     return next((name for name in one if name != "params" and one[name] != two[name]), None)

@@ -1,9 +1,8 @@
-"""Export of a model to a file that runs without this package: an ONNX graph or a program of ``torch.export``.
+"""Export of a model to a file that runs without this package: an ONNX graph or a ``torch.export`` program.
 
-The graph includes the scaling of inputs. Input: ``features`` (batch, lookback, features), float32, in the
-units of the features, in the order of ``model.json``. Outputs: ``probabilities`` (batch, classes) and, with a regression head,
-``value`` (batch) in the target's units. The graph of an ensemble returns the weighted mean of the outputs of its
-members.
+The graph includes the scaling of inputs. Its input ``features`` is (batch, lookback, features), float32, not scaled, with
+features in the order of ``model.json``. Its outputs are ``probabilities`` (batch, classes) and, with a regression head,
+``value`` (batch) in the target's units. The graph of an ensemble returns the weighted mean of its members' outputs.
 """
 
 import contextlib
@@ -30,11 +29,17 @@ from cnn_lstm_hyperopt.utils.atomic_io import written_beside
 Format = Literal["onnx", "torch"]
 DEFAULT_NAMES: dict[Format, str] = {"onnx": "model.onnx", "torch": "model.pt2"}
 TOLERANCE = 1e-4
-"""Largest allowed difference between outputs of file and model; values in standard deviations of the target."""
+"""Largest allowed difference between the outputs of the file and of the model.
+
+Values are in standard deviations of the target.
+"""
 INPUT, PROBABILITIES, VALUE = "features", "probabilities", "value"
 _NEEDED = ("onnx", "onnxruntime", "onnxscript")
 _TRACED, _COMPARED = 2, (1, 5)
-"""Number of windows in the exported batch, and in the compared batches: the exported model must accept any number."""
+"""Number of windows in the batch for the export, and in the batches for the comparison.
+
+They differ because the exported model must accept any number.
+"""
 
 Arrays = dict[str, NDArray[np.float32]]
 
@@ -58,7 +63,10 @@ class Graph(nn.Module):
         self.eval()
 
     def forward(self, features: Tensor) -> dict[str, Tensor]:
-        """Map ``(batch, lookback, features)`` to ``probabilities`` ``(batch, classes)`` and perhaps ``value`` ``(batch,)``."""
+        """Map features ``(batch, lookback, features)`` to class probabilities ``(batch, classes)``.
+
+        With regression, also return the values ``(batch,)``.
+        """
         inputs = features
         if self.scales:
             inputs = ((features.double() - self.mean) / self.std).clamp(-CLIP, CLIP).float()
@@ -69,7 +77,7 @@ class Graph(nn.Module):
         return found
 
     def _mean(self, parts: list[Tensor]) -> Tensor:
-        """Return the weighted mean of the networks' outputs; a single output is returned unchanged."""
+        """Return the weighted mean of the networks' outputs. A single output is returned unchanged."""
         total = parts[0] if len(parts) == 1 else parts[0] * self.weights[0]
         for part, weight in zip(parts[1:], self.weights[1:], strict=True):
             total = total + part * weight
@@ -77,18 +85,19 @@ class Graph(nn.Module):
 
 
 def export_model(model: Predictor, path: Path, format: Format) -> float:
-    """Export a model to a file, load the file and compare its predictions with those of the model.
+    """Export a model to a file, then load the file and compare its predictions with those of the model.
 
     Args:
         model: result of ``load_model``.
         path: path of the file, which is deleted if the predictions differ.
-        format: ``onnx``, which needs the extra of this name, or ``torch``.
+        format: ``onnx`` or ``torch``. ``onnx`` needs the optional dependencies of the extra ``onnx``.
 
     Returns:
-        The largest difference between outputs of file and model, on batches of other sizes than the exported batch.
+        The largest difference between the outputs of the file and of the model, on batches of other sizes than the batch for
+        the export.
 
     Raises:
-        ConfigError: the extra is not installed.
+        ConfigError: the extra ``onnx`` is not installed.
         RunError: the predictions differ.
         OSError: the file can't be written.
     """
@@ -112,7 +121,7 @@ def export_model(model: Predictor, path: Path, format: Format) -> float:
 
 @contextlib.contextmanager
 def _quietly() -> Iterator[None]:
-    """Hide torch's warnings about its tracing of a model."""
+    """Context that hides torch's warnings about the tracing of a model."""
     logger = logging.getLogger("torch.onnx")
     before = logger.level
     logger.setLevel(logging.ERROR)
@@ -136,13 +145,16 @@ def _require_extra() -> None:
 
 
 def _batches(about: ModelDescription) -> list[Tensor]:
-    """Return two batches; the second has values beyond the clipping of scaled features."""
+    """Return two batches of windows for the comparison. The second has values that the scaler clips."""
     one, more = _COMPARED
     return [_windows(about, one), _windows(about, more, spread=1.5 * CLIP)]
 
 
 def _windows(about: ModelDescription, count: int, *, spread: float = 1.0) -> Tensor:
-    """Return fixed random windows ``(count, lookback, features)`` with the mean of training and ``spread`` × its deviation."""
+    """Return fixed random windows ``(count, lookback, features)``.
+
+    Their mean is that of the training rows; their standard deviation is ``spread`` times that of the training rows.
+    """
     shape, generator = (count, about.lookback, len(about.features)), torch.Generator().manual_seed(count)
     draws = spread * torch.randn(shape, generator=generator, dtype=torch.float64)
     if about.scaler is not None:
@@ -151,9 +163,9 @@ def _windows(about: ModelDescription, count: int, *, spread: float = 1.0) -> Ten
 
 
 def _difference(model: Predictor, found: Arrays, windows: Tensor) -> float:
-    """Return the largest difference between outputs of model and file; NaN if an output is NaN.
+    """Return the largest difference between the outputs of the model and of the file; NaN if an output is NaN.
 
-    Differences of values are in standard deviations of the target, after float32 rounding is subtracted.
+    Differences of values are in standard deviations of the target. The part that float32 rounding may cause is subtracted.
     """
     table = model.predict(windows)
     probabilities = table.filter(regex=r"^probability_\d+$").to_numpy()

@@ -1,4 +1,4 @@
-"""Measure the time of a prediction on the CPU of this machine."""
+"""Measurement of the time of a prediction on the CPU of this machine."""
 
 import statistics
 import time
@@ -13,9 +13,9 @@ from cnn_lstm_hyperopt.training.runtime.device import one_thread
 BATCH = 256
 WARM_UP, REPEATS = 3, 20
 LIMIT_SECONDS = 1.0
-"""Seconds of measurement for one batch size, after which no pass starts. At least a warm-up and a measured pass run."""
+"""Time in seconds after which no further forward pass of a batch size starts. At least a warm-up and one measured pass run."""
 MAX_NUMBERS = 2**24
-"""Maximum number of inputs of a measured batch; larger batches could need gigabytes."""
+"""Maximum number of inputs (numbers) in a measured batch. Larger batches could need gigabytes of memory."""
 
 
 class Latency(NamedTuple):
@@ -36,14 +36,14 @@ class Latency(NamedTuple):
 
 
 def measure_latency(networks: Sequence[Network], lookback: int) -> Latency:
-    """Measure the time in which random windows (float32) pass through all networks, one after the other.
+    """Measure the time that random windows (float32) need to pass through all networks, one network after the other.
 
-    The measurement has one thread and does not include the scaling of features.
+    The measurement uses one thread and does not include the scaling of features.
 
     Worker processes have one thread, too. Torch's default number of threads depends on earlier work of the process.
 
     Args:
-        networks: networks on the CPU with the same inputs; this function sets their evaluation mode.
+        networks: networks on the CPU with the same inputs. This function switches them to evaluation mode.
         lookback: number of bars in a window.
     """
     for network in networks:

@@ -1,4 +1,4 @@
-"""Description of a model on disk: its inputs, outputs and architecture, as checked JSON."""
+"""Description of a model: its inputs, outputs and architecture. On disk it is JSON, which is checked when it is read."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -31,11 +31,11 @@ from cnn_lstm_hyperopt.training import ValueScale
 from cnn_lstm_hyperopt.utils.text import is_legible, shown, shown_names
 
 FORMAT = 2
-"""Format of the file. Format 1, which can still be read, had no user's features and no names of classes and value."""
+"""Format number of the file. Format 1 can still be read; it had no user's features and no names of classes and value."""
 
 
 Features = Callable[[pd.DataFrame], Any]
-"""Type of a user's function that computes features; ``OwnFunction`` documents its input and output."""
+"""Type of a user's function that computes features. ``OwnFunction`` documents the input and the output of the function."""
 
 
 def _as_tuple(value: Any) -> Any:
@@ -58,20 +58,20 @@ def _unique(names: tuple[str, ...]) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class ModelDescription:
-    """Description of a model: everything needed to use its weights.
+    """Description of a model, with all facts that are needed to use the model's weights.
 
     Attributes:
-        params: full configuration.
+        params: full configuration of the model.
         class_names: names of classes 0, 1, …
-        value_name: formula of the regression value; None: no regression.
-        features: names of the inputs, in order.
-        feature_columns: inputs that are columns of the bars.
-        feature_function: ``module:function`` that computed the last inputs in training, if any. This text informs the
-            reader; the module is never imported.
+        value_name: formula of the regression value; None without regression.
+        features: names of the inputs, in the order of the network's inputs.
+        feature_columns: names of the inputs that are columns of the user's bars.
+        feature_function: name of the user's function (``module:function``) that computed the last inputs in training, if any.
+            The name is only information; the module is never imported.
         scaler: scaler of the features; None: the inputs are already scaled.
-        value_scale: mean and standard deviation of the regression target, in the target's units.
+        value_scale: mean and standard deviation of the regression target in the target's units.
         target, lookback, horizon, max_gap_days: settings of the data.
-        bar_seconds: median step of the training bars in seconds; None: unknown.
+        bar_seconds: median time between the training bars in seconds; None: unknown.
     """
 
     params: Params
@@ -115,23 +115,26 @@ class ModelDescription:
 
     @property
     def has_regression(self) -> bool:
-        """Whether the model predicts a value."""
+        """True if the model predicts a regression value."""
         return self.value_name is not None
 
     @property
     def own_unit(self) -> OwnUnit | None:
-        """Readable unit of the predicted value; None: no value, or a value from a user's DataLoaders."""
+        """More readable unit of the predicted value.
+
+        None if there is no value, or if its labels came from a user's DataLoaders.
+        """
         of_bars = self.scaler is not None and self.has_regression
         return OWN_UNITS.get(self.target) if of_bars else None
 
     def feature_set(self, function: Features | None) -> FeatureSet:
-        """Return the feature set that computes the inputs from bars.
+        """Return the feature set that computes the model's inputs from bars.
 
         Args:
-            function: the user's function that computes the last inputs.
+            function: the user's function that computes the last inputs, if the model has such inputs.
 
         Raises:
-            DataError: the function is required and was not passed.
+            DataError: the model needs the function and it was not passed.
         """
         if self.feature_function is None:
             return FeatureSet(self.feature_columns)
@@ -155,7 +158,7 @@ class ModelDescription:
         )
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the description as strict JSON; :meth:`from_dict` is the inverse."""
+        """Return the description as values for strict JSON. The inverse is :meth:`from_dict`."""
         return {
             "format": FORMAT,
             "params": readable(self.params),
@@ -175,10 +178,10 @@ class ModelDescription:
 
     @classmethod
     def from_dict(cls, raw: Any) -> "ModelDescription":
-        """Return the description from a JSON value of :meth:`as_dict`; also reads format 1.
+        """Return the description from the JSON value that :meth:`as_dict` returned. Format 1 is also accepted.
 
         Raises:
-            FormError: the value is not a valid description; the text has a line for each error.
+            FormError: the value is not a valid description. The text has a line for each error.
         """
         if not isinstance(raw, dict):
             raise FormError(f"it must be a description of a model, but is {shown(raw)}", "", "not-a-mapping")
@@ -254,7 +257,10 @@ class StoredDescription(StoredForm):
                 raise ValueError(f"scaler must hold numbers within {LARGEST:g}, its std {1 / LARGEST:g} or more")
 
     def _check_features(self) -> None:
-        """Check the order of features: built-in, columns, function. A model of DataLoaders may have any features."""
+        """Check the order of the features: first built-in features, then columns, then features of the function.
+
+        A model that was trained on DataLoaders may have any features.
+        """
         made_of_bars = (*BUILT_IN.names, *self.feature_columns)
         if self.scaler is None:
             if self.feature_columns or self.feature_function is not None:

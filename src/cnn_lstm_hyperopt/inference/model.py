@@ -1,4 +1,4 @@
-"""Models on disk: weights as safetensors, everything else as JSON. Loading needs no study and unpickles nothing."""
+"""Models on disk: weights as safetensors, all other facts as JSON. Loading needs no study and unpickles nothing."""
 
 import json
 import os
@@ -29,16 +29,16 @@ from cnn_lstm_hyperopt.utils.text import listed, one_line, printable, shown, sho
 
 WEIGHTS, DESCRIPTION = "model.safetensors", "model.json"
 SEEDS = "seeds"
-"""Folder in a model's folder: the networks of other seeds, ``seeds/SEED.safetensors``."""
+"""Name of a folder in a model's folder. It has the networks of other seeds, as ``seeds/SEED.safetensors``."""
 NETWORKS = "networks"
-"""Key of ``model.json`` with the file and the seed of each network; a model of one network has no such key."""
+"""Key in ``model.json`` with the file and the seed of each network. A model with one network has no such key."""
 _LONGEST_HEADER = 100_000_000
-"""Maximum bytes of a safetensors header. A file begins with the length (8 bytes, little-endian) and the ``{`` of the header."""
+"""Maximum length of a safetensors header in bytes. A file begins with this length (8 bytes, little-endian), then the header."""
 _MAX_NETWORKS = 1_000
 
 
 class SeedNetwork(NamedTuple):
-    """Network of one seed."""
+    """Network that was trained with one seed."""
 
     seed: int
     network: Network
@@ -46,12 +46,12 @@ class SeedNetwork(NamedTuple):
 
 @dataclass(frozen=True, repr=False)
 class SavedModel(Predictor):
-    """Trained networks of one configuration with their description; predicts the mean of the networks.
+    """Trained networks of one configuration with their description. The model predicts the mean of the networks' predictions.
 
     Attributes:
         network: the only network, or the network with the lowest validation loss.
         description: architecture, features, scaler and labels.
-        features: function that computes the model's own features; None: the model has none, or no function was passed.
+        features: user's function that computes features; None: the model has no such features, or no function was passed.
         seed: seed of ``network``; 0: unknown.
         others: networks of the same configuration that were trained with other seeds.
         conformal: prediction sets and intervals; None: the model has none.
@@ -65,13 +65,16 @@ class SavedModel(Predictor):
     conformal: Conformal | None = None
 
     def with_seeds(self, seed: int, others: Mapping[int, "SavedModel"]) -> "SavedModel":
-        """Return the mean of this model, trained with ``seed``, and of other models of the configuration, by seed."""
+        """Return a model that predicts the mean of this model and of models with other seeds.
+
+        This model was trained with ``seed``. The other models have the same configuration; their keys are their seeds.
+        """
         return replace(self, seed=seed, others=tuple(SeedNetwork(key, each.network) for key, each in others.items()))
 
     def save(self, folder: Path) -> None:
-        """Write ``model.safetensors``, ``model.json`` and the networks of other seeds; create ``folder`` if it is missing.
+        """Write ``model.safetensors``, ``model.json`` and the networks of other seeds. Create ``folder`` if it is missing.
 
-        To replace a model, save into a new folder and move this folder, so that weights and description always match.
+        To replace a model on disk, save into a new folder and then move this folder. So weights and description always match.
         """
         folder.mkdir(parents=True, exist_ok=True)
         content = self.description.as_dict()
@@ -89,7 +92,7 @@ class SavedModel(Predictor):
         (folder / DESCRIPTION).write_text(text + "\n", encoding="utf-8")
 
     def parts(self) -> tuple[tuple[Network, float], ...]:
-        """Return the networks with equal weights."""
+        """Return the networks of the model with equal weights."""
         networks = (self.network, *(each.network for each in self.others))
         return tuple((network, 1 / len(networks)) for network in networks)
 
@@ -117,13 +120,13 @@ class SavedModel(Predictor):
 
 
 def network_files(seeds: Sequence[int]) -> list[str]:
-    """Return the names of the weight files of a model with these seeds; the first is the seed of ``model.safetensors``."""
+    """Return the names of the weight files of a model by its seeds. The first seed is that of ``model.safetensors``."""
     return [WEIGHTS, *(f"{SEEDS}/{seed}.safetensors" for seed in seeds[1:])]
 
 
 def _save_weights(network: Network, path: Path) -> None:
     weights = {name: weight.detach().cpu().contiguous() for name, weight in network.state_dict().items()}
-    # save_file would make a file that only the owner can read.
+    # The function save_file would write a file that only its owner can read.
     path.write_bytes(save(weights))
 
 
@@ -135,10 +138,12 @@ class StoredNetwork(StoredForm):
 
 
 def _stored_seeds(raw: Any) -> list[int]:
-    """Return the seeds of the networks in the content of ``model.json``; remove their key. An empty list: one network.
+    """Return the seeds of the networks from the content of ``model.json``, and remove their key from the content.
+
+    The list is empty if the model has one network.
 
     Raises:
-        FormError: the entries are invalid; the text has a line for each error.
+        FormError: the entries are invalid. The text has a line for each error.
     """
     if not isinstance(raw, dict) or NETWORKS not in raw:
         return []
@@ -160,17 +165,17 @@ def _stored_seeds(raw: Any) -> list[int]:
 def load_model(folder: str | Path, features: Features | None = None) -> SavedModel | Ensemble:
     """Load the model in ``folder``, such as ``retrained_model_1`` or ``ensemble``, on the CPU.
 
-    Loading never runs code that the folder names.
+    Code that the folder names is never run.
 
     Args:
         folder: folder of a model (``model.json``, ``model.safetensors``) or of an ensemble (``ensemble.json``,
             members).
-        features: function that computes the model's own features, such as ``mine.more``. ``predict_bars`` of a model
-            with own features calls this function.
+        features: user's function that computes features, such as ``mine.more``. It is needed if the model was trained with
+            such a function; ``predict_bars`` calls it.
 
     Raises:
         SaveDirError: a file is missing or invalid.
-        DataError: ``features`` is not a function, or was given although the model was trained without one.
+        DataError: ``features`` is not a function, or it was given although the model was trained without a function.
     """
     if not isinstance(folder, (str, os.PathLike)) or not str(folder):
         raise SaveDirError(
@@ -194,7 +199,7 @@ def _holds(folder: Path, name: str) -> bool:
 
 
 def _load_ensemble(folder: Path, features: Features | None) -> Ensemble:
-    """Load an ensemble and check each member as a model."""
+    """Load an ensemble. Each member is checked like a model."""
     try:
         raw = parse_json(read_text(folder / ENSEMBLE_FILE, MAX_JSON_BYTES))
         conformal = StoredConformal.taken_from(raw)
@@ -234,7 +239,7 @@ def _load_single(folder: Path, features: Features | None) -> SavedModel:
 
 
 def _load_network(folder: Path, name: str, description: ModelDescription) -> Network:
-    """Load a network of a model; ``name`` is the file of its weights in ``folder``."""
+    """Load one network of a model. ``name`` is the file of the network's weights in ``folder``."""
     if not _holds(folder, name):
         raise SaveDirError(f"{_place(folder)} holds no model: {name} is missing", field=name, code="file-missing")
     with torch.device("meta"):  # a network without memory: the weights may not fit the description
@@ -283,13 +288,16 @@ def _refused(
 
 
 def _form_error(folder: Path, name: str, error: ValueError) -> SaveDirError:
-    """Return the SaveDirError for an error in a JSON file of a model."""
+    """Return the SaveDirError to raise for an error in a JSON file of a model."""
     violations = error.violations if isinstance(error, FormError) else ()
     return _refused(folder, name, str(error).split("\n"), code="not-json", violations=violations)
 
 
 def _not_weights(folder: Path, name: str, error: Exception) -> SaveDirError:
-    """Return the error of a file that is not safetensors; the text names the type that its first bytes show."""
+    """Return the error to raise for a file that is not a safetensors file.
+
+    The text names the type that the first bytes show.
+    """
     try:
         with (folder / name).open("rb") as file:
             start = file.read(9)
@@ -307,7 +315,7 @@ def _not_weights(folder: Path, name: str, error: Exception) -> SaveDirError:
 
 
 def _weight_errors(file: Any, expected: Mapping[str, torch.Tensor]) -> list[str]:
-    """Return the differences between the tensors in a file's header and the tensors of the described network."""
+    """Return texts about the differences between the tensors in a file's header and the tensors of the described network."""
     there = set(file.keys())
     errors = [f"{name} is missing" for name in expected if name not in there]
     errors += [f"{printable(name, 80)} is not a weight of this network" for name in sorted(there - set(expected))]

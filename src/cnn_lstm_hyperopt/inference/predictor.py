@@ -1,4 +1,4 @@
-"""Base class of saved models: predicts from bars, from bars of several symbols, and from arrays of windows."""
+"""Base class of saved models. They predict from bars of one or several symbols, and from arrays of windows."""
 
 import abc
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,15 +26,15 @@ from cnn_lstm_hyperopt.utils.text import shown_name
 
 SYMBOL = "symbol"
 _FREQUENCIES_APART = 1.9
-"""Two frequencies differ if the steps of bars differ by this factor; daily steps of two markets differ by less."""
+"""Factor between the times between bars from which two frequencies differ. Daily bars of two markets differ by less."""
 
 
 class Predictor(abc.ABC):
-    """A model with its description; subclasses define the computation.
+    """Base class of a model with its description. Subclasses define the computation.
 
     Attributes:
         description: inputs and outputs.
-        features: user's function that computes features; None: the model has none, or no function was passed.
+        features: user's function that computes features; None: the model has no such features, or no function was passed.
         conformal: prediction sets and intervals; None: the model has none.
     """
 
@@ -43,7 +43,7 @@ class Predictor(abc.ABC):
     conformal: Conformal | None = None
 
     def __repr__(self) -> str:
-        """Return one line about inputs and outputs; ``description`` has the details."""
+        """Return one line of text about inputs and outputs. The details are in ``description``."""
         about = self.description
         networks = [network for network, _ in self.parts()]
         parameters = sum(weight.numel() for network in networks for weight in network.parameters())
@@ -55,7 +55,7 @@ class Predictor(abc.ABC):
 
     @abc.abstractmethod
     def save(self, folder: Path) -> None:
-        """Write the model into ``folder``, which is created if missing; ``load_model`` reads this folder."""
+        """Write the model into ``folder``, which is created if it is missing. ``load_model`` reads the folder."""
 
     @abc.abstractmethod
     def parts(self) -> Sequence[tuple[Network, float]]:
@@ -73,15 +73,15 @@ class Predictor(abc.ABC):
         """Return predictions for bars of one or several symbols, or for windows.
 
         Args:
-            data: a DataFrame of bars as for :meth:`predict_bars` (several symbols if a column or an index is named
-                ``symbol``); a dict of such frames by symbol; or an array ``(windows, lookback, features)``. An array
-                has the features that ``description.features`` names, unscaled; for a model of DataLoaders, scaled as in
-                training.
+            data: one of three types. A DataFrame has bars as for :meth:`predict_bars`, of several symbols if a column or an
+                index is named ``symbol``. A dict has such frames by symbol. An array ``(windows, lookback, features)`` has
+                the features that ``description.features`` names. They are not scaled; for a model of DataLoaders, they are
+                scaled as in training.
 
         Returns:
-            A row for each window: ``symbol`` if known, ``date`` (not for arrays), ``class``, ``class_name``,
-            ``probability_0`` …; with a regression head also ``value`` in the target's units and, for bars, the value in
-            per cent (``range_percent``, ``change_percent``); ``attrs`` as for :meth:`predict_bars`.
+            A row for each window. The columns are ``symbol`` if known, ``date`` (not for arrays), ``class``, ``class_name``
+            and ``probability_0`` …. With a regression head there is also ``value`` in the target's units and, for bars, the
+            value in per cent (``range_percent`` or ``change_percent``). ``attrs`` is as for :meth:`predict_bars`.
 
         Raises:
             DataError: ``data`` has another type, or the bars or numbers are invalid.
@@ -108,20 +108,21 @@ class Predictor(abc.ABC):
         """Return predictions for every bar that ends a full window.
 
         Args:
-            bars: a frame with columns date, open, high, low, close, volume, perhaps adj_close, and those of
-                ``description.feature_columns``, in any case and order.
-            symbol: name of the bars in errors.
+            bars: a frame with the columns date, open, high, low, close, volume, optionally adj_close, and the columns in
+                ``description.feature_columns``. Names may be in upper or lower case, and columns in any order.
+            symbol: name of the bars, for the text of errors.
 
         Returns:
-            ``date``, ``class``, its ``class_name``, ``probability_0`` … and, with a regression head, ``value`` in the
-            target's units (``attrs["value_name"]`` is its formula) and the value in per cent: ``range_percent`` (how
-            far the high is above the low) or ``change_percent`` (change of the close). Last, if the model has prediction
+            A frame with the columns ``date``, ``class``, ``class_name`` and ``probability_0`` …. With a regression head there
+            is also ``value`` in the target's units, and the value in per cent: ``range_percent`` (how far the high is above
+            the low) or ``change_percent`` (change of the close). ``attrs["value_name"]`` is the formula of ``value``. Last,
+            if the model has prediction
             sets: ``set_0`` … (1: the class is in the set), and with a regression head ``value_low``, ``value_high`` and
             both in per cent.
 
         Raises:
-            DataError: the bars are not a frame, invalid, too few or of another frequency than in training; the function
-                of features is missing or breaks a rule; the model was trained on DataLoaders; or a prediction is not
+            DataError: the bars are not a frame, are invalid, are too few, or have another frequency than in training; the
+                user's function is missing or violates a rule; the model was trained on DataLoaders; or a prediction is not
                 finite.
         """
         self.require_bars()
@@ -150,12 +151,11 @@ class Predictor(abc.ABC):
             raise DataError(text, field="bars", code="model-reads-no-bars")
 
     def predict_frame(self, frame: pd.DataFrame, symbol: str, last: int | None = None) -> pd.DataFrame:
-        """Return predictions like :meth:`predict_bars`, for a checked frame of :class:`~cnn_lstm_hyperopt.data.bars.Bars`.
+        """Return the predictions of :meth:`predict_bars` for a checked frame of :class:`~cnn_lstm_hyperopt.data.bars.Bars`.
 
         Args:
             frame: (bars,) bars of one symbol.
-            symbol: name of the bars in errors.
-            last: number of newest windows to predict; None: all windows.
+            symbol: name of the bars, for the text of errors. last: number of newest windows to predict; None: all windows.
         """
         about = self.description
         if about.scaler is None:
@@ -179,7 +179,7 @@ class Predictor(abc.ABC):
         return self._predicted(scaled, ends - about.lookback + 1, symbol=symbol, dates=dates)
 
     def _require_frequency(self, frame: pd.DataFrame, symbol: str) -> None:
-        """Require bars of the training frequency; predictions for another frequency are meaningless."""
+        """Raise an error unless bars have the frequency of the training bars. For other bars, predictions are meaningless."""
         trained, actual = self.description.bar_seconds, step_seconds(pd.DatetimeIndex(frame.index).as_unit("ns").asi8)
         if trained is None or actual is None:
             return
@@ -192,7 +192,10 @@ class Predictor(abc.ABC):
             )
 
     def _symbol_column(self, data: pd.DataFrame) -> Any:
-        """Return the name of the column of symbols in a frame; None: no such column, or the model uses it as input."""
+        """Return the name of the column of symbols in a frame.
+
+        Return None if there is no such column, or if the model uses it as an input.
+        """
         if SYMBOL in self.description.feature_columns:
             return None
         found = [name for name in data.columns if isinstance(name, str) and name.strip().lower() == SYMBOL]
@@ -202,7 +205,7 @@ class Predictor(abc.ABC):
         return found[0] if found else None
 
     def _predict_symbols(self, parts: Any) -> pd.DataFrame:
-        """Return the predictions of all symbols in one frame."""
+        """Return one frame with the predictions for all symbols."""
         frames: list[pd.DataFrame] = []
         for symbol, bars in parts:
             frame = self.predict_bars(bars, symbol)
@@ -252,7 +255,10 @@ class Predictor(abc.ABC):
         symbol: str = "",
         dates: NDArray[Any] | None = None,
     ) -> pd.DataFrame:
-        """Return predictions for windows over scaled rows ``(rows, features)``; ``starts`` are their first rows."""
+        """Return the predictions for windows over scaled rows ``(rows, features)``.
+
+        ``starts`` are the first rows of the windows.
+        """
         about = self.description
         predictions = self.predict_windows(
             Windows(
@@ -273,7 +279,10 @@ class Predictor(abc.ABC):
 
 
 def _by_symbol(data: pd.DataFrame, column: Any) -> Iterator[tuple[str, pd.DataFrame]]:
-    """Yield the rows of each symbol, in the order of the symbols, without the column of symbols."""
+    """Yield each symbol with its rows in a frame, in the order in which symbols first occur.
+
+    The column of symbols is removed.
+    """
     if data[column].isna().any():
         row = int(np.flatnonzero(data[column].isna().to_numpy())[0])
         text = f"the column {SYMBOL} must name a symbol in every row, but row {row} has none; fill it"
@@ -284,7 +293,7 @@ def _by_symbol(data: pd.DataFrame, column: Any) -> Iterator[tuple[str, pd.DataFr
 
 
 def joined(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    """Concatenate frames of predictions of one model."""
+    """Return one frame from several frames of predictions of one model."""
     table = pd.concat(frames, ignore_index=True)
     table.attrs = dict(frames[0].attrs)
     return table
@@ -296,9 +305,11 @@ def predictions_frame(
     class_names: Sequence[str] = (),
     unit: OwnUnit | None = None,
 ) -> pd.DataFrame:
-    """Return a frame of predictions: ``date`` and ``class_name`` if known, ``class``, ``probability_0`` …, ``value``.
+    """Return a frame of predictions.
 
-    With a ``unit``, a further column has the value in this unit.
+    The columns are ``class``, ``probability_0`` …, and ``date``, ``class_name`` and ``value`` if known.
+
+    With ``unit``, an additional column has the value in this unit.
     """
     columns: dict[str, Any] = {} if dates is None else {"date": dates}
     columns["class"] = predictions.classes

@@ -1,4 +1,4 @@
-"""Base class for the JSON files of a model, which checks all content: any program may have written the file."""
+"""Base class for the content of a model's JSON files. It checks all content, because any program may have written the file."""
 
 from collections.abc import Sequence
 from typing import Any, Self
@@ -10,10 +10,10 @@ from cnn_lstm_hyperopt.errors import Violation
 
 
 class FormError(ValueError):
-    """A JSON file breaks rules; the text has a line for each broken rule.
+    """A JSON file violates rules. The text has a line for each violated rule.
 
     Attributes:
-        violations: the key and the code of each broken rule.
+        violations: the key and the code of each violated rule.
     """
 
     def __init__(self, text: str, field: str = "", code: str = "", violations: Sequence[Violation] = ()) -> None:
@@ -22,16 +22,16 @@ class FormError(ValueError):
 
 
 class StoredForm(BaseModel):
-    """A mapping in a JSON file of a model: no unknown keys, only finite numbers, no conversion of types."""
+    """Base class of a mapping in a JSON file of a model. Unknown keys, infinite numbers and wrong types are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, strict=True)
 
     @classmethod
     def read(cls, raw: Any, place: str = "") -> Self:
-        """Return ``raw`` as an instance of this class, checked.
+        """Check the JSON value ``raw`` and return it as an instance of the class.
 
         Raises:
-            FormError: ``raw`` breaks a rule; the text has a line for each error, which begins with ``place``.
+            FormError: ``raw`` violates a rule. The text has a line for each error, which begins with ``place``.
         """
         try:
             return cls.model_validate(raw)
@@ -42,6 +42,6 @@ class StoredForm(BaseModel):
 
 
 def _violation(fault: Any) -> Violation:
-    """Return the key and code of an error; the text of a rule about several fields begins with the first field."""
+    """Return the key and the code of an error. The text of a rule about several fields begins with the first field."""
     field = ".".join(map(str, fault["loc"])) or str(fault["msg"]).removeprefix("Value error, ").split(" ")[0]
     return Violation(field, fault["type"].replace("_", "-"))

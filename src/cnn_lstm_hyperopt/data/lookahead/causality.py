@@ -56,9 +56,7 @@ def _counterfactuals(frame: pd.DataFrame, whole: Array) -> Iterator[tuple[int, p
     bars = len(frame)
     yield bars - 1, frame, ""
     known = np.isfinite(whole).all(axis=1)
-    first = (
-        max(int(np.argmax(known)), WARM_UP) if known.any() else bars // 2
-    )  # features of shorter segments are never computed
+    first = max(int(np.argmax(known)), WARM_UP) if known.any() else bars // 2  # shorter segments are never computed
     for t in _decision_bars(frame, first):
         yield t, frame.iloc[: t + 1], "without the bars after"
     random = np.random.default_rng(0)  # any other seed is as good
