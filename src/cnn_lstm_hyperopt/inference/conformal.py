@@ -51,7 +51,10 @@ class Conformal:
         return np.asarray(1.0 - probabilities.astype(np.float64) <= self.class_score)
 
     def intervals(self, values: NDArray[np.floating]) -> tuple[Array, Array] | None:
-        """Return the lower and the upper ends of the intervals around predicted values, each (windows,); None without regression."""
+        """Return the ends of the intervals around predicted values: lower and upper, each (windows,).
+
+        None without regression.
+        """
         if self.half_width is None:
             return None
         return values - np.float64(self.half_width), values + np.float64(self.half_width)
