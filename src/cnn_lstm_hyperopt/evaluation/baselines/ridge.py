@@ -34,7 +34,8 @@ class RidgePath:
     Attributes:
         coefficients: ``(penalties, columns, targets)``.
         intercepts: ``(penalties, targets)``.
-        left_out: ``(penalties, windows, targets)`` forecast for each training window by the regression without this window.
+        left_out: ``(penalties, windows, targets)`` forecast for each training window by the regression without this window, but
+            with the mean of all windows.
     """
 
     coefficients: Floats
@@ -50,7 +51,9 @@ class RidgePath:
 def ridge_path(parts: Callable[[], Iterable[Floats]], targets: Floats, penalties: Floats) -> RidgePath:
     """Fit ridge regressions of the targets on standardised columns, with an intercept that is not penalised.
 
-    The forecasts for left-out windows are exact for columns with the scale of all windows (Golub, Heath & Wahba 1979).
+    The forecasts for left-out windows are exact for columns and targets with the mean and scale of all windows (Golub, Heath &
+    Wahba 1979). The mean is that of all windows, because the mean of the other windows is low exactly where the target is high: a
+    forecast without information would seem to have some.
 
     Args:
         parts: function that returns the columns part by part, each ``(windows of the part, columns)``.
@@ -75,7 +78,7 @@ def ridge_path(parts: Callable[[], Iterable[Floats]], targets: Floats, penalties
     left_out = np.empty((len(penalties), *targets.shape))
     for part, rows in _placed(parts()):
         rotated = (part - mean) @ basis
-        others = np.maximum(1 - 1 / n - shrunk @ np.square(rotated).T, 1e-9)  # (penalties, windows), 1 − leverage
+        others = np.maximum(1 - shrunk @ np.square(rotated).T, 1e-9)  # (penalties, windows), 1 − leverage
         left_out[:, rows] = targets[rows] - (targets[rows] - middle - rotated @ inner) / others[:, :, None]
     coefficients = basis @ inner
     return RidgePath(coefficients, middle - mean @ coefficients, left_out)
