@@ -59,33 +59,21 @@ def alike():
     return [np.round(50 * np.exp(np.cumsum(market + each)), 2) for each in own]
 
 
-@pytest.mark.parametrize(
-    "every",
-    [
-        alike(),
-        fund_and_index(400, 2e-4),
-        fund_and_index(10, 2e-4),
-        [walk(seed, 50_000, 5e-5, 1.1, 4) for seed in range(5)],  # currencies, minutes
-        [np.full(900, 5.0), np.full(900, 5.0), np.full(900, 7.0)],
-        [np.tile([7.75, 7.7501], 450), np.tile([7.75, 7.7501], 450)],
-        [walk(0, RUN - 1), walk(0, RUN - 1)],
-        [np.empty(0), np.array([1.0]), walk(0)],
-        [walk(0)],
-        [],
-    ],
-    ids=[
-        "correlated",
-        "index",
-        "cheap fund",
-        "few digits",
-        "constant",
-        "two prices",
-        "short",
-        "no bars",
-        "one",
-        "none",
-    ],
-)
+ALIKE = {
+    "correlated": alike(),
+    "index": fund_and_index(400, 2e-4),
+    "cheap fund": fund_and_index(10, 2e-4),
+    "few digits": [walk(seed, 50_000, 5e-5, 1.1, 4) for seed in range(5)],  # currencies, minutes
+    "constant": [np.full(900, 5.0), np.full(900, 5.0), np.full(900, 7.0)],
+    "two prices": [np.tile([7.75, 7.7501], 450)] * 2,
+    "short": [walk(0, RUN - 1)] * 2,
+    "no bars": [np.empty(0), np.array([1.0]), walk(0)],
+    "one": [walk(0)],
+    "none": [],
+}
+
+
+@pytest.mark.parametrize("every", ALIKE.values(), ids=ALIKE)
 def test_symbols_that_only_move_alike_are_no_copies(every):
     assert find_copies(every) == {}
 
