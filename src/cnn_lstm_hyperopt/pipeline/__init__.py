@@ -1,1 +1,1 @@
-"""The main flow: open a study, search, confirm the best trials, retrain them, test them once, write the results."""
+"""Main flow of a run: open a study, search, confirm the best trials, retrain and test their models, and write the results."""

@@ -12,7 +12,7 @@ from cnn_lstm_hyperopt.utils.text import counted
 
 
 class Interface(StrEnum):
-    """Interface of the package that the user calls."""
+    """Interface of the package that the user calls: command line or Python."""
 
     COMMAND_LINE = "command line"
     PYTHON = "Python"
@@ -20,7 +20,10 @@ class Interface(StrEnum):
 
 
 def preference_text(verdict: Mapping[str, Any]) -> str | None:
-    """Return a sentence that prefers a simple baseline to model 1; None if the verdict (in ``results.json``) prefers none."""
+    """Return a sentence that recommends a simple baseline instead of model 1.
+
+    Return None if the verdict in ``results.json`` recommends no baseline.
+    """
     baseline = verdict.get("preferred_baseline")
     if baseline is None:
         return None
@@ -28,7 +31,7 @@ def preference_text(verdict: Mapping[str, Any]) -> str | None:
 
 
 def empty_front_text(settings: Settings, plan: StudyPlan, records: Sequence[TrialRecord], interface: Interface) -> str:
-    """Return a text that says why no trial is complete, and which settings to change."""
+    """Return a text that explains why no trial is complete, and which settings to change."""
     finished = [record for record in records if record.finished]
     if not finished:
         return "no trial finished in time, so there is no front yet; allow more time, or resume"
@@ -37,7 +40,10 @@ def empty_front_text(settings: Settings, plan: StudyPlan, records: Sequence[Tria
 
 
 def below_chance_text(settings: Settings, plan: StudyPlan, records: Sequence[TrialRecord], interface: Interface) -> str:
-    """Return a text: no complete trial beats chance, the distance of the best trial to chance, and settings to change."""
+    """Return a text that says that no complete trial beats chance.
+
+    It states how far the best trial is from chance, and which settings to change.
+    """
     skill = plan.skill
     best = max(record.values.score for record in records if record.values is not None)
     return (

@@ -1,4 +1,4 @@
-"""Fit the baselines on a dataset and compute their forecasts, in parts that fit into memory."""
+"""Baselines fitted on a dataset, and their forecasts, computed in parts that fit into memory."""
 
 from dataclasses import dataclass
 
@@ -20,7 +20,7 @@ from cnn_lstm_hyperopt.evaluation import (
 )
 
 BASELINE_WINDOWS, BASELINE_NUMBERS = 50_000, 150_000_000
-"""Maximum number of windows that baselines use at once, and of numbers in these windows (lookback × features each)."""
+"""Maximum number of windows that baselines process at once, and maximum number of inputs in these windows."""
 Floats = NDArray[np.float64]
 
 
@@ -29,8 +29,8 @@ class BaselineForecasts:
     """Forecasts of the baselines for a set of windows.
 
     Attributes:
-        probabilities: for each baseline's name, its class probabilities ``(windows, classes)``; the majority class first.
-        values: for each baseline's name, its forecasts ``(windows,)`` of the regression target; only baselines with forecasts.
+        probabilities: class probabilities ``(windows, classes)`` by name of the baseline. The majority class is first.
+        values: forecasts ``(windows,)`` of the regression target by name of the baseline, for baselines that forecast it.
         n_training_windows: number of training windows that the baselines used.
     """
 
@@ -40,18 +40,18 @@ class BaselineForecasts:
 
     @property
     def references(self) -> dict[str, NDArray[np.float32]]:
-        """Forecasts of the regression target by the name of the forecast, such as ``training mean``."""
+        """Forecasts of the regression target, by name of the forecast, such as ``training mean``."""
         return {BASELINES[name].value_name: each for name, each in self.values.items()}
 
 
 def baseline_forecasts(dataset: Dataset, splits: tuple[Windows, Windows, Windows], *, seed: int) -> BaselineForecasts:
-    """Fit the baselines on training windows, tune them on validation windows, and return their forecasts for test windows.
+    """Fit baselines on training windows, tune them on validation windows, and return their forecasts for test windows.
 
     Args:
         dataset: the dataset of the windows.
-        splits: training, validation and test windows; all of one series. Labels that are known at the end of a window may
-            be of any of these windows.
-        seed: seed of random choices.
+        splits: training, validation and test windows of one series. The labels that are known at the end of a window may
+            belong to windows of any split.
+        seed: seed of the baselines' random choices.
     """
     samples = _Samples(dataset, splits)
     limit = max(1, min(BASELINE_WINDOWS, BASELINE_NUMBERS // (dataset.lookback * len(dataset.feature_names))))
@@ -98,7 +98,7 @@ class _Samples:
         )
 
     def of(self, part: int, chosen: NDArray[np.int64]) -> Sample:
-        """Return the windows at the positions ``chosen`` of a split."""
+        """Return the windows at the positions ``chosen`` of a split, as a sample for baselines."""
         dataset, windows, here = self._dataset, self._splits[part], self._offsets[part] + chosen
         earlier, values = self._earlier[here], self._values
         return Sample(
@@ -116,5 +116,5 @@ class _Samples:
 
 
 def _spread(count: int, limit: int) -> NDArray[np.int64]:
-    """Return at most ``limit`` evenly spread positions."""
+    """Return at most ``limit`` evenly spread positions of windows."""
     return evenly_spread(count, min(1.0, limit / count))

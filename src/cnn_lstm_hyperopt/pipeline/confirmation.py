@@ -1,4 +1,7 @@
-"""Confirmation: the best trials are trained again with fresh seeds, because the best scores of a search are too high."""
+"""Confirmation, in which the best trials are trained again with new seeds.
+
+It is needed because the best scores of a search are too high on average.
+"""
 
 import math
 import time
@@ -16,17 +19,17 @@ from cnn_lstm_hyperopt.training.trial_trainer import TrialRunner
 from cnn_lstm_hyperopt.utils.text import one_line
 
 SEEDS_APART = 1000
-"""Difference between the first seed numbers of two consecutive trials; larger than the maximum number of seeds."""
+"""Difference between the first seed numbers of two consecutive trials. It is larger than the maximum number of seeds."""
 RANKED_BY = "log_loss"
-"""Metric whose mean over fresh seeds ranks the candidates, for every metric of the study.
+"""Metric that ranks the candidates by its mean over new seeds. It is used for every metric of the study.
 
-The log loss uses each window's probability. An accuracy counts only which side of a threshold the probability is on, so
-differences between good candidates are within its noise.
+The log loss uses the probability of each window. An accuracy uses only the side of the threshold on which a probability is.
+So differences in accuracy between good candidates are smaller than the noise of the accuracy.
 """
 CONFIRMATION_SHARE = 0.5
-"""Share of ``limits.retrain_seconds`` that the confirmation may use; the retraining gets the rest."""
+"""Share of ``limits.retrain_seconds`` that the confirmation may use. The retraining gets the remaining time."""
 TIME_IS_UP = "limits.retrain_seconds"
-"""Reason of the end of a training that the time limit stopped."""
+"""Recorded reason for the end of a training that the time limit stopped."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,7 @@ class Candidate:
     """Trial that the confirmation trains again.
 
     Attributes:
-        rank: rank of the trial in the front of the search, from 1; None: the trial is not on the front.
+        rank: rank of the trial in the Pareto front of the search, from 1; None: the trial is not on the front.
         params: the full configuration.
         score: the study's metric on the validation windows, measured in the search.
     """
@@ -46,7 +49,7 @@ class Candidate:
 
 
 class Measurement(NamedTuple):
-    """Validation result of one fresh training at its best epoch, with the study's metric and the log loss in nats."""
+    """Validation result of a training with a new seed at its best epoch: the study's metric, and the log loss in nats."""
 
     score: float
     loss: float
@@ -54,25 +57,29 @@ class Measurement(NamedTuple):
 
 @dataclass(frozen=True)
 class Divergence:
-    """Failure of a fresh training whose loss became NaN or infinite; the same seed would diverge again."""
+    """Failure of a training with a new seed whose loss became NaN or infinite.
+
+    A repetition with the same seed would also diverge.
+    """
 
     seed: int
     reason: str
 
     @property
     def text(self) -> str:
-        """Failure of the candidate as a sentence."""
+        """Sentence that describes the failure of the candidate."""
         return f"fresh seed {self.seed}: {self.reason}"
 
 
 @dataclass(frozen=True)
 class Confirmation:
-    """Validation scores of a candidate that was trained with fresh seeds.
+    """Validation scores of a candidate that was trained with new seeds.
 
     Attributes:
-        scores: the study's metric on validation for each fresh seed. The score of the search is not included: it is biased.
+        scores: the study's metric on validation for each new seed. The score in the search is not included, because it is
+            biased.
         failure: reason of a failed training; None if no training failed.
-        losses: log loss on validation (nats) for each fresh seed.
+        losses: log loss on validation (nats) for each new seed.
     """
 
     candidate: Candidate
@@ -82,28 +89,28 @@ class Confirmation:
 
     @property
     def mean(self) -> float:
-        """Mean of the scores with fresh seeds; NaN without scores."""
+        """Mean of the candidate's scores with new seeds; NaN without scores."""
         return float(np.mean(self.scores)) if self.scores else math.nan
 
     @property
     def mean_loss(self) -> float:
-        """Mean of the log losses with fresh seeds; NaN without losses."""
+        """Mean of the candidate's log losses with new seeds; NaN without losses."""
         return float(np.mean(self.losses)) if self.losses else math.nan
 
     @property
     def deviation(self) -> float | None:
-        """Standard deviation of the scores with fresh seeds; None with fewer than two scores."""
+        """Standard deviation of the candidate's scores with new seeds; None with fewer than two scores."""
         return float(np.std(self.scores, ddof=1)) if len(self.scores) > 1 else None
 
 
 @dataclass(frozen=True)
 class Confirmed:
-    """Result of the confirmation.
+    """Result of the confirmation of all candidates.
 
     Attributes:
-        ranked: candidates, best first, by lower mean log loss with fresh seeds, then by higher mean score. In the order of
-            the search if no round was completed.
-        dropped: candidates whose training with a fresh seed failed.
+        ranked: candidates, the best first. A lower mean log loss with new seeds is better, then a higher mean score. If no
+            round was completed, the order of the search is kept.
+        dropped: candidates for which a training with a new seed failed.
         ended: decision that ended the confirmation early; None if the confirmation is complete.
     """
 
@@ -125,20 +132,21 @@ def confirm(
     on_divergence: Callable[[Candidate, Divergence], None],
     seconds_left: float | None = None,
 ) -> Confirmed:
-    """Train each candidate as in the search, but with fresh seeds; a round trains every candidate once.
+    """Train each candidate as in the search, but with new seeds. In each round every candidate is trained once.
 
     Args:
         candidates: candidates in the order of the search.
         runner: trains the candidates.
-        seeds: number of fresh trainings of each candidate.
+        seeds: number of new seeds for each candidate, which is the number of rounds.
         known: measurements from an interrupted confirmation, by trial number. These trainings are not repeated.
         diverged: divergences from an interrupted confirmation, by trial number. Trainings with other failures (such as a lack
             of memory) are repeated.
-        checkpoints: folder of the checkpoints; interrupted trainings continue from these.
-        on_report: creates the progress listener of a candidate and seed number (from 1).
+        checkpoints: folder of the checkpoints. Interrupted trainings are resumed from them.
+        on_report: function that creates the progress listener for a candidate and a seed number (from 1).
         on_measurement: called with all measurements of a candidate after each training of the candidate.
         on_divergence: called when a candidate diverges.
-        seconds_left: time limit in seconds; None: no limit. Measurements of an incomplete round are ignored.
+        seconds_left: time limit in seconds; None: no limit. If the time ends during a round, the measurements of this round
+            are ignored.
 
     Raises:
         OSError: a checkpoint can't be stored.
@@ -177,7 +185,10 @@ def confirm(
 def _fresh_training(
     runner: TrialRunner, candidate: Candidate, seed: int, listener: OnReport, place: Path
 ) -> Measurement | Divergence | Decision | str:
-    """Train once; return the measurement, a divergence, the decision that ended it, or the reason of another failure."""
+    """Train a candidate with one new seed.
+
+    Return the measurement, a divergence, the decision that ended the training, or the reason of another failure.
+    """
     number = SEEDS_APART * candidate.trial_number + seed
     try:
         outcome = runner.confirm(number, candidate.params, listener, checkpoint=place).outcome
@@ -198,9 +209,10 @@ def _ranked(
     failures: Mapping[int, str],
     ended: Decision | None,
 ) -> Confirmed:
-    """Rank the candidates by their mean log loss over the rounds that all candidates completed, see :data:`RANKED_BY`.
+    """Rank the candidates by their mean log loss in the rounds that all candidates completed; see :data:`RANKED_BY`.
 
-    Of equal log losses, the higher mean score of the study's metric ranks first, then the order of the search decides.
+    If log losses are equal, the higher mean score of the study's metric ranks first. If these are equal too, the order of the
+    search decides.
     """
 
     def confirmation(candidate: Candidate, rounds: int | None, failure: str | None = None) -> Confirmation:
@@ -219,7 +231,10 @@ def _ranked(
 
 
 def until(deadline: float | None, on_report: OnReport) -> OnReport:
-    """Wrap a listener so that its training ends at ``deadline`` (``time.monotonic``; None: no deadline)."""
+    """Return a progress listener that forwards to another listener and ends the training at ``deadline``.
+
+    The deadline is a time of the clock ``time.monotonic``; None: no deadline.
+    """
     if deadline is None:
         return on_report
 

@@ -1,4 +1,4 @@
-"""Conformal sets and intervals of a finalist: calibration on validation, coverage on test."""
+"""Conformal sets and intervals of a finalist: their calibration on validation windows and their coverage on test windows."""
 
 from dataclasses import dataclass, replace
 
@@ -14,11 +14,11 @@ from cnn_lstm_hyperopt.training import Predictions
 
 @dataclass(frozen=True)
 class Coverage:
-    """Share of test windows whose set or interval contains the truth.
+    """Coverage: the share of test windows whose set or interval contains the true class or value.
 
     Attributes:
-        share: the share.
-        interval: confidence interval of the share; None: too few units.
+        share: share of the test windows.
+        interval: confidence interval of the share; None if there are too few units.
         size: mean number of classes of a set, or mean width of an interval.
     """
 
@@ -28,7 +28,7 @@ class Coverage:
 
     @classmethod
     def of(cls, inside: NDArray[np.bool_], dependence: Dependence, size: float) -> "Coverage":
-        """Return the coverage for a mask of windows whose truth is inside, (windows,)."""
+        """Return the coverage from a mask (windows,) of the windows whose true class or value is inside."""
         hits = np.eye(2)[inside.astype(np.int64)]
         interval = score_interval("accuracy", np.ones(len(inside), dtype=np.int64), hits, dependence)
         return cls(float(inside.mean()), interval, size)
@@ -36,13 +36,13 @@ class Coverage:
 
 @dataclass(frozen=True)
 class ConformalTest:
-    """Test of the conformal sets and intervals of a model.
+    """Test result of the conformal sets and intervals of a model.
 
     Attributes:
         conformal: the calibrated sets and intervals.
         classes: coverage of the sets.
         singletons: share of windows whose set has one class.
-        values: coverage of the intervals; None: no regression.
+        values: coverage of the intervals; None without regression.
     """
 
     conformal: Conformal
@@ -61,7 +61,7 @@ def calibrated(retrained: Retrained, validation: Windows) -> Retrained:
 def conformal_test(
     conformal: Conformal | None, predictions: Predictions, test: Windows, dependence: Dependence
 ) -> ConformalTest | None:
-    """Return the coverage of the sets and intervals on the test windows; None: the model has no sets."""
+    """Return the coverage of a model's sets and intervals on the test windows; None if the model has no sets."""
     if conformal is None:
         return None
     labels, sets = test.labels.numpy(), conformal.sets(predictions.probabilities)

@@ -1,4 +1,4 @@
-"""Ensemble of the models of all finalists and all seeds, selected on the validation windows."""
+"""Selection of an ensemble from the models of all finalists and all seeds, on the validation windows."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -18,10 +18,11 @@ class Blend:
     """Ensemble of retrained models and its validation scores.
 
     Attributes:
-        ensemble: members with positive weights; the member with the largest weight is first.
-        places: for each member, the index of its finalist and the index of the finalist's run.
-        validation_score: the study's metric on the windows that selected the ensemble, so biased upwards; None: undefined.
-        best_member_validation_score: score of the best single model on these windows, also biased upwards.
+        ensemble: the ensemble of the models with positive weights. The member with the largest weight is first.
+        places: for each member, the position of its finalist and the position of its training among the finalist's runs.
+        validation_score: the study's metric on the validation windows; None if undefined. It is too high on average, because
+            the same windows selected the ensemble.
+        best_member_validation_score: score of the best single model on the validation windows, also too high on average.
     """
 
     ensemble: Ensemble
@@ -30,15 +31,15 @@ class Blend:
     best_member_validation_score: float | None
 
     def mean(self, predictions: Sequence[Sequence[Predictions]]) -> Predictions:
-        """Return the predictions of the ensemble from the predictions of each run of each finalist."""
+        """Return the predictions of the ensemble, computed from the predictions of each run of each finalist."""
         chosen = [predictions[finalist][run] for finalist, run in self.places]
         return mean_of(chosen, [each.weight for each in self.ensemble.members])
 
 
 def blend(retrained: Sequence[Retrained], validation: Windows, metric: str) -> Blend | None:
-    """Select the ensemble with the best validation score; None if there is only one model.
+    """Select the ensemble with the best validation score. Return None if there is only one model.
 
-    The selection depends only on the models and the windows, so a resumed run selects the same ensemble.
+    The selection depends only on the models and the windows. So a resumed run selects the same ensemble.
     """
     places = [(finalist, run) for finalist, each in enumerate(retrained) for run in range(len(each.runs))]
     if len(places) < 2:

@@ -1,4 +1,4 @@
-"""The final phase: confirm the best trials with fresh seeds, retrain the best of them, evaluate these on the test set."""
+"""Final phase of a study: confirm the best trials with new seeds, retrain the best candidates, and test their models once."""
 
 import math
 import shutil
@@ -33,7 +33,7 @@ from cnn_lstm_hyperopt.utils.atomic_io import write_text
 
 
 def run_final_phase(session: Session, stop: StopSignal) -> list[dict[str, Any]]:
-    """Run the final phase of a study; return an entry of ``results.json`` for each retrained model.
+    """Run the final phase of a study. Return an entry of ``results.json`` for each retrained model.
 
     Raises:
         StorageFailedError: a checkpoint or the results can't be stored.
@@ -48,12 +48,15 @@ def run_final_phase(session: Session, stop: StopSignal) -> list[dict[str, Any]]:
 
 
 def checkpoint_folder(save_dir: Path) -> Path:
-    """Folder of the checkpoints of the trainings after the search; deleted when the results are written."""
+    """Return the folder of the checkpoints of trainings after the search. It is deleted when the results are written."""
     return save_dir / CHECKPOINTS / FINAL
 
 
 def delete_final_phase_state(save_dir: Path, storage: StudyStorage) -> None:
-    """Delete the resume state of a final phase. Call this only after the results of the phase are written."""
+    """Delete the stored state from which a final phase can be resumed.
+
+    Call this only after the results of the phase are written.
+    """
     end_round(storage)
     shutil.rmtree(checkpoint_folder(save_dir), ignore_errors=True)
 
@@ -62,15 +65,15 @@ def delete_final_phase_state(save_dir: Path, storage: StudyStorage) -> None:
 class FinalPhase:
     """Final phase of a study with completed trials: confirmation, retraining and test.
 
-    The next run continues an interrupted phase from the checkpoints and the study's :class:`.ResumeState`. No training
-    is repeated, and the results are the same as without the interruption.
+    If the phase is interrupted, the next run resumes it from the checkpoints and the study's :class:`.ResumeState`. No
+    training is repeated, and the results are the same as without the interruption.
     """
 
     session: Session
     stop: StopSignal
 
     def run(self) -> list[dict[str, Any]]:
-        """Confirm, retrain and test; if the same configurations were already tested, keep their results.
+        """Confirm, retrain and test the best trials. If the same configurations were already tested, keep their results.
 
         Returns:
             An entry of ``results.json`` for each retrained model; an empty list if the phase is not complete.
@@ -111,7 +114,7 @@ class FinalPhase:
         return evaluate_finalists(session, confirmed, outcome) if self._is_complete(outcome) else []
 
     def _is_complete(self, outcome: Retraining) -> bool:
-        """Return whether the finalists can be tested; report failed and interrupted trainings."""
+        """Report failed and interrupted trainings. Return True if the finalists can be tested."""
         events = self.session.events
         for finalist, reason in outcome.failures:
             events.on_warning(f"rank {finalist.rank} (trial {finalist.trial_number}) could not be retrained: {reason}")
@@ -126,7 +129,7 @@ class FinalPhase:
         return True
 
     def _retrain(self, finalists: Sequence[Finalist], state: ResumeState) -> Retraining:
-        """Train the finalists on all training windows."""
+        """Train the finalists on all training windows and return the result."""
         session, stop, events = self.session, self.stop, self.session.events
         chosen = session.settings.retrain
         begun = set(state.seed_states)
@@ -156,7 +159,10 @@ class FinalPhase:
             )
 
     def _listener(self, which: str, epochs: int, state: ResumeState) -> OnReport:
-        """Return a listener that reports a training, counts its time and stops it when the run is interrupted."""
+        """Return a progress listener for a training.
+
+        It emits events, counts the used time and stops the training if the run is interrupted.
+        """
         stop, events = self.stop, self.session.events
 
         def decide(report: ProgressReport) -> Decision:
@@ -170,7 +176,7 @@ class FinalPhase:
         return decide
 
     def _candidates(self, top_k: int) -> list[Candidate]:
-        """Return the candidates of the study with their full configurations and their ranks in the front."""
+        """Return the candidates for the confirmation with their full configurations and their ranks in the Pareto front."""
         study = self.session.study
         ranks = {record.number: rank for rank, record in enumerate(study.front(), start=1)}
         return [
@@ -185,7 +191,7 @@ class FinalPhase:
         ]
 
     def _confirm(self, candidates: list[Candidate], state: ResumeState) -> Confirmed:
-        """Train the candidates with fresh seeds; skip the trainings that an interrupted run has completed."""
+        """Train the candidates with new seeds. Trainings that an interrupted run has completed are skipped."""
         session, events = self.session, self.session.events
         seeds, limit = session.settings.retrain.confirm_seeds, session.settings.limits.retrain_seconds
         missing = sum(max(0, seeds - len(state.measurements.get(each.trial_number, ()))) for each in candidates)
@@ -219,7 +225,10 @@ class FinalPhase:
         return confirmed
 
     def _keep(self, confirmed: Confirmed, finalists: Sequence[Finalist]) -> None:
-        """Keep the verdict of the earlier run; replace its confirmation, because more fresh seeds may be measured now."""
+        """Keep the verdict of an earlier run.
+
+        Replace its confirmation, because results with more new seeds may be known now.
+        """
         final = self.session.final
         final["confirmation"] = confirmation_results(confirmed)
         steps, scores = final["verdict"]["shrinkage"], finalists[0].confirmation
@@ -228,7 +237,10 @@ class FinalPhase:
             steps["confirmed_to_test"] = shrinkage(scores.mean, steps["test_score"])
 
     def _already_retrained(self, finalists: list[Finalist]) -> bool:
-        """Return whether these configurations were already retrained and tested; then the test set is not evaluated again."""
+        """Return True if the same configurations were already retrained and tested.
+
+        Then the test set is not evaluated again.
+        """
         final, chosen, save_dir = self.session.final, self.session.settings.retrain, self.session.save_dir
         entries = final.get("retrained_models", [])
         failed = {failure["model_rank"] for failure in final.get("retraining_failures", [])}

@@ -1,4 +1,4 @@
-"""Evaluation of all finalists on the test set, in one step."""
+"""Single evaluation of all finalists on the test set, and the writing of the results."""
 
 import math
 from typing import Any
@@ -26,11 +26,11 @@ from cnn_lstm_hyperopt.pipeline.test_openings import record_opening
 
 
 def evaluate_finalists(session: Session, confirmed: Confirmed, outcome: Retraining) -> list[dict[str, Any]]:
-    """Test the finalists, their ensemble and the baselines; write the folders of the models.
+    """Test the finalists, their ensemble and the baselines, then write the folders of the models.
 
     Args:
-        session: its ``final`` receives the results, with the keys ``session.FINAL_KEYS``.
-        confirmed: the candidates, ranked by their scores with fresh seeds.
+        session: session of the study. Its attribute ``final`` receives the results, with the keys ``session.FINAL_KEYS``.
+        confirmed: the candidates, ranked by their results with new seeds.
         outcome: the retrained finalists, at least one.
 
     Returns:
@@ -73,14 +73,14 @@ def evaluate_finalists(session: Session, confirmed: Confirmed, outcome: Retraini
 
 
 def _on_validation(model: SavedModel, dataset: Dataset, metric: str) -> dict[str, float | None]:
-    """Return the study's metric and the log loss (nats) of a model on validation; None: undefined."""
+    """Return the study's metric and the log loss (nats) of a model on the validation windows. None means undefined."""
     labels, probabilities = dataset.validation.labels.numpy(), model.predict_windows(dataset.validation).probabilities
     found = {"score": score(metric, labels, probabilities), "log_loss": -score("log_loss", labels, probabilities)}
     return {name: value if math.isfinite(value) else None for name, value in found.items()}
 
 
 def _costs(model: SavedModel) -> dict[str, Any]:
-    """Return size and latency of a model with all its networks, and of one of its networks."""
+    """Return the size and the latency of a model with all its networks, and of one of its networks alone."""
     networks, lookback = [network for network, _ in model.parts()], model.description.lookback
     size = model.description.network_config().cost(lookback=lookback).size_mb
     latency = measure_latency(networks, lookback)

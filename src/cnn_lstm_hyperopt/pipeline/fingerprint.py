@@ -1,4 +1,4 @@
-"""Fingerprint of a study: the settings and the data that must be the same when the study is resumed."""
+"""Fingerprint of a study: the settings and the hash of the data that must be the same when the study is resumed."""
 
 import json
 from collections import Counter
@@ -15,14 +15,14 @@ from cnn_lstm_hyperopt.utils.nested import flattened
 from cnn_lstm_hyperopt.utils.text import counted
 
 ADAM_DECAY = "adam_decay"
-"""Key of the study attribute that says how ``adam`` applies weight decay. Studies of earlier versions have no such key."""
+"""Key of the study attribute that says how the optimiser ``adam`` applies weight decay. Earlier versions stored no such key."""
 
 
 def require_same(storage: StudyStorage, settings: Settings, dataset: Dataset, device: torch.device) -> None:
-    """Compare the stored fingerprint of a study with the fingerprint of these settings and data.
+    """Compare the stored fingerprint of a study with the fingerprint of the current settings and data.
 
     Raises:
-        SaveDirError: the fingerprints differ; the error has one violation for each setting that differs.
+        SaveDirError: the fingerprints differ. The error has one violation for each setting that differs.
     """
     changed = _differences(_stored_fingerprint(storage, settings, dataset), fingerprint(settings, dataset, device))
     if changed:
@@ -35,7 +35,10 @@ def require_same(storage: StudyStorage, settings: Settings, dataset: Dataset, de
 
 
 def fingerprint(settings: Settings, dataset: Dataset, device: torch.device) -> dict[str, Any]:
-    """Return the settings and the hash of the data that must not change. The folder of the bars may change."""
+    """Return the settings and the hash of the data that must not change when a study is resumed.
+
+    The folder of the bars may change.
+    """
     return {
         "study.seed": settings.study.seed,
         "study.metric": settings.study.metric,
@@ -50,12 +53,15 @@ def fingerprint(settings: Settings, dataset: Dataset, device: torch.device) -> d
 
 
 def _resolved_folds(settings: Settings, dataset: Dataset) -> int:
-    """Return the number of folds; ``auto`` is replaced by its number, so that both settings have the same fingerprint."""
+    """Return the number of folds. ``auto`` and the number that it stands for have the same fingerprint."""
     return len(dataset.folds) if settings.data.source == "loaders" else settings.data.bar_folds
 
 
 def _stored_fingerprint(storage: StudyStorage, settings: Settings, dataset: Dataset) -> dict[str, Any]:
-    """Return the stored fingerprint, with ``auto`` folds replaced by their number."""
+    """Return the stored fingerprint of a study.
+
+    If the stored number of folds is ``auto``, it is replaced by the number used.
+    """
     made_with = dict(storage.attribute("made_with"))
     if made_with.get("data.cv_folds") == "auto":
         if settings.data.source != "loaders":
@@ -74,7 +80,7 @@ def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str,
 
 
 def without_effect(records: Sequence[TrialRecord], space: SearchSpace) -> list[str]:
-    """Return a warning for each parameter that an earlier version searched although it had no effect."""
+    """Return a warning for each parameter that an earlier version searched although the parameter had no effect."""
     fixed = {name: domain.value for name, domain in space.domains.items() if isinstance(domain, Fixed)}
     names: Counter[str] = Counter()
     for record in records:
@@ -87,7 +93,7 @@ def without_effect(records: Sequence[TrialRecord], space: SearchSpace) -> list[s
 
 
 def decoupled_adam(storage: StudyStorage, records: Sequence[TrialRecord], space: SearchSpace) -> list[str]:
-    """Return a warning if trials were trained when ``adam`` decoupled the weight decay."""
+    """Return a warning if trials were trained by an earlier version in which ``adam`` used decoupled weight decay."""
     count = sum(with_fixed(space, record.params).get("training.optimizer") == "adam" for record in records)
     if storage.attribute(ADAM_DECAY) is not None or not count:
         return []

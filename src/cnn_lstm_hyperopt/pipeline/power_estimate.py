@@ -1,4 +1,4 @@
-"""Power of the test set, estimated before the search from two quick baselines on the validation windows."""
+"""Estimate of the power of the test set before the search, from two quick baselines on the validation windows."""
 
 import numpy as np
 import torch
@@ -11,20 +11,20 @@ from cnn_lstm_hyperopt.evaluation.baselines.boosting import GradientBoosting
 from cnn_lstm_hyperopt.evaluation.baselines.logistic import LogisticBaseline
 
 MAX_WINDOWS, MAX_NUMBERS = 10_000, 30_000_000
-"""Maximum number of windows of a split, and of numbers in these windows (lookback × features each)."""
+"""Maximum number of windows of a split, and maximum number of inputs in these windows."""
 
 
 class _QuickBoosting(GradientBoosting):
-    """Gradient boosting with fewer trees; the estimate needs the spread of its forecasts, not its best score."""
+    """Gradient boosting with fewer trees. The estimate needs only the spread of the forecasts, not the best score."""
 
     MAX_TREES = 50
 
 
 def estimate_power(dataset: Dataset, *, seed: int) -> Power:
-    """Return the smallest differences between two models that the test set will probably show.
+    """Return the smallest differences between two models that the test set will probably show as significant.
 
     Logistic regression and gradient boosting are fitted on training windows and compared on validation windows. The test set
-    stays locked: only the number, the dates and the groups of its windows are used.
+    stays locked. Only the number, the dates and the groups of its windows are used.
     """
     limit = max(1, min(MAX_WINDOWS, MAX_NUMBERS // (dataset.lookback * len(dataset.feature_names))))
     parts = [

@@ -1,4 +1,4 @@
-"""Resume state of the final phase, stored with the study, so that a resumed run makes the same decisions."""
+"""State of the final phase that is stored with the study, so that a resumed run makes the same decisions."""
 
 from dataclasses import asdict
 from typing import Any
@@ -9,24 +9,27 @@ from cnn_lstm_hyperopt.pipeline.retraining import Finalist, SeedState
 from cnn_lstm_hyperopt.search import StudyStorage
 
 MEASUREMENTS, DIVERGENCES = "confirmation_readings", "confirmation_divergences"
-"""Keys of study attributes that are never deleted."""
+"""Keys of attributes of the study that are never deleted."""
 ROUND, SEED_STATES = "final_round", "retrainings"
-"""Keys of study attributes of one round; the seed states are deleted when the results of the round are written."""
+"""Keys of attributes of the study that belong to one final phase. The seed states are deleted when its results are written."""
 
 
 class ResumeState:
-    """Resume state of one round of the final phase (fixed candidates and settings). Every change is stored immediately.
+    """State from which one round of the final phase can be resumed. A round has fixed candidates and settings.
+
+    Every change is stored immediately.
 
     Args:
         storage: storage of the study.
-        settings: ``retrain.full_epochs`` and ``limits.retrain_seconds`` determine which stored seed states are still valid.
+        settings: settings of the run. ``retrain.full_epochs`` and ``limits.retrain_seconds`` determine which stored seed
+            states are still valid.
         candidates: trial numbers of the candidates.
 
     Attributes:
-        measurements: measurements with fresh seeds, by trial number.
-        diverged: divergence of a training with a fresh seed, by trial number.
-        seconds: part of ``limits.retrain_seconds`` that all runs of the round have used so far.
-        confirmation_ended: whether the confirmation has used its part of ``limits.retrain_seconds``.
+        measurements: measurements of each candidate with new seeds, by trial number.
+        diverged: divergence of a candidate's training with a new seed, by trial number.
+        seconds: seconds of ``limits.retrain_seconds`` that all runs of the round have used so far.
+        confirmation_ended: True if the confirmation has used its part of ``limits.retrain_seconds``.
         seed_states: states of the retrainings, by trial number and seed.
     """
 
@@ -54,17 +57,20 @@ class ResumeState:
         }
 
     def _is_valid(self, entry: dict[str, Any]) -> bool:
-        """Return whether a stored seed state fits the settings; a training of all epochs does not depend on the time limit."""
+        """Return True if a stored seed state is valid for the settings.
+
+        A training of all epochs does not depend on the time limit.
+        """
         whole = entry["epochs"] == self._full_epochs and not entry["cut_short"]
         return bool(entry["full_epochs"] == self._full_epochs and (whole or entry["retrain_seconds"] == self._limit))
 
     def save_measurements(self, candidate: Candidate, measurements: list[Measurement]) -> None:
-        """Store the measurements of a candidate with fresh seeds."""
+        """Store the measurements of a candidate with new seeds."""
         self.measurements[candidate.trial_number] = list(measurements)
         self._storage.set_attribute(MEASUREMENTS, {str(number): pairs for number, pairs in self.measurements.items()})
 
     def save_divergence(self, candidate: Candidate, divergence: Divergence) -> None:
-        """Store that the training of a candidate diverged."""
+        """Store the divergence of a candidate's training."""
         self.diverged[candidate.trial_number] = divergence
         self._storage.set_attribute(DIVERGENCES, {str(number): asdict(each) for number, each in self.diverged.items()})
 
@@ -76,7 +82,7 @@ class ResumeState:
         self._storage.set_attribute(SEED_STATES, self._stored_states)
 
     def save_time(self, seconds_left: float | None, *, confirmation_ended: bool = False) -> None:
-        """Store the used part of ``limits.retrain_seconds``; store nothing if there is no limit."""
+        """Store the used seconds of ``limits.retrain_seconds``. Store nothing if there is no limit."""
         if self._limit is None or seconds_left is None:
             return
         self.seconds = self._limit - seconds_left
@@ -86,7 +92,7 @@ class ResumeState:
 
 
 def end_round(storage: StudyStorage) -> None:
-    """Delete the seed states and reset the used time. Call this after the results are written."""
+    """Delete the seed states and reset the used time of a round. Call this after the results are written."""
     if storage.attribute(SEED_STATES):
         storage.set_attribute(SEED_STATES, {})
     if ended := storage.attribute(ROUND):

@@ -1,4 +1,4 @@
-"""Retraining: finalists trained from scratch on all training windows with several seeds, with early stopping."""
+"""Retraining: finalists are trained from scratch on all training windows, with several seeds and early stopping."""
 
 import math
 import time
@@ -22,12 +22,12 @@ from cnn_lstm_hyperopt.utils.text import one_line
 
 @dataclass(frozen=True)
 class Finalist:
-    """Configuration that is retrained and tested.
+    """Finalist: a configuration that is retrained and tested.
 
     Attributes:
-        rank: rank among the confirmed candidates; the verdict is about rank 1.
+        rank: rank among the confirmed candidates. The verdict is about rank 1.
         params: the full configuration.
-        confirmation: scores of the configuration with fresh seeds; None: it was not confirmed.
+        confirmation: scores of the configuration with new seeds; None: it was not confirmed.
     """
 
     rank: int
@@ -43,7 +43,7 @@ class SeedRun:
     Attributes:
         seed: number of the seed: 1, 2, …
         epochs: maximum number of epochs.
-        cut_short: whether the time limit ended the training.
+        cut_short: True if the time limit ended the training.
     """
 
     seed: int
@@ -54,7 +54,7 @@ class SeedRun:
 
     @property
     def loss(self) -> float:
-        """Validation cross-entropy (nats) of the best epoch."""
+        """Validation cross-entropy (nats) at the best epoch of the training."""
         if self.outcome.best is None:
             raise RuntimeError("a saved training has an evaluation")
         return self.outcome.best.loss
@@ -77,17 +77,17 @@ class Retrained:
 
     @property
     def kept(self) -> SeedRun:
-        """Run with the lowest validation loss; its network is stored as ``model.safetensors``."""
+        """Run with the lowest validation loss. Its network is stored as ``model.safetensors``."""
         return min(self.runs, key=lambda run: run.loss)
 
     @property
     def in_order(self) -> tuple[SeedRun, ...]:
-        """All runs, :attr:`kept` first: the order of the networks in :attr:`model`."""
+        """All runs in the order of the networks in :attr:`model`, with :attr:`kept` first."""
         return (self.kept, *(run for run in self.runs if run is not self.kept))
 
     @property
     def model(self) -> SavedModel:
-        """Model of record: the mean of the networks of all runs. This rule was fixed before the test."""
+        """Model that is tested: it predicts the mean of the networks of all runs. This rule was fixed before the test."""
         kept = self.kept
         model = kept.model if self.conformal is None else replace(kept.model, conformal=self.conformal)
         if len(self.runs) == 1:
@@ -95,7 +95,7 @@ class Retrained:
         return model.with_seeds(kept.seed, {run.seed: run.model for run in self.in_order[1:]})
 
     def mean(self, predictions: Sequence[Predictions]) -> Predictions:
-        """Return the predictions of :attr:`model` from the predictions of each of :attr:`runs`."""
+        """Return the predictions of :attr:`model`, computed from the predictions of each of :attr:`runs`."""
         by_seed = {run.seed: each for run, each in zip(self.runs, predictions, strict=True)}
         return mean_of([by_seed[run.seed] for run in self.in_order], [1 / len(self.runs)] * len(self.runs))
 
@@ -105,8 +105,8 @@ class Retraining:
     """Result of the retraining of all finalists.
 
     Attributes:
-        done: retrained finalists, in order of rank.
-        failures: failed finalists with their reasons.
+        done: retrained finalists in order of rank.
+        failures: finalists that could not be retrained, with the reasons.
         ended: decision that ended the retraining early; None if the retraining is complete.
     """
 
@@ -117,11 +117,11 @@ class Retraining:
 
 @dataclass(frozen=True)
 class SeedState:
-    """Resume state of the training of one finalist with one seed.
+    """State needed to resume the training of one finalist with one seed.
 
     Attributes:
         epochs: maximum number of epochs.
-        cut_short: whether the time limit ended the training.
+        cut_short: True if the time limit ended the training.
         failure: reason of a failure that the same training would repeat; None: no such failure.
     """
 
@@ -131,7 +131,10 @@ class SeedState:
 
 
 OnRun = Callable[[Finalist, int, int], OnReport]
-"""Function that creates the progress listener of a training from finalist, seed and maximum number of epochs."""
+"""Type of a function that creates the progress listener of a training.
+
+Its arguments are finalist, seed and maximum number of epochs.
+"""
 
 
 def retrain(
@@ -148,7 +151,7 @@ def retrain(
     seeds: int = 1,
     seconds_left: Callable[[], float | None] = lambda: None,
 ) -> Retraining:
-    """Train each finalist with each seed. If a training fails, record the failure and train the other finalists.
+    """Train each finalist with each seed. If a training fails, record the failure and continue with the other finalists.
 
     Args:
         finalists: finalists in order of rank.
@@ -156,14 +159,15 @@ def retrain(
         dataset: source of the training and validation windows.
         full_epochs: maximum number of epochs of each training.
         max_gap_days: maximum gap between two bars in days, stored in the descriptions of the models.
-        checkpoints: folder of the checkpoints. Those of finished trainings stay, so that a resumed run loads them.
-        known: states from an interrupted run, by trial number and seed. These states are used again; the unfinished
-            trainings share the remaining time.
-        on_report: creates the progress listener of a training.
+        checkpoints: folder of the checkpoints. Checkpoints of finished trainings are kept, so that a resumed run can load them.
+        known: states from an interrupted run, by trial number and seed. They are used again. The unfinished trainings share
+            the remaining time.
+        on_report: function that creates the progress listener of a training.
         on_seed_state: called with the state of a training before it begins, and again if the training is cut short or fails.
         seeds: number of trainings of each finalist.
-        seconds_left: seconds for all unfinished trainings, which get equal parts; None: no limit. The maximum number of epochs
-            of a training is predicted to fit into its part, so that its learning-rate schedule completes.
+        seconds_left: seconds for all unfinished trainings, which get equal parts; None: no limit. The maximum number of
+            epochs of a training is chosen so that it probably fits into this time. So the learning-rate schedule can
+            complete.
 
     Raises:
         OSError: a checkpoint can't be stored.
@@ -213,7 +217,10 @@ class _SeedTraining:
         return self.checkpoints / f"retraining_{self.finalist.trial_number:05d}_{self.seed}.pt"
 
     def decide(self, state: SeedState | None, full_epochs: int, budget: float | None) -> SeedState:
-        """Return the known state, or a new state with the number of epochs that are predicted to fit into ``budget`` seconds."""
+        """Return the known state of the training, or a new state.
+
+        A new state has the number of epochs that will probably fit into ``budget`` seconds.
+        """
         if state is not None:
             return state
         delete_checkpoint(self.checkpoint)  # checkpoint of a training with another number of epochs
@@ -224,7 +231,10 @@ class _SeedTraining:
     def run(
         self, state: SeedState, budget: float | None, on_report: OnReport, max_gap_days: float
     ) -> SeedRun | str | Decision:
-        """Train the finalist; return the run, the reason of a failure, or the decision that ends the whole retraining."""
+        """Train the finalist with the seed.
+
+        Return the run, the reason of a failure, or the decision that ends the whole retraining.
+        """
         finalist, dataset, checkpoint = self.finalist, self.dataset, self.checkpoint
         fold = Fold(dataset.train, dataset.validation, dataset.value_mean, dataset.value_std)
         listener = until(_deadline(state, checkpoint, budget), on_report)
@@ -252,7 +262,7 @@ class _SeedTraining:
 
 
 def _deadline(state: SeedState, checkpoint: Path, budget: float | None) -> float | None:
-    """Return the deadline of a training on the clock ``time.monotonic``; None: no limit."""
+    """Return the deadline of a training as a time of the clock ``time.monotonic``, or None without a limit."""
     if state.cut_short and last_good(checkpoint) is not None:
         return -math.inf  # the training was cut short after this checkpoint
     return None if budget is None else time.monotonic() + budget

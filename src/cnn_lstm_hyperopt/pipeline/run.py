@@ -1,4 +1,4 @@
-"""The main flow of a run, from the settings to the results in ``save_dir``."""
+"""Main flow of a run, from the settings to the results in ``save_dir``."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ from cnn_lstm_hyperopt.search.cost_forecast import Forecast
 
 
 def run(settings: Settings, events: RunEvents, *, resume: bool, recalibrate: bool = False) -> dict[str, Any]:
-    """Search, retrain, test once and write the results, as ``cnn-lstm-hyperopt run`` does.
+    """Search, retrain the best models, test them once and write the results. The command ``run`` calls this function.
 
     Args:
         settings: settings of the run.
@@ -29,10 +29,10 @@ def run(settings: Settings, events: RunEvents, *, resume: bool, recalibrate: boo
         recalibrate: whether to measure this machine's speed again.
 
     Raises:
-        InputError: the data, the settings or the directory can't be used; no trial was started.
-        EmptyFrontError: no trial is complete; the results are written.
-        InterruptedRunError: Ctrl-C or SIGTERM; the results of finished trials are written.
-        StorageFailedError: ``save_dir`` can no longer be written; finished trials are in ``study.db``.
+        InputError: the data, the settings or the directory can't be used. No trial was started.
+        EmptyFrontError: no trial is complete. The results are written.
+        InterruptedRunError: Ctrl-C or SIGTERM ended the run. The results of finished trials are written.
+        StorageFailedError: files in ``save_dir`` can no longer be written. Finished trials are in ``study.db``.
     """
     check_save_dir(settings.save_dir, resume=resume, data_dir=settings.data.data_dir)
     events.on_settings(settings)
@@ -61,7 +61,7 @@ def run(settings: Settings, events: RunEvents, *, resume: bool, recalibrate: boo
 
 
 def dry_run(settings: Settings, events: RunEvents, *, resume: bool, recalibrate: bool = False) -> Forecast:
-    """Forecast the cost of a run; start no trial and write no files.
+    """Forecast the cost of a run without starting a trial or writing files.
 
     Raises:
         InputError: in the same cases as :func:`run`.

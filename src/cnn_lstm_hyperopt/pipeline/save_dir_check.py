@@ -1,4 +1,4 @@
-"""Checks that a run may use a directory and that the run does not overwrite other files."""
+"""Checks that a run may use a directory and does not overwrite other files."""
 
 import contextlib
 import re
@@ -31,15 +31,15 @@ _OWN_FOLDERS = "|".join((VALIDATION, CHECKPOINTS, FIGURES, MLFLOW_ARTIFACTS, MOD
 
 
 def check_save_dir(save_dir: Path, *, resume: bool, data_dir: Path | None = None) -> None:
-    """Check that ``save_dir`` contains a study if ``resume``, or that it contains no study otherwise.
+    """Check that ``save_dir`` contains a study if ``resume`` is true, and that it contains no study otherwise.
 
     Args:
         save_dir: directory to check.
-        resume: whether the run continues the study in ``save_dir``.
-        data_dir: folder of the user's bars, in which the run must not write; None: no folder.
+        resume: True if the run is to resume the study in ``save_dir``.
+        data_dir: folder of the user's bars, into which the run must not write; None: no folder.
 
     Raises:
-        SaveDirError: the directory can't be used. The text says how far its study is and what to do.
+        SaveDirError: the directory can't be used. The text describes the progress of its study and the possible fix.
     """
     if data_dir is not None:
         _require_apart(save_dir, data_dir)
@@ -78,7 +78,10 @@ def check_save_dir(save_dir: Path, *, resume: bool, data_dir: Path | None = None
 
 
 def _in_the_way(save_dir: Path) -> Iterator[str]:
-    """Yield names of files and folders that a new study would overwrite, except the settings and data of an aborted start."""
+    """Yield the names of files and folders that a new study would overwrite.
+
+    Settings and data of an aborted start do not count.
+    """
     yield from (name for name in (RESULTS_FILE, TRIALS_FILE, REPORT_FILE) if (save_dir / name).exists())
     yield from (path.name for path in model_folders(save_dir))
     for folder in (VALIDATION, CHECKPOINTS, FIGURES):
@@ -95,7 +98,7 @@ def make_directory(save_dir: Path) -> None:
     """Create the directory and its parents if they are missing.
 
     Raises:
-        SaveDirError: the operating system does not allow this.
+        SaveDirError: the operating system does not allow creating the directory.
     """
     try:
         save_dir.mkdir(parents=True, exist_ok=True)
@@ -106,7 +109,7 @@ def make_directory(save_dir: Path) -> None:
 
 @contextlib.contextmanager
 def held_for_a_check(save_dir: Path) -> Iterator[None]:
-    """Create and lock the directory as a run does; at the end, unlock it, and remove it if it was new.
+    """Context in which a directory is created if needed and locked, as in a run. A new directory is removed at the end.
 
     Raises:
         SaveDirError: a run can't use the directory.
@@ -123,7 +126,10 @@ def held_for_a_check(save_dir: Path) -> Iterator[None]:
 
 
 def _require_apart(save_dir: Path, data_dir: Path) -> None:
-    """Refuse the folder of the bars as ``save_dir``: its ``trials.csv`` would be a symbol, and bars could be overwritten."""
+    """Raise an error if ``save_dir`` is the folder of the bars.
+
+    In this folder, ``trials.csv`` would count as a symbol, and bars could be overwritten.
+    """
     place, bars = save_dir.resolve(), data_dir.resolve()
     if place == bars:
         raise SaveDirError(
@@ -142,7 +148,7 @@ def _require_apart(save_dir: Path, data_dir: Path) -> None:
 
 
 def _is_of_a_run(config: Path) -> bool:
-    """Return whether a run wrote this ``config.yaml``, even a run that ended before it created its study."""
+    """Return True if a run wrote a ``config.yaml``, even if the run ended before it created its study."""
     try:
         return config.read_text(encoding="utf-8") == dump_settings(load_settings(config, environment={}))
     except (ConfigError, OSError, UnicodeDecodeError):

@@ -1,4 +1,4 @@
-"""The search phase, which runs trials in this process or in worker processes."""
+"""Search phase of a run, which runs trials in this process or in worker processes."""
 
 import logging
 from typing import Any
@@ -30,9 +30,9 @@ log = logging.getLogger(__name__)
 
 
 def search_and_write(session: Session, stop: StopSignal) -> dict[str, Any]:
-    """Search and write the results. After an error of the search, write the results and raise the error again.
+    """Search, then write the results. If the search fails, write the results and raise the error again.
 
-    After a second Ctrl-C or a storage error no results are written; a resumed run writes them.
+    After a second Ctrl-C or a storage error, no results are written. A resumed run writes the results.
     """
     try:
         search(session, stop)
@@ -48,7 +48,7 @@ def search_and_write(session: Session, stop: StopSignal) -> dict[str, Any]:
 
 
 def search(session: Session, stop: StopSignal) -> str:
-    """Run trials until ``study.n_trials`` are finished or the search ends early; return the reason of the end."""
+    """Run trials until ``study.n_trials`` trials are finished or the search ends early. Return the reason of the end."""
     study, setup, events, save_dir = session.study, session.setup, session.events, session.save_dir
     events.on_search_plan(setup, study)
     forecast = setup.forecast(study.records())
@@ -75,7 +75,7 @@ def search(session: Session, stop: StopSignal) -> str:
 
 
 def _run_to_end(session: Session, stop: StopSignal) -> str:
-    """Run the trials, then delete temporary files; return the reason of the end of the search."""
+    """Run the trials, then delete temporary files. Return the reason for the end of the search."""
     study, save_dir = session.study, session.save_dir
     try:
         ended_by = _run_trials(session, stop)
@@ -93,7 +93,7 @@ def _run_to_end(session: Session, stop: StopSignal) -> str:
 
 
 def _run_trials(session: Session, stop: StopSignal) -> str:
-    """Run trials in this process, or in workers that share one file of windows."""
+    """Run trials in this process, or in worker processes that share one file of windows."""
     study, events, save_dir, data = session.study, session.events, session.save_dir, session.runner.data
     workers = session.setup.workers
     backup, outside = Backup(study.storage), OutsideTrials(study.storage, events.on_warning)

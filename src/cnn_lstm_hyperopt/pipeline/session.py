@@ -1,4 +1,4 @@
-"""Session of an open study, which search, final phase and results share."""
+"""Session of an open study. Search, final phase and results share it."""
 
 import contextlib
 from collections.abc import Iterator, Mapping
@@ -46,7 +46,7 @@ FINAL_KEYS = (
     "seeds",
     "retrained_after_trials",
 )
-"""Keys in ``results.json`` that the final phase writes."""
+"""Keys of ``results.json`` that the final phase writes."""
 
 
 @dataclass
@@ -58,11 +58,11 @@ class Session:
         setup: data, search space and costs of the study.
         study: the open study.
         events: receives the events of the run.
-        selection: tracks the selection bias of the trials.
-        final: results of the final phase by the keys :data:`FINAL_KEYS`, at first the results of an earlier run.
-        interface: interface that the user calls; advice in messages depends on it.
-        interrupted: whether the user ended the search; then no long work is started.
-        final_over: whether the final phase is complete but its results are not yet written.
+        selection: estimator of the selection bias of the trials.
+        final: results of the final phase by the keys :data:`FINAL_KEYS`. At first these are the results of an earlier run.
+        interface: the command line or Python, whichever the user called. Advice in messages depends on it.
+        interrupted: True if the user ended the search. Then no long work is started.
+        final_over: True if the final phase is complete but its results are not yet written.
     """
 
     settings: Settings
@@ -91,7 +91,7 @@ class Session:
         return self.settings.save_dir
 
     def empty_front_text(self) -> str:
-        """Text that says why no trial is complete, and which settings to change."""
+        """Text that explains why no trial is complete, and which settings to change."""
         return empty_front_text(self.settings, self.study.plan, self.study.records(), self.interface)
 
 
@@ -105,10 +105,11 @@ def open_session(
     recalibrate: bool = False,
     interface: Interface = Interface.COMMAND_LINE,
 ) -> Iterator[Session]:
-    """Create the study in ``save_dir``, or reopen it if ``resume``; close the study at the end.
+    """Context with an open study: it is created in ``save_dir``, or reopened if ``resume``. The study is closed at the end.
 
     Raises:
-        SaveDirError: the directory can't be used, or has a study with another search space, other data or another target.
+        SaveDirError: the directory can't be used, or it contains a study with another search space, other data or another
+            target.
     """
     save_dir = settings.save_dir
     setup = None
@@ -192,7 +193,7 @@ def _resumed(settings: Settings, dataset: Dataset, storage: StudyStorage) -> Set
 
 
 def _announce(storage: StudyStorage, setup: Setup, events: RunEvents) -> None:
-    """Report the state of the study before its first trial."""
+    """Emit events about the state of the study before its first trial."""
     if cut_off := [record.number for record in storage.records() if record.state is State.WAITING]:
         events.on_cut_off_trials(cut_off)
     if not storage.marks_trials:
@@ -205,7 +206,7 @@ def _announce(storage: StudyStorage, setup: Setup, events: RunEvents) -> None:
 
 
 def earlier_final(save_dir: Path) -> dict[str, Any]:
-    """Return the results of an earlier final phase in ``results.json``; they stay until a new final phase replaces them.
+    """Return the results of an earlier final phase from ``results.json``. They are kept until a new final phase replaces them.
 
     Raises:
         SaveDirError: the file is damaged.

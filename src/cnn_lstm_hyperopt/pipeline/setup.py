@@ -1,4 +1,4 @@
-"""Preparation of a study before its first trial, with windows, plan, costs and skill threshold."""
+"""Preparation of a study before its first trial: windows, plan, costs of trials and skill threshold."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -53,15 +53,15 @@ class Setup:
 
     Attributes:
         settings: resolved settings of the run.
-        dataset: data of the study; its share of training windows for trials is set.
-        skill: score above which a trial beats chance.
-        runner: trains configurations on the dataset.
+        dataset: data of the study. The share of training windows for trials is already set.
+        skill: skill threshold, the score above which a trial beats chance.
+        runner: object that trains configurations on the dataset.
         plan: plan of the study.
         sampled: random configurations of the search space, each with its cost.
         workers: number of processes that run trials.
-        made_with: settings and hash of the data that must be the same when the study is resumed.
-        first_trials: one line about the initial trials; empty if the sampler proposes the initial trials.
-        warnings: warnings about initial trials that were left out, and about differences to earlier versions.
+        made_with: fingerprint of the study: settings and hash of the data that must be the same when the study is resumed.
+        first_trials: one line of text about the initial trials; empty if the sampler proposes the initial trials.
+        warnings: warnings about initial trials that were left out, and about differences from earlier versions.
     """
 
     settings: Settings
@@ -77,7 +77,7 @@ class Setup:
 
     @cached_property
     def power(self) -> Power:
-        """Smallest differences between two models that the test set will probably show."""
+        """Smallest differences between two models that the test set will probably show as significant."""
         return estimate_power(self.dataset, seed=self.settings.study.seed)
 
     @cached_property
@@ -86,7 +86,7 @@ class Setup:
         return self.sampled.within(self.plan.limits, self.plan.cost)
 
     def forecast(self, records: Sequence[TrialRecord]) -> Forecast:
-        """Forecast the cost of the missing trials.
+        """Forecast the cost of the trials that are still to run.
 
         Raises:
             ConfigError: no sampled configuration is within the limits.
@@ -115,7 +115,7 @@ class Setup:
         )
 
     def final_forecast(self) -> FinalForecast | None:
-        """Return an upper bound of the cost of the final phase; None if no model will be retrained."""
+        """Return an upper bound of the cost of the final phase, or None if no model will be retrained."""
         chosen = self.settings.retrain
         if not chosen.enabled:
             return None
@@ -132,7 +132,7 @@ class Setup:
 
 
 def _with_first_trials(setup: Setup) -> Setup:
-    """Add the initial trials: enqueued trials first, then the portfolio of default configurations, without duplicates."""
+    """Add the initial trials to the plan: first the enqueued trials, then the default configurations, without duplicates."""
     study, plan = setup.settings.study, setup.plan
     starts: list[InitialTrial] = []
     parts: list[str] = []
@@ -158,7 +158,7 @@ def _with_first_trials(setup: Setup) -> Setup:
 
 
 def prepare_new(settings: Settings, dataset: Dataset, *, on_benchmark: Callable[[], None], recalibrate: bool) -> Setup:
-    """Prepare a new study with the speeds of this machine; call ``on_benchmark`` before these are measured.
+    """Prepare a new study with the measured speeds of this machine. ``on_benchmark`` is called before the measurement.
 
     Raises:
         ConfigError: precision, limits or enqueued trials are invalid.
@@ -171,10 +171,10 @@ def prepare_new(settings: Settings, dataset: Dataset, *, on_benchmark: Callable[
 
 
 def prepare_again(settings: Settings, dataset: Dataset, storage: StudyStorage) -> Setup:
-    """Prepare a stored study with its stored speeds, skill threshold and share of training windows.
+    """Prepare a stored study for a resumed run, with the stored speeds, skill threshold and share of training windows.
 
     Raises:
-        SaveDirError: the study has another search space, other data or another target.
+        SaveDirError: the stored study has another search space, other data or another target.
         ConfigError: the enqueued trials differ from those at the start of the study.
     """
     device = resolve_device(settings.training.device)
@@ -204,7 +204,10 @@ def _prepare(
     skill: SkillThreshold,
     train_share: float | None = None,
 ) -> Setup:
-    """Prepare a study; ``train_share`` None: take the share from the settings, or derive it from the limit on seconds."""
+    """Prepare a new or a stored study.
+
+    If ``train_share`` is None, the share comes from the settings or from the time limit of a trial.
+    """
     if settings.training.precision not in ("auto", *speeds.speeds):
         raise ConfigError(
             f"training.precision={settings.training.precision}: this device supports {' and '.join(speeds.speeds)} in"
@@ -243,7 +246,7 @@ def skill_threshold(settings: Settings, folds: Sequence[Fold]) -> SkillThreshold
     """Return the skill threshold from the validation labels of all folds.
 
     Raises:
-        ConfigError: the metric is undefined on a fold, because all its windows are of one class.
+        ConfigError: the metric is undefined on a fold, because all windows of the fold have one class.
     """
     metric, labels = settings.study.metric, [fold.validation.labels.numpy() for fold in folds]
     if (undefined := undefined_in(metric, labels)) is not None:
@@ -272,7 +275,7 @@ def skill_threshold(settings: Settings, folds: Sequence[Fold]) -> SkillThreshold
 
 
 def _once(validation: Sequence[Windows]) -> NDArray[np.int64]:
-    """Return the positions of distinct windows among the windows of all folds: combinatorial folds repeat windows."""
+    """Return the positions of distinct windows among the windows of all folds, because combinatorial folds repeat windows."""
     names = ["symbol", "date"]
     held_out = [pd.DataFrame({"symbol": part.symbols, "date": part.dates}) for part in validation]
     # DataLoader windows share a symbol and may share a date. A fold holds out a window at most once, and whole dates.

@@ -1,4 +1,4 @@
-"""Single evaluation of finalists and baselines on the test set. No choice depends on the results."""
+"""Single evaluation of finalists and baselines on the test set. No choice of models depends on the results."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -41,25 +41,25 @@ from cnn_lstm_hyperopt.run_dir.paths import ENSEMBLE
 from cnn_lstm_hyperopt.training import Predictions
 
 BASELINE_WINDOWS, BASELINE_NUMBERS = 50_000, 150_000_000
-"""Maximum number of windows that baselines use at once, and of numbers in these windows (lookback × features each)."""
+"""Maximum number of windows that baselines process at once, and maximum number of inputs in these windows."""
 
 
 @dataclass(frozen=True, eq=False)
 class TestResult:
-    """Result of one classifier on the test set.
+    """Test result of one model or baseline.
 
     Attributes:
         name: ``model 1`` …, ``ensemble``, or the name of a baseline.
-        predictions: class probabilities; for a finalist with a regression head also values.
+        predictions: class probabilities. A finalist with a regression head also has values.
         scores: scores of the predictions by all metrics.
-        score: score by the study's metric, larger is better; None: undefined (such as an AUC of a single class).
-        interval: interval of ``score``; None: no interval.
-        intervals: interval of the score by the verdict's metric and of the accuracy, by name of the metric.
-        against_best: paired interval of the score minus the score of the best baseline, both by the verdict's metric; None for
-            the best baseline.
+        score: score by the study's metric, where larger is better. None if undefined, such as an AUC of a single class.
+        interval: confidence interval of ``score``; None if there is no interval.
+        intervals: confidence intervals of the score by the verdict's metric and of the accuracy, by name of the metric.
+        against_best: paired interval of the difference: score minus score of the best baseline, both by the verdict's metric.
+            None for the best baseline.
         seed_scores: score of each seed of a finalist by the study's metric; empty for a baseline.
-        strategy: long/flat strategy of a finalist whose classes are directions, else None.
-        conformal: coverage of a finalist's conformal sets and intervals; None: it has none.
+        strategy: long/flat strategy of a finalist whose classes are directions; otherwise None.
+        conformal: coverage of a finalist's conformal sets and intervals; None if it has no sets.
     """
 
     name: str
@@ -82,14 +82,15 @@ class Verdict:
     """Results of all models and baselines on the test set.
 
     Attributes:
-        judgement: judgement of model 1, the best on validation; results of the other models are exploratory.
-        finalists: results of the finalists in order of rank; at least one.
-        baselines: results of the baselines, the majority class first; with persistence only if last labels are known.
+        judgement: judgement of model 1, which is the best on validation. Results of the other models are exploratory.
+        finalists: test results of the finalists in order of rank; at least one.
+        baselines: test results of the baselines, the majority class first. Persistence is included only if last labels are
+            known.
         baseline_windows: number of training windows that the baselines used.
         windows: the test windows.
-        metric: name of the study's metric; the judgement may have another metric.
+        metric: name of the study's metric. The judgement may use another metric.
         evaluations: number of evaluations on this test set so far, including this evaluation.
-        ensemble: exploratory result of the ensemble; None: there is no ensemble.
+        ensemble: exploratory test result of the ensemble; None if there is no ensemble.
     """
 
     judgement: Judgement
@@ -103,7 +104,7 @@ class Verdict:
 
     @property
     def sentence(self) -> str:
-        """Judgement in words, with notes on earlier evaluations and on candidates that could not be retrained."""
+        """Judgement as text, with notes about earlier evaluations and about candidates that could not be retrained."""
         first, text = self.finalists[0].name, verdict_text(self.judgement)
         if first != "model 1":
             text += f" The ranks before {first} could not be retrained."
@@ -126,11 +127,12 @@ def evaluate_once(
     """Evaluate all finalists, their ensemble and the baselines on the test set.
 
     Args:
-        retrained: at least one finalist, in order of rank.
+        retrained: retrained finalists in order of rank, at least one.
         dataset: data of the study. Baselines are fitted on its training windows and tuned on its validation windows.
         settings: metrics, seed of the baselines and cost of a trade.
-        blend: the ensemble, selected on validation; None: there is no ensemble.
-        evaluations: number of evaluations on this test set, including this evaluation; it determines the level of all intervals.
+        blend: the ensemble, selected on validation; None if there is no ensemble.
+        evaluations: number of evaluations on this test set, including this evaluation. It determines the confidence level of
+            all intervals.
     """
     test = dataset.test.open()
     dependence = Dependence.of(test, horizon=dataset.horizon).for_evaluation(evaluations)
@@ -166,12 +168,12 @@ def evaluate_once(
 
 @dataclass(frozen=True, eq=False)
 class _Period:
-    """Test set with the references that classifiers are compared with.
+    """Test set, with the references with which models and baselines are compared.
 
     Attributes:
-        metric, verdict_metric: names of the study's and of the verdict's metric.
+        metric, verdict_metric: name of the study's metric, and name of the verdict's metric.
         best_name, best: name of the best baseline, and its probabilities ``(windows, classes)``.
-        references: for each simple forecast of the regression target, its values ``(windows,)``; empty without regression.
+        references: simple forecasts of the regression target ``(windows,)``, by name; empty without regression.
     """
 
     test: Windows
@@ -183,7 +185,7 @@ class _Period:
     references: Mapping[str, NDArray[np.float32]]
 
     def result(self, name: str, predictions: Predictions) -> TestResult:
-        """Return the test result of a classifier with its scores and intervals."""
+        """Return the test result of a model or baseline, with its scores and intervals."""
         ours, labels, values = predictions.probabilities, self.test.labels.numpy(), self.test.values
         targets = None if values is None else values.numpy()
         return TestResult(
@@ -219,10 +221,10 @@ class _Period:
 
         Args:
             name: name of the model.
-            predictions: predictions of the model of record, the mean of its seeds.
-            runs: predictions of each seed.
-            strategy: rules of the strategy; None: no strategy.
-            conformal: prediction sets of the model; None: no sets.
+            predictions: predictions of the model, which are the mean over its seeds.
+            runs: predictions of the network of each seed.
+            strategy: trading rules of the strategy; None without a strategy.
+            conformal: conformal prediction sets of the model; None if it has no sets.
         """
         test, labels, probabilities = self.test, self.test.labels.numpy(), predictions.probabilities
         traded = None

@@ -1,4 +1,4 @@
-"""Record of all evaluations on the test set; only :func:`.evaluate_once` reads the test set."""
+"""Record of all evaluations on the test set. Only :func:`.evaluate_once` reads the test set."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -8,13 +8,17 @@ from cnn_lstm_hyperopt.pipeline.retraining import Retrained
 from cnn_lstm_hyperopt.search import StudyStorage
 
 MEAN_OF_SEEDS = "mean of the seeds"
-"""Model of record of every finalist, registered before the evaluation. Earlier versions tested the best seed on validation."""
+"""Rule that defines the tested model of each finalist, recorded before the evaluation.
+
+Earlier versions tested the network of the seed that was best on validation.
+"""
 
 
 def record_opening(storage: StudyStorage, retrained: Sequence[Retrained]) -> int:
-    """Record an evaluation on the test set before it begins; return the number of evaluations in this study so far.
+    """Record an evaluation on the test set before it begins. Return the number of evaluations in the study so far.
 
-    If a resumed run evaluates the same models again, the number stays: the earlier result selected no model.
+    If a resumed run evaluates the same models again, the number stays the same, because no model was selected by the earlier
+    result.
     """
     models = [
         {
@@ -35,5 +39,5 @@ def record_opening(storage: StudyStorage, retrained: Sequence[Retrained]) -> int
             }
         )
         storage.set_attribute("test_openings", openings)
-        storage.back_up()  # the backup must contain this evaluation, too
+        storage.back_up()  # the backup must also contain this evaluation
     return len(openings)

@@ -1,1 +1,1 @@
-"""``results.json``, ``trials.csv`` and the folders of the retrained models."""
+"""Results of a run: ``results.json``, ``trials.csv`` and the folders of the retrained models."""

@@ -1,4 +1,4 @@
-"""The part of ``results.json`` about confirmation, finalists, their ensemble, baselines and verdict."""
+"""The part of ``results.json`` about the final phase: confirmation, finalists, ensemble, baselines and verdict."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -23,11 +23,14 @@ from cnn_lstm_hyperopt.search import SkillThreshold
 from cnn_lstm_hyperopt.utils.text import counted
 
 METRICS_FILE, PREDICTIONS = "metrics.json", "predictions.csv"
-"""Names of the two files with test results in the folder of a model."""
+"""Names of the two files with test results that each model's folder has."""
 
 
 def confirmation_results(confirmed: Confirmed) -> dict[str, Any]:
-    """Return an entry per candidate with search score and scores of fresh seeds; failed candidates last, without rank."""
+    """Return an entry for each candidate, with its score in the search and its scores with new seeds.
+
+    Failed candidates come last and have no rank.
+    """
 
     def entry(confirmation: Confirmation, rank: int | None) -> dict[str, Any]:
         candidate = confirmation.candidate
@@ -95,9 +98,9 @@ def _retrained(retrained: Retrained, result: TestResult, save_dir: Path) -> dict
 
 
 def ensemble_results(blend: Blend, result: TestResult, save_dir: Path) -> dict[str, Any]:
-    """Return the entry of the ensemble in ``results.json``: members, validation scores and test metrics.
+    """Return the entry of the ensemble for ``results.json``: members, validation scores and test metrics.
 
-    Both validation scores are biased upwards, because the same windows determined the epochs of the members and the
+    Both validation scores are too high on average, because the same windows determined the epochs of the members and the
     ensemble.
     """
     return {
@@ -125,10 +128,10 @@ def _spread(scores: Sequence[float | None]) -> dict[str, Any]:
 
 
 def test_metrics(result: TestResult) -> dict[str, Any]:
-    """Return the test metrics of one classifier with confidence intervals.
+    """Return the test metrics of one model or baseline, with confidence intervals.
 
-    A larger ``test_score`` (the study's metric) is better, so a log loss is negated there. ``test_log_loss`` and its interval
-    are not negated.
+    ``test_score`` is the study's metric in the form in which larger is better. So a log loss is negated in ``test_score``,
+    but not in ``test_log_loss`` and its interval.
     """
     scores = result.scores
     intervals = {f"{METRICS[name].key}_interval": _shown(name, each) for name, each in result.intervals.items()}
@@ -150,7 +153,7 @@ def test_metrics(result: TestResult) -> dict[str, Any]:
 
 
 def _details(result: TestResult) -> dict[str, Any]:
-    """Return the test results that only models have, not baselines."""
+    """Return the test results that models have and baselines do not have."""
     return {
         "calibration": [row._asdict() for row in result.calibration],
         "by_symbol": [row._asdict() for row in result.symbols],
@@ -219,7 +222,7 @@ def baseline_results(verdict: Verdict) -> list[dict[str, Any]]:
 
 
 def verdict_results(verdict: Verdict, retrained: Retrained) -> dict[str, Any]:
-    """Return the verdict on ``retrained``, the best model on validation. Results of other models are exploratory."""
+    """Return the verdict about ``retrained``, the best model on validation. Results of other models are exploratory."""
     judgement, test_score = verdict.judgement, verdict.finalists[0].score
     chance, confirmation = judgement.against_chance, retrained.finalist.confirmation
     validation = confirmation.mean if confirmation is not None and confirmation.scores else None
@@ -272,7 +275,7 @@ def verdict_results(verdict: Verdict, retrained: Retrained) -> dict[str, Any]:
 
 
 def _compared(judgement: Judgement) -> dict[str, Any]:
-    """Return the score by one metric and the comparison with the best baseline by this metric."""
+    """Return a model's score by one metric, and its comparison with the baseline that is best by this metric."""
     against = judgement.against_best
     return {
         "score": judgement.score,
@@ -284,13 +287,13 @@ def _compared(judgement: Judgement) -> dict[str, Any]:
 
 
 def untested_verdict(skill: SkillThreshold, best: float | None, done: int, n_trials: int) -> dict[str, Any]:
-    """Return the verdict if no trial beats chance on validation and no model was tested.
+    """Return the verdict of a study in which no trial beats chance on validation, so no model was tested.
 
     Args:
-        skill: the skill threshold.
-        best: best score of a completed trial; None: no trial is complete.
+        skill: the skill threshold, which a score must exceed to beat chance.
+        best: best score of a completed trial; None if no trial is complete.
         done: number of finished trials of the study.
-        n_trials: number of trials that the study will run in total.
+        n_trials: total number of trials that the study is to run.
     """
     so_far = "" if done >= n_trials else " so far"
     reached = "no trial was completed" if best is None else f"the best trial has {best:.4f}"
@@ -305,7 +308,10 @@ def untested_verdict(skill: SkillThreshold, best: float | None, done: int, n_tri
 
 
 def selection_results(bias: tuple[TrialSeries, DeflatedSharpe | None] | None) -> dict[str, Any]:
-    """Return the probability of backtest overfitting and the deflated Sharpe ratio, from all validation predictions."""
+    """Return the probability of backtest overfitting and the deflated Sharpe ratio.
+
+    Both are estimated from the validation predictions of all trials.
+    """
     if bias is None:
         reason = "no trial has left predictions on validation"
         return {"pbo": {"value": None, "why": reason}, "deflated_sharpe": None}
@@ -329,7 +335,7 @@ def selection_results(bias: tuple[TrialSeries, DeflatedSharpe | None] | None) ->
 
 
 def _shown(metric: str, interval: Interval | None) -> list[float] | None:
-    """Return an interval with the usual sign of the metric, such as a positive log loss."""
+    """Return an interval with the usual sign of the metric. For example, a log loss is positive."""
     return None if interval is None else sorted(METRICS[metric].shown(end) for end in interval)
 
 

@@ -1,4 +1,4 @@
-"""Front matter of a model card, YAML between two lines of ``---``, for the Hugging Face Hub and other catalogues."""
+"""Front matter of a model card: YAML between two lines ``---``, which the Hugging Face Hub and other catalogues read."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,7 +13,7 @@ _METRICS = {
     **{each.hub_name or name: (each.key, each.hub_label or each.label) for name, each in METRICS.items()},
     "mse": ("test_reg_mse", "mean squared error of the value"),
 }
-"""Key in ``results.json`` and label of each metric, by the name of the metric on the Hub."""
+"""Key in ``results.json`` and label of each metric. The keys of the mapping are the names of the metrics on the Hub."""
 
 
 def front_matter(
@@ -24,7 +24,7 @@ def front_matter(
     Args:
         about: the model's description.
         entry: entry of the model in ``results.json``.
-        metric: metric of the verdict, listed first.
+        metric: metric of the verdict, which is listed first.
         data: content of ``data.json``.
         name: name of the model.
     """

@@ -1,6 +1,6 @@
-"""The model card, ``README.md`` of a model's folder (after Mitchell et al. 2019, "Model Cards for Model Reporting").
+"""Model card: the file ``README.md`` in a model's folder (after Mitchell et al. 2019, "Model Cards for Model Reporting").
 
-The card contains no times and no machine paths, so that the same model always gets the same card.
+The card contains no times and no paths on the machine. So the same model always gets the same card.
 """
 
 import re
@@ -34,7 +34,7 @@ _LIMITS = (
 
 
 def escaped(text: object, max_length: int = 200) -> str:
-    """Return a user's text as one line of Markdown in which no character acts as mark-up or makes a link."""
+    """Return a user's text as one line of Markdown. Characters are escaped so that none acts as mark-up or makes a link."""
     return _MARKS.sub(r"\\\1", printable(str(text), max_length))
 
 
@@ -46,12 +46,12 @@ def model_cards(
     data: Mapping[str, Any],
     study: str,
 ) -> dict[str, str]:
-    """Return the model cards of the finalists and their ensemble, by name of the model's folder.
+    """Return the model cards of the finalists and of their ensemble. The keys are the names of the models' folders.
 
     Args:
         retrained: the finalists after retraining.
-        blend: ensemble of the finalists; None: there is no ensemble.
-        results: models, ensemble, baselines and verdict for ``results.json``.
+        blend: ensemble of the finalists; None if there is no ensemble.
+        results: content of ``results.json``: models, ensemble, baselines and verdict.
         data: content of ``data.json``.
         study: name of the study.
     """
@@ -124,7 +124,7 @@ def _card(
 
 
 def _seeds(entry: Mapping[str, Any]) -> str:
-    """Return a sentence about the networks of a model."""
+    """Return a sentence about the number and the seeds of the networks of a model."""
     count, seed = len(entry["seeds"]), entry["training_results"]["seed"]
     if count == 1:
         return f"Trained with seed {seed}."
@@ -155,7 +155,7 @@ def _members(blend: Blend) -> list[str]:
 
 
 def _words(about: ModelDescription) -> str:
-    """Return a sentence that describes the network of a model."""
+    """Return a sentence that describes the architecture of a model's network."""
     network = about.network_config()
     return f"{network.describe()}; {network.cost(lookback=about.lookback).parameters:,} parameters"
 
@@ -200,7 +200,7 @@ def _data(data: Mapping[str, Any]) -> list[str]:
 
 
 def _figures(entry: Mapping[str, Any], results: Mapping[str, Any], *, validated: float | None, name: str) -> list[str]:
-    """Return lines with the validation score, and with the test scores of the model and of the baselines."""
+    """Return lines with the validation score of a model, and with the test scores of the model and the baselines."""
     verdict = results["verdict"]
     metric = METRICS[verdict["metric"]]
     validation = METRICS[verdict["shrinkage"]["metric"]].words
@@ -229,7 +229,7 @@ def _figures(entry: Mapping[str, Any], results: Mapping[str, Any], *, validated:
 
 
 def _use(about: ModelDescription) -> list[str]:
-    """Return the commands and the code that use the model in its folder."""
+    """Return lines with the commands and the code for using the model in its folder."""
     load = 'load_model(".")'
     function = about.feature_function
     imports = ["from cnn_lstm_hyperopt import load_model"]

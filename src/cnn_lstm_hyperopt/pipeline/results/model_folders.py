@@ -1,4 +1,4 @@
-"""Folders of the retrained models and their ensemble, written under temporary names and renamed when complete."""
+"""Folders of the retrained models and their ensemble. They are written under temporary names and renamed when complete."""
 
 import itertools
 import json
@@ -32,10 +32,10 @@ from cnn_lstm_hyperopt.utils.spreadsheets import csv_frame
 
 @dataclass(frozen=True)
 class _Written:
-    """Test results for one folder.
+    """Test results to be written to the folder of one model.
 
     Attributes:
-        place: path of the folder.
+        place: path of the model's folder.
         entry: entry of the model in results.json.
         result: test result of the model.
         about: the model's description.
@@ -48,7 +48,10 @@ class _Written:
 
 
 def save_models(save_dir: Path, retrained: Sequence[Retrained], blend: Blend | None = None) -> None:
-    """Write all networks and descriptions of the models to folders with temporary names, so that no later error loses them."""
+    """Write the networks and descriptions of all models to folders with temporary names.
+
+    So a later error can't lose the models.
+    """
     for each in retrained:
         each.model.save(_emptied(_beside(model_folder(save_dir, each.finalist.rank))))
     if blend is not None:
@@ -64,18 +67,18 @@ def write_retrained(
     ensemble: dict[str, Any] | None = None,
     cards: Mapping[str, str] | None = None,
 ) -> None:
-    """Add metrics and test predictions to the folders of :func:`save_models`; give the folders their final names.
+    """Add metrics and test predictions to the folders that :func:`save_models` wrote, then give the folders their final names.
 
-    Folders of an earlier retraining are deleted. A user's folder of the same name is renamed (such as ``ensemble.kept``).
-    Other programs see only complete folders, because folders are renamed and never changed in place.
+    Folders of an earlier retraining are deleted. A user's folder of the same name is renamed, for example to
+    ``ensemble.kept``. Other programs see only complete folders, because folders are renamed and never changed in place.
 
     Args:
         save_dir: the results directory.
         retrained: finalists, in order of rank.
         verdict: test results of the finalists.
-        entries: entries of results.json, one per finalist.
-        ensemble: entry of the ensemble in results.json; None: there is no ensemble.
-        cards: texts of the model cards, by folder name.
+        entries: entries of results.json, one for each finalist.
+        ensemble: entry of the ensemble in results.json; None if there is no ensemble.
+        cards: texts of the model cards, by name of the model's folder.
     """
     about = retrained[0].kept.model.description
     written = [
@@ -102,7 +105,7 @@ def write_retrained(
 
 
 def _is_ours(folder: Path) -> bool:
-    """Return whether this program wrote the folder; a user may have a folder of the same name."""
+    """Return True if this program wrote a folder. A user may have a folder of the same name."""
     return any((folder / name).is_file() for name in (METRICS_FILE, DESCRIPTION, ENSEMBLE_FILE))
 
 
@@ -121,13 +124,13 @@ def _complete(written: _Written, verdict: Verdict, card: str | None) -> None:
 
 
 def holds_model(save_dir: Path, entry: dict[str, Any]) -> bool:
-    """Return whether the model's folder is complete and its metrics equal the entry of results.json."""
+    """Return True if a model's folder is complete and its metrics equal the model's entry in results.json."""
     networks = entry.get("networks", [WEIGHTS])  # entries of earlier versions have one network
     return _is_whole(model_folder(save_dir, entry["model_rank"]), entry, (*networks, DESCRIPTION, PREDICTIONS))
 
 
 def holds_ensemble(save_dir: Path, entry: Any) -> bool:
-    """Return whether the ensemble's folder is complete and its metrics equal the entry of results.json."""
+    """Return True if the ensemble's folder is complete and its metrics equal the ensemble's entry in results.json."""
     if not isinstance(entry, dict) or not isinstance(entry.get("members"), list):
         return False
     members = [
@@ -149,7 +152,7 @@ def _beside(place: Path) -> Path:
 
 
 def _emptied(folder: Path) -> Path:
-    """Delete a folder if it exists, create it empty, and return its path."""
+    """Delete a folder if it exists, create an empty folder at the same path, and return the path."""
     _remove(folder)
     folder.mkdir()
     return folder
@@ -164,7 +167,7 @@ def _remove(folder: Path) -> None:
 
 
 def _flush(folder: Path) -> None:
-    """Flush all files of a folder to disk."""
+    """Flush all files of a folder to the disk."""
     for path in folder.rglob("*"):
         if path.is_file():
             with path.open("r+b") as file:

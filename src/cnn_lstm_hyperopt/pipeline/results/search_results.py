@@ -37,7 +37,7 @@ _PACKAGES = ("cnn-lstm-hyperopt", "torch", "optuna", "numpy", "pandas", "scikit-
 def search_results(
     study_name: str, records: Sequence[TrialRecord], skill: SkillThreshold, space: SearchSpace
 ) -> dict[str, Any]:
-    """Return the first part of ``results.json``: study, number of trials, best trials, history and timestamp."""
+    """Return the part of ``results.json`` about the search: study, number of trials, best trials, history and timestamp."""
     return {
         "study_name": study_name,
         "n_trials_completed": sum(record.finished for record in records),
@@ -57,7 +57,7 @@ def search_results(
 
 
 def read_results(path: Path) -> dict[str, Any] | None:
-    """Return the content of ``results.json``; None if the file is missing.
+    """Return the content of ``results.json``, or None if the file is missing.
 
     Raises:
         ValueError: the file is damaged or has another format.
@@ -112,13 +112,13 @@ _SHAPES: dict[str, Callable[[Any], bool]] = {
     "verdict": _is_verdict,
     "confirmation": _is_confirmation,
 }
-"""Checks of the values that a resumed run reads from ``results.json``, by key."""
+"""Functions that check the values that a resumed run reads from ``results.json``, by key."""
 
 
 def search_facts(records: Sequence[TrialRecord], plan: StudyPlan) -> dict[str, Any]:
-    """Return the metric, counts of trials by state, pruning results, the skill threshold, and the hypervolume.
+    """Return facts about the search: metric, counts of trials by state, pruning results, skill threshold and hypervolume.
 
-    ``training_seconds`` are measured where possible. All other seconds are values of the study's time objective.
+    The entry ``training_seconds`` is measured if possible. All other seconds are values of the study's time objective.
     """
     skill = plan.skill
     volume, reference = front_hypervolume(records, skill)
@@ -159,14 +159,14 @@ def _pruning_facts(summary: PruningSummary) -> dict[str, Any]:
 
 
 def _figure(figure: Estimate | Unknown) -> dict[str, Any]:
-    """Return the entry of a known or unknown value, with the same keys; either ``estimate`` or ``why`` is null."""
+    """Return the entry of a value that may be unknown. If it is known, ``why`` is null. Otherwise ``estimate`` is null."""
     if isinstance(figure, Unknown):
         return {"estimate": None, "low": None, "high": None, "why": figure.why}
     return {"estimate": figure.value, "low": figure.low, "high": figure.high, "why": None}
 
 
 def cost_model_facts(speeds: "CostModel", records: Sequence[TrialRecord], max_epochs: int) -> dict[str, Any]:
-    """Return the source of the predicted speeds, and quantiles of the ratio measured / predicted training seconds."""
+    """Return the source of the predicted speeds, and quantiles of the measured divided by the predicted training seconds."""
     ratios = []
     for record in records:
         predicted, epochs = record.attributes.get("estimated_seconds"), float(record.attributes.get("epochs") or 0.0)
@@ -181,7 +181,7 @@ def cost_model_facts(speeds: "CostModel", records: Sequence[TrialRecord], max_ep
 
 
 def environment(device: str, seed: int) -> dict[str, Any]:
-    """Return the versions of libraries, the device and the seed: the results depend on these."""
+    """Return the facts on which results depend: versions of libraries, device and seed."""
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
@@ -192,7 +192,7 @@ def environment(device: str, seed: int) -> dict[str, Any]:
 
 
 def _history(records: Sequence[TrialRecord], skill: SkillThreshold) -> list[dict[str, Any]]:
-    """Return a row per finished trial with state, values, and the best score and size of the front up to this trial.
+    """Return a row for each finished trial: its state, its values, and the best score and size of the Pareto front so far.
 
     The key of the best score contains the name of the objective, such as ``best_accuracy`` or ``best_negative_log_loss``.
     """

@@ -1,4 +1,4 @@
-"""Selection bias of the trials, updated as the study grows."""
+"""Estimator of the selection bias of the trials, which can be updated while trials finish."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -15,12 +15,12 @@ SelectionBias = tuple[TrialSeries, DeflatedSharpe | None]
 
 
 class SelectionTracker:
-    """Estimator of the selection bias; it reads the trials' validation predictions again when new trials have finished.
+    """Estimator of the selection bias. It reads the trials' validation predictions again if new trials have finished.
 
     Args:
         settings: settings of the run.
         dataset: dataset of the study.
-        warn: shows a warning.
+        warn: function that shows a warning.
     """
 
     def __init__(self, settings: Settings, dataset: Dataset, warn: Callable[[str], None]) -> None:
@@ -28,7 +28,7 @@ class SelectionTracker:
         self._series: tuple[int, TrialSeries | None] | None = None
 
     def knows(self, n_finished: int) -> bool:
-        """Return whether the predictions of the first ``n_finished`` finished trials are loaded."""
+        """Return True if the validation predictions of all ``n_finished`` finished trials are loaded."""
         return self._series is not None and self._series[0] == n_finished
 
     def estimate(self, study: Study, confirmation: Mapping[str, Any] | None) -> SelectionBias | None:
@@ -36,11 +36,11 @@ class SelectionTracker:
 
         Args:
             study: the study.
-            confirmation: entry of ``results.json``; its first candidate is the selected trial. Without candidates, the first
-                trial of the front is selected.
+            confirmation: entry ``confirmation`` of ``results.json``. Its first candidate is the selected trial. Without
+                candidates, the first trial of the Pareto front is selected.
 
         Returns:
-            The estimates; None if there are no predictions yet.
+            The estimates, or None if there are no validation predictions yet.
         """
         records = [record for record in study.records() if record.finished]
         finished = {record.number for record in records}

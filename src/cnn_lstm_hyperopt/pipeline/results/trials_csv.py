@@ -1,4 +1,4 @@
-"""The table ``trials.csv``, with one row per trial."""
+"""The table ``trials.csv``, with one row for each trial."""
 
 import csv
 import io
@@ -30,7 +30,7 @@ COLUMNS = (
     "would_have_ended_epoch",
     "would_have_ended_reason",
 )
-"""Column names; ``accuracy`` is replaced by the name of the study's first objective."""
+"""Names of the columns of ``trials.csv``. ``accuracy`` is replaced by the name of the study's first objective."""
 
 
 def trials_csv(
@@ -43,13 +43,18 @@ def trials_csv(
 ) -> str:
     """Return the content of ``trials.csv``.
 
-    ``accuracy`` (or the objective of another metric, such as ``negative_log_loss``) is the trial's value, or the value at its
-    early end. ``above_chance``: whether a completed trial beats the skill threshold. ``training_seconds``: the objective,
-    measured or estimated; ``measured_seconds``: always measured. ``projected_seconds``: predicted for all epochs;
-    ``projected_full_seconds``: predicted for all epochs and all training windows instead of ``train_share``.
-    ``memory_mb``: the measured peak, or ``estimated_memory``. ``paused_seconds``: seconds for which the process was stopped
-    (Ctrl-Z) within training steps; other columns exclude these. ``would_have_ended_…``: when and why the pruner would have
-    ended an exempt trial.
+    The meaning of columns whose names do not explain them:
+
+    - ``accuracy`` (or another objective, such as ``negative_log_loss``): the trial's value; for a trial that was ended early,
+      its value at that time.
+    - ``above_chance``: whether a completed trial beats the skill threshold.
+    - ``training_seconds``: the time objective, measured or estimated.
+    - ``measured_seconds``: seconds of training, always measured.
+    - ``projected_seconds``: predicted seconds for all epochs.
+    - ``projected_full_seconds``: predicted seconds for all epochs with all training windows instead of ``train_share``.
+    - ``memory_mb``: measured peak of the memory, or the result of ``estimated_memory`` if it is given.
+    - ``paused_seconds``: seconds for which the process was stopped (Ctrl-Z) during training. Other columns do not include them.
+    - ``would_have_ended_…``: when and why the pruner would have ended a trial that is never pruned.
     """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")

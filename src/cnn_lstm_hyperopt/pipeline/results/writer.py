@@ -25,17 +25,20 @@ _NOT_ESTIMATED = {
 
 
 def selection_is_due(session: Session) -> bool:
-    """Return whether the selection bias is known, or can be estimated now because the user did not interrupt the run."""
+    """Return True if the selection bias is known or can be estimated now.
+
+    It is not estimated after the user interrupted the run.
+    """
     return not session.interrupted or session.selection.knows(session.study.n_finished())
 
 
 def selection_bias(session: Session) -> SelectionBias | None:
-    """Return the selection bias of the trials; None if there are no validation predictions yet."""
+    """Return the selection bias of the trials, or None if there are no validation predictions yet."""
     return session.selection.estimate(session.study, session.final.get("confirmation"))
 
 
 def write_results(session: Session) -> dict[str, Any]:
-    """Write ``results.json`` and ``trials.csv``; return the content of ``results.json``.
+    """Write ``results.json`` and ``trials.csv``. Return the content of ``results.json``.
 
     Raises:
         StorageFailedError: the files can't be written.
