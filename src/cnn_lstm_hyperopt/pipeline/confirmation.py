@@ -145,8 +145,7 @@ def confirm(
         on_report: function that creates the progress listener for a candidate and a seed number (from 1).
         on_measurement: called with all measurements of a candidate after each training of the candidate.
         on_divergence: called when a candidate diverges.
-        seconds_left: time limit in seconds; None: no limit. If the time ends during a round, the measurements of this round
-            are ignored.
+        seconds_left: time limit in seconds; None: no limit. Measurements of a round that the limit ends are ignored.
 
     Raises:
         OSError: a checkpoint can't be stored.

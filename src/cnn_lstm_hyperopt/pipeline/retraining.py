@@ -160,8 +160,7 @@ def retrain(
         full_epochs: maximum number of epochs of each training.
         max_gap_days: maximum gap between two bars in days, stored in the descriptions of the models.
         checkpoints: folder of the checkpoints. Checkpoints of finished trainings are kept, so that a resumed run can load them.
-        known: states from an interrupted run, by trial number and seed. They are used again. The unfinished trainings share
-            the remaining time.
+        known: states from an interrupted run, by trial number and seed, which are used again.
         on_report: function that creates the progress listener of a training.
         on_seed_state: called with the state of a training before it begins, and again if the training is cut short or fails.
         seeds: number of trainings of each finalist.
