@@ -21,7 +21,7 @@ from cnn_lstm_hyperopt.evaluation.selection_bias import deflated, read_trials
 from cnn_lstm_hyperopt.execution.validation_files import write_validation
 from cnn_lstm_hyperopt.training import Predictions
 
-RULES = TradingRules(2, 10.0, {"IBM": 3.0}, "next_close")
+RULES = TradingRules(2, 10.0, {"AAPL": 0.0, "IBM": 3.0}, "next_close")
 SHARES = (0.5, 0.52, 0.47, 0.55, 0.5, 0.51, 0.53, 0.48, 0.5, 0.49)
 NUMBERS = tuple(range(0, 30, 3))
 

@@ -26,7 +26,7 @@ class TradingRules:
     Attributes:
         horizon: bars for which a position is held.
         cost_bps: fees of a change of position, in basis points of the traded amount.
-        half_spreads: half of the bid-ask spread of each symbol, in basis points; a change of position pays it, too.
+        half_spreads: half of the bid-ask spread of each symbol, in basis points; a change of position pays it, too. Empty: none.
         execution: prices at which positions change, as in ``evaluation.execution``.
     """
 
@@ -42,7 +42,8 @@ class TradingRules:
 
     def costs(self, symbols: NDArray[Any]) -> Floats:
         """Return the cost of a change of position in each of the ``symbols``, as a share of the traded amount."""
-        return np.array([self.cost_bps + self.half_spreads.get(str(name), 0.0) for name in symbols]) / 1e4
+        spreads = [self.half_spreads[str(name)] if self.half_spreads else 0.0 for name in symbols]
+        return (self.cost_bps + np.array(spreads)) / 1e4
 
 
 @dataclass(frozen=True, eq=False)

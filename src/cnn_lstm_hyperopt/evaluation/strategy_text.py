@@ -21,7 +21,7 @@ def strategy_lines(entry: Mapping[str, Any]) -> list[str]:
         lines.append(
             f"Timing: {excess[name]:+.2%} a {unit}"
             + (f" (95 % interval {interval[0]:+.2%} to {interval[1]:+.2%})" if interval is not None else "")
-            + f" above holding at the strategy's mean position ({excess['exposure']:.0%}), without the drift of the market."
+            + f" compared with holding at the strategy's mean position ({excess['exposure']:.0%}), without the market's drift."
         )
     return lines
 
