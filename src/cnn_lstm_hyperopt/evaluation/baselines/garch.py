@@ -87,11 +87,9 @@ def fitted_dynamics(market: MarketHistory, rows: NDArray[np.int64]) -> Dynamics 
     from arch import arch_model  # imports in 2 s
 
     returns, found = market.returns(), []
-    used = np.zeros(len(returns), dtype=bool)
-    for segment in np.unique(market.segment[rows]):
-        last = rows[market.segment[rows] == segment].max()
-        used[: last + 1] |= market.segment[: last + 1] == segment
-    used &= np.isfinite(returns)
+    last = np.full(int(market.segment.max()) + 1, -1)  # last training row of each segment
+    np.maximum.at(last, market.segment[rows], rows)
+    used = (np.arange(len(returns)) <= last[market.segment]) & np.isfinite(returns)
     names, counts = np.unique(market.segment[used], return_counts=True)
     for segment in names[np.argsort(-counts, kind="stable")][:MAX_FITS]:
         known = returns[used & (market.segment == segment)][-MAX_BARS:]
