@@ -236,7 +236,11 @@ def test_after_an_abandoned_second_round_the_first_is_restored(world, first_roun
     with pytest.raises(Killed):
         world.run(names.index("rename retrained_model_1"), full_epochs=3)
     found = world.run()
-    assert (found.files, found.opened) == (first_round.files, 1)
+    cards = {
+        name for name in found.files if name.endswith("README.md")
+    }  # with the wider intervals of a third evaluation
+    same = [{name: each.files[name] for name in each.files.keys() - cards} for each in (found, first_round)]
+    assert (same[0], found.files.keys(), found.opened) == (same[1], first_round.files.keys(), 1)
     assert [opening["models"][0]["epochs"] for opening in found.results["test_openings"]] == [[2], [3], [2]]
 
 

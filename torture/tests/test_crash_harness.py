@@ -224,6 +224,10 @@ PLANTED = {
         in_bytes("retrained_model_1/model.safetensors", lambda data: data[:-4] + b"\xff\xff\xff\x7f"),
         "weights are not finite",
     ),
+    "a seed's network that is missing": (
+        lambda save_dir: next((save_dir / "retrained_model_1" / "seeds").iterdir()).unlink(),
+        "retrained_model_1",
+    ),
     "test predictions without a row": (
         in_bytes("retrained_model_1/predictions.csv", _without_a_row),
         "predictions.csv has",
