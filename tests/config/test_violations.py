@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from builders.errors import raises
 from cnn_lstm_hyperopt.config import Settings, load_settings
 from cnn_lstm_hyperopt.errors import ConfigError
 from cnn_lstm_hyperopt.utils.text import JOINERS, is_legible
@@ -43,6 +44,7 @@ SETTINGS = [
     ("sampler.probes", True, "probes"),
     ("limits.trial_seconds", 0, "out-of-range"),
     ("limits.trial_seconds", "soon", "float-parsing"),
+    ("evaluation.test_periods", 0, "greater-than-equal"),
     ("workers", 0, "greater-than-equal"),
     ("workers", 1025, "less-than-equal"),
     ("mlflow.tracking_uri", "ftp://host", "not-a-tracking-uri"),
@@ -204,3 +206,8 @@ SMALLEST |= {"retrain.top_k": 1, "workers": 1}
 def test_smallest_values(path: str) -> None:
     load_settings(None, nested(path, SMALLEST[path]), {})
     assert violations(nested(path, SMALLEST[path] * 0.5 if path == "study.timeout" else SMALLEST[path] - 1))
+
+
+def test_data_loaders_have_no_test_periods():
+    with raises(ConfigError, "periods-need-bars", "evaluation.test_periods"):
+        load_settings({"data": {"source": "loaders"}, "evaluation": {"test_periods": 2}}, environment={})

@@ -15,6 +15,7 @@ from builders.errors import raises
 from builders.frames import random_frame
 from builders.questions import SCHEMES
 from cnn_lstm_hyperopt.config.schema.data import DataSettings
+from cnn_lstm_hyperopt.config.schema.retrain import EvaluationSettings
 from cnn_lstm_hyperopt.data.dataset import Dataset, LockedPeriod, prepare_dataset
 from cnn_lstm_hyperopt.data.features import FEATURE_NAMES
 from cnn_lstm_hyperopt.data.labels import labeller
@@ -294,3 +295,25 @@ def test_settings_without_effect_few_windows_and_short_windows_are_warned_of(ask
     warnings = synthetic(**asked).warnings
     assert len(warnings) == bool(part)
     assert all(part in each for each in warnings)
+
+
+def test_the_first_period_is_the_split_and_the_second_is_scaled_by_its_own_training_rows():
+    asked = DataSettings(symbols=("SYN1", "SYN2"), lookback=10, target="volatility")
+    dataset, plain = prepare_dataset(asked, evaluation=EvaluationSettings(test_periods=2)), prepare_dataset(asked)
+    assert (dataset.description, plain.period(1)) == (plain.description, plain)
+    first, second = dataset.period(1), dataset.period(2)
+    assert (first.scaler, first.value_mean, first.value_std) == (plain.scaler, plain.value_mean, plain.value_std)
+    for mine, other in ((first.train, plain.train), (first.validation, plain.validation)):
+        everything = torch.arange(len(other))
+        assert torch.equal(mine.gather(everything), other.gather(everything))
+    tested, whole = [each.test.open() for each in (first, second)], dataset.test.open()
+    for number, windows in enumerate(tested, start=1):
+        there = dataset.periods.positions(number)
+        assert windows.dates.tolist() == whole.dates[there].tolist()
+        assert windows.symbols.tolist() == whole.symbols[there].tolist()
+    stale = dataset.period(2, scaled_as=1).test.open()
+    same = whole.subset(dataset.periods.positions(2))
+    assert torch.equal(stale.gather(torch.arange(len(stale))), same.gather(torch.arange(len(same))))
+    values = second.train.values.numpy().astype(float)
+    assert (second.value_mean, second.value_std) == pytest.approx((values.mean(), values.std()), rel=1e-5)
+    assert len(second.train) > len(first.train)

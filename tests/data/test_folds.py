@@ -19,6 +19,7 @@ from builders.frames import random_frame
 from builders.questions import SCHEMES
 from cnn_lstm_hyperopt.config.schema.data import CvScheme, DataSettings
 from cnn_lstm_hyperopt.data.features import segments
+from cnn_lstm_hyperopt.data.periods import MIN_DATES, cut_periods
 from cnn_lstm_hyperopt.data.splits import (
     WindowDates,
     assign,
@@ -223,6 +224,50 @@ def test_nothing_decided_within_the_embargo_after_a_block_is_trained_on(dates):
             inside = (dates.decided >= first) & (dates.decided <= last) & (dates.furthest < cuts[1])
             until = dates.embargo[inside].max()
             assert not ((dates.decided[fold.train] > last) & (dates.decided[fold.train] <= until)).any()
+
+
+@settings(max_examples=40)
+@given(dates=markets(), n_periods=st.integers(1, 3))
+def test_periods_test_each_window_once_and_train_on_nothing_that_reaches_them(dates, n_periods):
+    """By loops over the windows, in the units of the definition."""
+    cuts = cut_dates(dates.decided, (0.5, 0.12, 0.38))
+    periods = cut_periods(dates, cuts, n_periods)
+    tested = np.concatenate([each.test for each in periods])
+    assert sorted(tested) == np.flatnonzero(dates.decided >= cuts[1]).tolist()
+    split = assign(dates.decided, dates.reach, cuts, furthest=dates.furthest)
+    for part, number in ((periods[0].train, 0), (periods[0].validation, 1)):
+        assert part.tolist() == np.flatnonzero(split == number).tolist()
+    on_a_date = np.bincount(dates.decided).max()
+    in_validation = ((dates.decided >= cuts[0]) & (dates.decided < cuts[1])).sum()
+    for number, each in enumerate(periods):
+        first, last = dates.decided[each.test].min(), dates.decided[each.test].max()
+        assert abs(len(each.test) - len(tested) / n_periods) <= 2 * on_a_date
+        assert number == 0 or dates.decided[periods[number - 1].test].max() < first
+        assert number == n_periods - 1 or last < dates.decided[periods[number + 1].test].min()
+        begun = [t for t in range(len(dates.decided)) if dates.decided[t] < first]
+        latest = sorted(dates.decided[t] for t in begun)[-in_validation]
+        assert each.validation.tolist() == [
+            t for t in begun if dates.decided[t] >= latest and dates.furthest[t] < first
+        ]
+        assert each.train.tolist() == [t for t in begun if dates.decided[t] < latest and dates.reach[t] < latest]
+        assert each.purged.tolist() == sorted(set(begun) - {*each.train.tolist(), *each.validation.tolist()})
+
+
+def test_a_session_day_belongs_to_one_period():
+    minutes = np.datetime64("2024-01-02T09:30", "ns") + np.arange(13) * np.timedelta64(30, "m")
+    days = np.concatenate([minutes + np.timedelta64(day, "D") for day in range(300)])
+    dates = WindowDates(days, days, days, days)
+    periods = cut_periods(dates, (days[13 * 100], days[13 * 200 + 5]), 3)
+    for each in periods[1:]:
+        assert days[each.test][0] == days[each.test][0].astype("datetime64[D]") + np.timedelta64(570, "m")
+    assert [len(each.test) // 13 for each in periods] == [33, 33, 33]
+
+
+def test_a_period_needs_a_minimum_of_dates():
+    dates, cuts = daily(500, 1), (300, 400)
+    assert [len(each.test) for each in cut_periods(dates, cuts, 100 // MIN_DATES)] == [MIN_DATES] * 5
+    with raises(DataError, "period-too-short", "evaluation.test_periods"):
+        cut_periods(dates, cuts, 6)
 
 
 SHORT = np.arange(10)

@@ -17,6 +17,7 @@ from builders import questions
 from builders.frames import random_frame
 from builders.questions import TARGETS
 from cnn_lstm_hyperopt.config.schema.data import DataSettings
+from cnn_lstm_hyperopt.config.schema.retrain import EvaluationSettings
 from cnn_lstm_hyperopt.data import dataset as dataset_module
 from cnn_lstm_hyperopt.data import window_table as table_module
 from cnn_lstm_hyperopt.data.dataset import Dataset, prepare_dataset
@@ -34,11 +35,14 @@ SCHEMES: dict[str, dict[str, Any]] = {"one fold": {}, **questions.SCHEMES}
 Change = Callable[[pd.DataFrame], pd.DataFrame]
 
 
-def make(folder: Path, change: Change = lambda frame: frame, **asked: Any) -> Dataset:
+def make(folder: Path, change: Change = lambda frame: frame, test_periods: int = 1, **asked: Any) -> Dataset:
     """The dataset of both symbols' bars after a change."""
     for name, frame in FRAMES.items():
         change(frame.copy()).to_csv(folder / f"{name}.csv")
-    return prepare_dataset(DataSettings(data_dir=folder, lookback=LOOKBACK, horizon=5, **asked))
+    return prepare_dataset(
+        DataSettings(data_dir=folder, lookback=LOOKBACK, horizon=5, **asked),
+        evaluation=EvaluationSettings(test_periods=test_periods),
+    )
 
 
 def scaler_of_all_rows(patch: pytest.MonkeyPatch) -> None:
@@ -117,6 +121,19 @@ def check_scaling_of_folds(folder: Path, **asked: Any) -> None:
         assert (fold.value_mean, fold.value_std) == (changed.value_mean, changed.value_std)
 
 
+def check_periods(folder: Path, **asked: Any) -> None:
+    """Bars from a period of the test set on change nothing of what is trained, validated and scaled before it."""
+    periods = make(folder, test_periods=2, **asked)
+    for number in (1, 2):
+        before = periods.period(number)
+        first = before.test.open().dates.min()
+        after = make(folder, from_date(first), test_periods=2, **asked).period(number)
+        assert (before.scaler, before.value_mean) == (after.scaler, after.value_mean)
+        assert_same(before.train, after.train)
+        assert_same(before.validation, after.validation)
+        assert before.validation.dates.max() < first
+
+
 def check_symbols(folder: Path, **asked: Any) -> None:
     """Each window holds the features of its own symbol's bars alone."""
     data = make(folder, **asked)
@@ -173,6 +190,7 @@ def test_a_purge_of_0_with_horizon_5_is_refused():
 HONEST = [
     *((check_scaling, target, "one fold") for target in TARGETS),
     *((check_scaling_of_folds, target, scheme) for target in TARGETS for scheme in ("expanding", "rolling")),
+    *((check_periods, target, "one fold") for target in TARGETS),
     (check_symbols, "direction", "one fold"),
     *((check_intervals, target, scheme) for target in TARGETS for scheme in SCHEMES),
 ]
@@ -180,6 +198,7 @@ LEAKED = [
     *((scaler_of_all_rows, check_scaling, target, "one fold") for target in TARGETS),
     *((scaler_of_all_rows, check_scaling_of_folds, "volatility", scheme) for scheme in ("expanding", "rolling")),
     *((scaler_of_the_whole_training, check_scaling_of_folds, "volatility", name) for name in ("expanding", "rolling")),
+    *((leak, check_periods, "volatility", "one fold") for leak in (scaler_of_all_rows, no_purge)),
     (windows_across_symbols, check_symbols, "direction", "one fold"),
     *((no_purge, check_intervals, target, "one fold") for target in TARGETS),
     *((no_purge_in_folds, check_intervals, "volatility", scheme) for scheme in SCHEMES if scheme != "one fold"),

@@ -48,19 +48,19 @@ class World:
 
     Attributes:
         fresh: fresh score, or score and loss, of (trial, seed); an exception is raised. By default the loss is 1 − score.
-        losses: retraining loss of (trial, seed); an exception is raised.
+        losses: retraining loss of (trial, seed) or (trial, seed, period); an exception is raised.
         confirmed, retrained: (trial, seed) of the trainings, in order.
-        interrupt_at, at_its_end: training that SIGTERM interrupts, and whether before its last report.
+        interrupt_at, at_its_end: training, perhaps with its period, that SIGTERM interrupts, and whether before its last report.
         takes, now: seconds of each training, and the clock.
     """
 
     def __init__(self, config: dict[str, Any]) -> None:
         self.config, self.save_dir = config, Path(config["save_dir"])
         self.fresh: dict[tuple[int, int], Any] = {}
-        self.losses: dict[tuple[int, int], Any] = {}
+        self.losses: dict[tuple[int, ...], Any] = {}
         self.confirmed: list[tuple[int, int]] = []
         self.retrained: list[tuple[int, int]] = []
-        self.interrupt_at: tuple[str, int, int] | None = None
+        self.interrupt_at: tuple[Any, ...] | None = None
         self.at_its_end, self.takes, self.now = False, 0.0, 0.0
         self.stop = StopSignal()
 
@@ -71,7 +71,7 @@ class World:
         self.stop = StopSignal()
         self.config["retrain"].update(retrain)
         settings = load_settings(self.config, environment={})
-        dataset = prepare_dataset(settings.data)
+        dataset = prepare_dataset(settings.data, evaluation=settings.evaluation)
         events = create_autospec(RunEvents, instance=True)
         with open_session(settings, dataset, resume=True, events=to_all([events, RunConsole(Terminal())])) as session:
             entries = run_final_phase(session, self.stop)
@@ -79,6 +79,11 @@ class World:
         assert self.stored() == json.loads(json.dumps(results))
         opened = dataset.test.times_opened
         return SimpleNamespace(entries=entries, results=results, opened=opened, events=events)
+
+    def run_periods(self, count):
+        """Resume the study with another number of periods of the test set."""
+        self.config["evaluation"] = {"test_periods": count}
+        return self.run()
 
     def stored(self):
         """Content of results.json, which is strict JSON."""
@@ -97,8 +102,9 @@ class World:
     def retrain(self, runner, number, params, fold, epochs, on_report, **_):
         trial, seed = divmod(number, SEEDS_APART)
         self.retrained.append((trial, seed))
-        loss = self.losses.get((trial, seed), 0.6 + 0.01 * seed)
-        decision = self._report(on_report, 0.6, loss, ("retrain", trial, seed))
+        period = self.retrained.count((trial, seed))
+        loss = self.losses.get((trial, seed, period), self.losses.get((trial, seed), 0.6 + 0.01 * seed))
+        decision = self._report(on_report, 0.6, loss, ("retrain", trial, seed, period)[: 3 + (period > 1)])
         network = build_network(runner.costs.network_config(params), seed=number, device=CPU)
         return TrainedNetwork((network,), outcome(loss, decision=decision), None, "float32")
 
@@ -448,3 +454,60 @@ def test_a_front_below_chance_is_tested_if_retraining_was_asked_for(make_world, 
 def test_before_a_trial_is_finished_there_is_no_verdict(make_world):
     results = make_world([]).stored()
     assert (results["verdict"], results["overfitting"]["pbo"]["value"]) == (None, None)
+
+
+WALK = {"evaluation": {"test_periods": 3}}
+FINALISTS = [(5, 1), (5, 2), (0, 1), (0, 2)]
+
+
+def predictions_of(world, rank=1):
+    return pd.read_csv(world.save_dir / f"retrained_model_{rank}" / "predictions.csv")
+
+
+def test_a_walk_forward_test_trains_again_before_each_period_and_is_one_evaluation(make_world):
+    world = make_world(**WALK)
+    found = world.run()
+    assert world.retrained == 3 * FINALISTS
+    (opening,) = found.results["test_openings"]
+    assert (found.opened, opening["periods"], found.events.on_period_start.call_count) == (1, 3, 2)
+    frame, periods = predictions_of(world), found.results["walk_forward"]
+    assert sum(each["windows"] for each in periods) == len(frame) == found.results["verdict"]["test_windows"]
+    sizes = [each["train_windows"] for each in periods]
+    assert sizes == sorted(set(sizes))
+    for each in periods:
+        rows = frame[frame["period"] == each["period"]]
+        assert [rows["date"].min(), rows["date"].max(), len(rows)] == [each["first"], each["last"], each["windows"]]
+        said = rows[["probability_0", "probability_1"]].to_numpy()
+        scores = [
+            -np.log(np.take_along_axis(said, rows[["label"]].to_numpy(), 1)).mean(),
+            (rows["class"] == rows["label"]).mean(),
+        ]
+        assert [each["finalists"][0][name] for name in ("log_loss", "accuracy")] == pytest.approx(scores, rel=1e-4)
+        assert (each["best_baseline"]["name"], each["kept_models"]) == (found.results["verdict"]["best_baseline"], [])
+    assert (world.run().opened, world.retrained) == (0, [])
+    other = world.run_periods(2)
+    assert (other.opened, len(other.results["test_openings"]), len(other.results["walk_forward"])) == (1, 2, 2)
+
+
+def test_an_interrupted_walk_forward_test_is_the_same_evaluation_when_it_is_resumed(make_world):
+    world = make_world(**WALK)
+    world.interrupt_at = ("retrain", 0, 1, 2)
+    cut = world.run()
+    assert (cut.entries, cut.results["verdict"], len(cut.results["test_openings"])) == ([], None, 1)
+    cut.events.on_walk_forward_interrupted.assert_called_once_with("SIGTERM")
+    world.interrupt_at = None
+    again = world.run()
+    assert (trials_of(again.entries), len(again.results["test_openings"])) == ([(1, 5), (2, 0)], 1)
+
+
+def test_a_model_of_the_period_before_predicts_a_period_whose_training_fails(make_world):
+    world = make_world(**WALK)
+    whole, before = world.run(), predictions_of(world, 2)
+    shutil.rmtree(world.save_dir / "retrained_model_1")
+    world.losses = {(5, 2, 2): NonFiniteLossError(NAN)}
+    found = world.run()
+    kept = {"model_rank": 1, "seed": 2, "trained_for": 1, "reason": NAN}
+    assert [each["kept_models"] for each in found.results["walk_forward"]] == [[], [kept], []]
+    assert len(found.events.on_warning.call_args_list) == 1
+    assert predictions_of(world, 2).equals(before)
+    assert whole.results["test_openings"] == found.results["test_openings"]

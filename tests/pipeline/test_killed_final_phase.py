@@ -43,7 +43,8 @@ class World(RunEvents):
 
     def __init__(self, config: dict[str, Any], origin: Path) -> None:
         self.config, self.origin, self.save_dir = config, origin, Path(config["save_dir"])
-        self.dataset = prepare_dataset(load_settings(config, environment={}).data)
+        settings = load_settings(config, environment={})
+        self.dataset = prepare_dataset(settings.data, evaluation=settings.evaluation)
         self.moments: list[str] = []
         self.kill_at: int | None = None
         self.armed = False
@@ -132,7 +133,7 @@ def lasting(tree: Any) -> Any:
 
 
 @pytest.fixture
-def world(tiny_settings, tmp_path, monkeypatch):
+def world(tiny_settings, tmp_path, monkeypatch, request):
     """A moment follows each change of the study or of a name in the directory; one is amid each removal of a folder."""
     config = {
         **tiny_settings,
@@ -142,6 +143,7 @@ def world(tiny_settings, tmp_path, monkeypatch):
         "sampler": {"type": "random"},
         "pruner": {"type": "none"},
         "retrain": RETRAIN,
+        "evaluation": {"test_periods": getattr(request, "param", 1)},
     }
     plant({**config, "save_dir": str(tmp_path / "planted")}, (0.95, 0.9, 0.85))
     world = World({**config, "save_dir": str(tmp_path / "results")}, tmp_path / "planted")
@@ -190,6 +192,16 @@ def whole(world) -> SimpleNamespace:
 @pytest.mark.parametrize("moment", ["rank 2, seed 1, epoch 2", "set_attribute test_openings", "replace results.json"])
 def test_a_killed_run_is_resumed_to_the_same_results(world, whole, moment):
     world.check_kill(whole, whole.moments.index(moment))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("world", [2], indirect=True)
+def test_a_killed_walk_forward_test_is_resumed_to_the_same_results(world):
+    whole = world.run_whole()
+    assert len(whole.trained) == 2 * (3 + 2 + 2)
+    first = whole.moments.index("set_attribute test_openings")
+    for kill_at in range(first, len(whole.moments), 5):
+        world.check_kill(whole, kill_at)
 
 
 @pytest.mark.slow

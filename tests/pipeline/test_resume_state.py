@@ -16,8 +16,9 @@ def state_of():
     """``state_of(7, 3, limit=…, full_epochs=…, …)`` reads the state of one study."""
     storage = StudyStorage.in_memory("study")
 
-    def read(*candidates, limit=None, full_epochs=200, **retrain):
+    def read(*candidates, limit=None, full_epochs=200, periods=1, **retrain):
         config = {"retrain": {"full_epochs": full_epochs, **retrain}, "limits": {"retrain_seconds": limit}}
+        config["evaluation"] = {"test_periods": periods}
         return ResumeState(storage, load_settings(config, environment={}), list(candidates) or [7, 3])
 
     read.storage = storage
@@ -46,8 +47,15 @@ def test_a_seed_state_is_valid_as_long_as_it_would_be_decided_again(state_of, se
     state = state_of(limit=100.0)
     state.save_seed_state(FINALIST, 2, SeedState(1))
     state.save_seed_state(FINALIST, 2, seed_state)
-    assert state.seed_states == {(7, 2): seed_state}
-    assert state_of(limit=limit, full_epochs=full_epochs).seed_states == ({(7, 2): seed_state} if valid else {})
+    assert state.seed_states == {(7, 2, 1): seed_state}
+    assert state_of(limit=limit, full_epochs=full_epochs).seed_states == ({(7, 2, 1): seed_state} if valid else {})
+
+
+def test_a_seed_state_of_a_later_period_is_valid_for_the_same_periods(state_of):
+    state_of(periods=4).save_seed_state(FINALIST, 2, SeedState(200), period=3)
+    state_of(periods=4).save_seed_state(FINALIST, 2, SeedState(200))
+    assert set(state_of(periods=4).seed_states) == {(7, 2, 1), (7, 2, 3)}
+    assert set(state_of(periods=3).seed_states) == {(7, 2, 1)}
 
 
 @pytest.mark.parametrize(

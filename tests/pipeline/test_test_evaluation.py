@@ -7,10 +7,11 @@ from datetime import date
 import numpy as np
 import pytest
 import torch
-from sklearn.metrics import accuracy_score, mean_absolute_error, mean_squared_error
+from sklearn.metrics import accuracy_score, log_loss, mean_absolute_error, mean_squared_error
 
 from builders.finalists import mostly, planted
 from cnn_lstm_hyperopt.config import DataSettings, Settings, load_settings
+from cnn_lstm_hyperopt.config.schema.retrain import EvaluationSettings
 from cnn_lstm_hyperopt.data.dataset import Dataset, LockedPeriod, prepare_dataset
 from cnn_lstm_hyperopt.evaluation import (
     BASELINES,
@@ -25,6 +26,7 @@ from cnn_lstm_hyperopt.evaluation import (
 )
 from cnn_lstm_hyperopt.metrics import METRICS, score
 from cnn_lstm_hyperopt.pipeline import baseline_forecasts
+from cnn_lstm_hyperopt.pipeline.periods import PeriodPredictions
 from cnn_lstm_hyperopt.pipeline.test_evaluation import Verdict, evaluate_once
 
 
@@ -319,3 +321,35 @@ def test_an_undefined_score_is_none_and_no_skill(apples):
     assert [result.score for result in everyone(found)] == [None] * (1 + len(BASELINES))
     assert (found.finalists[0].seed_scores, found.finalists[0].interval) == ((None, None), None)
     assert (found.judgement.skill, found.judgement.grade) == (False, Grade.CHANCE)
+
+
+def test_each_period_has_the_predictions_of_its_own_models_and_baselines_and_all_are_judged_together(monkeypatch):
+    quick = {name: BASELINES[name] for name in ("majority class", "persistence")}
+    monkeypatch.setattr("cnn_lstm_hyperopt.evaluation.baselines.BASELINES", quick)
+    settings = DataSettings(source="embedded", symbols=("AAPL", "IBM"), target="volatility", lookback=10, horizon=2)
+    dataset = prepare_dataset(settings, evaluation=EvaluationSettings(test_periods=3))
+    first, later, there = model_of(dataset, 0.7), [], [dataset.positions(number) for number in (1, 2, 3)]
+    for number in (2, 3):
+        model = mostly(labels_of(dataset)[there[number - 1]], 0.6, seed=number)
+        said = model.predict_windows(dataset.period(number).test.open())
+        later.append(PeriodPredictions(number, [[said]], None, ()))
+    found = evaluate_once([planted(1, first)], dataset, settings_of(), later=later)
+    labels, pooled = labels_of(dataset), first.probabilities.copy()
+    for each in later:
+        pooled[there[each.number - 1]] = each.models[0][0].probabilities
+    np.testing.assert_allclose(found.finalists[0].predictions.probabilities, pooled, rtol=1e-6)
+    assert found.finalists[0].score == pytest.approx((pooled.argmax(axis=1) == labels).mean())
+    majority, persistence = (result.predictions for result in found.baselines)
+    for number, (period, rows) in enumerate(zip(found.periods, there, strict=True), start=1):
+        trained = dataset.period(number).train
+        shares = np.bincount(trained.labels.numpy()) / len(trained)
+        np.testing.assert_allclose(majority.probabilities[rows], np.tile(shares, (len(rows), 1)), rtol=1e-4)
+        assert (found.period_of[rows] == number).all()
+        assert (period.windows, period.train_windows) == (len(rows), len(trained))
+        assert period.log_loss["model 1"] == pytest.approx(log_loss(labels[rows], pooled[rows].astype(float)), rel=1e-5)
+        assert period.accuracy["model 1"] == pytest.approx(accuracy_score(labels[rows], pooled[rows].argmax(axis=1)))
+    known = known_labels(dataset.test.open())
+    pairs = [
+        (said, label) for said, label in zip(persistence.classes.tolist(), known, strict=True) if label is not None
+    ]
+    assert all(said == label for said, label in pairs)  # also the labels that are known at the begin of a period

@@ -179,3 +179,12 @@ def test_the_final_phase_is_a_sum_by_hand(sampled, limit, seconds):
     )
     assert (found.confirmations, found.retrainings) == (6, 4)
     assert (found.confirmation_seconds, found.retraining_seconds) == pytest.approx(seconds)
+
+
+def test_each_period_of_the_test_set_has_its_own_retrainings(sampled):
+    """As above; 40 epochs of 4 and 6 s, since the second period trains on half as many windows again."""
+    plan = plan_of(lambda params: Cost(10.0, 1.0))
+    facts = {"confirmations": 0, "retrainings": 4, "full_epochs": 10, "train_share": 0.5, "seconds_limit": None}
+    within = sampled.within(plan.limits, plan.cost)
+    found = final_forecast(plan, within, evaluation_seconds=lambda params: 2.0, periods=(1.0, 1.5), **facts)
+    assert (found.retrainings, found.retraining_seconds) == (8, pytest.approx(40 * (4 + 2) + 40 * (6 + 2)))

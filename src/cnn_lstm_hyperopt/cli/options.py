@@ -45,6 +45,7 @@ _SETTING_OF_FLAG = {
     "pruner": "pruner.type",
     "top_k": "retrain.top_k",
     "full_epochs": "retrain.full_epochs",
+    "test_periods": "evaluation.test_periods",
     "workers": "workers",
     "save_dir": "save_dir",
     "report": "report",
@@ -234,6 +235,7 @@ class RunOptions(DataOptions):
     ] = False
     top_k: Annotated[int | None, _setting("top_k", _RETRAIN, converter=whole)] = None
     full_epochs: Annotated[int | None, _setting("full_epochs", _RETRAIN, converter=whole)] = None
+    test_periods: Annotated[int | None, _setting("test_periods", _RETRAIN, converter=whole)] = None
     save_dir: Annotated[Path | None, _setting("save_dir", _RUN, converter=path_of)] = None
     study_name: Annotated[str | None, _setting("study_name", _RUN)] = None
     device: Annotated[str | None, _setting("device", _RUN)] = None

@@ -1,6 +1,5 @@
 """Builder of a dataset from bars: features, labels, purged splits, scaled windows and a description."""
 
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -14,8 +13,10 @@ from cnn_lstm_hyperopt.data.bars import Bars
 from cnn_lstm_hyperopt.data.bounded_check import checked_feature_set
 from cnn_lstm_hyperopt.data.describe import data_warnings, describe
 from cnn_lstm_hyperopt.data.labels import Labeller, labeller
+from cnn_lstm_hyperopt.data.locked_period import LockedPeriod
 from cnn_lstm_hyperopt.data.market_history import MarketHistory
 from cnn_lstm_hyperopt.data.own_features import FeatureSet
+from cnn_lstm_hyperopt.data.periods import PeriodTable, period_table
 from cnn_lstm_hyperopt.data.scaling import Scaler
 from cnn_lstm_hyperopt.data.sources import load_bars, open_source
 from cnn_lstm_hyperopt.data.splits import (
@@ -24,6 +25,7 @@ from cnn_lstm_hyperopt.data.splits import (
     TRAIN,
     VALIDATION,
     FoldIndices,
+    Integers,
     WindowDates,
     assign,
     cut_dates,
@@ -34,49 +36,6 @@ from cnn_lstm_hyperopt.data.trades import TRADED, half_spreads
 from cnn_lstm_hyperopt.data.window_table import WindowTable, window_table
 from cnn_lstm_hyperopt.data.windows import Fold, Windows, without_other_rows
 from cnn_lstm_hyperopt.errors import DataError
-
-log = logging.getLogger(__name__)
-
-
-class LockedPeriod:
-    """Locked test set, which counts each access. Repeated evaluations on the test set would lead to overfitting.
-
-    The dates and the groups of the test windows can be read without an access. The inputs and the labels can't.
-
-    Attributes:
-        times_opened: number of calls of :meth:`open`.
-    """
-
-    def __init__(self, windows: Windows) -> None:
-        self._windows = windows
-        self.times_opened = 0
-
-    def __len__(self) -> int:
-        return len(self._windows)
-
-    def __repr__(self) -> str:
-        return f"LockedPeriod({len(self)} windows, opened {self.times_opened} times)"
-
-    @property
-    def dates(self) -> NDArray[Any]:
-        """Date of each test window."""
-        return self._windows.dates
-
-    @property
-    def groups(self) -> NDArray[Any] | None:
-        """Group of each test window; None without groups."""
-        return self._windows.groups
-
-    @property
-    def dated(self) -> bool:
-        """True if the dates of the test windows are real dates, not window numbers."""
-        return self._windows.dated
-
-    def open(self) -> Windows:
-        """Return the windows of the locked test set, and count this access."""
-        self.times_opened += 1
-        log.info("the test windows are read, time %d in this process", self.times_opened)
-        return self._windows
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,6 +79,7 @@ class Dataset:
         market: facts about the bars that baselines use, with a row for each row of the windows' series; None: the windows
             come from DataLoaders.
         half_spreads: half of the bid-ask spread of each symbol, in basis points. Empty if the target is not direction.
+        periods: unscaled windows for a walk-forward test; None: the test set is one period.
     """
 
     train: Windows
@@ -141,6 +101,7 @@ class Dataset:
     feature_set: FeatureSet | None = None
     market: MarketHistory | None = None
     half_spreads: Mapping[str, float] = field(default_factory=dict)
+    periods: PeriodTable | None = None
 
     @property
     def n_classes(self) -> int:
@@ -165,6 +126,43 @@ class Dataset:
     def with_train_share(self, share: float) -> "Dataset":
         """Return a copy of the dataset with another share of training windows for trials."""
         return replace(self, train_share=share, description={**self.description, "train_share": share})
+
+    @property
+    def n_periods(self) -> int:
+        """Number of periods of the test set."""
+        return 1 if self.periods is None else len(self.periods.periods)
+
+    def period(self, number: int, *, scaled_as: int | None = None, with_purged: bool = False) -> "Dataset":
+        """Return the dataset of a period of the test set, with the training and validation windows before this period.
+
+        Scaler, mean and deviation of the values are those of the period's training windows.
+
+        Args:
+            number: number of the period, from 1. Without periods, the dataset itself is returned.
+            scaled_as: number of an earlier period whose scaler is used; None: the period's own scaler.
+            with_purged: whether the windows purged before the period come before its test windows. Their labels become
+                known in the period.
+        """
+        if self.periods is None:
+            return self
+        fitted = number if scaled_as is None else scaled_as
+        scaler, values = self.periods.scaler(fitted), self.periods.value_scaler(fitted)
+        train, validation, test = self.periods.windows(number, scaler, with_purged=with_purged)
+        return replace(
+            self,
+            train=train,
+            validation=validation,
+            test=LockedPeriod(test, f"the test windows of period {number}"),
+            folds=(Fold(train, validation, values.mean[0], values.std[0]),),
+            scaler=scaler,
+            value_mean=values.mean[0],
+            value_std=values.std[0],
+            periods=None,
+        )
+
+    def positions(self, number: int) -> Integers:
+        """Return the positions of the windows of a period, counted from 1, among the test windows."""
+        return np.arange(len(self.test)) if self.periods is None else self.periods.positions(number)
 
     def for_trials(self) -> TrialData:
         """Return the data of trials: for each fold, a share of the training windows and all validation windows."""
@@ -194,7 +192,7 @@ def prepare_dataset(
     Args:
         settings: section ``data`` of the settings.
         loaded: result of ``load_bars(settings)``, which are bars and warnings; None: this function calls ``load_bars``.
-        evaluation: prices of execution and half-spreads of trades; None: the default settings.
+        evaluation: section ``evaluation`` of the settings, for trades and test periods; None: the default settings.
 
     Raises:
         DataError: a symbol or a date range has no bars, or bars are invalid or too few.
@@ -204,8 +202,7 @@ def prepare_dataset(
     bars, source_warnings = loaded or load_bars(settings)
     labelling, features = labeller(settings), checked_feature_set(settings, bars)
     table, cuts, split = _split_table(bars, settings, labelling, features, trading.execution)
-    scaler, windows = _scaled(table, split, settings.lookback)
-    train, validation, test = (windows.subset(np.flatnonzero(split == part)) for part in (TRAIN, VALIDATION, TEST))
+    scaler, train, validation, test = _scaled(table, split, settings.lookback)
     whole = _with_value_scale(train, validation, table.values[split == TRAIN])
     indices, folds = _folds(table, cuts, settings, whole, split, labelling.class_names)
     splits = {"train": train, "validation": validation, "test": test}
@@ -227,6 +224,7 @@ def prepare_dataset(
         target=settings.target,
         lookback=settings.lookback,
         horizon=settings.horizon,
+        periods=period_table(table, cuts, settings.lookback, trading.test_periods),
         description=describe(
             bars,
             settings,
@@ -258,10 +256,12 @@ def _split_table(
     return table.without_trades_into(cuts[1]), cuts, split
 
 
-def _scaled(table: WindowTable, split: NDArray[np.int8], lookback: int) -> tuple[Scaler, Windows]:
-    """Return a scaler fitted on the rows of training windows, and all windows scaled by it."""
+def _scaled(table: WindowTable, split: NDArray[np.int8], lookback: int) -> tuple[Scaler, Windows, Windows, Windows]:
+    """Return the scaler of the rows in training windows, and the training, validation and test windows in this scaling."""
     scaler = Scaler.fit(table.features, table.covered(table.starts[split == TRAIN], lookback))
-    return scaler, table.windows(scaler.transform_to_float32(table.features), table.starts, lookback)
+    windows = table.windows(scaler.transform_to_float32(table.features), table.starts, lookback)
+    train, validation, test = (windows.subset(np.flatnonzero(split == part)) for part in (TRAIN, VALIDATION, TEST))
+    return scaler, train, validation, test
 
 
 def _require_classes(names: tuple[str, ...], fold: Fold, where: str = "") -> None:

@@ -24,7 +24,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from cnn_lstm_hyperopt.data.dataset import LockedPeriod
+from cnn_lstm_hyperopt.data.locked_period import LockedPeriod
 from cnn_lstm_hyperopt.data.sessions import session_days
 from cnn_lstm_hyperopt.data.windows import Windows
 from cnn_lstm_hyperopt.metrics.proportions import CONFIDENCE, Variance, standard_errors

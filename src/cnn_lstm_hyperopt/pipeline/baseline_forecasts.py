@@ -1,6 +1,8 @@
 """Baselines fitted on a dataset, and their forecasts, computed in parts that fit into memory."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -43,6 +45,24 @@ class BaselineForecasts:
         """Forecasts of the regression target, by name of the forecast, such as ``training mean``."""
         return {BASELINES[name].value_name: each for name, each in self.values.items()}
 
+    def with_rows(self, there: NDArray[np.int64], other: "BaselineForecasts") -> "BaselineForecasts":
+        """Return these forecasts, with those at the positions ``there`` replaced by the last rows of other forecasts.
+
+        A baseline without other forecasts keeps its own, such as persistence without a known label.
+        """
+
+        def merged(mine: Mapping[str, NDArray[Any]], theirs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+            return {
+                name: replaced(whole, there, theirs[name][-len(there) :]) if name in theirs else whole
+                for name, whole in mine.items()
+            }
+
+        return replace(
+            self,
+            probabilities=merged(self.probabilities, other.probabilities),
+            values=merged(self.values, other.values),
+        )
+
 
 def baseline_forecasts(dataset: Dataset, splits: tuple[Windows, Windows, Windows], *, seed: int) -> BaselineForecasts:
     """Fit baselines on training windows, tune them on validation windows, and return their forecasts for test windows.
@@ -77,6 +97,13 @@ def baseline_forecasts(dataset: Dataset, splits: tuple[Windows, Windows, Windows
         },
         len(train),
     )
+
+
+def replaced(whole: NDArray[Any], there: NDArray[np.int64], part: NDArray[Any]) -> NDArray[Any]:
+    """Return a copy of ``whole`` with ``part`` in the rows ``there``."""
+    found = whole.copy()
+    found[there] = part
+    return found
 
 
 class _Samples:

@@ -118,6 +118,12 @@ class RunEvents(TrialEvents):
             continues: True if this training began in an earlier run and is resumed.
         """
 
+    def on_period_start(self, number: int, of: int) -> None:
+        """The finalists are about to be trained again for period ``number`` (from 2) of ``of`` periods of the test set."""
+
+    def on_walk_forward_interrupted(self, reason: str) -> None:
+        """The walk-forward test was interrupted; a resumed run completes this evaluation of the test set."""
+
     def on_retraining_interrupted(self, reason: str) -> None:
         """Called if the retraining was interrupted or failed. Then no model is tested."""
 

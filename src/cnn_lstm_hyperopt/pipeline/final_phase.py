@@ -24,6 +24,7 @@ from cnn_lstm_hyperopt.pipeline.results.model_folders import holds_ensemble, hol
 from cnn_lstm_hyperopt.pipeline.resume_state import ResumeState, end_round
 from cnn_lstm_hyperopt.pipeline.retraining import Finalist, Retraining, SeedState, retrain
 from cnn_lstm_hyperopt.pipeline.session import Session
+from cnn_lstm_hyperopt.pipeline.walk_forward import Refits
 from cnn_lstm_hyperopt.progress import CONTINUE, Action, Decision, OnReport, ProgressReport
 from cnn_lstm_hyperopt.run_dir.paths import CHECKPOINTS, CONFIG_FILE, FINAL
 from cnn_lstm_hyperopt.run_dir.run_log import log_phase
@@ -111,7 +112,14 @@ class FinalPhase:
             return kept
         log_phase("retraining")
         outcome = self._retrain(finalists, state)
-        return evaluate_finalists(session, confirmed, outcome) if self._is_complete(outcome) else []
+        if not self._is_complete(outcome):
+            return []
+
+        def listener(which: str, epochs: int) -> OnReport:
+            return self._listener(which, epochs, state)
+
+        refits = Refits(session, state, stop, checkpoint_folder(session.save_dir), listener)
+        return evaluate_finalists(session, confirmed, outcome, refits)
 
     def _is_complete(self, outcome: Retraining) -> bool:
         """Report failed and interrupted trainings. Return True if the finalists can be tested."""
@@ -131,11 +139,13 @@ class FinalPhase:
     def _retrain(self, finalists: Sequence[Finalist], state: ResumeState) -> Retraining:
         """Train the finalists on all training windows and return the result."""
         session, stop, events = self.session, self.stop, self.session.events
-        chosen = session.settings.retrain
-        begun = set(state.seed_states)
+        chosen, left = session.settings.retrain, stop.seconds_left
+        # the trainings for later periods of the test set get the same time as these trainings
+        reserved = 0.0 if left is None else left * (1 - 1 / session.dataset.n_periods)
+        known = {(trial, seed): known for (trial, seed, period), known in state.seed_states.items() if period == 1}
 
         def on_report(finalist: Finalist, seed: int, epochs: int) -> OnReport:
-            fewer, continues = epochs < chosen.full_epochs, (finalist.trial_number, seed) in begun
+            fewer, continues = epochs < chosen.full_epochs, (finalist.trial_number, seed) in known
             events.on_retraining_start(finalist, seed, chosen.seeds, epochs, fewer=fewer, continues=continues)
             return self._listener(f"rank {finalist.rank}, seed {seed}", epochs, state)
 
@@ -151,11 +161,11 @@ class FinalPhase:
                 full_epochs=chosen.full_epochs,
                 max_gap_days=session.settings.data.max_gap_days,
                 checkpoints=checkpoint_folder(session.save_dir),
-                known=dict(state.seed_states),
+                known=known,
                 on_report=on_report,
                 on_seed_state=on_seed_state,
                 seeds=chosen.seeds,
-                seconds_left=lambda: stop.seconds_left,
+                seconds_left=lambda: None if stop.seconds_left is None else max(0.0, stop.seconds_left - reserved),
             )
 
     def _listener(self, which: str, epochs: int, state: ResumeState) -> OnReport:
@@ -249,6 +259,8 @@ class FinalPhase:
         if not entries or before != now:
             return False
         if (final.get("full_epochs"), final.get("seeds")) != (chosen.full_epochs, chosen.seeds):
+            return False
+        if max(1, len(final.get("walk_forward") or ())) != self.session.dataset.n_periods:
             return False
         ensemble = final.get("ensemble")
         return all(holds_model(save_dir, entry) for entry in entries) and (

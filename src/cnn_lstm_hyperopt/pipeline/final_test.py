@@ -1,6 +1,7 @@
 """Single evaluation of all finalists on the test set, and the writing of the results."""
 
 import math
+from contextlib import nullcontext
 from typing import Any
 
 from cnn_lstm_hyperopt.data.dataset import Dataset
@@ -10,6 +11,7 @@ from cnn_lstm_hyperopt.metrics import score
 from cnn_lstm_hyperopt.pipeline.confirmation import Confirmed
 from cnn_lstm_hyperopt.pipeline.conformal_coverage import calibrated
 from cnn_lstm_hyperopt.pipeline.ensemble_selection import blend
+from cnn_lstm_hyperopt.pipeline.events import trainings
 from cnn_lstm_hyperopt.pipeline.results.final_results import (
     baseline_results,
     confirmation_results,
@@ -19,22 +21,30 @@ from cnn_lstm_hyperopt.pipeline.results.final_results import (
 )
 from cnn_lstm_hyperopt.pipeline.results.model_card import model_cards
 from cnn_lstm_hyperopt.pipeline.results.model_folders import save_models, write_retrained
+from cnn_lstm_hyperopt.pipeline.results.walk_forward import walk_forward_results
 from cnn_lstm_hyperopt.pipeline.retraining import Retraining
 from cnn_lstm_hyperopt.pipeline.session import Session
 from cnn_lstm_hyperopt.pipeline.test_evaluation import evaluate_once
 from cnn_lstm_hyperopt.pipeline.test_openings import record_opening
+from cnn_lstm_hyperopt.pipeline.walk_forward import Refits
+from cnn_lstm_hyperopt.progress import Decision
 
 
-def evaluate_finalists(session: Session, confirmed: Confirmed, outcome: Retraining) -> list[dict[str, Any]]:
+def evaluate_finalists(
+    session: Session, confirmed: Confirmed, outcome: Retraining, refits: Refits
+) -> list[dict[str, Any]]:
     """Test the finalists, their ensemble and the baselines, then write the folders of the models.
+
+    The evaluation is recorded before the first training that uses windows of the test set.
 
     Args:
         session: session of the study. Its attribute ``final`` receives the results, with the keys ``session.FINAL_KEYS``.
         confirmed: the candidates, ranked by their results with new seeds.
         outcome: the retrained finalists, at least one.
+        refits: trainings for later periods of the test set, if it has several.
 
     Returns:
-        An entry of ``results.json`` for each finalist.
+        An entry of ``results.json`` for each finalist; an empty list if the trainings for later periods were interrupted.
 
     Raises:
         OSError: the folders can't be written.
@@ -43,8 +53,13 @@ def evaluate_finalists(session: Session, confirmed: Confirmed, outcome: Retraini
     done = [calibrated(each, dataset.validation) for each in outcome.done]
     found = blend(done, dataset.validation, settings.study.metric)
     save_models(settings.save_dir, done, found)
-    openings = record_opening(session.study.storage, done)
-    verdict = evaluate_once(done, dataset, settings, blend=found, evaluations=openings)
+    openings = record_opening(session.study.storage, done, periods=dataset.n_periods)
+    with trainings(session.events, "Walk-forward test") if dataset.n_periods > 1 else nullcontext():
+        later = refits.run(done, found)
+    if isinstance(later, Decision):
+        session.events.on_walk_forward_interrupted(later.reason)
+        return []
+    verdict = evaluate_once(done, dataset, settings, blend=found, evaluations=openings, later=later)
     entries = retrained_results(done, verdict, settings.save_dir)
     for entry, each in zip(entries, done, strict=True):
         entry |= {"validation": _on_validation(each.model, dataset, settings.study.metric), **_costs(each.model)}
@@ -61,6 +76,7 @@ def evaluate_finalists(session: Session, confirmed: Confirmed, outcome: Retraini
         ],
         "baselines": baseline_results(verdict),
         "verdict": verdict_results(verdict, done[0]),
+        "walk_forward": walk_forward_results(verdict),
         "full_epochs": settings.retrain.full_epochs,
         "seeds": settings.retrain.seeds,
         "retrained_after_trials": session.study.n_finished(),

@@ -30,16 +30,18 @@ class ResumeState:
         diverged: divergence of a candidate's training with a new seed, by trial number.
         seconds: seconds of ``limits.retrain_seconds`` that all runs of the round have used so far.
         confirmation_ended: True if the confirmation has used its part of ``limits.retrain_seconds``.
-        seed_states: states of the retrainings, by trial number and seed.
+        seed_states: states of the retrainings, by trial number, seed and period of the test set.
     """
 
     def __init__(self, storage: StudyStorage, settings: Settings, candidates: list[int]) -> None:
         self._storage = storage
         self._limit, self._full_epochs = settings.limits.retrain_seconds, settings.retrain.full_epochs
+        self._periods = settings.evaluation.test_periods
         self._round = {
             "candidates": candidates,
             "retrain": settings.retrain.model_dump(mode="json"),
             "retrain_seconds": self._limit,
+            **({"test_periods": self._periods} if self._periods > 1 else {}),
         }
         stored = {name: storage.attribute(name) or {} for name in (MEASUREMENTS, DIVERGENCES, ROUND, SEED_STATES)}
         self.measurements: dict[int, list[Measurement]] = {
@@ -51,18 +53,20 @@ class ResumeState:
         self.confirmation_ended: bool = same and stored[ROUND]["confirmation_ended"]
         self._stored_states: dict[str, dict[str, Any]] = stored[SEED_STATES]
         self.seed_states = {
-            _numbers(name): SeedState(entry["epochs"], entry["cut_short"], entry["failure"])
-            for name, entry in self._stored_states.items()
-            if self._is_valid(entry)
+            place: SeedState(entry["epochs"], entry["cut_short"], entry["failure"])
+            for place, entry in ((_numbers(name), entry) for name, entry in self._stored_states.items())
+            if self._is_valid(entry, place[2])
         }
 
-    def _is_valid(self, entry: dict[str, Any]) -> bool:
+    def _is_valid(self, entry: dict[str, Any], period: int) -> bool:
         """Return True if a stored seed state is valid for the settings.
 
         A training of all epochs does not depend on the time limit.
         """
-        whole = entry["epochs"] == self._full_epochs and not entry["cut_short"]
-        return bool(entry["full_epochs"] == self._full_epochs and (whole or entry["retrain_seconds"] == self._limit))
+        same_periods = entry.get("test_periods", 1) == self._periods
+        whole = entry["epochs"] == self._full_epochs and not entry["cut_short"] and (period == 1 or same_periods)
+        same_limit = entry["retrain_seconds"] == self._limit and same_periods
+        return bool(entry["full_epochs"] == self._full_epochs and (whole or same_limit))
 
     def save_measurements(self, candidate: Candidate, measurements: list[Measurement]) -> None:
         """Store the measurements of a candidate with new seeds."""
@@ -74,11 +78,12 @@ class ResumeState:
         self.diverged[candidate.trial_number] = divergence
         self._storage.set_attribute(DIVERGENCES, {str(number): asdict(each) for number, each in self.diverged.items()})
 
-    def save_seed_state(self, finalist: Finalist, seed: int, state: SeedState) -> None:
-        """Store the state of the retraining of a finalist with one seed."""
-        self.seed_states[finalist.trial_number, seed] = state
-        asked = {"full_epochs": self._full_epochs, "retrain_seconds": self._limit}
-        self._stored_states[f"{finalist.trial_number}_{seed}"] = {**asdict(state), **asked}
+    def save_seed_state(self, finalist: Finalist, seed: int, state: SeedState, *, period: int = 1) -> None:
+        """Store the state of the retraining of a finalist with one seed, for the test set or for one of its periods."""
+        place = (finalist.trial_number, seed, period)
+        self.seed_states[place] = state
+        asked = {"full_epochs": self._full_epochs, "retrain_seconds": self._limit, "test_periods": self._periods}
+        self._stored_states["_".join(map(str, place if period > 1 else place[:2]))] = {**asdict(state), **asked}
         self._storage.set_attribute(SEED_STATES, self._stored_states)
 
     def save_time(self, seconds_left: float | None, *, confirmation_ended: bool = False) -> None:
@@ -99,6 +104,7 @@ def end_round(storage: StudyStorage) -> None:
         storage.set_attribute(ROUND, {**ended, "seconds": 0.0})
 
 
-def _numbers(name: str) -> tuple[int, int]:
-    trial, seed = name.split("_")
-    return int(trial), int(seed)
+def _numbers(name: str) -> tuple[int, int, int]:
+    """Return trial number, seed and period of a stored seed state; without a period, 1."""
+    trial, seed, *period = name.split("_")
+    return int(trial), int(seed), int(period[0]) if period else 1

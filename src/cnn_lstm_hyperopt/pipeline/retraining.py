@@ -179,7 +179,7 @@ def retrain(
         for seed in range(1, seeds + 1):
             left, missing = seconds_left(), (len(finalists) - place) * seeds - seed + 1
             budget = None if left is None else left / missing
-            training = _SeedTraining(runner, dataset, finalist, seed, checkpoints, on_seed_state)
+            training = SeedTraining(runner, dataset, finalist, seed, checkpoints, on_seed_state)
             state = training.decide(known.get((finalist.trial_number, seed)), full_epochs, budget)
             trained = state.failure or training.run(
                 state, budget, on_report(finalist, seed, state.epochs), max_gap_days
@@ -200,8 +200,12 @@ def retrain(
 
 
 @dataclass(frozen=True)
-class _SeedTraining:
-    """Training of a finalist with one seed."""
+class SeedTraining:
+    """Training of a finalist with one seed.
+
+    Attributes:
+        period: number of the period of the test set that the model predicts, and number of all periods.
+    """
 
     runner: TrialRunner
     dataset: Dataset
@@ -209,11 +213,14 @@ class _SeedTraining:
     seed: int
     checkpoints: Path
     on_seed_state: Callable[[Finalist, int, SeedState], None]
+    period: tuple[int, int] = (1, 1)
 
     @property
     def checkpoint(self) -> Path:
         """Path of the checkpoint of this training."""
-        return self.checkpoints / f"retraining_{self.finalist.trial_number:05d}_{self.seed}.pt"
+        number, of = self.period
+        period = f"_period_{number}_of_{of}" if number > 1 else ""
+        return self.checkpoints / f"retraining_{self.finalist.trial_number:05d}_{self.seed}{period}.pt"
 
     def decide(self, state: SeedState | None, full_epochs: int, budget: float | None) -> SeedState:
         """Return the known state of the training, or a new state.

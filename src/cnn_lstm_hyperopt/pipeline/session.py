@@ -42,6 +42,7 @@ FINAL_KEYS = (
     "retraining_failures",
     "baselines",
     "verdict",
+    "walk_forward",
     "full_epochs",
     "seeds",
     "retrained_after_trials",

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from cnn_lstm_hyperopt.config import Settings
 from cnn_lstm_hyperopt.data.dataset import Dataset
+from cnn_lstm_hyperopt.data.periods import PeriodTable
 from cnn_lstm_hyperopt.data.trades import TRADED
 from cnn_lstm_hyperopt.data.windows import Windows
 from cnn_lstm_hyperopt.evaluation import (
@@ -36,6 +37,7 @@ from cnn_lstm_hyperopt.metrics import score as metric_score
 from cnn_lstm_hyperopt.pipeline.baseline_forecasts import baseline_forecasts
 from cnn_lstm_hyperopt.pipeline.conformal_coverage import ConformalTest, conformal_test
 from cnn_lstm_hyperopt.pipeline.ensemble_selection import Blend
+from cnn_lstm_hyperopt.pipeline.periods import PeriodPredictions, PeriodScores, TestPredictions, period_scores
 from cnn_lstm_hyperopt.pipeline.retraining import Retrained
 from cnn_lstm_hyperopt.run_dir.paths import ENSEMBLE
 from cnn_lstm_hyperopt.training import Predictions
@@ -91,6 +93,8 @@ class Verdict:
         metric: name of the study's metric. The judgement may use another metric.
         evaluations: number of evaluations on this test set so far, including this evaluation.
         ensemble: exploratory test result of the ensemble; None if there is no ensemble.
+        periods: scores of each period of a walk-forward test; empty if the test set is one period.
+        period_of: (windows,) number of each window's period, from 1; None if the test set is one period.
     """
 
     judgement: Judgement
@@ -101,6 +105,8 @@ class Verdict:
     metric: str
     evaluations: int = 1
     ensemble: TestResult | None = None
+    periods: tuple[PeriodScores, ...] = ()
+    period_of: NDArray[np.int64] | None = None
 
     @property
     def sentence(self) -> str:
@@ -123,8 +129,11 @@ def evaluate_once(
     *,
     blend: Blend | None = None,
     evaluations: int = 1,
+    later: Sequence[PeriodPredictions] = (),
 ) -> Verdict:
     """Evaluate all finalists, their ensemble and the baselines on the test set.
+
+    In a walk-forward test, the predictions of all periods are judged together.
 
     Args:
         retrained: retrained finalists in order of rank, at least one.
@@ -133,37 +142,80 @@ def evaluate_once(
         blend: the ensemble, selected on validation; None if there is no ensemble.
         evaluations: number of evaluations on this test set, including this evaluation. It determines the confidence level of
             all intervals.
+        later: predictions of the later periods of a walk-forward test, by models that were trained again.
     """
     test = dataset.test.open()
     dependence = Dependence.of(test, horizon=dataset.horizon).for_evaluation(evaluations)
-    forecasts = baseline_forecasts(dataset, (dataset.train, dataset.validation, test), seed=settings.study.seed)
-    predicted = forecasts.probabilities
-    models = [[run.model.predict_windows(test) for run in each.runs] for each in retrained]
-    records = [each.mean(predictions) for each, predictions in zip(retrained, models, strict=True)]
+    first_fit = _first_fit(retrained, dataset, test, blend, seed=settings.study.seed)
+    said = _with_later(first_fit, dataset, later, seed=settings.study.seed)
+    predicted = said.baselines.probabilities
+    saved, records = (
+        [each.mean(predictions) for each, predictions in zip(retrained, found.models, strict=True)]
+        for found in (first_fit, said)
+    )
     first = f"model {retrained[0].finalist.rank}"
     metric, labels = settings.study.metric, test.labels.numpy()
     judgement = judge(settings.verdict_metric, labels, records[0].probabilities, predicted, dependence, model=first)
     best = judgement.best_baseline
-    period = _Period(test, dependence, metric, judgement.metric, best, predicted[best], forecasts.references)
+    whole = _Period(test, dependence, metric, judgement.metric, best, predicted[best], said.baselines.references)
     strategy = TradingRules.of(dataset, settings.evaluation) if dataset.target == TRADED else None
-    return Verdict(
+    verdict = Verdict(
         judgement=judgement,
         finalists=tuple(
-            period.model(f"model {each.finalist.rank}", predictions, runs, strategy, each.conformal)
-            for each, runs, predictions in zip(retrained, models, records, strict=True)
+            whole.model(f"model {each.finalist.rank}", predictions, runs, strategy, each.conformal, own)
+            for each, runs, predictions, own in zip(retrained, said.models, records, saved, strict=True)
         ),
         ensemble=None
-        if blend is None
-        else period.model(ENSEMBLE, blend.mean(models), (), strategy, blend.ensemble.conformal),
+        if blend is None or first_fit.ensemble is None or said.ensemble is None
+        else whole.model(ENSEMBLE, said.ensemble, (), strategy, blend.ensemble.conformal, first_fit.ensemble),
         baselines=tuple(
-            period.result(name, Predictions(each.astype(np.float32), forecasts.values.get(name)))
+            whole.result(name, Predictions(each.astype(np.float32), said.baselines.values.get(name)))
             for name, each in predicted.items()
         ),
-        baseline_windows=forecasts.n_training_windows,
+        baseline_windows=said.baselines.n_training_windows,
         windows=test,
         metric=metric,
         evaluations=evaluations,
     )
+    return verdict if dataset.periods is None else _by_period(verdict, dataset.periods, later)
+
+
+def _first_fit(
+    retrained: Sequence[Retrained], dataset: Dataset, test: Windows, blend: Blend | None, *, seed: int
+) -> TestPredictions:
+    """Return the predictions of models, ensemble and baselines that were fitted on the training windows of the dataset."""
+    models = [[run.model.predict_windows(test) for run in each.runs] for each in retrained]
+    baselines = baseline_forecasts(dataset, (dataset.train, dataset.validation, test), seed=seed)
+    return TestPredictions(models, None if blend is None else blend.mean(models), baselines)
+
+
+def _with_later(
+    first_fit: TestPredictions, dataset: Dataset, later: Sequence[PeriodPredictions], *, seed: int
+) -> TestPredictions:
+    """Return the predictions with those of later periods replaced. Baselines, too, are fitted again for each period."""
+    said = first_fit
+    for each in later:
+        period = dataset.period(each.number, with_purged=True)
+        forecasts = baseline_forecasts(period, (period.train, period.validation, period.test.open()), seed=seed)
+        said = said.with_period(dataset.positions(each.number), each, forecasts)
+    return said
+
+
+def _by_period(verdict: Verdict, table: PeriodTable, later: Sequence[PeriodPredictions]) -> Verdict:
+    """Return the verdict with the scores of each period."""
+    results = (*verdict.finalists, *verdict.baselines)
+    positions = [table.positions(number) for number in range(1, len(table.periods) + 1)]
+    period_of = np.empty(len(verdict.windows), dtype=np.int64)
+    for number, there in enumerate(positions, start=1):
+        period_of[there] = number
+    scores = period_scores(
+        verdict.windows,
+        positions,
+        [(len(each.train), len(each.validation)) for each in table.periods],
+        {result.name: result.predictions.probabilities for result in results},
+        {each.number: each.kept for each in later},
+    )
+    return replace(verdict, periods=scores, period_of=period_of)
 
 
 @dataclass(frozen=True, eq=False)
@@ -216,6 +268,7 @@ class _Period:
         runs: Sequence[Predictions],
         strategy: TradingRules | None,
         conformal: Conformal | None,
+        saved: Predictions,
     ) -> TestResult:
         """Return the test result of a model, with the results of its seeds, calibration, groups, strategy and sets.
 
@@ -225,6 +278,7 @@ class _Period:
             runs: predictions of the network of each seed.
             strategy: trading rules of the strategy; None without a strategy.
             conformal: conformal prediction sets of the model; None if it has no sets.
+            saved: predictions of the saved model; in a walk-forward test, it is the model of the first period.
         """
         test, labels, probabilities = self.test, self.test.labels.numpy(), predictions.probabilities
         traded = None
@@ -239,7 +293,7 @@ class _Period:
             if test.dated and (year := years(test.dates)) is not None
             else (),
             strategy=traded,
-            conformal=conformal_test(conformal, predictions, test, self.dependence),
+            conformal=conformal_test(conformal, saved, test, self.dependence),
         )
 
 

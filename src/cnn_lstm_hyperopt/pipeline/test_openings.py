@@ -14,11 +14,11 @@ Earlier versions tested the network of the seed that was best on validation.
 """
 
 
-def record_opening(storage: StudyStorage, retrained: Sequence[Retrained]) -> int:
+def record_opening(storage: StudyStorage, retrained: Sequence[Retrained], *, periods: int = 1) -> int:
     """Record an evaluation on the test set before it begins. Return the number of evaluations in the study so far.
 
-    If a resumed run evaluates the same models again, the number stays the same, because no model was selected by the earlier
-    result.
+    A walk-forward test of ``periods`` periods is one evaluation. If a resumed run evaluates the same models again on the same
+    periods, the number stays: the earlier result selected no model.
     """
     models = [
         {
@@ -30,12 +30,13 @@ def record_opening(storage: StudyStorage, retrained: Sequence[Retrained]) -> int
         for each in retrained
     ]
     openings: list[dict[str, Any]] = storage.attribute("test_openings") or []
-    if not openings or openings[-1].get("models") != models:
+    if not openings or (openings[-1].get("models"), openings[-1].get("periods", 1)) != (models, periods):
         openings.append(
             {
                 "time": datetime.now(UTC).isoformat(timespec="seconds"),
                 "trials": [each.finalist.trial_number for each in retrained],
                 "models": models,
+                **({"periods": periods} if periods > 1 else {}),
             }
         )
         storage.set_attribute("test_openings", openings)

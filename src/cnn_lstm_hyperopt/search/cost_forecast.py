@@ -156,6 +156,7 @@ def final_forecast(
     evaluation_seconds: Callable[[dict[str, Scalar]], float],
     confirmations: int,
     retrainings: int,
+    periods: Sequence[float] = (1.0,),
     full_epochs: int,
     train_share: float,
     seconds_limit: float | None,
@@ -165,7 +166,9 @@ def final_forecast(
     Args:
         plan, within, evaluation_seconds: the same arguments as in :func:`forecast`.
         confirmations: number of confirmations, which are trainings with the same settings as trials.
-        retrainings: number of retrainings, which are trainings of ``full_epochs`` epochs on all windows.
+        retrainings: number of retrainings, which are trainings of ``full_epochs`` epochs on all windows, for each period
+            of the test set.
+        periods: number of training windows of each period, as a multiple of the first period's.
         full_epochs: number of epochs of a retraining.
         train_share: share of the training windows that trials use.
         seconds_limit: value of the setting ``limits.retrain_seconds``, which limits each confirmation and retraining; None
@@ -174,11 +177,11 @@ def final_forecast(
     steps = float(np.mean([cost.seconds for _, cost in within])) / plan.max_epochs
     evaluation = float(np.mean([evaluation_seconds(params) for params, _ in within]))
     confirming = confirmations * plan.max_epochs * (steps + evaluation)
-    retraining = retrainings * full_epochs * (steps / train_share + evaluation)
+    retraining = sum(retrainings * full_epochs * (size * steps / train_share + evaluation) for size in periods)
     if seconds_limit is not None and confirming + retraining > seconds_limit:
         share = seconds_limit / (confirming + retraining)
         confirming, retraining = share * confirming, share * retraining
-    return FinalForecast(confirmations, confirming, retrainings, retraining)
+    return FinalForecast(confirmations, confirming, retrainings * len(periods), retraining)
 
 
 def makespan(durations: Sequence[float], workers: int) -> float:

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, GetPydanticSchema, model_validator
 from pydantic_core import core_schema
 
-from cnn_lstm_hyperopt.config.schema.base import Directory, Section
+from cnn_lstm_hyperopt.config.schema.base import Directory, Section, SettingError
 from cnn_lstm_hyperopt.config.schema.data import DataSettings
 from cnn_lstm_hyperopt.config.schema.limits import LimitSettings
 from cnn_lstm_hyperopt.config.schema.retrain import EvaluationSettings, RetrainSettings
@@ -80,3 +80,14 @@ class Settings(Section):
             return raw
         # An unknown name is kept and later reported as an error.
         return {key: value for key, value in raw.items() if value is not None or key not in cls.model_fields}
+
+    @model_validator(mode="after")
+    def _periods_need_bars(self) -> "Settings":
+        if self.evaluation.test_periods > 1 and self.data.source == "loaders":
+            raise SettingError(
+                f"evaluation.test_periods={self.evaluation.test_periods} needs bars: the training windows of a DataLoader can't"
+                " move forward into its test windows, which the user has split and scaled; set evaluation.test_periods: 1",
+                "periods-need-bars",
+                "evaluation.test_periods",
+            )
+        return self

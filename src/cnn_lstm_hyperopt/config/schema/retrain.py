@@ -48,6 +48,14 @@ class EvaluationSettings(Section):
         description="metric that compares the model with chance and with the baselines on the test set, and so decides the "
         "grade; study: the metric of the study. The accuracy is always reported, too",
     )
+    test_periods: int = Field(
+        1,
+        ge=1,
+        le=100,
+        description="number of consecutive periods of the test set (walk-forward test). Before each period after the first, the "
+        "models are trained again on all windows before this period. The predictions of all periods are judged together. "
+        "More than 1 needs bars",
+    )
     cost_bps: float = Field(
         5.0,
         ge=0,

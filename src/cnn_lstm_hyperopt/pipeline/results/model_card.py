@@ -110,6 +110,7 @@ def _card(
         "## Figures",
         "",
         *_figures(entry, results, validated=validated, name=name),
+        *_walk_forward(results["walk_forward"]),
         "",
         "## Use",
         "",
@@ -225,6 +226,18 @@ def _figures(entry: Mapping[str, Any], results: Mapping[str, Any], *, validated:
         f"Expected calibration error on test: {_number(metrics['test_calibration_error'])}; `metrics.json` has the table. The"
         " probabilities are the network's own, without calibration.",
         *(each for line in (strategy_lines(metrics["strategy"]) if metrics["strategy"] else ()) for each in ("", line)),
+    ]
+
+
+def _walk_forward(periods: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return lines about a walk-forward test; empty if the test set is one period."""
+    if not periods:
+        return []
+    return [
+        "",
+        f"The test figures are of a walk-forward test with {len(periods)} periods. Before each later period, the model was"
+        " trained again with the same configuration and seeds. This folder has the model of the first period (until"
+        f" {periods[0]['last']}); its training used no test window.",
     ]
 
 

@@ -179,6 +179,8 @@ def _write_predictions(path: Path, verdict: Verdict, written: _Written) -> None:
     frame = predictions_frame(windows.dates, predictions, written.about.class_names, unit)
     frame.insert(1, "symbol", windows.symbols)
     frame.insert(2, "label", windows.labels.numpy())
+    if verdict.period_of is not None:
+        frame.insert(2, "period", verdict.period_of)
     if windows.values is not None:
         frame["target"] = windows.values.numpy()
         if unit is not None:

@@ -82,6 +82,7 @@ def _results(session: Session) -> dict[str, Any]:
         "ensemble": None,
         "baselines": [],
         "verdict": untested,
+        "walk_forward": [],
         **session.final,
         "overfitting": bias,
         "test_openings": study.storage.attribute("test_openings") or [],

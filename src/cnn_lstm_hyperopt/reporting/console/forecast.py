@@ -27,7 +27,9 @@ def forecast_lines(setup: Setup, search: Forecast, final: FinalForecast | None) 
     parts = [f"search about {seconds_text(search.seconds)}"] if search.trials else []
     if final is not None:
         whole = seconds_text(final.confirmation_seconds + final.retraining_seconds)
-        parts.append(f"confirmation and retraining at most {whole}")
+        n_periods = setup.dataset.n_periods
+        steps = f"retraining for {n_periods} test periods" if n_periods > 1 else "retraining"
+        parts.append(f"confirmation and {steps} at most {whole}")
     if parts:
         disk = search.disk_mb + REPORT_MB * settings.report + MLFLOW_MB * settings.mlflow.enabled
         lines += [

@@ -35,6 +35,7 @@ from cnn_lstm_hyperopt.reporting.console.search_progress import SearchProgress
 from cnn_lstm_hyperopt.reporting.console.search_tables import FRONT_ROWS, data_lines, front_table, show_windows
 from cnn_lstm_hyperopt.reporting.console.tables import fitting_texts
 from cnn_lstm_hyperopt.reporting.console.terminal import Terminal
+from cnn_lstm_hyperopt.reporting.console.walk_forward import walk_forward_table
 from cnn_lstm_hyperopt.run_dir.activity import Activity
 from cnn_lstm_hyperopt.run_dir.paths import REPORT_FILE, RESULTS_FILE, TRIALS_FILE
 from cnn_lstm_hyperopt.search import Assignment, SkillThreshold, Study, StudyPlan, TrialRecord
@@ -215,6 +216,14 @@ class RunConsole(RunEvents):
             f"Retraining model {finalist.rank} (trial {finalist.trial_number}), seed {seed} of {seeds}{limited}{again} …"
         )
 
+    def on_period_start(self, number: int, of: int) -> None:
+        self.terminal.say(f"Walk-forward test: training again for period {number} of {of} …")
+
+    def on_walk_forward_interrupted(self, reason: str) -> None:
+        self.terminal.say(
+            f"Walk-forward test ended by {reason}. A resumed run completes this evaluation.", style="yellow"
+        )
+
     def on_retraining_interrupted(self, reason: str) -> None:
         self.terminal.say(f"Retraining ended by {reason}. The test set stays locked.", style="yellow")
 
@@ -245,6 +254,8 @@ class RunConsole(RunEvents):
     def on_test(self, verdict: Verdict, retrained: Sequence[Retrained], openings: int) -> None:
         terminal = self.terminal
         terminal.table(period_table(verdict, terminal.console.width))
+        if verdict.periods:
+            terminal.table(walk_forward_table(verdict))
         for line in verdict_lines(verdict, retrained):
             terminal.say(line)
         if len(verdict.finalists) > 1 or verdict.ensemble is not None:

@@ -41,6 +41,7 @@ def view(table: TrialTable) -> dict[str, Any]:
         "verdict": _verdict(content),
         "tiles": _tiles(content),
         "leaderboard": leaderboard(content),
+        "walk_forward": content.results.get("walk_forward") or [],
         "front": content.front,
         "objective": content.skill.words,
         "statistics": _statistics(table),

@@ -1,0 +1,149 @@
+"""Predictions and scores of the periods of a walk-forward test."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cnn_lstm_hyperopt.data.splits import Integers
+from cnn_lstm_hyperopt.data.windows import Windows
+from cnn_lstm_hyperopt.metrics import score
+from cnn_lstm_hyperopt.pipeline.baseline_forecasts import BaselineForecasts, replaced
+from cnn_lstm_hyperopt.training import Predictions
+
+
+@dataclass(frozen=True)
+class KeptModel:
+    """Model of an earlier period that also predicts this period, because its new training failed.
+
+    Attributes:
+        model_rank, seed: the model.
+        trained_for: number of the earlier period.
+        reason: reason of the failure.
+    """
+
+    model_rank: int
+    seed: int
+    trained_for: int
+    reason: str
+
+
+@dataclass(frozen=True, eq=False)
+class PeriodPredictions:
+    """Predictions of a period after the first.
+
+    Attributes:
+        number: number of the period, ≥ 2.
+        models: predictions of each seed of each finalist.
+        ensemble: predictions of the ensemble; None: there is no ensemble.
+        kept: models of earlier periods that predict this period.
+    """
+
+    number: int
+    models: list[list[Predictions]]
+    ensemble: Predictions | None
+    kept: tuple[KeptModel, ...] = ()
+
+
+@dataclass(frozen=True)
+class PeriodScores:
+    """Scores of one period, for information: the verdict is about all periods together.
+
+    Attributes:
+        number: number of the period, from 1.
+        first, last: first and last decision date.
+        windows: number of test windows.
+        train_windows, validation_windows: number of windows that the models of the period were trained and validated on.
+        log_loss, accuracy: log loss (nats) and accuracy of each finalist and baseline, by name.
+        kept: models of earlier periods that predict this period.
+    """
+
+    number: int
+    first: Any
+    last: Any
+    windows: int
+    train_windows: int
+    validation_windows: int
+    log_loss: Mapping[str, float]
+    accuracy: Mapping[str, float]
+    kept: tuple[KeptModel, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class TestPredictions:
+    """Predictions of all test windows.
+
+    Attributes:
+        models: predictions of each seed of each finalist.
+        ensemble: predictions of the ensemble; None: there is no ensemble.
+        baselines: forecasts of the baselines.
+    """
+
+    models: list[list[Predictions]]
+    ensemble: Predictions | None
+    baselines: BaselineForecasts
+
+    def with_period(
+        self, there: Integers, period: PeriodPredictions, baselines: BaselineForecasts
+    ) -> "TestPredictions":
+        """Return these predictions, with those at the positions ``there`` replaced by the predictions of a period.
+
+        Args:
+            there: (windows of the period,) positions among the test windows.
+            period: predictions of models and ensemble.
+            baselines: forecasts whose last rows are those of the period.
+        """
+        ensemble = None
+        if self.ensemble is not None and period.ensemble is not None:
+            ensemble = _with_rows(self.ensemble, there, period.ensemble)
+        models = [
+            [_with_rows(whole, there, part) for whole, part in zip(*runs, strict=True)]
+            for runs in zip(self.models, period.models, strict=True)
+        ]
+        return TestPredictions(models, ensemble, self.baselines.with_rows(there, baselines))
+
+
+def _with_rows(whole: Predictions, there: Integers, part: Predictions) -> Predictions:
+    values = whole.values
+    if values is not None and part.values is not None:
+        values = replaced(values, there, part.values)
+    return Predictions(replaced(whole.probabilities, there, part.probabilities), values)
+
+
+def period_scores(
+    test: Windows,
+    positions: Sequence[Integers],
+    trained: Sequence[tuple[int, int]],
+    probabilities: Mapping[str, NDArray[np.floating]],
+    kept: Mapping[int, tuple[KeptModel, ...]],
+) -> tuple[PeriodScores, ...]:
+    """Return the scores of each period.
+
+    Args:
+        test: all test windows.
+        positions: positions of the windows of each period among the test windows.
+        trained: number of training and validation windows of each period.
+        probabilities: ``(test windows, classes)`` of each finalist and baseline, by name.
+        kept: models of earlier periods that predict a period, by number of the period.
+    """
+    labels = test.labels.numpy()
+
+    def of_all(metric: str, there: Integers) -> dict[str, float]:
+        return {name: score(metric, labels[there], ours[there]) for name, ours in probabilities.items()}
+
+    return tuple(
+        PeriodScores(
+            number=number,
+            first=test.dates[there].min(),
+            last=test.dates[there].max(),
+            windows=len(there),
+            train_windows=n_train,
+            validation_windows=n_validation,
+            log_loss={name: -value for name, value in of_all("log_loss", there).items()},
+            accuracy=of_all("accuracy", there),
+            kept=kept.get(number, ()),
+        )
+        for number, (there, (n_train, n_validation)) in enumerate(zip(positions, trained, strict=True), start=1)
+    )

@@ -1,0 +1,136 @@
+"""Walk-forward test: train the finalists again before each later period of the test set, and predict this period."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from cnn_lstm_hyperopt.data.dataset import Dataset
+from cnn_lstm_hyperopt.data.windows import Windows
+from cnn_lstm_hyperopt.execution import StopSignal
+from cnn_lstm_hyperopt.pipeline.ensemble_selection import Blend, blend
+from cnn_lstm_hyperopt.pipeline.periods import KeptModel, PeriodPredictions
+from cnn_lstm_hyperopt.pipeline.resume_state import ResumeState
+from cnn_lstm_hyperopt.pipeline.retraining import Finalist, Retrained, SeedRun, SeedState, SeedTraining
+from cnn_lstm_hyperopt.pipeline.session import Session
+from cnn_lstm_hyperopt.progress import Decision, OnReport
+from cnn_lstm_hyperopt.training import Predictions
+
+
+@dataclass(frozen=True)
+class _Fit:
+    """A trained model and the number of the period that it was trained for."""
+
+    run: SeedRun
+    period: int
+
+
+@dataclass(frozen=True)
+class Refits:
+    """Trainings of the finalists before each period of the test set after the first.
+
+    A finalist keeps its configuration and its seeds. It is trained with early stopping on the period's training and
+    validation windows. If a training fails, its model of an earlier period predicts the period.
+
+    Attributes:
+        session: the open study, whose dataset has the periods.
+        state: stores the state of each training, so that a resumed run continues.
+        stop: interrupts the trainings; its seconds are shared by all remaining trainings.
+        checkpoints: folder of the checkpoints.
+        listener: creates the progress listener of a training from its name and its maximum number of epochs.
+    """
+
+    session: Session
+    state: ResumeState
+    stop: StopSignal
+    checkpoints: Path
+    listener: Callable[[str, int], OnReport]
+
+    def run(self, first: Sequence[Retrained], found: Blend | None) -> list[PeriodPredictions] | Decision:
+        """Train and predict each period after the first; return the decision that ended the trainings early.
+
+        Args:
+            first: finalists that were trained for the first period.
+            found: their ensemble; None: there is no ensemble. Each period selects its ensemble on its own validation windows.
+
+        Raises:
+            OSError: a checkpoint can't be stored.
+        """
+        session = self.session
+        fits = [[_Fit(run, 1) for run in each.runs] for each in first]
+        ensemble, members = found, fits
+        predicted = []
+        for number in range(2, session.dataset.n_periods + 1):
+            dataset = session.dataset.period(number)
+            session.events.on_period_start(number, session.dataset.n_periods)
+            trained = self._fits(first, fits, number, dataset)
+            if isinstance(trained, Decision):
+                return trained
+            fits, kept = trained
+            windows = {number: dataset.test.open()}
+            for earlier in {fit.period for runs in (*fits, *members) for fit in runs} - {number}:
+                windows[earlier] = session.dataset.period(number, scaled_as=earlier).test.open()
+            models = _predictions(fits, windows)
+            if ensemble is not None and not kept:
+                members = fits
+                refitted = [
+                    replace(each, runs=tuple(fit.run for fit in runs)) for each, runs in zip(first, fits, strict=True)
+                ]
+                ensemble = blend(refitted, dataset.validation, session.settings.study.metric)
+            mean = None if ensemble is None else ensemble.mean(_predictions(members, windows))
+            predicted.append(PeriodPredictions(number, models, mean, tuple(kept)))
+        return predicted
+
+    def _fits(
+        self, first: Sequence[Retrained], earlier: Sequence[Sequence[_Fit]], number: int, dataset: Dataset
+    ) -> tuple[list[list[_Fit]], list[KeptModel]] | Decision:
+        """Train all finalists for a period; a failed training keeps the earlier model."""
+        fits: list[list[_Fit]] = []
+        kept: list[KeptModel] = []
+        of = self.session.dataset.n_periods
+        n_models = sum(len(each.runs) for each in first)
+        missing = (of - number + 1) * n_models
+        for each, runs in zip(first, earlier, strict=True):
+            fits.append([])
+            for fit in runs:
+                trained = self._train(each.finalist, fit.run.seed, number, dataset, missing)
+                missing -= 1
+                match trained:
+                    case SeedRun():
+                        fits[-1].append(_Fit(trained, number))
+                    case str():
+                        kept.append(KeptModel(each.finalist.rank, fit.run.seed, fit.period, trained))
+                        self.session.events.on_warning(
+                            f"rank {each.finalist.rank}, seed {fit.run.seed} could not be trained for period {number} of {of}:"
+                            f" {trained}; its model of period {fit.period} predicts this period"
+                        )
+                        fits[-1].append(fit)
+                    case Decision():
+                        return trained
+        return fits, kept
+
+    def _train(
+        self, finalist: Finalist, seed: int, number: int, dataset: Dataset, missing: int
+    ) -> SeedRun | str | Decision:
+        """Train a finalist with one seed for a period; ``missing`` trainings share the remaining seconds."""
+        session, stop = self.session, self.stop
+        settings, of = session.settings, session.dataset.n_periods
+
+        def on_seed_state(finalist: Finalist, seed: int, seed_state: SeedState) -> None:
+            self.state.save_time(stop.seconds_left)
+            self.state.save_seed_state(finalist, seed, seed_state, period=number)
+
+        budget = None if stop.seconds_left is None else stop.seconds_left / missing
+        training = SeedTraining(
+            session.runner, dataset, finalist, seed, self.checkpoints, on_seed_state, period=(number, of)
+        )
+        known = self.state.seed_states.get((finalist.trial_number, seed, number))
+        seed_state = training.decide(known, settings.retrain.full_epochs, budget)
+        which = f"period {number} of {of}, rank {finalist.rank}, seed {seed}"
+        return seed_state.failure or training.run(
+            seed_state, budget, self.listener(which, seed_state.epochs), settings.data.max_gap_days
+        )
+
+
+def _predictions(fits: Sequence[Sequence[_Fit]], windows: dict[int, Windows]) -> list[list[Predictions]]:
+    """Return the predictions of each model, from the period's windows as scaled for the model's own training."""
+    return [[fit.run.model.predict_windows(windows[fit.period]) for fit in runs] for runs in fits]
