@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from cnn_lstm_hyperopt.config import PARAMETERS, Settings, dump_settings, load_settings
 from cnn_lstm_hyperopt.errors import ConfigError
+from cnn_lstm_hyperopt.utils.text import printable
 from torture.fuzz_config import fuzz
 
 SECTIONS = {
@@ -71,7 +72,7 @@ def test_any_tree_is_settings_or_a_fault_with_its_place(
     try:
         found = load_settings(tree, environment={})
     except ConfigError as error:
-        places = {str(key) for key in tree} | {ascii(str(key))[1:-1] for key in tree} | {"null"}
+        places = {form(str(key)) for key in tree for form in (str, printable)} | {"null"}
         text, field, code = str(error), error.field, error.code
         assert code
         assert any(place in field for place in places), field
