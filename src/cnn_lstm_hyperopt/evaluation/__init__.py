@@ -1,6 +1,6 @@
-"""Evaluation of predictions by scores, intervals, baselines, a trading strategy and a verdict.
+"""Evaluation of predictions: scores, confidence intervals, baselines, a trading strategy and a verdict.
 
-Functions take arrays and return numbers.
+Most functions take arrays and return numbers.
 """
 
 from cnn_lstm_hyperopt.evaluation.baselines import BASELINES, fit_baselines

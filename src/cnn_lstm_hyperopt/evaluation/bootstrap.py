@@ -13,20 +13,23 @@ Floats = NDArray[np.float64]
 
 RESAMPLES = 2_000
 _STATIONARY = (2 / 3) ** (1 / 3)
-"""Best mean length of random blocks / best length of circular blocks: D_CB = ⅔ D_SB (Politis & White 2004)."""
+"""Best mean length of random blocks divided by the best length of circular blocks.
+
+It follows from D_CB = ⅔ D_SB in Politis & White 2004.
+"""
 
 
 def mean_interval(values: Floats, dates: NDArray[Any]) -> Interval | None:
-    """Return the 95 % interval of the mean of ``values``; the same arguments always give the same interval.
+    """Return the 95 % confidence interval of the mean of ``values``. Equal arguments always give equal intervals.
 
-    The interval is mean ± half-widths from the resampled means (basic bootstrap). Intraday values are resampled by session day.
+    The ends of the interval are computed from resampled means (basic bootstrap). Intraday values are resampled by session day.
 
     Args:
         values: ``(periods,)`` finite numbers.
         dates: ``(periods,)`` date of each value.
 
     Returns:
-        None: too few dates or days for an interval.
+        The interval, or None if there are too few dates or days.
     """
     units = Dependence.by_date(dates)
     if units.too_few is not None:
@@ -44,14 +47,14 @@ def mean_interval(values: Floats, dates: NDArray[Any]) -> Interval | None:
 def stationary_sums(values: Floats, length: float, resamples: int, random: np.random.Generator) -> Floats:
     """Return the sums ``(resamples, columns)`` of resampled series, each as long as ``values``.
 
-    A resample starts at a random place. After each row it continues with the next row, or with probability 1 / length at another
-    random place. The first row follows the last.
+    A resample starts at a random row. Each row is followed by the next row of the series or, with probability 1 / length, by
+    another random row. After the last row comes the first row.
 
     Args:
         values: ``(n, columns)`` in time order.
         length: mean length of a block, ≥ 1.
         resamples: number of resamples.
-        random: source of random numbers.
+        random: random number generator.
     """
     n = len(values)
     place = random.integers(n, size=resamples)

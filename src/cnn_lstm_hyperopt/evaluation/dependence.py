@@ -1,8 +1,8 @@
-"""Dependence between test windows, and its effect on the variance of a mean.
+"""Dependence between test windows, and the effect of the dependence on the variance of a mean.
 
-A unit is a set of windows that depend on each other. There are four kinds of units:
+A unit is a set of windows that may depend on each other. There are four kinds of units:
 
-- **windows**: without dates and groups, each window is a unit. All windows are independent, and their order has no meaning.
+- **windows**: without dates and groups, each window is a unit. All windows count as independent; their order has no meaning.
 - **groups**: windows of one group may depend on each other; different groups are independent. The variance comes from the
   sums over groups (cluster-robust). The degrees of freedom of Student's t are the effective number of equally large groups,
   minus one (Carter, Schnepel & Steigerwald 2017).
@@ -34,28 +34,34 @@ Floats = NDArray[np.float64]
 Kind = Literal["windows", "groups", "dates", "days"]
 
 MIN_UNITS: dict[Kind, int] = {"windows": 5, "groups": 5, "dates": 10, "days": 10}
-"""Minimum number of units for an interval."""
+"""Minimum number of units for a confidence interval."""
 MIN_STRETCHES = 5
-"""Minimum number of units for an interval, as a multiple of the horizon."""
+"""Minimum number of units for a confidence interval, as a multiple of the horizon."""
 _COSINES, _MIN_COSINES = 0.2, 4
-"""This module uses 0.2 n^(2/3) cosines for n dates, at least 4. Lazarus et al. 2018 use 0.4; half of them also see slow
-dependence that autocorrelations of single dates hide."""
+"""Factor and minimum of the number of cosines: 0.2 n^(2/3) cosines for n dates, at least 4.
+
+Lazarus et al. 2018 use the factor 0.4. With half as many cosines, the variance also includes slow dependence that
+autocorrelations of single dates do not show.
+"""
 _NO_VARIANCE, _ROUNDING = 1e-24, 1e-9
-"""A variance below ``_NO_VARIANCE`` is 0; one below ``_ROUNDING`` × the variance of independent windows is a rounding error."""
+"""A variance below ``_NO_VARIANCE`` counts as 0.
+
+A variance below ``_ROUNDING`` × the variance of independent windows counts as a rounding error.
+"""
 _PER_LENGTH = 0.6
-"""Maximum number of cosines × automatic block length / number of dates: strong dependence needs fewer cosines."""
+"""Maximum of number of cosines × automatic block length / number of dates. It reduces the cosines for strong dependence."""
 _MAX_AUTOREGRESSION = 0.97
-"""Maximum coefficient of the autoregression that prewhitens; Andrews & Monahan 1992 limit the coefficient, too."""
+"""Maximum coefficient of the autoregression for prewhitening. Andrews & Monahan 1992 also limit the coefficient."""
 
 
 class Units(NamedTuple):
-    """Units of a set of windows.
+    """Kind and number of the units of a set of windows.
 
     Attributes:
         kind: kind of the units.
         n_windows: number of windows.
         number: number of units.
-        too_few: reason why the units give no interval, as the start of a sentence; None if they give an interval.
+        too_few: reason why there are too few units for an interval, as the start of a sentence; None if there are enough units.
     """
 
     kind: Kind
@@ -66,14 +72,14 @@ class Units(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Dependence:
-    """Dependence between windows.
+    """Dependence between the windows of a set, described by units.
 
     Attributes:
         kind: kind of the units.
-        unit: (windows,) int64 number of each window's unit; dates and days are numbered in time order.
+        unit: (windows,) int64 number of each window's unit. Dates and days are numbered in time order.
         n_units: number of units.
-        horizon: number of units that a label looks ahead, so labels that are closer than this share bars.
-        level: confidence level of intervals.
+        horizon: number of units that a label looks ahead. Labels whose distance is smaller depend on common bars.
+        level: confidence level of the intervals.
     """
 
     kind: Kind
@@ -84,21 +90,21 @@ class Dependence:
 
     @classmethod
     def independent(cls, n_windows: int, *, horizon: int = 1) -> "Dependence":
-        """Return the dependence of windows without dates and groups; ``horizon`` windows count as one window."""
+        """Return the dependence of windows without dates and groups. ``horizon`` windows count as one window."""
         return cls("windows", np.arange(n_windows), n_windows, horizon)
 
     @classmethod
     def by_group(cls, groups: NDArray[Any], *, horizon: int = 1) -> "Dependence":
-        """Return the dependence of windows whose groups are ``groups`` (windows,)."""
+        """Return the dependence of windows with ``groups`` (windows,). Windows of different groups are independent."""
         return cls("groups", *_numbered(groups), horizon)
 
     @classmethod
     def by_date(cls, dates: NDArray[Any], *, horizon: int = 1) -> "Dependence":
-        """Return the dependence of windows with dates; intraday windows are grouped by session day.
+        """Return the dependence of windows with dates. Intraday windows are grouped by session day.
 
         Args:
             dates: ``(windows,)`` date of each window's last bar; several windows may have the same date.
-            horizon: bars that a label looks ahead.
+            horizon: number of bars that a label looks ahead.
         """
         days = session_days(dates)
         if days is None:
@@ -108,7 +114,7 @@ class Dependence:
 
     @classmethod
     def of(cls, windows: Windows | LockedPeriod, *, horizon: int) -> "Dependence":
-        """Return the dependence of a split's windows: by groups if it has groups, else by dates, else independent."""
+        """Return the dependence of a split's windows: by groups if there are groups, else by dates, else as independent."""
         if windows.groups is not None:
             return cls.by_group(windows.groups, horizon=horizon)
         if windows.dated:
@@ -116,16 +122,16 @@ class Dependence:
         return cls.independent(len(windows), horizon=horizon)
 
     def for_evaluation(self, number: int) -> "Dependence":
-        """Return the same dependence with the confidence level of the evaluation ``number`` (from 1) of one test set.
+        """Return the dependence with the confidence level for evaluation ``number`` (from 1) of the same test set.
 
-        The level is 1 − 0.05 / ``number`` (Bonferroni): ``number`` comparisons without skill then show skill in at most 5 % of
-        cases together.
+        The level is 1 − 0.05 / ``number`` (Bonferroni). So if ``number`` models without skill are compared, the probability
+        that any of them seems to have skill is at most 5 %.
         """
         return replace(self, level=1 - (1 - CONFIDENCE) / number)
 
     @property
     def units(self) -> Units:
-        """Kind and number of the units."""
+        """Kind and number of the units of the windows."""
         return Units(self.kind, self.n_windows, self.n_units, self.too_few)
 
     @property
@@ -135,7 +141,7 @@ class Dependence:
 
     @property
     def too_few(self) -> str | None:
-        """Reason why the units give no interval, as the start of a sentence; None if they give an interval."""
+        """Reason why there are too few units for an interval, as the start of a sentence; None if there are enough units."""
         if self.n_units < MIN_UNITS[self.kind]:
             return f"fewer than {MIN_UNITS[self.kind]} {self.kind} give no interval"
         if self.kind != "groups" and self.horizon > 1 and self.horizon > self.n_units // MIN_STRETCHES:
@@ -144,10 +150,10 @@ class Dependence:
         return None
 
     def variance(self, influence: Floats) -> Variance:
-        """Return the variance of an estimate.
+        """Return the variance of an estimate under this dependence.
 
-        If the sums of all units are equal although the windows differ (as in a balanced design), returns the variance of
-        independent windows.
+        If the sums of all units are equal although the windows differ (as in a balanced design), the variance of independent
+        windows is returned.
 
         Args:
             influence: (windows,) influence of each window on the estimate; the estimate varies as the mean of the influences.
@@ -171,15 +177,15 @@ class Dependence:
         return Variance(alone if value <= _ROUNDING * alone else value, freedom, self.level)
 
     def effective_share(self, influence: Floats) -> tuple[float, float]:
-        """Return how many independent windows one window counts for, and the half-width of an interval in standard errors.
+        """Return how many independent windows one window is worth, and the half-width of an interval in standard errors.
 
         Args:
             influence: (windows,) influence of each window on the estimate.
 
         Returns:
-            The first number is the variance of independent windows divided by the variance. If the influences are all equal, it
-            is units / windows, divided by the horizon unless the units are groups. The half-width is from Student's t, or from
-            the normal distribution for independent windows.
+            The first number is the variance if windows were independent, divided by the variance under this dependence. If
+            all influences are equal, it is units / windows, and except for groups this is also divided by the horizon. The
+            half-width comes from Student's t distribution, or from the normal distribution for independent windows.
         """
         if self.kind == "windows":
             return 1 / self.horizon, standard_errors(math.inf, self.level)
@@ -192,10 +198,10 @@ class Dependence:
 
 
 def n_cosines(sums: Floats, horizon: int) -> int:
-    """Return the number of cosines that estimate the variance of a mean over n dates.
+    """Return the number of cosine transforms for estimating the variance of a mean over n dates.
 
-    The number is 0.2 n^(2/3), but at least 4. Long dependence reduces it to 0.6 n / automatic block length. Overlapping labels
-    reduce it so that the period of each cosine is at least four horizons.
+    The number is 0.2 n^(2/3), but at least 4. If dependence lasts long, the number is at most 0.6 n / automatic block length.
+    If labels overlap, the number is so low that the period of each cosine is at least four horizons.
 
     Args:
         sums: (dates,) sum of the influences on each date, in time order.
@@ -209,7 +215,9 @@ def n_cosines(sums: Floats, horizon: int) -> int:
 
 
 def automatic_length(series: Floats) -> float:
-    """Return the length of circular bootstrap blocks with the smallest squared error in the variance of a mean, at least 1.
+    """Return the length of circular bootstrap blocks that gives the smallest squared error of the variance of a mean.
+
+    The length is at least 1.
 
     Politis & White 2004, with the correction of Patton, Politis & White 2009; the constants are those of Patton's program. The
     length is 1 for a constant series.
@@ -222,7 +230,7 @@ def automatic_length(series: Floats) -> float:
     variance = float(centred @ centred) / n
     if n < 3 or variance <= 1e-24:
         return 1.0
-    run = max(5, int(math.log10(n)))  # K_n: autocorrelations in a row that must be small
+    run = max(5, int(math.log10(n)))  # K_n: consecutive autocorrelations that must be small
     last = min(math.ceil(math.sqrt(n)) + run, n - 1)
     autocovariance = np.array([float(centred[lag:] @ centred[: n - lag]) for lag in range(last + 1)]) / n
     small = np.abs(autocovariance[1:]) < 2 * math.sqrt(math.log10(n) / n) * variance
@@ -239,15 +247,16 @@ def automatic_length(series: Floats) -> float:
 
 
 def _long_run(sums: Floats, horizon: int) -> tuple[float, int]:
-    """Return the long-run variance of ``sums``, a series with mean 0, and the degrees of freedom of this variance."""
+    """Return the long-run variance of ``sums``, a series with mean 0, and the degrees of freedom of the variance."""
     cosines = n_cosines(sums, horizon)
     return _low_frequencies(sums, cosines), cosines
 
 
 def _prewhitened(sums: Floats) -> tuple[float, int]:
-    """Return the long-run variance and its degrees of freedom by prewhitening with an autoregression of order 1.
+    """Return the long-run variance and its degrees of freedom, estimated after prewhitening with an autoregression of order 1.
 
-    The coefficient is corrected for its bias: the Yule-Walker estimate of φ is too small by (1 + 4 φ) / n (Shaman & Stine 1988).
+    The bias of the coefficient φ is corrected. The Yule-Walker estimate of φ is too small by (1 + 4 φ) / n (Shaman & Stine
+    1988).
     """
     total = float(sums @ sums)
     if total <= 1e-24:
@@ -260,7 +269,10 @@ def _prewhitened(sums: Floats) -> tuple[float, int]:
 
 
 def _low_frequencies(sums: Floats, cosines: int) -> float:
-    """Return the mean square of the first cosine transforms (type II, orthonormal, without the mean): the long-run variance."""
+    """Return the long-run variance: the mean square of the first cosine transforms (type II, orthonormal).
+
+    The transform with the constant cosine is not used.
+    """
     from scipy.fft import dct  # imports in 0.1 s
 
     return float(np.square(dct(sums, norm="ortho")[1 : cosines + 1]).mean())

@@ -10,23 +10,23 @@ _SYMBOLS = {Grade.CHANCE: "🔴", Grade.WORSE: "🟠", Grade.AS_GOOD: "🔵", Gr
 
 
 def known_grade(verdict: Mapping[str, Any]) -> Grade | None:
-    """Return the grade of a verdict in ``results.json``; None if an earlier version wrote the verdict without a grade."""
+    """Return the grade of a verdict in ``results.json``, or None if an earlier version wrote the verdict without a grade."""
     grade = verdict.get("grade")
     return Grade(grade) if grade in list(Grade) else None
 
 
 def graded(verdict: Mapping[str, Any], sentence: str) -> str:
-    """Return a verdict in Markdown: the colour and name of its grade, then ``sentence``."""
+    """Return a verdict as Markdown: the colour and the name of the grade, then ``sentence``."""
     grade = known_grade(verdict)
     return sentence if grade is None else f"{_SYMBOLS[grade]} **{grade.capitalize()}.** {sentence}"
 
 
 def units_text(windows: int, units: Mapping[str, Any]) -> str:
-    """Return a text with the number of windows and of units: ``40 windows``, ``600 windows of 200 dates``.
+    """Return the numbers of windows and of units as text, such as ``40 windows`` or ``600 windows of 200 dates``.
 
     Args:
         windows: number of windows.
-        units: ``test_units`` of a verdict in ``results.json``.
+        units: entry ``test_units`` of a verdict in ``results.json``.
     """
     if units["kind"] == "windows":
         return f"{windows:,} windows"

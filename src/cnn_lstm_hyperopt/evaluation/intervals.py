@@ -1,8 +1,9 @@
-"""Confidence intervals of scores and of paired differences of scores, within the range of the metric.
+"""Confidence intervals of scores and of paired differences of scores. They stay within the range of the metric.
 
 Each metric defines its own intervals (see :mod:`cnn_lstm_hyperopt.metrics`). Dependence between windows reduces the effective
-number of windows (see :mod:`.dependence`). The interval of a share uses Student's t and n V₀ / V effective windows, with n the
-number of windows, V the variance and V₀ the variance if windows were independent (Korn & Graubard 1998).
+number of windows (see :mod:`.dependence`). The interval of a share uses Student's t distribution and n V₀ / V effective
+windows (Korn & Graubard 1998). Here n is the number of windows, V the variance, and V₀ the variance if windows were
+independent.
 """
 
 import math
@@ -16,7 +17,7 @@ from cnn_lstm_hyperopt.metrics.proportions import Interval
 def score_interval(
     metric: str, labels: Labels, probabilities: Probabilities, dependence: Dependence
 ) -> Interval | None:
-    """Return the interval of a model's score; larger scores are better.
+    """Return the confidence interval of a model's score, for scores of which larger is better.
 
     Args:
         metric: name in :data:`~cnn_lstm_hyperopt.metrics.METRICS`.
@@ -25,7 +26,7 @@ def score_interval(
         dependence: dependence of the windows, and the confidence level (95 % by default).
 
     Returns:
-        None if there are too few units for an interval or the score is undefined (an AUC of a single class).
+        The interval. None if there are too few units, or if the score is undefined, such as an AUC of a single class.
     """
     estimate = METRICS[metric].score(labels, probabilities)
     if dependence.too_few is not None or not math.isfinite(estimate):
@@ -36,12 +37,13 @@ def score_interval(
 def paired_interval(
     metric: str, labels: Labels, ours: Probabilities, theirs: Probabilities, dependence: Dependence
 ) -> Interval | None:
-    """Return the interval of the score of ``ours`` minus the score of ``theirs`` on the same windows.
+    """Return the confidence interval of a difference: score of ``ours`` minus score of ``theirs`` on the same windows.
 
     ``ours`` and ``theirs`` are probabilities ``(windows, classes)``. The other arguments are those of :func:`score_interval`.
 
     Returns:
-        None in the cases of :func:`score_interval`, or if the log losses differ by the same non-zero amount in all windows.
+        The interval. None in the same cases as :func:`score_interval`, or if the log losses differ by the same non-zero
+        amount in all windows.
     """
     chosen = METRICS[metric]
     if dependence.too_few is not None or not math.isfinite(chosen.score(labels, ours) - chosen.score(labels, theirs)):

@@ -1,10 +1,10 @@
-"""Dependence between labels, and its effect on the variance of a score without skill.
+"""Dependence between labels, and the effect of the dependence on the variance of the score of a model without skill.
 
-Let n windows have labels with correlations r between two windows, and a model without skill have predictions with correlations q.
-The variance of the score is that of independent windows times 1 + Σ r q / n, with the sum over all pairs (design effect; Kish
-1965 for groups, Bartlett 1935 for time series). The labels of validation are known before the first trial and give r; q is
-assumed: predictions within a date or a session day are all equal, q = 1, and over time they vary as slowly as the labels without
-their noise.
+Let r be the correlation between the labels of two windows, and q the correlation between the predictions of a model without
+skill for them. Then the variance of the score is that of independent windows times 1 + Σ r q / n, with the sum over all pairs
+of n windows (design effect; Kish 1965 for groups, Bartlett 1935 for time series). The validation labels are known before the
+first trial, so r can be estimated. q is assumed: predictions within a date or a session day are equal (q = 1), and over time
+they vary as slowly as the labels without noise.
 """
 
 from typing import Any
@@ -16,17 +16,17 @@ from cnn_lstm_hyperopt.evaluation.dependence import MIN_UNITS, Dependence
 
 
 def dates_effect(labels: NDArray[np.int64], dates: NDArray[Any], *, horizon: int = 1, slow: bool = True) -> float:
-    """Return the factor by which dates increase the variance of a random guess's score, beyond overlapping labels.
+    """Return the factor by which dates increase the variance of a random guess's score, in addition to overlapping labels.
 
-    The factor is the design effect of dates times their serial effect. Intraday windows are grouped by session day if there are
-    at least 10 days.
+    The factor is the product of the design effect of dates and of their serial effect. Intraday windows are grouped by
+    session day if there are at least 10 days.
 
     Args:
-        labels: (windows,) classes; each window occurs once.
+        labels: (windows,) classes. Each window occurs once.
         dates: (windows,) date of each window's last bar; several windows may have the same date.
-        horizon: bars that a label looks ahead. Overlapping labels alone increase the variance by this factor, which is not
-            included.
-        slow: whether predictions vary as slowly as the labels without noise, see :func:`serial_effect`.
+        horizon: number of bars that a label looks ahead. Overlapping labels alone increase the variance by the factor
+            ``horizon``, which is not included in the result.
+        slow: True if predictions are assumed to vary as slowly as the labels without noise, see :func:`serial_effect`.
 
     Returns:
         A factor of at least 1.
@@ -42,17 +42,20 @@ def dates_effect(labels: NDArray[np.int64], dates: NDArray[Any], *, horizon: int
 
 
 def _within(labels: NDArray[np.int64], unit: NDArray[np.int64]) -> float:
-    """Return the design effect of units; 1 for a single unit, which does not show how similar its labels are."""
+    """Return the design effect of units.
+
+    It is 1 for a single unit, which does not show how similar the labels in a unit are.
+    """
     return design_effect(labels, unit) if unit.max() else 1.0
 
 
 def serial_effect(labels: NDArray[np.int64], unit: NDArray[np.int64], *, slow: bool = True) -> float:
-    """Return the factor by which autocorrelation increases the variance of a covariance between labels and predictions.
+    """Return the factor by which autocorrelation increases the variance of the covariance between labels and predictions.
 
-    Let r be the autocorrelation of the labels' sums by unit, and q the one of the predictions. The factor is Σ r q over all lags
-    (Bartlett 1935). If ``slow``, labels are a slowly varying part plus noise, and predictions have the slow part only: q = r / r₁
-    at all lags but 0, so the factor is 1 + (Σ r² − 1) / r₁. Otherwise q = r, as also if r₁, the autocorrelation at lag 1, is not
-    significantly above 0.
+    Let r be the autocorrelation of the labels' sums by unit, q the autocorrelation of the predictions, and r₁ the value of r
+    at lag 1. The factor is Σ r q over all lags (Bartlett 1935). If ``slow``, the labels are assumed to be a slowly varying
+    part plus noise, and the predictions only a slowly varying part. Then q = r / r₁ at all lags except 0, and the factor is 1
+    + (Σ r² − 1) / r₁. If ``slow`` is false, or if r₁ is not significantly above 0, q = r is assumed.
 
     By Parseval's theorem, Σ r² is the mean square of the spectrum divided by its squared mean. The periodogram I estimates the
     spectrum f without a choice of lags, with E I = f and E I² = 2 f². The factor for several classes is the mean of the factors
@@ -61,10 +64,10 @@ def serial_effect(labels: NDArray[np.int64], unit: NDArray[np.int64], *, slow: b
     Args:
         labels: (windows,) classes.
         unit: (windows,) number of each window's unit, in time order.
-        slow: whether predictions have no noise.
+        slow: True if predictions are assumed to have no noise.
 
     Returns:
-        About 1 for labels without autocorrelation; also 1 if the sums are constant.
+        The factor. It is about 1 for labels without autocorrelation, and 1 if the sums are constant.
     """
     sums = np.stack([np.bincount(unit, weights=labels == c) for c in np.unique(labels)])
     sizes = np.bincount(unit)
@@ -81,11 +84,13 @@ def serial_effect(labels: NDArray[np.int64], unit: NDArray[np.int64], *, slow: b
 
 
 def design_effect(labels: NDArray[np.int64], groups: NDArray[np.int64]) -> float:
-    """Return an upper bound of the factor by which groups increase the variance of a random guess's score (design effect).
+    """Return the design effect of groups.
 
-    The bound is 1 + (m − 1) ρ, with m the mean over windows of their group's size (Kish 1965) and ρ the intraclass correlation
-    of the labels. It is an upper bound because the hits of a guess are at most as correlated as the labels. It is 1 if each
-    window is a group of its own, and the number of windows if all are one group.
+    It is an upper bound of the factor by which groups increase the variance of a random guess's score.
+
+    The bound is 1 + (m − 1) ρ (Kish 1965). Here m is the size of a window's group, averaged over all windows, and ρ is the
+    intraclass correlation of the labels. It is an upper bound because the hits of a guess are at most as correlated as the
+    labels. The bound is 1 if each window is a group of its own. It is the number of windows if all windows are one group.
 
     Args:
         labels: (windows,) classes.

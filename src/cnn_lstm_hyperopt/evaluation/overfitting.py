@@ -1,4 +1,4 @@
-"""Effect of selecting the best of many trials: probability of backtest overfitting and deflated Sharpe ratio."""
+"""Effect of selecting the best of many trials: the probability of backtest overfitting, and the deflated Sharpe ratio."""
 
 import itertools
 import math
@@ -16,26 +16,26 @@ Floats = NDArray[np.float64]
 
 BLOCKS = 16
 MIN_TRIALS = 10
-"""Minimum number of trials; the probability from fewer trials is not informative."""
+"""Minimum number of trials. With fewer trials the probability of overfitting is not informative."""
 _CHUNK = 2_000_000
-"""Maximum number of sums (combinations × trials × statistics) in memory: 16 MB."""
+"""Maximum number of sums (combinations × trials × statistics) in memory at a time (16 MB)."""
 
 
 @dataclass(frozen=True)
 class Overfitting:
-    """Probability of backtest overfitting (PBO), by combinatorially symmetric cross-validation.
+    """Probability of backtest overfitting (PBO), estimated by combinatorially symmetric cross-validation.
 
     Attributes:
-        probability: share of the combinations in which the best trial of one half is no better than the median trial in the
-            other half. The probability is about 0.5 if all trials are equally good, near 0 if one trial is truly better, and
-            None if unknown.
+        probability: share of the combinations in which the best trial of one half is not better than the median trial in the
+            other half. It is about 0.5 if all trials are equally good, near 0 if one trial is truly better, and None if
+            unknown.
         n_trials: number of trials.
-        n_units: number of units.
+        n_units: number of units (dates, groups or windows).
         n_combinations: number of ways to divide the blocks into two halves.
         unit: kind of the units: dates, groups or windows.
-        in_sample: score of the best trial in the half that selected it, as the mean over the combinations.
-        out_of_sample: score of the same trial in the other half, as the mean over the combinations.
-        reason: why the probability is unknown; None if it is known.
+        in_sample: score of the best trial in the half in which it was selected, averaged over the combinations.
+        out_of_sample: score of the same trial in the other half, averaged over the combinations.
+        reason: reason why the probability is unknown; None if it is known.
     """
 
     probability: float | None
@@ -48,7 +48,7 @@ class Overfitting:
     reason: str | None
 
     def unknown(self, reason: str) -> "Overfitting":
-        """Return the same without a probability, for a reason; an earlier reason stays."""
+        """Return a copy without the probability, with a reason why it is unknown. An earlier reason is kept."""
         if self.probability is None:
             return self
         return replace(self, probability=None, in_sample=None, out_of_sample=None, reason=reason)
@@ -61,18 +61,19 @@ def probability_of_backtest_overfitting(
     n_blocks: int = BLOCKS,
     unit: str = "dates",
 ) -> Overfitting:
-    """Return the probability of backtest overfitting, by combinatorially symmetric cross-validation.
+    """Return the probability of backtest overfitting, estimated by combinatorially symmetric cross-validation.
 
-    Bailey, Borwein, López de Prado & Zhu 2017, "The probability of backtest overfitting". The dates are cut into S blocks, and
-    half of the blocks are in-sample, in each of C(S, S/2) ways. The best in-sample trial of N has the relative rank
-    ω = rank / (N + 1) out of sample and the logit λ = ln(ω / (1 − ω)). The result is the share of ways with λ ≤ 0, that is
-    ω ≤ ½. Tied trials share their mean rank; if several trials are best in-sample, ω is their mean.
+    Bailey, Borwein, López de Prado & Zhu 2017, "The probability of backtest overfitting". The dates are divided into S
+    blocks. There are C(S, S/2) ways to choose half of the blocks as in-sample blocks. For each way, the best in-sample trial
+    of N trials has the relative rank ω = rank / (N + 1) out of sample, and the logit λ = ln(ω / (1 − ω)). The result is the
+    share of ways with λ ≤ 0, which means ω ≤ ½. Trials with equal scores get their mean rank. If several trials are best
+    in-sample, ω is the mean of their relative ranks.
 
     Args:
-        sums: ``(dates, trials)`` sum over each date's windows of a score (hits, log probabilities, returns), in time order. Pass
-            independent units in random order.
+        sums: ``(dates, trials)`` sums of a score (hits, log probabilities or returns) over the windows of each date, in time
+            order. Pass independent units in random order.
         counts: ``(dates,)`` number of windows of each date; None if each date has one window.
-        n_blocks: number S of blocks, even.
+        n_blocks: number S of blocks, an even number.
         unit: kind of the rows of ``sums``: dates, groups or windows.
 
     Raises:
@@ -93,7 +94,10 @@ def probability_of_backtest_overfitting(
 
 
 def blocks_of(n_units: int, n_blocks: int = BLOCKS) -> NDArray[np.int64]:
-    """Return the block of each unit, ``(units,)``: blocks are consecutive units, and their sizes differ by 1 at most."""
+    """Return the number of each unit's block, ``(units,)``.
+
+    A block has consecutive units. The sizes of blocks differ by at most 1.
+    """
     ends = np.linspace(0, n_units, n_blocks + 1).astype(np.int64)[1:]
     return np.searchsorted(ends, np.arange(n_units), side="right")
 
@@ -101,12 +105,12 @@ def blocks_of(n_units: int, n_blocks: int = BLOCKS) -> NDArray[np.int64]:
 def overfitting_of_blocks(
     block_scores: Callable[[Floats, Floats], Floats], statistics: Floats, n_units: int, *, unit: str
 ) -> Overfitting:
-    """Return the probability of backtest overfitting for scores that are computed from statistics of blocks.
+    """Return the probability of backtest overfitting for scores that are computed from the statistics of blocks.
 
     Args:
-        block_scores: function of statistics (trials, blocks, …) and chosen blocks (combinations, blocks) that returns scores
-            (combinations, trials), such as :meth:`.Metric.block_scores`.
-        statistics: ``(trials, blocks, …)`` statistics of each trial.
+        block_scores: function such as :meth:`.Metric.block_scores`. Its arguments are statistics (trials, blocks, …) and
+            chosen blocks (combinations, blocks). It returns scores (combinations, trials).
+        statistics: ``(trials, blocks, …)`` statistics of each trial in each block.
         n_units: number of units in all blocks.
         unit: kind of the units.
     """
@@ -142,7 +146,10 @@ def overfitting_of_blocks(
 
 
 def _all_halves(n_blocks: int) -> NDArray[np.float64]:
-    """Return all ways to choose half of the blocks, ``(combinations, blocks)``: 1 if the block is chosen, else 0."""
+    """Return all ways to choose half of the blocks, ``(combinations, blocks)``.
+
+    A number is 1 if the block is chosen, else 0.
+    """
     halves = np.zeros((math.comb(n_blocks, n_blocks // 2), n_blocks))
     for row, chosen in enumerate(itertools.combinations(range(n_blocks), n_blocks // 2)):
         halves[row, list(chosen)] = 1.0
@@ -152,11 +159,11 @@ def _all_halves(n_blocks: int) -> NDArray[np.float64]:
 def _best_of_half(
     block_scores: Callable[[Floats, Floats], Floats], statistics: Floats, halves: Floats
 ) -> tuple[Floats, Floats, Floats, NDArray[np.bool_]]:
-    """Return facts about the best in-sample trial for one batch of combinations; ``halves`` is ``(combinations, blocks)``.
+    """Return facts about the best in-sample trial for one batch of combinations. ``halves`` is ``(combinations, blocks)``.
 
     Returns:
-        Rank out of sample, score in sample, score out of sample, and whether the trials' scores differ, each
-        ``(combinations,)``, without combinations for which a score is undefined.
+        Four arrays ``(combinations,)``: rank out of sample, score in sample, score out of sample, and a mask that is true if
+        the trials' scores differ. Combinations with an undefined score are left out.
     """
     inside, outside = block_scores(statistics, halves).round(12), block_scores(statistics, 1 - halves).round(12)
     known = np.isfinite(inside).all(axis=1) & np.isfinite(outside).all(axis=1)  # rounded: ties stay ties
@@ -180,7 +187,7 @@ def sharpe(returns: Floats) -> float | None:
 
 
 def sharpe_confidence(observed: float, benchmark: float, *, n: int, skewness: float, kurtosis: float) -> float | None:
-    """Return the probability that the true Sharpe ratio exceeds ``benchmark``, from the moments of the returns.
+    """Return the probability that the true Sharpe ratio exceeds ``benchmark``, computed from the moments of the returns.
 
     Bailey & López de Prado 2012, "The Sharpe ratio efficient frontier" (probabilistic Sharpe ratio, PSR).
 
@@ -189,10 +196,10 @@ def sharpe_confidence(observed: float, benchmark: float, *, n: int, skewness: fl
         benchmark: Sharpe ratio to exceed, not annualised.
         n: number of returns.
         skewness: skewness of the returns.
-        kurtosis: kurtosis of the returns, 3 for a normal distribution.
+        kurtosis: kurtosis of the returns, which is 3 for a normal distribution.
 
     Returns:
-        The probability; None if the moments give no positive variance of the ratio or there are fewer than 2 returns.
+        The probability. None if the moments give no positive variance of the ratio, or if there are fewer than 2 returns.
     """
     spread = 1 - skewness * observed + (kurtosis - 1) / 4 * observed**2
     if n < 2 or spread <= 0:
@@ -203,7 +210,8 @@ def sharpe_confidence(observed: float, benchmark: float, *, n: int, skewness: fl
 def probabilistic_sharpe(returns: Floats, benchmark: float = 0.0) -> float | None:
     """Return the probability that the true Sharpe ratio of ``returns (periods,)`` exceeds ``benchmark``.
 
-    Both ratios are not annualised; see :func:`sharpe_confidence`. None if the returns are constant or there are fewer than 2.
+    Both Sharpe ratios are not annualised; see :func:`sharpe_confidence`. The result is None if the returns are constant or if
+    there are fewer than 2 returns.
     """
     from scipy.stats import kurtosis, skew  # half a second
 
@@ -223,7 +231,7 @@ def expected_maximum_sharpe(variance: float, n_trials: int) -> float:
     """Return the expected maximum Sharpe ratio of ``n_trials`` trials without skill.
 
     Bailey & López de Prado 2014, "The deflated Sharpe ratio", eq. 1: √V ((1 − γ) Φ⁻¹(1 − 1/N) + γ Φ⁻¹(1 − 1/(N e))), with γ the
-    constant of Euler and Mascheroni. The result is 0 for a single trial, which was not selected among others.
+    constant of Euler and Mascheroni. The result is 0 for a single trial, because no trial was selected.
 
     Args:
         variance: variance V of the trials' Sharpe ratios.
@@ -236,17 +244,20 @@ def expected_maximum_sharpe(variance: float, n_trials: int) -> float:
 
 
 def deflated_sharpe(returns: Floats, trial_sharpes: Sequence[float], n_trials: int) -> float | None:
-    """Return the deflated Sharpe ratio: the probability that the true ratio exceeds the expected maximum of trials without skill.
+    """Return the deflated Sharpe ratio of the selected strategy.
 
-    Bailey & López de Prado 2014, eq. 2. Similar trials count as independent, which makes the probability smaller.
+    It is the probability that the true Sharpe ratio exceeds the expected maximum of trials without skill.
+
+    Bailey & López de Prado 2014, eq. 2. Similar trials count as independent, which makes the probability lower.
 
     Args:
         returns: ``(periods,)`` returns of the selected strategy.
-        trial_sharpes: Sharpe ratios of the trials, for periods of the same length; they estimate the variance between trials.
-        n_trials: number of all trials, at least the number of ``trial_sharpes``.
+        trial_sharpes: Sharpe ratios of the trials, for periods of the same length. The variance between trials is estimated
+            from them.
+        n_trials: number of all trials, which is at least the number of ``trial_sharpes``.
 
     Returns:
-        The probability; None if the returns are constant, or if there are several trials and fewer than two Sharpe ratios.
+        The probability. None if the returns are constant, or if there are several trials but fewer than two Sharpe ratios.
     """
     if n_trials > 1 and len(trial_sharpes) < 2:
         return None

@@ -1,4 +1,4 @@
-"""Power of a test set: the smallest differences between two models that it will probably show."""
+"""Power of a test set: the smallest differences between two models that the test set will probably show as significant."""
 
 import math
 from typing import Any, NamedTuple
@@ -9,11 +9,11 @@ from cnn_lstm_hyperopt.metrics.base import NO_VARIANCE, Floats, Labels, Probabil
 from cnn_lstm_hyperopt.metrics.log_loss import LogLoss
 
 STANDARD_ERRORS = 2.8
-"""Difference that a two-sided test at 5 % shows with a probability of 80 %, in standard errors: 1.96 + 0.84."""
+"""Difference, in standard errors, that a two-sided test at the 5 % level detects with a probability of 80 %: 1.96 + 0.84."""
 
 
 class Power(NamedTuple):
-    """Smallest differences between two models that a test set will probably show.
+    """Smallest differences between two models that a test set will probably show as significant.
 
     Attributes:
         units: units of the test windows.
@@ -27,7 +27,7 @@ class Power(NamedTuple):
 
     @property
     def sentence(self) -> str:
-        """Sentence with the number of test windows and the smallest differences."""
+        """Sentence with the number of test windows and the smallest detectable differences."""
         start = counted_units(self.units)
         if self.units.too_few is not None:
             return f"{start}: {self.units.too_few}, so the verdict can't show skill."
@@ -39,7 +39,7 @@ class Power(NamedTuple):
         return f"{start}: differences below {' or '.join(known)} will probably not show."
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the entry ``power`` of ``data.json``."""
+        """Return the entry ``power`` for ``data.json``."""
         return {
             "sentence": self.sentence,
             "test_windows": self.units.n_windows,
@@ -52,19 +52,22 @@ class Power(NamedTuple):
 def smallest_differences(
     labels: Labels, first: Probabilities, second: Probabilities, validation: Dependence, test: Dependence
 ) -> Power:
-    """Estimate the smallest differences that a test set will probably show, from two forecasters on validation windows.
+    """Estimate the smallest differences that a test set will probably show as significant.
 
-    The smallest difference is :data:`STANDARD_ERRORS` standard errors of the paired difference of both forecasters. The standard
-    error is scaled by the root of the ratio of units, validation to test.
+    The estimate uses the predictions of two forecasters for validation windows.
 
-    The smallest difference in log loss is at least 2 × 2.8² / n for n test windows. This bound matters if both forecasters are
-    nearly equal: a gain of g comes with a standard deviation of at least √(2 g) for one window (see
-    :meth:`.LogLoss.standard_error`), which is √(2 g / n) for n independent windows.
+    The smallest difference is :data:`STANDARD_ERRORS` times the standard error of the paired difference of the forecasters'
+    scores. To get the standard error on the test set, the standard error on validation is multiplied by √(validation units /
+    test units).
+
+    The smallest difference in log loss is at least 2 × 2.8² / n for n test windows. This lower bound matters if both
+    forecasters are nearly equal. A difference of g has a standard deviation of at least √(2 g) for one window (see
+    :meth:`.LogLoss.standard_error`), so its standard error is at least √(2 g / n) for n independent windows.
 
     Args:
         labels: ``(windows,)`` classes of the validation windows.
         first, second: ``(windows, classes)`` probabilities of the two forecasters.
-        validation: dependence of these windows.
+        validation: dependence of the validation windows.
         test: dependence of the test windows.
     """
     if validation.too_few is not None or test.too_few is not None:

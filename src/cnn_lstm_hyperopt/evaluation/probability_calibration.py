@@ -9,7 +9,7 @@ BINS = 10
 
 
 class CalibrationRow(NamedTuple):
-    """One bin of the reliability table: the windows whose confidence is above ``low`` and at most ``high``.
+    """Row of the reliability table for one bin: the windows whose confidence is above ``low`` and at most ``high``.
 
     Attributes:
         low, high: bounds of the bin.
@@ -28,7 +28,9 @@ class CalibrationRow(NamedTuple):
 def calibration_table(
     labels: NDArray[np.int64], probabilities: NDArray[np.floating], *, bins: int = BINS
 ) -> tuple[CalibrationRow, ...]:
-    """Return mean confidence and accuracy of the windows in each bin of confidence, without empty bins; bins have equal width.
+    """Return the reliability table: mean confidence and accuracy of the windows in each bin of confidence.
+
+    Bins have equal width. Empty bins are left out.
 
     The confidence of a window is the probability of its predicted class, so it is at least 1 / number of classes.
 
@@ -55,7 +57,7 @@ def calibration_table(
 
 
 def calibration_error(labels: NDArray[np.int64], probabilities: NDArray[np.floating], *, bins: int = BINS) -> float:
-    """Return the expected calibration error: the mean over windows of |accuracy − mean confidence| in the window's bin.
+    """Return the expected calibration error: |accuracy − mean confidence| in each window's bin, averaged over the windows.
 
     Guo, Pleiss, Sun & Weinberger 2017, eq. 3. The error is not 0 even for a perfectly calibrated model: with n windows and
     probabilities near ½ it is about 0.4 √(number of non-empty bins / n).

@@ -1,4 +1,4 @@
-"""R² of predicted values against the best simple forecast, with an interval."""
+"""R² of predicted values, measured against the best simple forecast, with a confidence interval."""
 
 import math
 from collections.abc import Mapping
@@ -15,14 +15,14 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class RSquared:
-    """R² of predicted values: 1 − MSE of the predictions / MSE of a reference.
+    """R² of predicted values: 1 − mean squared error (MSE) of the predictions / MSE of a reference forecast.
 
     Attributes:
-        value: R² against the best reference; above 0: the predictions are better than all references.
-        interval: interval of ``value``; None: too few units, or the predictions are those of the reference.
-        reference: name of the reference with the lowest MSE on the same windows. It is chosen in hindsight, so it is harder to
-            beat.
-        against: R² against each reference.
+        value: R² against the best reference. If it is above 0, the predictions are better than all references.
+        interval: confidence interval of ``value``; None if there are too few units, or if the predictions equal the reference.
+        reference: name of the reference with the lowest MSE on the same windows. It is chosen with knowledge of the labels,
+            so it is harder to beat.
+        against: R² against each reference, by name.
     """
 
     value: float
@@ -34,19 +34,20 @@ class RSquared:
 def r_squared(
     targets: Floats, values: Floats, references: Mapping[str, NDArray[np.floating]], dependence: Dependence
 ) -> RSquared | None:
-    """Return the R² of ``values``.
+    """Return the R² of predicted values against the best reference.
 
-    The interval is that of a ratio of two means (delta method, Cochran 1977, ch. 6): R² varies as the mean over windows of
-    −(e² − (1 − R²) r²) / mean(r²), with errors e of the predictions and r of the reference on the same window.
+    The interval is that of a ratio of two means (delta method, Cochran 1977, ch. 6). Let e be the error of the prediction and
+    r the error of the reference for the same window. Then R² varies as the mean over windows of −(e² − (1 − R²) r²) /
+    mean(r²).
 
     Args:
         targets: ``(windows,)`` true values.
         values: ``(windows,)`` predictions.
-        references: for each reference's name, its forecasts ``(windows,)``.
+        references: forecasts ``(windows,)`` of each reference, by name.
         dependence: dependence of the windows.
 
     Returns:
-        None if there is no reference, or a reference without error.
+        The R². None if there is no reference, or if a reference has no error.
     """
     squares = {name: np.square(targets - each) for name, each in references.items()}
     errors = {name: float(each.mean()) for name, each in squares.items()}

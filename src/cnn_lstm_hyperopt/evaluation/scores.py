@@ -20,9 +20,9 @@ class Scores:
     """Scores of predictions on a set of windows.
 
     Attributes:
-        metrics: value of each metric with its usual sign (a log loss is positive); None if the metric is undefined.
-        calibration_error: expected calibration error of the predicted class, with 10 bins.
-        mse: mean squared error in the target's units squared; None without regression.
+        metrics: value of each metric with its usual sign, so a log loss is positive; None if the metric is undefined.
+        calibration_error: expected calibration error of the confidence in the predicted class, with 10 bins.
+        mse: mean squared error, in squared units of the target; None without regression.
         mae: mean absolute error in the target's units; None without regression.
         r2: R² against the best simple forecast; None without regression.
     """
@@ -35,7 +35,7 @@ class Scores:
 
     @property
     def r2_against_persistence(self) -> float | None:
-        """1 − MSE / MSE of persistence (the last known value); None without regression or persistence."""
+        """R² against persistence: 1 − MSE / MSE of the last known value. None without regression or persistence."""
         return None if self.r2 is None else self.r2.against.get(Persistence.name)
 
 
@@ -48,15 +48,15 @@ def score_predictions(
     references: Mapping[str, NDArray[np.floating]] | None = None,
     dependence: Dependence | None = None,
 ) -> Scores:
-    """Score ``probabilities`` against ``labels``, and ``values`` against ``targets`` if both are given.
+    """Return the scores of ``probabilities`` against ``labels``, and of ``values`` against ``targets`` if both are given.
 
     Args:
         labels: ``(windows,)`` true classes.
-        probabilities: ``(windows, classes)``, rows sum to 1; the most probable class is the prediction.
+        probabilities: ``(windows, classes)``, whose rows sum to 1. The most probable class is the prediction.
         targets: ``(windows,)`` true values of the regression target.
         values: ``(windows,)`` values that the model predicts.
-        references: for each simple forecast's name, its values ``(windows,)`` for the same windows.
-        dependence: dependence of the windows; None: independent.
+        references: values ``(windows,)`` of each simple forecast for the same windows, by name.
+        dependence: dependence of the windows; None: the windows are independent.
     """
     mse = mae = r2 = None
     if targets is not None and values is not None:
@@ -85,8 +85,8 @@ class GroupRow(NamedTuple):
         n: number of windows of the group.
         accuracy: accuracy of the predictions on these windows.
         balanced_accuracy: balanced accuracy of the predictions on these windows.
-        majority_share: share of the most frequent class in these windows. It is the accuracy of always predicting this class,
-            which is known only in hindsight.
+        majority_share: share of the most frequent class in these windows. It is the accuracy of always predicting this class.
+            Which class this is, is not known in advance.
     """
 
     group: str
@@ -99,7 +99,10 @@ class GroupRow(NamedTuple):
 def by_group(
     labels: NDArray[np.int64], probabilities: NDArray[np.floating], groups: NDArray[Any]
 ) -> tuple[GroupRow, ...]:
-    """Return the scores of each group in ``groups (windows,)``, sorted by group. Groups are small, so no row is significant."""
+    """Return the scores on each group of windows, sorted by group.
+
+    Groups are small, so the scores of a single group are uncertain.
+    """
     rows = []
     for group in np.unique(groups):
         here = groups == group
@@ -117,15 +120,15 @@ def by_group(
 
 
 def years(dates: NDArray[Any]) -> NDArray[np.int64] | None:
-    """Return the year of each date, ``(windows,)``; None for integer dates, which a user's own DataLoaders may have."""
+    """Return the year of each date, ``(windows,)``. Return None for integer dates, which a user's own DataLoaders may have."""
     if not np.issubdtype(dates.dtype, np.datetime64):
         return None
     return np.asarray(dates.astype("datetime64[Y]").astype(np.int64) + 1970)
 
 
 def shrinkage(validation_score: float, test_score: float) -> float:
-    """Return the validation score minus the test score of the same model.
+    """Return the difference: validation score minus test score of the same model.
 
-    A positive difference is expected: the validation score is the largest of many trials, so it is too high on average.
+    A positive difference is expected. The validation score is the largest of many trials, so it is too high on average.
     """
     return validation_score - test_score

@@ -1,4 +1,4 @@
-"""Selection bias of the best of many trials, estimated from the validation predictions of all trials."""
+"""Selection bias that results from choosing the best of many trials, estimated from the validation predictions of all trials."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -34,13 +34,13 @@ Integers = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class TrialSeries:
-    """Statistics of all trials on the validation windows of all folds.
+    """Statistics of all trials, computed on the validation windows of all folds.
 
     Attributes:
         numbers: numbers of the trials whose predictions were read.
-        missing: numbers of the trials whose predictions are missing, damaged or of other windows.
-        of: name of the score that compares the trials: the study's metric.
-        overfitting: probability of backtest overfitting.
+        missing: numbers of the trials whose predictions are missing, are damaged or belong to other windows.
+        of: name of the score by which the trials are compared, which is the study's metric.
+        overfitting: estimate of the probability of backtest overfitting.
         returns: returns of a long/flat strategy with each trial's predictions; None if the classes are not directions.
         excess: the same strategies minus holding at their mean exposure; None if the classes are not directions.
     """
@@ -60,13 +60,14 @@ class DeflatedSharpe:
     Attributes:
         trial_number: number of the selected trial.
         n_trials: number of finished trials, including pruned ones.
-        sharpe: Sharpe ratio, not annualised; None for constant returns.
-        annual_sharpe: annualised Sharpe ratio; None for constant returns and for integer dates.
+        sharpe: Sharpe ratio of the strategy, not annualised; None for constant returns.
+        annual_sharpe: annualised Sharpe ratio of the strategy; None for constant returns and for integer dates.
         deflated: probability that the true Sharpe ratio of the excess exceeds the expected maximum of ``n_trials`` trials
             without skill; None if the probability is unknown.
         exposure: mean position of the strategy.
-        excess_sharpe: Sharpe ratio of the strategy minus holding at its mean exposure, not annualised; None for constant returns.
-        excess_annual_sharpe: the same, annualised; None for constant returns and for integer dates.
+        excess_sharpe: Sharpe ratio of the strategy minus holding at its mean exposure, not annualised; None for constant
+            returns.
+        excess_annual_sharpe: ``excess_sharpe``, annualised; None for constant returns and for integer dates.
     """
 
     trial_number: int
@@ -88,19 +89,19 @@ def read_trials(
     rules: TradingRules,
     beats_chance: bool = True,
 ) -> TrialSeries | None:
-    """Read the validation predictions of trials and compute the statistics of these trials.
+    """Read the validation predictions of trials and return statistics of these trials.
 
     Args:
         folder: directory ``validation/``, with one file of predictions for each trial.
         numbers: numbers of the trials to read.
         dataset: dataset with the validation windows of the predictions.
         metric: the study's metric.
-        rules: rules by which the strategies trade.
-        beats_chance: whether a trial beats chance. Otherwise the probability of overfitting is unknown, because it compares
-            trials with each other, not with chance.
+        rules: trading rules of the strategies.
+        beats_chance: True if at least one trial beats chance. If not, the probability of overfitting is unknown, because it
+            compares trials with each other and not with chance.
 
     Returns:
-        The statistics; None if no predictions can be read.
+        The statistics, or None if no predictions can be read.
     """
     validation = [fold.validation for fold in dataset.folds]
     labels = [each.labels.numpy() for each in validation]
@@ -139,7 +140,10 @@ def read_trials(
 
 
 def _units(validation: Sequence[Windows]) -> tuple[str, Integers, int]:
-    """Return the units of which blocks consist: groups in random order, else dates in time order, else windows in random order.
+    """Return the units from which blocks are formed.
+
+    They are groups in random order if there are groups, else dates in time order if there are dates, else windows in random
+    order.
 
     Returns:
         The kind of the units; the number of each window's unit, (windows,); the number of units.
@@ -158,12 +162,12 @@ def _units(validation: Sequence[Windows]) -> tuple[str, Integers, int]:
 
 
 class _Traded(NamedTuple):
-    """Validation windows that a strategy trades, each once.
+    """Validation windows that a strategy trades. Each window occurs once.
 
     Attributes:
-        once: positions of these windows among the windows of all folds. A window that is in several combinatorial folds has the
-            position in its first fold.
-        market: decisions in these windows.
+        once: positions of these windows among the windows of all folds. If a window is in several combinatorial folds, the
+            position in the first fold is used.
+        market: trading decisions in these windows.
     """
 
     once: Integers
@@ -171,7 +175,7 @@ class _Traded(NamedTuple):
 
     @classmethod
     def of(cls, validation: Sequence[Windows], rules: TradingRules) -> "_Traded | None":
-        """Return the windows with a trade; None if there is none."""
+        """Return the windows that have a trade, or None if no window has a trade."""
         known = [each.traded for each in validation if each.traded is not None]
         if len(known) < len(validation):
             return None
@@ -184,7 +188,10 @@ class _Traded(NamedTuple):
 
 
 def _probabilities(path: Path, n_windows: int) -> NDArray[np.floating] | None:
-    """Return the probabilities in a file, ``(windows, classes)``; None if the file is missing, damaged or of other windows."""
+    """Return the probabilities in a file, ``(windows, classes)``.
+
+    Return None if the file is missing, is damaged or belongs to other windows.
+    """
     try:
         with path.open("rb") as file:  # Arrow might read a path as a URI
             names = [name for name in pq.read_schema(file).names if name.startswith("probability_")]
@@ -198,7 +205,7 @@ def _probabilities(path: Path, n_windows: int) -> NDArray[np.floating] | None:
 
 
 def deflated(series: TrialSeries, chosen: int | None, *, n_trials: int) -> DeflatedSharpe | None:
-    """Return the deflated Sharpe ratio of trial ``chosen`` out of ``n_trials``; None if this trial has no returns.
+    """Return the deflated Sharpe ratio of the trial ``chosen`` out of ``n_trials`` trials, or None if the trial has no returns.
 
     The ratio is that of the excess over holding, so that the drift of the market does not count as skill.
     """

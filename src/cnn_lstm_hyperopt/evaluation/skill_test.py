@@ -1,4 +1,4 @@
-"""Grade of a model compared with simple baselines."""
+"""Grade of a model from its comparison with simple baselines."""
 
 import math
 from collections.abc import Mapping
@@ -16,24 +16,24 @@ from cnn_lstm_hyperopt.metrics.accuracy import Accuracy
 from cnn_lstm_hyperopt.metrics.proportions import Interval
 
 CHANCE = MajorityClass.name
-"""Name of the baseline that predicts the class shares of training."""
+"""Name of the baseline that predicts the shares of the classes in training."""
 
 
 class Grade(StrEnum):
-    """Grade of a model. It depends on the intervals of paired differences: score of the model minus score of a baseline."""
+    """Grade of a model. It depends on confidence intervals of differences: score of the model minus score of a baseline."""
 
     CHANCE = "no better than chance"
-    """The interval of the difference from constant predictions is not above 0, or is unknown; see :class:`Judgement`."""
+    """The interval of the difference from constant predictions is not entirely above 0, or is unknown; see :class:`Judgement`."""
     WORSE = "worse than a simple baseline"
-    """The model beats chance, but the interval of the difference from the best baseline is below 0."""
+    """The model beats chance, but the interval of the difference from the best baseline is entirely below 0."""
     AS_GOOD = "as good as the best simple baseline"
-    """The model beats chance; it is not worse than the best baseline and not better than every baseline."""
+    """The model beats chance. It is not surely worse than the best baseline and not surely better than every baseline."""
     BETTER = "better than every baseline"
-    """The model beats chance, and the interval of the difference from each baseline is above 0."""
+    """The model beats chance, and the interval of the difference from each baseline is entirely above 0."""
 
     @property
     def place(self) -> int:
-        """Place in the order of grades, from 0 for the worst."""
+        """Position in the order of grades, from 0 for the worst grade."""
         return list(Grade).index(self)
 
 
@@ -43,9 +43,9 @@ class Comparison:
 
     Attributes:
         baseline: name of the baseline.
-        score: score of the baseline, larger is better; None if undefined.
-        difference: score of the model minus score of the baseline; None if one of them is undefined.
-        interval: paired interval of the difference; None if unknown.
+        score: score of the baseline, where larger is better; None if undefined.
+        difference: score of the model minus score of the baseline; None if one of the scores is undefined.
+        interval: paired confidence interval of the difference; None if unknown.
     """
 
     baseline: str
@@ -55,33 +55,33 @@ class Comparison:
 
     @property
     def is_better(self) -> bool:
-        """Whether the interval of the difference is above 0."""
+        """True if the interval of the difference is entirely above 0."""
         return self.interval is not None and self.interval.low > 0
 
     @property
     def is_worse(self) -> bool:
-        """Whether the interval of the difference is below 0."""
+        """True if the interval of the difference is entirely below 0."""
         return self.interval is not None and self.interval.high < 0
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """Comparison of one model with all baselines, which decides its grade.
+    """Comparison of one model with all baselines. It decides the grade of the model.
 
     Attributes:
         model: name of the model.
-        metric: name in :data:`~cnn_lstm_hyperopt.metrics.METRICS`; larger is better, so a log loss is negated.
+        metric: name in :data:`~cnn_lstm_hyperopt.metrics.METRICS`. Larger scores are better, so a log loss is negated.
         score: score of the model; None if undefined.
-        interval: interval of the score; None if unknown.
-        comparisons: comparison with each baseline, including the majority class.
+        interval: confidence interval of the score; None if unknown.
+        comparisons: comparisons with each baseline, including the majority class.
         chance_metric: metric by which the model is compared with constant predictions.
-        against_chance: comparison with the best constant prediction, by ``chance_metric``.
-        best_baseline: name of the baseline with the best score on the same windows. It is chosen in hindsight, so it is harder
-            to beat.
+        against_chance: comparison with the best constant prediction, measured by ``chance_metric``.
+        best_baseline: name of the baseline with the best score on the same windows. It is chosen with knowledge of the
+            labels, so it is harder to beat.
         units: units of the windows, see :class:`.Units`.
         level: confidence level of all intervals.
         mean_confidence: mean probability of the predicted class.
-        accuracy: the same judgement by accuracy; None if ``metric`` is accuracy.
+        accuracy: judgement of the same model by accuracy; None if ``metric`` is accuracy.
     """
 
     model: str
@@ -106,8 +106,8 @@ class Judgement:
     def grade(self) -> Grade:
         """Grade of the model.
 
-        A model that beats the best baseline may still have a lower grade than BETTER: its difference from another baseline may
-        have a wider interval, which contains 0.
+        A model that beats the best baseline may still have a lower grade than BETTER. The difference from another baseline
+        may have a wider interval, which contains 0.
         """
         if not self.against_chance.is_better:
             return Grade.CHANCE
@@ -117,18 +117,21 @@ class Judgement:
 
     @property
     def skill(self) -> bool:
-        """Whether the model is better than every baseline."""
+        """True if the model is surely better than every baseline."""
         return self.grade is Grade.BETTER
 
     @property
     def weakest(self) -> Comparison | None:
-        """Comparison with the lowest interval among the baselines that the model is not surely better than; None without any."""
+        """Comparison with the lowest interval, among the baselines that the model does not surely beat.
+
+        None if the model surely beats every baseline.
+        """
         unsure = [each for each in self.comparisons if not each.is_better]
         return min(unsure, key=lambda each: -math.inf if each.interval is None else each.interval.low, default=None)
 
     @property
     def preferred_baseline(self) -> str | None:
-        """Name of the baseline to use instead of the model, because it is cheaper and the model is not surely better.
+        """Name of the baseline that is recommended instead of the model: it is cheaper and the model is not surely better.
 
         None if the model is no better than chance or better than every baseline.
         """
@@ -138,7 +141,7 @@ class Judgement:
 
     @property
     def is_overconfident(self) -> bool:
-        """Whether the mean confidence is above the interval of the accuracy."""
+        """True if the model's mean confidence is above the confidence interval of its accuracy."""
         accuracy = self.accuracy or self
         return accuracy.interval is not None and self.mean_confidence > accuracy.interval.high
 
@@ -158,8 +161,8 @@ def judge(
         metric: name in :data:`~cnn_lstm_hyperopt.metrics.METRICS`.
         labels: ``(windows,)`` true classes.
         ours: ``(windows, classes)`` probabilities of the model.
-        baselines: for each baseline's name, its probabilities ``(windows, classes)``; must include the majority class.
-        dependence: which windows depend on each other (overlapping labels, same group or date), and the confidence level.
+        baselines: probabilities ``(windows, classes)`` of each baseline, by name. The majority class must be included.
+        dependence: dependence between the windows (overlapping labels, same group or date), and the confidence level.
         model: name of the model.
 
     Raises:
@@ -200,7 +203,7 @@ def judge(
 def _against_any_constant(
     metric: str, labels: NDArray[np.int64], ours: NDArray[np.floating], dependence: Dependence
 ) -> Comparison:
-    """Compare the model with chance, by a metric that has the same value for all constant predictions."""
+    """Compare a model with chance by a metric that has the same value for all constant predictions."""
     counts = np.bincount(labels).astype(np.float64)
     chance, _ = METRICS[metric].at_chance(counts[counts > 0], 1.0)
     difference = score(metric, labels, ours) - chance

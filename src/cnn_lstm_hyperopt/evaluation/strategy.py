@@ -1,4 +1,4 @@
-"""Returns of a long/flat strategy after costs, of buy-and-hold, and of the strategy's timing alone (the excess)."""
+"""Returns after costs of a long/flat strategy, of buy-and-hold, and of the strategy's timing alone (the excess)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -21,13 +21,14 @@ _YEAR = np.timedelta64(31_557_600, "s")  # 365.25 days
 
 @dataclass(frozen=True)
 class TradingRules:
-    """Rules by which positions are traded.
+    """Trading rules: when positions change, and what a change costs.
 
     Attributes:
-        horizon: bars for which a position is held.
-        cost_bps: fees of a change of position, in basis points of the traded amount.
-        half_spreads: half of the bid-ask spread of each symbol, in basis points; a change of position pays it, too. Empty: none.
-        execution: prices at which positions change, as in ``evaluation.execution``.
+        horizon: number of bars for which a position is held.
+        cost_bps: fee for a change of position, in basis points of the traded amount.
+        half_spreads: half of the bid-ask spread of each symbol, in basis points. A change of position also costs this. Empty:
+            none.
+        execution: prices at which positions change; see the setting ``evaluation.execution``.
     """
 
     horizon: int
@@ -37,11 +38,11 @@ class TradingRules:
 
     @classmethod
     def of(cls, dataset: Dataset, settings: EvaluationSettings) -> "TradingRules":
-        """Return the rules for a dataset that was prepared with these settings."""
+        """Return the trading rules for a dataset that was prepared with the given settings."""
         return cls(dataset.horizon, settings.cost_bps, dataset.half_spreads, settings.execution)
 
     def costs(self, symbols: NDArray[Any]) -> Floats:
-        """Return the cost of a change of position in each of the ``symbols``, as a share of the traded amount."""
+        """Return the cost of a change of position for each of the ``symbols``, as a share of the traded amount."""
         spreads = [self.half_spreads[str(name)] if self.half_spreads else 0.0 for name in symbols]
         return (self.cost_bps + np.array(spreads)) / 1e4
 
@@ -52,7 +53,7 @@ class Returns:
 
     Attributes:
         dates: ``(periods,)`` first date of each period.
-        returns: ``(periods,)`` return of the decisions in each period, as the mean over all symbols.
+        returns: ``(periods,)`` return of the decisions in each period, averaged over all symbols.
         n_trades: number of changes of position.
     """
 
@@ -67,7 +68,7 @@ class Returns:
 
     @property
     def sharpe(self) -> float | None:
-        """Sharpe ratio over cash without interest, not annualised; None for constant returns or fewer than two periods."""
+        """Sharpe ratio relative to cash without interest, not annualised; None for constant returns or fewer than two periods."""
         return sharpe(self.returns)
 
     @property
@@ -79,22 +80,27 @@ class Returns:
 
     @property
     def annual_sharpe(self) -> float | None:
-        """Sharpe ratio × √(periods per year), which assumes independent returns (Lo 2002); None if a factor is unknown."""
+        """Annualised Sharpe ratio: Sharpe ratio × √(periods per year), for independent returns (Lo 2002).
+
+        None if a factor is unknown.
+        """
         ratio, per_year = self.sharpe, self.periods_per_year
         return None if ratio is None or per_year is None else ratio * float(np.sqrt(per_year))
 
     @property
     def final_wealth(self) -> float:
-        """Final value of an investment of 1."""
+        """Value at the end of an investment of 1."""
         return float(np.prod(1 + self.returns))
 
 
 @dataclass(frozen=True, eq=False)
 class Excess:
-    """A strategy minus holding at the strategy's mean position, without drift: the part of the returns that is timing.
+    """Excess of a strategy over holding the symbols at the strategy's mean position.
+
+    It is the part of the returns due to timing.
 
     Attributes:
-        exposure: mean position of the strategy over all decisions, in [0, 1].
+        exposure: mean position of the strategy over all decisions, between 0 and 1.
         returns: excess returns after costs (:meth:`Market.excess`).
     """
 
@@ -103,18 +109,18 @@ class Excess:
 
     @cached_property
     def interval(self) -> Interval | None:
-        """95 % interval of the mean return of a period; None: too few dates or days."""
+        """95 % confidence interval of the mean return of a period; None if there are too few dates or days."""
         return mean_interval(self.returns.returns, self.returns.dates)
 
     @property
     def annual_return(self) -> float | None:
-        """Mean return of a period × periods per year; None for integer dates."""
+        """Annual return: mean return of a period × periods per year. None for integer dates."""
         per_year = self.returns.periods_per_year
         return None if per_year is None else self.returns.mean * per_year
 
     @property
     def annual_interval(self) -> Interval | None:
-        """95 % interval of :attr:`annual_return`; None if one of its factors is unknown."""
+        """95 % confidence interval of :attr:`annual_return`; None if one of its factors is unknown."""
         per_year, interval = self.returns.periods_per_year, self.interval
         return None if per_year is None or interval is None else Interval(*(each * per_year for each in interval))
 
@@ -124,10 +130,10 @@ class Strategy:
     """Returns of a model's long/flat strategy, and of buy-and-hold of the same symbols.
 
     Attributes:
-        rules: rules by which both trade.
-        model: returns of the strategy that is long if the model predicts up, otherwise flat.
-        hold: returns of the strategy that is always long.
-        excess: the part of the strategy's returns that is timing.
+        rules: trading rules of both strategies.
+        model: returns of the strategy that is long if the model predicts a rise, and otherwise flat.
+        hold: returns of buy-and-hold, which is always long.
+        excess: the part of the strategy's returns that is due to timing.
     """
 
     rules: TradingRules
@@ -138,18 +144,18 @@ class Strategy:
 
 @dataclass(frozen=True, eq=False)
 class Market:
-    """Decisions of a strategy that changes positions every ``horizon`` bars of a symbol, so that returns never overlap.
+    """Trading decisions every ``horizon`` bars of each symbol, so that the returns of decisions never overlap.
 
-    The capital is split equally among the symbols. A symbol's position changes at its own first date and at every
-    ``horizon``-th of its dates after it, because a trade spans bars of its own symbol. A period is ``horizon`` dates of all
-    symbols together, so each symbol decides at most once per period. (If each date of decision were a period, the same days
-    would count several times.) All positions begin flat, and the last positions are not sold.
+    The capital is divided equally among the symbols. A symbol's position changes at the symbol's first date and at every
+    ``horizon``-th later date of the symbol, because a trade spans bars of its symbol. A period is ``horizon`` dates of all
+    symbols together, so there is at most one decision for each symbol in a period. (If each date of a decision were a period,
+    the same days would count several times.) All positions begin flat, and the last positions are not sold.
 
     Attributes:
-        windows: ``(decisions,)`` window of each decision, by symbol, then by date.
-        returns: ``(decisions,)`` simple return of a long position.
+        windows: ``(decisions,)`` window of each decision, sorted by symbol, then by date.
+        returns: ``(decisions,)`` simple return of a long position after each decision.
         costs: ``(decisions,)`` cost of a change of position, as a share of the traded amount.
-        owner: ``(decisions,)`` number of each decision's symbol, ascending.
+        owner: ``(decisions,)`` number of each decision's symbol, in ascending order.
         period: ``(decisions,)`` number of each decision's period.
         dates: ``(periods,)`` first date of each period.
     """
@@ -165,10 +171,10 @@ class Market:
     def of(
         cls, returns: NDArray[np.floating], dates: NDArray[Any], symbols: NDArray[Any], rules: TradingRules
     ) -> "Market | None":
-        """Return the decisions of some windows; None if no window has a trade.
+        """Return the trading decisions for some windows, or None if no window has a trade.
 
         Args:
-            returns: ``(windows,)`` simple return of a long position; windows with NaN are left out.
+            returns: ``(windows,)`` simple return of a long position. Windows with NaN are left out.
             dates: ``(windows,)`` date of each window's decision.
             symbols: ``(windows,)`` symbol of each window.
             rules: horizon and costs.
@@ -193,22 +199,24 @@ class Market:
         )
 
     def strategy(self, positions: NDArray[np.floating]) -> Returns:
-        """Return the returns of the positions of all windows ``(windows,)``: 1 is long, 0 is flat.
+        """Return the returns of a strategy from its positions ``(windows,)``, where 1 is long and 0 is flat.
 
-        A decision earns position × return − cost × change of position. The return of a period is the sum of what its
-        decisions earn, divided by the number of symbols.
+        The return of a decision is position × return − cost × change of position. The return of a period is the sum over its
+        decisions, divided by the number of symbols.
         """
         held = positions[self.windows].astype(np.float64)
         changes = self._changes(held)
         return self._of_periods(held * self.returns - self.costs * changes, int(np.count_nonzero(changes)))
 
     def excess(self, positions: NDArray[np.floating]) -> Excess:
-        """Return the strategy minus a holding whose position is the mean of the strategy's positions in the symbol so far.
+        """Return the excess of a strategy over a holding.
 
-        A decision earns (position − position of the holding) × (return − mean return of the symbol), minus the difference of
-        the costs. So a constant added to all returns of a symbol (drift) changes nothing, and constant positions have no excess.
-        The mean position of the whole period would know later positions. Rules that oppose past returns would gain from it,
-        because their later positions depend on the present return.
+        The position of the holding is the mean of the strategy's past positions.
+
+        The excess of a decision is (position − position of the holding) × (return − mean return of the symbol), minus the
+        difference of the costs. So a constant added to all returns of a symbol (drift) changes nothing, and constant
+        positions have no excess. The holding does not use the mean position of the whole period, because it contains later
+        positions. Rules that oppose past returns would profit, because their later positions depend on the present return.
         """
         held = positions[self.windows].astype(np.float64)
         counts = np.bincount(self.owner)
@@ -222,14 +230,14 @@ class Market:
         return Excess(float(held.mean()), self._of_periods(gains, int(np.count_nonzero(ours))))
 
     def _changes(self, held: Floats) -> Floats:
-        """Return the absolute changes of the positions ``held`` (decisions,)."""
+        """Return the absolute changes of the positions ``held`` at each decision, (decisions,)."""
         before = np.concatenate([[0.0], held[:-1]])
         before[np.flatnonzero(np.diff(self.owner, prepend=-1))] = 0.0
         changes: Floats = np.abs(held - before)
         return changes
 
     def _of_periods(self, gains: Floats, n_trades: int) -> Returns:
-        """Return the returns of the periods from what the decisions earn, (decisions,)."""
+        """Return the returns of the periods, computed from the returns of the decisions (decisions,)."""
         n_symbols = int(self.owner[-1]) + 1
         returns = np.bincount(self.period, weights=gains, minlength=len(self.dates)) / n_symbols
         return Returns(dates=self.dates, returns=returns, n_trades=n_trades)
@@ -242,14 +250,14 @@ def long_flat(
     symbols: NDArray[Any],
     rules: TradingRules,
 ) -> Strategy | None:
-    """Return the strategy that is long if the most probable class is the last one (up), otherwise flat.
+    """Return the strategy that is long if the last class (up) is the most probable class, and otherwise flat.
 
     Args:
         probabilities: ``(windows, classes)`` predicted probabilities.
         returns, dates, symbols, rules: as for :meth:`Market.of`.
 
     Returns:
-        The strategy; None if no window has a trade.
+        The strategy, or None if no window has a trade.
     """
     market = Market.of(returns, dates, symbols, rules)
     if market is None:
@@ -259,6 +267,6 @@ def long_flat(
 
 
 def goes_long(probabilities: NDArray[np.floating]) -> Floats:
-    """Return the positions ``(windows,)``: 1 where the most probable class is the last one (up), otherwise 0."""
+    """Return the positions ``(windows,)``: 1 (long) where the last class (up) is the most probable class, otherwise 0."""
     up: NDArray[np.bool_] = probabilities.argmax(axis=1) == probabilities.shape[1] - 1
     return up.astype(np.float64)

@@ -1,14 +1,15 @@
-"""Sentences about a strategy, from its entry in ``results.json``, for terminal, report and model card."""
+"""Sentences about a trading strategy for terminal, report and model card, made from the strategy's entry in ``results.json``."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 
 def strategy_lines(entry: Mapping[str, Any]) -> list[str]:
-    """Return a line about the profit of a strategy, and a line about its timing if the entry has it.
+    """Return a line about the profit of a strategy, and a line about its timing if the entry has the excess.
 
     Args:
-        entry: value of ``test_metrics.strategy``; entries of older versions have no execution, half-spreads and excess.
+        entry: value of ``test_metrics.strategy`` in ``results.json``. Entries of older versions have no execution,
+            half-spreads and excess.
     """
     lines = [
         f"Strategy (long or flat{_trades(entry)}): {_money(entry['long_flat'])}; always long: {_money(entry['buy_and_hold'])}."
@@ -27,7 +28,10 @@ def strategy_lines(entry: Mapping[str, Any]) -> list[str]:
 
 
 def _trades(entry: Mapping[str, Any]) -> str:
-    """Return the prices and costs of a trade, such as ``, trades at the next open for 5 bps and a half-spread of 2 bps``."""
+    """Return the prices and costs of a trade as text.
+
+    Example: ``, trades at the next open for 5 bps and a half-spread of 2 bps``.
+    """
     text, execution = f"{entry['cost_bps']:g} bps", entry.get("execution")
     spreads = sorted(entry.get("half_spread_bps", {}).values())
     if spreads:
@@ -43,7 +47,7 @@ def _money(returns: Mapping[str, Any]) -> str:
 
 
 def shown_strategies(models: Sequence[Mapping[str, Any]]) -> dict[int, list[str]]:
-    """Return the lines of each model with a strategy, by rank.
+    """Return the lines about the strategy of each model that has a strategy. The keys are the ranks of the models.
 
     Args:
         models: entries ``retrained_models`` of ``results.json``.

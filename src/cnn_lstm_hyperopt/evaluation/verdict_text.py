@@ -1,4 +1,4 @@
-"""Sentences of a verdict: the model's score, its comparison with baselines, and the limits of the comparison."""
+"""Sentences of a verdict about the model's score, its comparison with baselines, and the limits of the comparison."""
 
 from cnn_lstm_hyperopt.evaluation.dependence import Units
 from cnn_lstm_hyperopt.evaluation.skill_test import CHANCE, Comparison, Grade, Judgement
@@ -8,7 +8,7 @@ from cnn_lstm_hyperopt.metrics.proportions import Interval
 
 
 def verdict_text(judged: Judgement) -> str:
-    """Return the sentences of a verdict, which start with the model's name: score, comparison with baselines, limits."""
+    """Return the sentences of a verdict about score, comparison with baselines and limits. They start with the model's name."""
     model = judged.model[:1].upper() + judged.model[1:]
     where = f"on {units_text(judged)}"
     if judged.score is None:
@@ -23,17 +23,20 @@ def verdict_text(judged: Judgement) -> str:
 
 
 def level_text(level: float) -> str:
-    """Return a confidence level as text: ``95 %``, ``97.5 %``."""
+    """Return a confidence level as text, such as ``95 %`` or ``97.5 %``."""
     return f"{100 * level:.4g} %"
 
 
 def units_text(judged: Judgement) -> str:
-    """Return the number of test windows and of units of a judgement as text, see :func:`counted_units`."""
+    """Return the numbers of test windows and of units of a judgement as text; see :func:`counted_units`."""
     return counted_units(judged.units)
 
 
 def counted_units(units: Units) -> str:
-    """Return a text with the number of test windows and of units: ``40 test windows``, ``600 test windows of 200 dates``."""
+    """Return the numbers of test windows and of units as text.
+
+    Examples: ``40 test windows``, ``600 test windows of 200 dates``.
+    """
     windows = f"{units.n_windows:,} test windows"
     return windows if units.kind == "windows" else f"{windows} of {units.number:,} {units.kind}"
 
@@ -71,7 +74,7 @@ _COMPARED = {Grade.CHANCE: _no_better_than_chance, Grade.WORSE: _worse, Grade.AS
 
 
 def _by_accuracy(judged: Judgement) -> list[str]:
-    """Return sentences about the accuracy if another metric decides the grade."""
+    """Return sentences about the accuracy of the model, if another metric decides the grade."""
     accuracy = judged.accuracy
     if accuracy is None or accuracy.score is None:
         return []
@@ -115,7 +118,10 @@ def _above_chance(judged: Judgement) -> str:
 
 
 def _against_chance(judged: Judgement) -> str:
-    """Return ``its balanced accuracy is 10.5 points better than the 50.0 % of every constant prediction (…)``."""
+    """Return the comparison with chance as text.
+
+    Example: ``its balanced accuracy is 10.5 points better than the 50.0 % of every constant prediction (…)``.
+    """
     chance, metric = judged.against_chance, judged.chance_metric
     if chance.score is None or chance.difference is None:
         return f"{_name(metric)} is not defined for a constant prediction"
@@ -127,7 +133,10 @@ def _against_chance(judged: Judgement) -> str:
 
 
 def _compared(judged: Judgement, other: Comparison, words: str) -> str:
-    """Return ``4.1 points better than the best one, logistic regression with 70.0 % (…)``."""
+    """Return the comparison with the best baseline as text.
+
+    Example: ``4.1 points better than the best one, logistic regression with 70.0 % (…)``.
+    """
     name = words if words.endswith(other.baseline) else f"{words}, {other.baseline}"
     if other.score is None or other.difference is None:
         return f"{_name(judged.metric)} is not defined for {other.baseline}"
@@ -138,7 +147,7 @@ def _compared(judged: Judgement, other: Comparison, words: str) -> str:
 
 
 def _compared_with(judged: Judgement, other: Comparison) -> str:
-    """Return ``logistic regression with 70.0 % (…)``."""
+    """Return a baseline and its score as text, such as ``logistic regression with 70.0 % (…)``."""
     if other.score is None:
         return f"{other.baseline}, for which {_name(judged.metric)} is not defined"
     value = _value(judged.metric, other.score)
@@ -158,7 +167,7 @@ def _of_difference(judged: Judgement) -> str:
 
 
 def _name(metric: str) -> str:
-    """Return the name of a metric with its article: ``an accuracy``."""
+    """Return the name of a metric with its article, such as ``an accuracy``."""
     return f"{METRICS[metric].article} {METRICS[metric].label}"
 
 
@@ -178,14 +187,14 @@ def _value_interval(metric: str, interval: Interval | None, level: float) -> str
 
 
 def _gain(metric: str, difference: float) -> str:
-    """Return a text such as ``4.1 points better than``; a positive difference is better for every metric."""
+    """Return a difference as text, such as ``4.1 points better than``. A positive difference is better for every metric."""
     if not difference:
         return "as good as"
     return f"{METRICS[metric].difference(difference)} {'better' if difference > 0 else 'worse'} than"
 
 
 def _gain_interval(metric: str, interval: Interval) -> str:
-    """Return ``+1.2 to +7.0 points``, with enough digits to show the sign of both ends."""
+    """Return the interval of a difference as text, such as ``+1.2 to +7.0 points``. The digits show the sign of both ends."""
     scale, digits, unit = (100, 1, " points") if METRICS[metric].per_cent else (1, 3, "")
     low, high = scale * interval.low, scale * interval.high
     while digits < 6 and any(bound != 0 and round(bound, digits) == 0 for bound in (low, high)):

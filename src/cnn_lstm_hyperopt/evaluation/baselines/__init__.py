@@ -1,4 +1,4 @@
-"""Baselines: simple forecasters that a model must beat. Like models, they use the training and validation windows."""
+"""Baselines: simple forecasters that a model should beat. Like models, they use the training and the validation windows."""
 
 import logging
 
@@ -25,11 +25,14 @@ BASELINES: dict[str, type[Baseline]] = {
         MiniRocket,
     )
 }
-"""All baselines by name, the majority class first."""
+"""All baselines, by name. The majority class is first."""
 
 
 def fit_baselines(train: Sample, validation: Sample, *, n_classes: int, seed: int) -> dict[str, Baseline]:
-    """Fit all of :data:`BASELINES` whose packages are installed and whose needs the windows meet; log the others."""
+    """Fit all of :data:`BASELINES` for which the packages are installed and the windows have the needed data.
+
+    Log the others.
+    """
     fitted: dict[str, Baseline] = {}
     skipped: dict[str, list[str]] = {}
     for name, kind in BASELINES.items():

@@ -1,4 +1,4 @@
-"""Gradient boosting on summaries of a window."""
+"""Baseline with gradient boosting on summaries of a window."""
 
 from typing import TYPE_CHECKING
 
@@ -14,11 +14,11 @@ if TYPE_CHECKING:  # imports in 1 s
 
 
 class GradientBoosting(Baseline):
-    """Boosted trees on the last bar, the last 5 bars, means over 5 bars, 20 bars and the window, and deviations over the window.
+    """Boosted trees on summaries of a window: the last 5 bars, means over 5 bars, 20 bars and all bars, and standard deviations.
 
     The log loss on validation selects the number of trees, from 0 (base rates) to 200. A leaf has at least 40 windows. With
-    fewer than 600 training windows a leaf has at least 1/15 of these windows and at least 5 (the usual limit of regression
-    trees, Breiman 2001), so that trees can grow on a few dozen windows.
+    fewer than 600 training windows, a leaf has at least 1/15 of the training windows and at least 5 windows, so that trees
+    can be built from a few dozen windows. Five is the usual limit of regression trees (Breiman 2001).
     """
 
     name = "gradient boosting"

@@ -1,4 +1,7 @@
-"""GARCH(1,1): a forecast of the variance, mapped to class probabilities. The package arch (extra ``garch``) fits it."""
+"""Baseline GARCH(1,1), whose forecast of the variance is mapped to class probabilities.
+
+The package arch (extra ``garch``) fits it.
+"""
 
 from importlib.util import find_spec
 from itertools import pairwise
@@ -13,13 +16,13 @@ from cnn_lstm_hyperopt.evaluation.baselines.base import Baseline, Floats, Sample
 from cnn_lstm_hyperopt.evaluation.baselines.probability_map import ProbabilityMap
 
 MAX_FITS, MAX_BARS, MIN_BARS = 5, 5_000, 250
-"""Maximum number of segments that are fitted, and maximum and minimum number of their bars."""
+"""Maximum number of segments that are fitted, and maximum and minimum number of bars of a segment."""
 _FLOOR = 1e-10
-"""Smallest variance: that of moves of 1e-5, the smallest range of the volatility target."""
+"""Smallest variance of returns. It corresponds to moves of 1e-5, the smallest range of the target volatility."""
 
 
 class Dynamics(NamedTuple):
-    """Weights of the last squared return and of the last variance; their sum is below 1."""
+    """Parameters of GARCH(1,1): the weights α of the last squared return and β of the last variance. Their sum is below 1."""
 
     alpha: float
     beta: float
@@ -28,9 +31,10 @@ class Dynamics(NamedTuple):
 class Garch(Baseline):
     """GARCH(1,1) of the returns (Bollerslev 1986) with variance targeting (Engle & Mezrich 1996).
 
-    σ²[t+1] = (1 − α − β) v[t] + α r[t]² + β σ²[t], with v[t] the mean of the squared returns of the segment up to t. The model of
-    the longest segments with training windows gives α and β (medians). A logistic regression maps ln σ[t+1] and ln v[t] / 2,
-    both minus ln of the usual size of a move, to class probabilities.
+    σ²[t+1] = (1 − α − β) v[t] + α r[t]² + β σ²[t], where r[t] is the return of bar t and v[t] the mean of the squared returns
+    of the segment up to t. α and β are medians over the longest segments with training windows. A logistic regression
+    computes class probabilities from ln σ[t+1] and ln v[t] / 2. From both, the logarithm of the usual size of a move is
+    subtracted.
     """
 
     name = "GARCH"
@@ -51,7 +55,7 @@ class Garch(Baseline):
         return "bars" if sample.bars is None else None
 
     def fit(self, train: Sample, validation: Sample, *, n_classes: int, seed: int) -> None:
-        """See the base class; this baseline does not use the validation windows."""
+        """See the base class. This baseline does not use the validation windows."""
         self._rates = base_rates(train.labels, n_classes)
         self._dynamics: Dynamics | None = None
         if train.bars is None or len(np.unique(train.labels)) < 2:
@@ -69,7 +73,10 @@ class Garch(Baseline):
 
     @staticmethod
     def _columns(sample: Sample, dynamics: Dynamics) -> Floats:
-        """Return ln of the forecast and of the mean deviation relative to the usual size of a move, ``(windows, 2)``."""
+        """Return the columns of the logistic regression, ``(windows, 2)``.
+
+        They are the logarithms of the forecast and of the past standard deviation, relative to the usual size of a move.
+        """
         if sample.bars is None:
             raise ValueError("windows of GARCH must come from bars")
         market, rows = sample.bars
@@ -78,7 +85,9 @@ class Garch(Baseline):
 
 
 def fitted_dynamics(market: MarketHistory, rows: NDArray[np.int64]) -> Dynamics | None:
-    """Return the medians of α and β over the longest segments, each up to the last of ``rows``; None if all are too short.
+    """Return the medians of α and β over the longest segments, or None if all segments are too short.
+
+    Each segment is used up to its last row in ``rows``.
 
     Args:
         market: facts about the bars.
@@ -102,9 +111,9 @@ def fitted_dynamics(market: MarketHistory, rows: NDArray[np.int64]) -> Dynamics 
 
 
 def variance_forecasts(market: MarketHistory, dynamics: Dynamics) -> tuple[Floats, Floats]:
-    """Return the variance of the next bar's return, and the mean squared return so far, at each row; both ``(rows,)``.
+    """Return at each row the forecast variance of the next bar's return, and the mean squared return so far, both ``(rows,)``.
 
-    Row t depends on the returns of its segment up to t only. NaN before the first known return of a segment.
+    Row t depends only on returns of the same segment up to t. The results are NaN before the first known return of a segment.
     """
     from scipy.signal import lfilter  # imports in 0.3 s
 

@@ -8,19 +8,22 @@ from numpy.typing import NDArray
 from cnn_lstm_hyperopt.evaluation.baselines.base import UNKNOWN, Floats, Labels
 
 SPANS = (20, 60, 250, 1000)
-"""Numbers of known labels among which classes are counted."""
+"""Numbers of last known labels in which the classes are counted."""
 
 
 def earlier_windows(symbols: NDArray[Any], starts: NDArray[np.int64], horizon: int) -> NDArray[np.int64]:
-    """Return, for each window, the position of the same symbol's window that starts ``horizon`` rows earlier, or −1.
+    """Return for each window the position of the window of the same symbol that starts ``horizon`` rows earlier.
 
-    The label of the earlier window looks ahead to the last bar of the later window, so it is the last label known at that bar.
-    Pass the windows of training, validation and test together: a test label is known to windows that end a horizon later.
+    The position is −1 if there is no such window.
+
+    The label of the earlier window depends on bars up to the last bar of the later window. So it is the last label that is
+    known at this bar. Pass the windows of training, validation and test together, because a test label is known to windows
+    that end a horizon later.
 
     Args:
         symbols: ``(windows,)`` names.
         starts: ``(windows,)`` first row of each window in the series that all windows share.
-        horizon: bars that a label looks ahead, ≥ 1.
+        horizon: number of bars that a label looks ahead, at least 1.
 
     Raises:
         ValueError: the starts are too far apart to be rows of one series.
@@ -40,12 +43,12 @@ def earlier_windows(symbols: NDArray[Any], starts: NDArray[np.int64], horizon: i
 
 
 def last_labels(labels: Labels, earlier: NDArray[np.int64]) -> Labels:
-    """Return the label at each position in ``earlier`` (see :func:`earlier_windows`); :data:`UNKNOWN` where it is −1."""
+    """Return the label at each position in ``earlier`` (see :func:`earlier_windows`), or :data:`UNKNOWN` for position −1."""
     return np.where(earlier >= 0, labels[earlier], UNKNOWN)
 
 
 def last_values(values: NDArray[np.floating], earlier: NDArray[np.int64]) -> Floats:
-    """Return the value at each position in ``earlier`` (see :func:`earlier_windows`); NaN where it is −1."""
+    """Return the value at each position in ``earlier`` (see :func:`earlier_windows`), or NaN for position −1."""
     return np.where(earlier >= 0, values[earlier].astype(np.float64), np.nan)
 
 
@@ -66,12 +69,13 @@ def recent_counts(
         symbols: ``(windows,)`` names.
         starts: ``(windows,)`` first row of each window in the series that all windows share.
         labels: ``(windows,)`` classes.
-        horizon: bars that a label looks ahead, ≥ 1.
+        horizon: number of bars that a label looks ahead, at least 1.
         n_classes: number of classes.
         chosen: ``(chosen windows,)`` positions of the windows whose counts are returned.
 
     Returns:
-        ``(chosen windows, spans, n_classes)`` counts among the last :data:`SPANS` known labels, or fewer if fewer are known.
+        ``(chosen windows, spans, n_classes)`` counts among the last known labels, for each number of labels in :data:`SPANS`.
+        If fewer labels are known, all known labels are counted.
     """
     counts = np.zeros((len(chosen), len(SPANS), n_classes), dtype=np.int32)
     for symbol in np.unique(symbols[chosen]):

@@ -1,4 +1,4 @@
-"""Logistic regression on summaries of a window."""
+"""Baseline with logistic regression on summaries of a window."""
 
 import warnings
 from collections.abc import Callable
@@ -16,16 +16,16 @@ if TYPE_CHECKING:  # imports in 1 s
 
 
 class LogisticBaseline(Baseline):
-    """Logistic regression on the last bar's features and their means over 5 bars, 20 bars and the window.
+    """Logistic regression on the features of the last bar, and on their means over 5 bars, 20 bars and all bars of the window.
 
-    A linear model of volatility needs means over several spans (Corsi 2009, HAR). A regression on all bars of the window
-    predicts worse and is slower. The log loss on validation selects the strength of the L2 penalty. While the best strength is
-    the smallest or largest one tried, the next one is tried, too.
+    A linear model of volatility needs means over several numbers of bars (Corsi 2009, HAR). A regression on all bars of the
+    window predicts worse and is slower. The log loss on validation selects the strength of the L2 penalty. As long as the
+    best strength is the smallest or the largest strength that was tried, the next strength is also tried.
     """
 
     name = "logistic regression"
     PENALTIES = (0.01, 0.1, 1.0, 10.0)
-    """Inverse strengths C to start from; neighbours differ by :data:`STEP`."""
+    """Inverse strengths C of the penalty that are tried first. Neighbouring strengths differ by the factor :data:`STEP`."""
     STEP, MIN_PENALTY, MAX_PENALTY = 10.0, 1e-7, 1e5
 
     def fit(self, train: Sample, validation: Sample, *, n_classes: int, seed: int) -> None:
@@ -45,7 +45,7 @@ class LogisticBaseline(Baseline):
         def loss(penalty: float) -> float:
             model = make_pipeline(StandardScaler(), LogisticRegression(C=penalty, max_iter=1000))
             with warnings.catch_warnings():
-                # an incomplete fit is no problem: the validation loss compares it with the other fits
+                # an incomplete fit is no problem: the validation loss compares all fits
                 warnings.simplefilter("ignore", ConvergenceWarning)
                 models[penalty] = model.fit(inputs, train.labels)
             said = spread(model.predict_proba(held_out), model.classes_, self._rates)
@@ -56,7 +56,10 @@ class LogisticBaseline(Baseline):
 
     @classmethod
     def _best_penalty(cls, loss: Callable[[float], float]) -> float:
-        """Return the penalty with the smallest loss; add penalties to :data:`PENALTIES` while the best one is at an edge."""
+        """Return the penalty with the smallest loss.
+
+        While the best penalty is the smallest or the largest, try further penalties.
+        """
         losses = {penalty: loss(penalty) for penalty in cls.PENALTIES}
         while True:
             best = min(losses, key=losses.__getitem__)

@@ -1,6 +1,6 @@
-"""MiniRocket, a strong baseline for time series: ridge regression on features of random convolutions.
+"""Baseline MiniRocket, which is strong for time series: ridge regression on features of random convolutions.
 
-The package sktime-cython (extra ``rocket``) computes the features. The classifier is the one of the paper.
+The package sktime-cython (extra ``rocket``) computes the features. The classifier is that of the MiniRocket paper.
 """
 
 from collections.abc import Iterator
@@ -15,24 +15,28 @@ from threadpoolctl import threadpool_limits
 from cnn_lstm_hyperopt.evaluation.baselines.base import Baseline, Floats, Inputs, Labels, Sample, base_rates, spread
 
 MIN_STEPS = 9
-"""Time steps of a convolution kernel; windows with fewer steps are padded."""
+"""Number of time steps of a convolution kernel. Windows with fewer steps are padded."""
 MAX_WINDOWS, MAX_STEPS = 2_000, 5_000_000
-"""Maximum number of training windows and of their time steps. At the maximum, a fit takes a few hundred MB and 10 s on a core."""
+"""Maximum number of training windows, and of the time steps in all of them.
+
+At the maximum, a fit takes a few hundred MB and 10 s.
+"""
 WINDOWS_AT_ONCE = 500
-"""Maximum number of windows whose 9,996 features are in memory at once (20 MB)."""
+"""Maximum number of windows whose 9,996 features are in memory at the same time (20 MB)."""
 STRENGTHS = np.logspace(-3, 3, 10)
-"""Strengths of the penalty among which the ridge regression selects, as in the paper."""
+"""Strengths of the penalty from which the ridge regression selects, as in the MiniRocket paper."""
 MAX_STEEPNESS = 1e3
-"""Maximum factor from a decision of the ridge regression (about ±1) to log-odds."""
+"""Maximum factor by which a decision value of the ridge regression (about ±1) is multiplied to get log-odds."""
 
 
 class MiniRocket(Baseline):
-    """MiniRocket features with ridge regression (Dempster, Schmidt & Webb 2021), calibrated.
+    """MiniRocket features with ridge regression (Dempster, Schmidt & Webb 2021), calibrated to give probabilities.
 
-    Ridge regression gives a decision value for each class, not a probability. One factor converts decisions to log-odds: the
-    factor with the lowest log loss of the leave-one-out decisions on the training windows (temperature scaling, Guo et al.
-    2017). These decisions also select the penalty. Platt's targets (1999) replace 0 and 1, so that a few windows without an
-    error do not cause overconfidence. The factor is positive, so the class with the highest decision is the most probable one.
+    Ridge regression gives a decision value for each class, not a probability. The decision values are multiplied by one
+    factor to get log-odds (temperature scaling, Guo et al. 2017). The factor gives the lowest log loss for the leave-one-out
+    decision values of the training windows. These decision values also select the penalty. In the log loss, Platt's targets
+    (1999) replace 0 and 1, so that a few windows without an error do not cause overconfidence. The factor is positive, so the
+    class with the highest decision value is also the most probable class.
     """
 
     name = "MiniRocket"
@@ -68,7 +72,7 @@ class MiniRocket(Baseline):
         targets = np.where(places[:, None] == np.arange(len(self._classes)), 1.0, -1.0)
         with threadpool_limits(1):  # sums in one order: the same result on every machine
             inputs = self._scaler.fit_transform(features).astype(np.float64)
-            # the default scoring, named so that decisions are stored instead of errors
+            # the default scoring; naming it makes scikit-learn store decision values instead of errors
             model = RidgeCV(STRENGTHS, scoring="neg_mean_squared_error", store_cv_results=True).fit(inputs, targets)
         self._model = model
         decisions = model.cv_results_[:, :, int(np.flatnonzero(model.alpha_ == STRENGTHS)[0])]
@@ -87,7 +91,10 @@ class MiniRocket(Baseline):
         return spread(found, self._classes, self._rates)
 
     def _features(self, panel: Inputs) -> Inputs:
-        """Return, for each of 9,996 convolutions of a window, the share of its values that are positive, ``(windows, 9996)``."""
+        """Return the MiniRocket features, ``(windows, 9996)``.
+
+        Each feature is the share of positive values of one convolution.
+        """
         from sktime_cython.transformations.rocket import rocket_transform
 
         features: Inputs = rocket_transform(panel, self._kernels, n_jobs=-1)
@@ -95,10 +102,10 @@ class MiniRocket(Baseline):
 
 
 def steepness(decisions: Floats, labels: Labels) -> float:
-    """Return the factor from decisions to log-odds that minimises the log loss.
+    """Return the factor between decision values and log-odds that minimises the log loss.
 
     Args:
-        decisions: ``(windows, classes)`` decisions for each window by a model that was not fitted on this window.
+        decisions: ``(windows, classes)`` decision values for each window from a model that was not fitted on this window.
         labels: ``(windows,)`` position of the true class among the columns of ``decisions``.
     """
     from scipy.optimize import minimize_scalar  # imports in 0.5 s
@@ -124,7 +131,7 @@ def _softmax(logits: Floats) -> Floats:
 
 
 def _panel(inputs: Inputs) -> Inputs:
-    """Transpose windows to ``(windows, features, time)``; windows shorter than 9 steps repeat their first step."""
+    """Transpose windows to ``(windows, features, time)``. In windows with fewer than 9 steps, the first step is repeated."""
     short = max(0, MIN_STEPS - inputs.shape[1])
     longer = np.pad(inputs, ((0, 0), (short, 0), (0, 0)), mode="edge") if short else inputs
     return np.ascontiguousarray(longer.transpose(0, 2, 1), dtype=np.float32)
@@ -137,7 +144,10 @@ def _evenly(count: int, limit: int) -> NDArray[np.int64]:
 
 @contextmanager
 def _numpy_stream_restored() -> Iterator[None]:
-    """Restore the state of numpy's global generator after the block: sktime seeds this generator, but the user owns it."""
+    """Context that restores the state of numpy's global random number generator at its end.
+
+    The library sktime seeds this generator, which would change random numbers of the user's program.
+    """
     state: Any = np.random.get_state()  # noqa: NPY002
     try:
         yield

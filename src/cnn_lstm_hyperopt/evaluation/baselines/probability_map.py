@@ -1,4 +1,4 @@
-"""Logistic regression from forecasts to class probabilities."""
+"""Logistic regression that maps forecasts to class probabilities."""
 
 import numpy as np
 
@@ -6,18 +6,18 @@ from cnn_lstm_hyperopt.evaluation.baselines.base import Floats, Labels, spread
 
 
 class ProbabilityMap:
-    """Logistic regression from forecasts ``(windows, forecasts)`` to class probabilities.
+    """Logistic regression that maps forecasts ``(windows, forecasts)`` to class probabilities.
 
-    The penalty has the weight of a few windows, so it matters only if there are a few dozen of them.
+    The penalty counts as much as a few windows. So it matters only if there are no more than a few dozen windows.
     """
 
     def __init__(self, forecasts: Floats, labels: Labels, rates: Floats) -> None:
-        """Fit the regression.
+        """Fit the logistic regression.
 
         Args:
-            forecasts: ``(windows, forecasts)`` for windows that were left out or have no influence on the forecasts.
+            forecasts: ``(windows, forecasts)`` forecasts of models whose fit does not depend on the window.
             labels: ``(windows,)`` classes, at least two different ones.
-            rates: ``(classes,)`` base rates; classes without a label get theirs.
+            rates: ``(classes,)`` base rates. A class that does not occur in ``labels`` gets its base rate as probability.
         """
         from sklearn.linear_model import LogisticRegression
 
@@ -27,7 +27,7 @@ class ProbabilityMap:
         self._model = LogisticRegression(C=10.0, max_iter=1000).fit(self._scaled(forecasts), labels)
 
     def probabilities(self, forecasts: Floats) -> Floats:
-        """Return the class probabilities ``(windows, classes)``."""
+        """Return the class probabilities ``(windows, classes)`` for forecasts."""
         return spread(self._model.predict_proba(self._scaled(forecasts)), self._model.classes_, self._rates)
 
     def _scaled(self, forecasts: Floats) -> Floats:

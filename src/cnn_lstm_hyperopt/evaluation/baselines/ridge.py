@@ -1,4 +1,7 @@
-"""Ridge regression: a linear forecast of the value and of the classes, with a logistic map to probabilities."""
+"""Baseline with ridge regression: a linear forecast of the value and of the classes.
+
+A logistic regression gives probabilities.
+"""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -16,20 +19,26 @@ from cnn_lstm_hyperopt.evaluation.baselines.summaries import means
 from cnn_lstm_hyperopt.metrics import score
 
 PENALTIES = np.logspace(-6, 4, 11)
-"""Strengths of the L2 penalty per window, for standardised columns: from almost none to coefficients of almost 0."""
+"""Strengths of the L2 penalty per window for standardised columns.
+
+The smallest has almost no effect; the largest gives coefficients near 0.
+"""
 MAX_BASIS = 2_000_000
-"""Maximum of columns × rank of a regression: 1,414 columns, or more columns if there are fewer windows than columns. A fit on
-50,000 windows with 1,320 columns takes 8 s on a core."""
+"""Maximum product of the columns and the rank of a regression.
+
+It allows 1,414 columns, or more if there are fewer windows than columns. A fit on 50,000 windows with 1,320 columns takes 8 s
+on a core.
+"""
 _AT_ONCE = 1_000_000
-"""Maximum number of values (windows × columns) that are computed at once: 8 MB."""
+"""Maximum number of values (windows × columns) that are computed in one step (8 MB)."""
 
 Columns = Callable[[Sample], Floats]
-"""A function from windows to the columns of a regression, ``(windows, columns)``."""
+"""Type of a function of windows that returns the columns of a regression, ``(windows, columns)``."""
 
 
 @dataclass(frozen=True, eq=False)
 class RidgePath:
-    """Ridge regressions that differ by their penalty.
+    """Ridge regressions with the same columns and targets that differ in their penalty.
 
     Attributes:
         coefficients: ``(penalties, columns, targets)``.
@@ -43,22 +52,22 @@ class RidgePath:
     left_out: Floats
 
     def forecasts(self, parts: Iterable[Floats]) -> Floats:
-        """Return the forecasts ``(penalties, windows, targets)`` for windows with these columns."""
+        """Return the forecasts ``(penalties, windows, targets)`` for windows with the given columns."""
         found = [part @ self.coefficients for part in parts]
         return np.concatenate(found, axis=1) + self.intercepts[:, None]
 
 
 def ridge_path(parts: Callable[[], Iterable[Floats]], targets: Floats, penalties: Floats) -> RidgePath:
-    """Fit ridge regressions of the targets on standardised columns, with an intercept that is not penalised.
+    """Fit ridge regressions of the targets on standardised columns, one for each penalty. The intercept is not penalised.
 
-    The forecasts for left-out windows are exact for columns and targets with the mean and scale of all windows (Golub, Heath &
-    Wahba 1979). The mean is that of all windows, because the mean of the other windows is low exactly where the target is high: a
-    forecast without information would seem to have some.
+    The forecasts for left-out windows are exact if columns and targets keep the mean and scale of all windows (Golub, Heath &
+    Wahba 1979). They use the mean of all windows. The mean without the left-out window is low exactly where its target is
+    high, so even a forecast without information would correlate with the target.
 
     Args:
         parts: function that returns the columns part by part, each ``(windows of the part, columns)``.
         targets: ``(windows, targets)``.
-        penalties: ``(penalties,)``; a regression minimises the mean squared error plus penalty × Σ coefficient².
+        penalties: ``(penalties,)`` strengths. A regression minimises the mean squared error plus penalty × Σ coefficient².
     """
     n, middle = len(targets), targets.mean(axis=0)
     mean = _sum(part.sum(axis=0) for part in parts()) / n
@@ -86,12 +95,12 @@ def ridge_path(parts: Callable[[], Iterable[Floats]], targets: Floats, penalties
 
 @dataclass(frozen=True, eq=False)
 class _Regression:
-    """A chosen regression.
+    """Regression that was chosen on validation.
 
     Attributes:
-        columns: function that returns its columns.
+        columns: function of windows that returns the columns of the regression.
         coefficients, intercepts: ``(columns, targets)`` and ``(targets,)``.
-        to_classes: map from its forecasts to class probabilities; None: it forecasts values.
+        to_classes: map from forecasts to class probabilities; None if the regression forecasts values.
     """
 
     columns: Columns
@@ -100,23 +109,23 @@ class _Regression:
     to_classes: ProbabilityMap | None = None
 
     def forecasts(self, sample: Sample) -> Floats:
-        """Return the forecasts ``(windows, targets)``."""
+        """Return the forecasts ``(windows, targets)`` of the regression."""
         found = [part @ self.coefficients for part in _parts(sample, self.columns)]
         return np.concatenate(found) + self.intercepts
 
 
 class RidgeRegression(Baseline):
-    """Ridge regression of the value and of the classes; a logistic regression maps its forecast to class probabilities.
+    """Ridge regression of the value and of the classes. A logistic regression maps the forecast to class probabilities.
 
-    Windows of bars have three sets of columns. The first has the mean log ranges over 1, 5, 22 and 60 bars (HAR, Corsi 2009).
-    The second adds the returns over these spans, their sizes (Corsi & Renò 2012) and the means of :class:`.LogisticBaseline`.
-    The third has all inputs of the window instead of their means. The value and these ranges and returns are relative to the
-    usual size of a move; for the volatility, this is the median range that divides the classes. Other windows have two sets
-    of columns: the means, and all inputs of the window.
+    For windows of bars, three sets of columns are tried. The first has the mean log ranges over 1, 5, 22 and 60 bars (HAR,
+    Corsi 2009). The second also has the returns over these numbers of bars, the sizes of these returns (Corsi & Renò 2012),
+    and the means of :class:`.LogisticBaseline`. The third has all inputs of the window instead of the means. Value, ranges
+    and returns are relative to the usual size of a move. For the target volatility, this size is the median range that
+    separates the classes. For other windows, two sets of columns are tried: the means, and all inputs of the window.
 
-    The log loss on validation selects columns, target (value or classes) and penalty of the probabilities; the squared error on
-    validation selects columns and penalty of the forecast of the value. The logistic regression is fitted on forecasts for
-    training windows that were left out, so many columns cause no overconfidence.
+    For the probabilities, the log loss on validation selects columns, target (value or classes) and penalty. For the forecast
+    of the value, the squared error on validation selects columns and penalty. The logistic regression is fitted on
+    leave-one-out forecasts for training windows, so many columns cause no overconfidence.
     """
 
     name = value_name = "ridge regression"
@@ -147,8 +156,11 @@ class RidgeRegression(Baseline):
             return _absolute(self._valued.forecasts(sample)[:, 0], sample)
 
     def _try(self, columns: Columns, train: Sample, validation: Sample) -> None:
-        """Fit the regressions on these columns; keep those with the lowest loss and error on validation."""
-        classes = np.unique(train.labels)[1:]  # the first class is the rest
+        """Fit the regressions on one set of columns.
+
+        Keep the regressions with the lowest loss and the lowest error on validation so far.
+        """
+        classes = np.unique(train.labels)[1:]  # the first class has the remaining probability
         targets, groups = 1.0 * (train.labels[:, None] == classes), [slice(0, len(classes))]
         if train.values is not None:
             targets = np.column_stack([targets, _relative(train.values, train)])
@@ -173,7 +185,7 @@ class RidgeRegression(Baseline):
 
 
 def _column_sets(train: Sample) -> list[Columns]:
-    """Return the sets of columns for these windows; without all inputs of the window if these are too many."""
+    """Return the sets of columns to try. The set with all inputs of a window is left out if it has too many columns."""
     steps = train.inputs.shape[1] * train.inputs.shape[2]
     sets: list[Columns] = [lambda sample: means(sample.inputs)]
     if steps * min(steps, len(train)) <= MAX_BASIS:
@@ -187,7 +199,10 @@ def _column_sets(train: Sample) -> list[Columns]:
 
 
 def _market(sample: Sample) -> Floats:
-    """Return the ranges, the returns and their sizes, at most 10 usual moves, ``(windows, 12)``; no columns without bars."""
+    """Return the ranges, the returns and the sizes of the returns, ``(windows, 12)``; no columns without bars.
+
+    Each is at most 10 usual moves.
+    """
     if sample.bars is None:
         return np.empty((len(sample), 0))
     market, rows = sample.bars
@@ -196,7 +211,7 @@ def _market(sample: Sample) -> Floats:
 
 
 def _relative(values: Floats, sample: Sample) -> Floats:
-    """Return the values relative to the usual size of a move, at most 10 usual moves; without bars, the values as they are."""
+    """Return values relative to the usual size of a move, at most 10 usual moves. Without bars, return the values unchanged."""
     return values if sample.bars is None else np.clip(sample.bars[0].relative(values, sample.bars[1]), -CLIP, CLIP)
 
 
@@ -209,14 +224,14 @@ def _log_loss(sample: Sample, probabilities: Floats) -> float:
 
 
 def _parts(sample: Sample, columns: Columns) -> Iterator[Floats]:
-    """Yield the columns of some windows at a time."""
+    """Yield the columns of the windows in parts, each for some windows."""
     at_once = max(1, _AT_ONCE // (sample.inputs.shape[1] * sample.inputs.shape[2]))
     for first in range(0, len(sample), at_once):
         yield columns(sample.part(slice(first, first + at_once)))
 
 
 def _placed(parts: Iterable[Floats]) -> Iterator[tuple[Floats, slice]]:
-    """Yield each part with the rows that it has in the whole."""
+    """Yield each part together with the range of its rows in the whole array."""
     first = 0
     for part in parts:
         yield part, slice(first, first + len(part))
@@ -224,5 +239,5 @@ def _placed(parts: Iterable[Floats]) -> Iterator[tuple[Floats, slice]]:
 
 
 def _sum(arrays: Iterable[Floats]) -> Floats:
-    """Return the sum of arrays that exist one at a time."""
+    """Return the sum of arrays from an iterator, so that only one array is in memory at a time."""
     return reduce(np.add, arrays)

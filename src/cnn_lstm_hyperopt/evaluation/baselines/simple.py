@@ -1,4 +1,4 @@
-"""Baselines that use only labels."""
+"""Simple baselines that use only labels, not inputs."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,9 +8,11 @@ from cnn_lstm_hyperopt.metrics import score
 
 
 class MajorityClass(Baseline):
-    """Predicts the training shares of the classes for every window, so the predicted class is the most frequent one.
+    """Baseline that predicts the shares of the classes in training for every window.
 
-    Its forecast of the value is the mean of the training values.
+    The predicted class is the most frequent class.
+
+    The forecast of the value is the mean of the training values.
     """
 
     name, value_name = "majority class", "training mean"
@@ -30,11 +32,11 @@ class MajorityClass(Baseline):
 
 
 class Persistence(Baseline):
-    """Predicts the last known class of the same symbol.
+    """Baseline that predicts the last known class of the same symbol.
 
-    The probability of this class is the share of training windows that repeat their last known class. It is kept above one
-    half, so that this class is always the prediction. Windows without a known class get the base rates. Its forecast of the value
-    is the last known value; windows without a known value get the training mean.
+    The probability of this class is the share of training windows whose class equals their last known class. The probability
+    is kept above one half, so that this class is always the prediction. Windows without a known class get the base rates. The
+    forecast of the value is the last known value. Windows without a known value get the training mean.
     """
 
     name = value_name = "persistence"
@@ -71,10 +73,10 @@ class Persistence(Baseline):
 
 
 class RollingFrequency(Baseline):
-    """Predicts the shares of the classes among the last known labels of the same symbol.
+    """Baseline that predicts the shares of the classes among the last known labels of the same symbol.
 
-    The log loss on validation selects the number of labels. Each count is raised by the base rate × the number of classes, so
-    no share is 0, and windows without a known label get the base rates.
+    The log loss on validation selects the number of labels. Base rate × number of classes is added to each count. So no share
+    is 0, and windows without a known label get the base rates.
     """
 
     name = "rolling frequency"
@@ -102,7 +104,7 @@ class RollingFrequency(Baseline):
         return self._shares(sample.recent[:, self._span])
 
     def _shares(self, counts: NDArray[np.int32]) -> Floats:
-        """Return the shares of the counts ``(windows, classes)``."""
+        """Return the shares of the classes ``(windows, classes)``, computed from the counts of known labels."""
         raised = counts + len(self._rates) * self._rates
         return np.asarray(raised / raised.sum(axis=1, keepdims=True))
 

@@ -1,21 +1,21 @@
-"""Summaries of windows: the inputs of simple baselines."""
+"""Summaries of windows, which are the inputs of simple baselines."""
 
 import numpy as np
 
 from cnn_lstm_hyperopt.evaluation.baselines.base import Floats, Inputs
 
 _NUMBERS_AT_ONCE = 1_000_000
-"""Maximum number of inputs (windows × lookback × features) to copy at once: 4 MB."""
+"""Maximum number of inputs (windows × lookback × features) that are copied in one step (4 MB)."""
 
 
 def means(inputs: Inputs) -> Floats:
-    """Return each feature's last value and means over 5, 20 and all bars: ``(windows, 4 × features)``, last value first."""
+    """Return each feature's last value, and its means over 5, 20 and all bars, ``(windows, 4 × features)``."""
     parts = [inputs[:, -1], inputs[:, -5:].mean(axis=1), inputs[:, -20:].mean(axis=1), inputs.mean(axis=1)]
     return np.concatenate(parts, axis=1).astype(np.float64)
 
 
 def summaries(inputs: Inputs) -> Floats:
-    """Return the result of :func:`means`, the last 5 bars and the deviations: ``(windows, (4 + 5 + 1) × features)``."""
+    """Return the result of :func:`means`, the last 5 bars and the standard deviations, ``(windows, (4 + 5 + 1) × features)``."""
     tail = inputs[:, -5:].reshape(len(inputs), -1)
     return np.concatenate([means(inputs), tail, _deviations(inputs)], axis=1)
 
@@ -23,7 +23,7 @@ def summaries(inputs: Inputs) -> Floats:
 def _deviations(inputs: Inputs) -> Inputs:
     """Return the standard deviation of each feature over a window's bars, ``(windows, features)``.
 
-    Computes some windows at a time, because numpy copies its input and a copy of all windows may take gigabytes.
+    The windows are processed in parts, because numpy copies its input, and a copy of all windows may take gigabytes.
     """
     found = np.empty((len(inputs), inputs.shape[2]), dtype=inputs.dtype)
     rows = max(1, _NUMBERS_AT_ONCE // max(1, inputs.shape[1] * inputs.shape[2]))
