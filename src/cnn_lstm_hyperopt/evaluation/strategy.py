@@ -211,7 +211,7 @@ class Market:
     def excess(self, positions: NDArray[np.floating]) -> Excess:
         """Return the excess of a strategy over a holding.
 
-        The position of the holding is the mean of the strategy's past positions.
+        The position of the holding is the mean of the strategy's positions in the symbol up to the decision.
 
         The excess of a decision is (position − position of the holding) × (return − mean return of the symbol), minus the
         difference of the costs. So a constant added to all returns of a symbol (drift) changes nothing, and constant

@@ -155,7 +155,8 @@ class Predictor(abc.ABC):
 
         Args:
             frame: (bars,) bars of one symbol.
-            symbol: name of the bars, for the text of errors. last: number of newest windows to predict; None: all windows.
+            symbol: name of the bars, for the text of errors.
+            last: number of newest windows to predict; None: all windows.
         """
         about = self.description
         if about.scaler is None:
