@@ -289,6 +289,8 @@ def test_a_new_file_is_written_where_a_link_leads(predict, capsys):
 
 def test_files_of_the_study_the_model_and_the_bars_are_never_replaced(predict, save_dir, bars, capsys):
     model = save_dir / "retrained_model_1"
+    (model / "seeds").mkdir()
+    (model / "seeds" / "2.safetensors").write_bytes(b"weights of another seed")
     files = [path for path in save_dir.rglob("*") if path.is_file()] + list(bars.iterdir())
     Path("bars.csv").symlink_to(bars / "IBM.csv")
     Path("database").symlink_to(save_dir / "study.db")
@@ -300,6 +302,7 @@ def test_files_of_the_study_the_model_and_the_bars_are_never_replaced(predict, s
         assert refusal(capsys, *exporting, place, "--force") == "output-is-study-file"
     assert refusal(capsys, *predict, bars / "NEW.csv") == "output-is-data"
     assert {path: path.read_bytes() for path in files} == before
+    shutil.rmtree(model / "seeds")
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no named pipes")

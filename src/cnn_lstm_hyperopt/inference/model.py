@@ -22,14 +22,12 @@ from cnn_lstm_hyperopt.inference.predictor import Predictor
 from cnn_lstm_hyperopt.inference.stored_form import FormError, StoredForm
 from cnn_lstm_hyperopt.models.build import new_network
 from cnn_lstm_hyperopt.models.network import Network
-from cnn_lstm_hyperopt.run_dir.paths import ENSEMBLE_FILE
+from cnn_lstm_hyperopt.run_dir.paths import ENSEMBLE_FILE, SEEDS
 from cnn_lstm_hyperopt.training import Predictions, as_predictions, predict
 from cnn_lstm_hyperopt.utils.reading import MAX_JSON_BYTES, parse_json, read_text
 from cnn_lstm_hyperopt.utils.text import listed, one_line, printable, shown, shown_name
 
 WEIGHTS, DESCRIPTION = "model.safetensors", "model.json"
-SEEDS = "seeds"
-"""Name of a folder in a model's folder. It has the networks of other seeds, as ``seeds/SEED.safetensors``."""
 NETWORKS = "networks"
 """Key in ``model.json`` with the file and the seed of each network. A model with one network has no such key."""
 _LONGEST_HEADER = 100_000_000

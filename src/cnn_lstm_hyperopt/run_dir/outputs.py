@@ -12,6 +12,7 @@ from cnn_lstm_hyperopt.run_dir.paths import (
     ENSEMBLE_FILE,
     MLFLOW_FILE,
     MODEL_CARD,
+    SEEDS,
     STUDY_FILE,
     STUDY_FILES,
     STUDY_FOLDERS,
@@ -114,7 +115,8 @@ def _refuse_files_of_a_study(place: Path, name: str) -> None:
     inside = () if study is None else place.relative_to(study).parts
     own = inside and (inside[0] in STUDY_FOLDERS if len(inside) > 1 else _is_study_file(inside[0]))
     model = any((place.parent / file).exists() for file in ("model.json", ENSEMBLE_FILE))
-    if own or (model and place.name in _MODEL_FILES):
+    weights = place.parent.name == SEEDS and (place.parent.parent / "model.json").exists()
+    if own or weights or (model and place.name in _MODEL_FILES):
         raise ConfigError(
             f"--output {name} is a file of the study or the model itself and is never replaced; name another file",
             field="--output",

@@ -15,7 +15,7 @@ import mlflow
 from mlflow.exceptions import MlflowException
 
 from cnn_lstm_hyperopt.errors import HyperoptError
-from cnn_lstm_hyperopt.inference.model import DESCRIPTION, SEEDS, WEIGHTS
+from cnn_lstm_hyperopt.inference.model import DESCRIPTION, WEIGHTS
 from cnn_lstm_hyperopt.run_dir import paths
 from cnn_lstm_hyperopt.search import StudyStorage, TrialRecord, front_hypervolume
 from cnn_lstm_hyperopt.tracking.content import (
@@ -188,7 +188,7 @@ class Exporter:
         for entry in snapshot.results.get("retrained_models") or ():
             folder = paths.model_folder(self._save_dir, entry["model_rank"])
             if (folder / WEIGHTS).is_file() and (folder / DESCRIPTION).is_file():
-                files = [folder / WEIGHTS, *sorted((folder / SEEDS).glob("*.safetensors"))]
+                files = [folder / WEIGHTS, *sorted((folder / paths.SEEDS).glob("*.safetensors"))]
                 digest = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:16]
                 models[f"{entry['model_rank']}-{entry['trial_number']}-{digest}"] = entry
         return models
