@@ -5,7 +5,12 @@ weeks. Two rules are compared on the same simulated test sets. The verdict's rul
 lies above 1 / classes. The other one: the paired interval of the accuracy, less that of the majority class, lies above 0. A model
 without knowledge should beat chance in 2.5 % of the runs at most.
 
+`--log-loss` has models whose logits are a constant plus slow noise, while the class frequencies drift. The constant is that of
+the training windows, that of the validation windows, or half of both. Two rules are compared: the paired interval of the log
+loss, less that of the training frequencies (the verdict's rule) or of the test frequencies, lies above 0.
+
     python benchmarks/chance.py --runs 2000
+    python benchmarks/chance.py --log-loss --runs 400
 """
 
 import argparse
@@ -13,8 +18,9 @@ import sys
 from typing import NamedTuple
 
 import numpy as np
+from scipy.special import expit, logit
 
-from cnn_lstm_hyperopt.evaluation import Dependence, judge
+from cnn_lstm_hyperopt.evaluation import Dependence, judge, paired_interval
 from cnn_lstm_hyperopt.utils.rng import stream
 from intervals import autoregression
 
@@ -69,12 +75,50 @@ def simulated(setting: Setting, random: np.random.Generator) -> tuple[bool, bool
     return judged.against_chance.is_better, judged.against_best.is_better
 
 
+DRIFTS = ((0.5, 1), (0.9, 5), (0.97, 5), (0.99, 5))
+"""Autoregressive coefficient of what drives the labels, and windows per date."""
+DATES = (2240, 480, 480)
+"""Training, validation and test dates."""
+
+
+def drifted(coefficient: float, per_date: int, random: np.random.Generator) -> list[bool]:
+    """Whether a model beats chance, for each of its three constants by both rules."""
+    shared = np.repeat(autoregression(sum(DATES), random, coefficient, BURN_IN), per_date)
+    labels = (shared + random.normal(size=len(shared)) > 0).astype(np.int64)
+    train, validation, test = np.split(labels, np.cumsum(DATES)[:2] * per_date)
+    own = np.repeat(autoregression(DATES[2], random, 0.9, BURN_IN), per_date)
+    noise = np.sqrt(0.7) * own + np.sqrt(0.3) * random.normal(size=len(test))
+    dependence = Dependence.by_date(np.repeat(np.arange(DATES[2]), per_date))
+    found = []
+    for share in (train.mean(), (train.mean() + validation.mean()) / 2, validation.mean()):
+        ours = expit(logit(share) + 0.1 * noise)
+        for constant in (train.mean(), test.mean()):
+            both = [np.stack([1 - up, up], axis=1) for up in (ours, np.full(len(test), constant))]
+            interval = paired_interval("log_loss", test, *both, dependence)
+            found.append(interval is not None and interval.low > 0)
+    return found
+
+
+def by_log_loss(runs: int, seed: int) -> None:
+    """Print a row per drift."""
+    print("| AR labels | windows per date | constant of training | of both | of validation |\n|---|---|---|---|---|")
+    for row, (coefficient, per_date) in enumerate(DRIFTS):
+        streams = (stream(seed, 10_000 * row + run, "chance by log loss") for run in range(runs))
+        found = 100 * np.mean([drifted(coefficient, per_date, random) for random in streams], axis=0)
+        cells = (f"{of_train:.1f} %, {of_test:.1f} %" for of_train, of_test in found.reshape(3, 2))
+        print(f"| {coefficient} | {per_date} | {' | '.join(cells)} |", flush=True)
+
+
 def main() -> int:
     """Print a row per setting."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=2000, help="simulated test sets for each row")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--log-loss", action="store_true", help="models with drifting class frequencies, by log loss")
     asked = parser.parse_args()
+    if asked.log_loss:
+        by_log_loss(asked.runs, asked.seed)
+        return 0
     print(
         "| dates × windows | classes | AR labels, model | knowledge | balanced accuracy | against the majority class |"
     )

@@ -8,7 +8,11 @@ about one half.
 deviation or last bar tells them apart; a window's label follows the motif nine times in ten, so that the best attainable accuracy
 is 0.9. The verdict's interval is held against the model's accuracy on 100,000 fresh windows.
 
+*Linear*: a signal that logistic and ridge regression capture completely (see benchmarks/evaluation_verdict.py), so the grade
+should be *as good as the best simple baseline*.
+
     python benchmarks/evaluation.py --seeds 20
+    python benchmarks/evaluation.py --kinds linear --seeds 3
 """
 
 import argparse
@@ -44,6 +48,7 @@ from cnn_lstm_hyperopt.pipeline.results.writer import write_results
 from cnn_lstm_hyperopt.pipeline.search_phase import search
 from cnn_lstm_hyperopt.pipeline.session import open_session
 from cnn_lstm_hyperopt.utils.rng import stream
+from evaluation_verdict import linear_signal
 from machine import machine_line
 
 BLOCK = 20
@@ -75,10 +80,12 @@ PROFILE: dict[str, Any] = {
 class Run:
     """What a run said.
 
+    ``grade``: grade of the verdict.
     ``fresh``: accuracy of model 1 on fresh windows, where there are any; ``coverage``: share of the intervals of fresh test
     periods that hold it.
     """
 
+    grade: str
     skill: bool
     sentence: str
     accuracy: float | None
@@ -169,10 +176,8 @@ def covered(labels: NDArray[np.int64], probabilities: NDArray[np.floating], accu
 def run(kind: str, seed: int, folder: Path) -> Run:
     """A whole run, from the first trial to the verdict."""
     begun = time.perf_counter()
-    dataset = {"noise": noise, "planted": planted}[kind](seed)
-    data: dict[str, Any] = (
-        {"source": "loaders"} if kind == "planted" else {"source": "embedded", "target": "volatility"}
-    )
+    dataset = {"noise": noise, "planted": planted, "linear": linear_signal}[kind](seed)
+    data: dict[str, Any] = {"source": "embedded", "target": "volatility"} if kind == "noise" else {"source": "loaders"}
     settings: Settings = load_settings(
         {**PROFILE, "data": data},
         {"save_dir": folder, "study": {"seed": seed, "n_trials": PROFILE["study"]["n_trials"]}},
@@ -203,6 +208,7 @@ def run(kind: str, seed: int, folder: Path) -> Run:
         fresh = float((predictions.classes == labels.numpy()).mean())
         coverage = covered(labels.numpy(), predictions.probabilities, fresh)
     return Run(
+        grade=verdict["grade"],
         skill=bool(verdict["skill"]),
         sentence=verdict["sentence"],
         accuracy=metrics and metrics["test_class_acc"],
@@ -225,8 +231,7 @@ def table(kind: str, runs: Sequence[Run]) -> list[str]:
         fresh = "–" if each.fresh is None else f"{each.fresh:.3f}{'' if each.covers else ' (outside)'}"
         accuracy = "no model" if each.accuracy is None else f"{each.accuracy:.3f}"
         pbo = "–" if each.pbo is None else f"{each.pbo:.2f}"
-        word = "skill" if each.skill else "no skill"
-        lines.append(f"| {seed} | {word} | {accuracy} | {interval} | {fresh} | {pbo} | {each.seconds:.0f} |")
+        lines.append(f"| {seed} | {each.grade} | {accuracy} | {interval} | {fresh} | {pbo} | {each.seconds:.0f} |")
     known = [each.pbo for each in runs if each.pbo is not None]
     lines += ["", f"{kind}: skill in {sum(each.skill for each in runs)} of {len(runs)} runs"]
     if known:
@@ -247,7 +252,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--first", type=int, default=0, help="first seed")
-    parser.add_argument("--kinds", nargs="+", choices=("noise", "planted"), default=["noise", "planted"])
+    parser.add_argument("--kinds", nargs="+", choices=("noise", "planted", "linear"), default=["noise", "planted"])
     options = parser.parse_args()
     torch.set_num_threads(1)
     print(machine_line())

@@ -139,10 +139,11 @@ def test_the_verdict_is_about_the_first_of_the_confirmed(finished: Run) -> None:
     assert verdict["skill"] is (verdict["grade"] == "better than every baseline")
     assert verdict["skill"] == all(each["interval"][0] > 0 for each in verdict["comparisons"])
     assert (verdict["model_rank"], verdict["trial_number"]) == (1, models[0]["trial_number"])
-    assert verdict["score"] == models[0]["test_metrics"]["test_class_acc"]
-    best = max(results["baselines"], key=lambda each: each["test_metrics"]["test_score"])
+    assert (verdict["metric"], verdict["score"]) == ("log_loss", -models[0]["test_metrics"]["test_log_loss"])
+    assert verdict["accuracy"]["score"] == models[0]["test_metrics"]["test_class_acc"]
+    best = min(results["baselines"], key=lambda each: each["test_metrics"]["test_log_loss"])
     assert verdict["best_baseline"] == best["name"]
-    assert verdict["difference"] == pytest.approx(verdict["score"] - best["test_metrics"]["test_score"])
+    assert verdict["difference"] == pytest.approx(verdict["score"] + best["test_metrics"]["test_log_loss"])
     assert results["overfitting"]["pbo"]["trials"] == results["n_trials_completed"]
     assert results["overfitting"]["deflated_sharpe"] is None  # a volatility is no direction
     (opening,) = results["test_openings"]

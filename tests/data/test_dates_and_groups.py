@@ -178,8 +178,9 @@ def test_groups_and_dates_reach_the_verdict(config, tmp_path, name, number, hori
     assert "persistence" not in [each["name"] for each in results["baselines"]]
     verdict = results["verdict"]
     assert verdict["test_units"] == {"kind": name, "number": number}
-    low, high = verdict["score_interval"]
-    assert 0 <= low <= verdict["score"] <= high <= 1
+    for compared, best in ((verdict, 0), (verdict["accuracy"], 1)):  # a log loss is negated
+        low, high = compared["score_interval"]
+        assert low <= compared["score"] <= high <= best
 
 
 def test_labels_that_come_in_groups_raise_the_skill_threshold(config, tmp_path):
