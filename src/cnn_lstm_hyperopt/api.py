@@ -44,16 +44,16 @@ class CNNLSTMHyperparameterOptimizer:
         data_loaders: (train, validation, test). Each yields ``(x, y_class)`` or ``(x, y_class, y_reg)`` with ``x`` of shape
             ``(batch, time, features)``. None: the bars that the data section of ``config`` names.
         input_dim: number of features; must equal the number of features in the loaders.
-        dates: dates of the windows of the training, validation and test loader: three sequences. Each has one entry per window
-            in the order of the loader (datetimes, ISO text, or integers that increase with time), or is None. Windows without
-            dates count as independent.
+        dates: three sequences with the dates of the windows of the training, validation and test loader. Each sequence has a
+            date for each window, in the order of the loader, or is None. Dates are datetimes, ISO text, or integers that
+            increase with time. Windows without dates count as independent.
         groups: groups of the windows (text or integers), in the same form as ``dates``. Windows of one group (such as a
             patient or a machine) count as dependent.
         save_dir: directory for all output.
         study_name: name of the study.
         config: settings as a YAML file, a profile (``"small"``, ``"laptop"``, ``"gpu"``, ``"demo"``), or a nested mapping
             such as ``{"training": {"max_epochs": 5}}``.
-        resume: whether to continue the study in ``save_dir``.
+        resume: True to continue the study in ``save_dir``.
         quiet: print nothing. ``run.log`` has the full output.
         verbose: print all details, which are otherwise only in ``run.log``.
 

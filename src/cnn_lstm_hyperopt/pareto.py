@@ -14,7 +14,10 @@ Row = tuple[float, float, float]
 
 
 def dominates(a: Sequence[float], b: Sequence[float]) -> bool:
-    """Return True if the losses ``a`` dominate ``b``: larger in no objective, and smaller in at least one objective."""
+    """Return True if the losses ``a`` dominate ``b``.
+
+    Then ``a`` is larger in no objective and smaller in at least one objective.
+    """
     pairs = list(zip(a, b, strict=True))
     return all(x <= y for x, y in pairs) and any(x < y for x, y in pairs)
 

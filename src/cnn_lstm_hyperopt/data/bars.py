@@ -124,7 +124,7 @@ def bars_of(
         symbol: name of the bars.
         table: the columns to use; the mapping is emptied to save memory.
         found: list of findings, to which this function adds new findings.
-        columns: names of further columns to read, as in the settings.
+        columns: names of additional columns to read, as in the settings.
         adjusted: sentence that says how the source adjusted the prices; None: unknown.
         start, end: first and last date to return; None: no limit. For rows outside this range, only the dates are checked. If
             no row is in this range, the result has no bars.

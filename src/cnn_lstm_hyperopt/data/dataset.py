@@ -43,10 +43,9 @@ class TrialData:
     """Data that trials use. The test set is not included.
 
     Attributes:
-        folds: folds whose mean score is the score of a trial; without cross-validation one fold.
+        folds: folds over which the score of a trial is averaged. Without cross-validation there is one fold.
         n_classes: number of classes.
-
-    has_regression: True if windows have a regression target.
+        has_regression: True if windows have a regression target.
     """
 
     folds: tuple[Fold, ...]
@@ -62,7 +61,7 @@ class Dataset:
         train: all training windows, on which the final models are trained.
         train_share: share of the training windows on which trials are trained, in each fold.
         validation: validation windows.
-        folds: folds for trials; without cross-validation one fold of the training and validation windows.
+        folds: folds for trials. Without cross-validation there is one fold with the training and validation windows.
         test: the locked test windows.
         class_names: names of classes 0, 1, …
         value_name: formula of the regression target; None without regression.
@@ -79,7 +78,7 @@ class Dataset:
         market: facts about the bars that baselines use, with a row for each row of the windows' series; None: the windows
             come from DataLoaders.
         half_spreads: half of the bid-ask spread of each symbol, in basis points. Empty if the target is not direction.
-        periods: unscaled windows for a walk-forward test; None: the test set is one period.
+        periods: unscaled windows for a walk-forward test; None if the test set is one period.
     """
 
     train: Windows
@@ -129,19 +128,19 @@ class Dataset:
 
     @property
     def n_periods(self) -> int:
-        """Number of periods of the test set."""
+        """Number of periods into which the test set is divided."""
         return 1 if self.periods is None else len(self.periods.periods)
 
     def period(self, number: int, *, scaled_as: int | None = None, with_purged: bool = False) -> "Dataset":
         """Return the dataset of a period of the test set, with the training and validation windows before this period.
 
-        Scaler, mean and deviation of the values are those of the period's training windows.
+        The scaler, and the mean and the standard deviation of the values, are those of the period's training windows.
 
         Args:
             number: number of the period, from 1. Without periods, the dataset itself is returned.
-            scaled_as: number of an earlier period whose scaler is used; None: the period's own scaler.
-            with_purged: whether the windows purged before the period come before its test windows. Their labels become
-                known in the period.
+            scaled_as: number of an earlier period whose scaler is used; None: the period's own scaler is used.
+            with_purged: True if the windows that were purged before the period are to be added before its test windows. Their
+                labels become known in the period.
         """
         if self.periods is None:
             return self
@@ -161,7 +160,7 @@ class Dataset:
         )
 
     def positions(self, number: int) -> Integers:
-        """Return the positions of the windows of a period, counted from 1, among the test windows."""
+        """Return the positions of a period's windows among the test windows. Periods are counted from 1."""
         return np.arange(len(self.test)) if self.periods is None else self.periods.positions(number)
 
     def for_trials(self) -> TrialData:

@@ -1,7 +1,9 @@
-"""Periods of the walk-forward test: cut the test dates, and move training and validation forward before each period.
+"""Periods of a walk-forward test.
 
-Walk-forward evaluation (Pardo 1992; Hyndman & Athanasopoulos 2021, ch. 5.10, with refits at intervals): a model predicts
-a period after it was trained on all windows whose labels are known before this period.
+The test set is divided into periods, and each period has its own training and validation windows.
+
+In a walk-forward evaluation, models are trained again before each period, on windows whose labels are known before the
+period. Then they predict the windows of the period (Pardo 1992; Hyndman & Athanasopoulos 2021, ch. 5.10).
 """
 
 from collections.abc import Sequence
@@ -20,16 +22,16 @@ from cnn_lstm_hyperopt.data.windows import Windows
 from cnn_lstm_hyperopt.errors import DataError
 
 MIN_DATES = 20
-"""Minimum number of dates of a period (session days of intraday bars): one month of daily bars."""
+"""Minimum number of dates of a period, which is one month of daily bars. For intraday bars, session days are counted."""
 
 
 @dataclass(frozen=True, eq=False)
 class PeriodIndices:
-    """Positions of the windows of one period, ascending.
+    """Ascending positions of the windows of one period of the test set.
 
     Attributes:
-        train, validation: windows before the period.
-        test: windows that are decided in the period.
+        train, validation: training and validation windows, which are before the period.
+        test: test windows, which are decided in the period.
         purged: windows that are decided before the period and are neither for training nor for validation.
     """
 
@@ -40,17 +42,18 @@ class PeriodIndices:
 
 
 def cut_periods(dates: WindowDates, cuts: tuple[Any, Any], n_periods: int) -> tuple[PeriodIndices, ...]:
-    """Cut the test windows into consecutive periods, each with the training and validation windows before it.
+    """Divide the test windows into consecutive periods, and choose training and validation windows before each period.
 
-    The periods have about equal numbers of windows. A date, or a session day of intraday bars, belongs to one period. The
-    first period has the training and validation windows of the split. Before each later period, both move forward: the
-    windows before the period are cut where as many windows as in the split's validation are left, counted before purging.
-    The windows are purged as in :func:`.assign`. No embargo is needed, because training ends before validation and period.
+    The periods have about equal numbers of windows. All windows of a date (for intraday bars, of a session day) belong to one
+    period. The first period has the training and validation windows of the split. For each later period, the last windows
+    before the period are its validation windows, and all earlier windows are training windows. The number of validation
+    windows, counted before purging, is that of the split. The windows are purged as in :func:`.assign`. No embargo is needed,
+    because training windows come before validation and test windows.
 
     Args:
         dates: dates of all windows.
         cuts: first dates of validation and of test.
-        n_periods: number of periods, ≥ 1.
+        n_periods: number of periods, at least 1.
 
     Raises:
         DataError: a period has fewer than :data:`MIN_DATES` dates.
@@ -69,7 +72,10 @@ def cut_periods(dates: WindowDates, cuts: tuple[Any, Any], n_periods: int) -> tu
 
 
 def _starts(tested: Dates, n_periods: int) -> list[Any]:
-    """Return the first date of each period; a period begins at the first day with its share of the windows before it."""
+    """Return the first date of each period.
+
+    Period k of n periods begins at the first day before which there are at least the share (k − 1) / n of the test windows.
+    """
     days = session_days(tested)
     if days is None:
         days = np.unique(tested, return_inverse=True)[1]
@@ -94,13 +100,13 @@ def _starts(tested: Dates, n_periods: int) -> list[Any]:
 
 @dataclass(frozen=True, eq=False)
 class PeriodTable:
-    """Unscaled windows of all splits, from which the windows of each period are scaled anew.
+    """Unscaled windows of all splits. From these, the windows of each period are scaled with the period's own scaler.
 
     Attributes:
         table: unscaled rows and labelled windows.
         lookback: number of bars in a window.
-        tested: (test windows,) positions of the test windows in the table, ascending.
-        periods: windows of each period.
+        tested: (test windows,) ascending positions of the test windows in the table.
+        periods: positions of the windows of each period.
     """
 
     table: WindowTable
@@ -109,21 +115,21 @@ class PeriodTable:
     periods: Sequence[PeriodIndices]
 
     def scaler(self, number: int) -> Scaler:
-        """Return the scaler of the training rows of a period, counted from 1."""
+        """Return the scaler that is fitted on the training rows of a period. Periods are counted from 1."""
         train = self.periods[number - 1].train
         return Scaler.fit(self.table.features, self.table.covered(self.table.starts[train], self.lookback))
 
     def value_scaler(self, number: int) -> Scaler:
-        """Return mean and deviation of the training values of a period, as a scaler of one feature."""
+        """Return a scaler with the mean and the standard deviation of the training values of a period."""
         return Scaler.fit(self.table.values[self.periods[number - 1].train, None])
 
     def windows(self, number: int, scaler: Scaler, *, with_purged: bool = False) -> tuple[Windows, Windows, Windows]:
-        """Return training, validation and test windows of a period over one series, scaled by ``scaler``.
+        """Return the training, validation and test windows of a period. They are scaled by ``scaler`` and refer to one series.
 
         Args:
             number: number of the period, from 1.
             scaler: scaler of the series.
-            with_purged: whether the purged windows come before the test windows.
+            with_purged: True if the purged windows are to be added before the test windows.
         """
         period, features = self.periods[number - 1], scaler.transform_to_float32(self.table.features)
         windows = self.table.windows(features, self.table.starts, self.lookback)
@@ -132,7 +138,7 @@ class PeriodTable:
 
     @property
     def growth(self) -> tuple[float, ...]:
-        """Number of training windows of each period, as a multiple of the first period's."""
+        """Number of training windows of each period, divided by the number of training windows of the first period."""
         return tuple(len(each.train) / len(self.periods[0].train) for each in self.periods)
 
     def positions(self, number: int) -> Integers:
@@ -141,7 +147,7 @@ class PeriodTable:
 
 
 def period_table(table: WindowTable, cuts: tuple[Any, Any], lookback: int, n_periods: int) -> PeriodTable | None:
-    """Return the periods of the test windows of ``table``; None if there is one period.
+    """Return the periods of the test windows of ``table``, or None if there is only one period.
 
     Args:
         table: unscaled windows.

@@ -114,7 +114,7 @@ class WindowDates:
         decided: decision dates.
         reach: dates of the last bar of each label, or of a later bar if ``purge`` is longer.
         embargo: dates of the bar that is ``embargo`` bars after ``reach``; equal to ``reach`` without an embargo.
-        furthest: dates of the last bar of the longest possible label: ``reach`` or later.
+        furthest: dates of the last bar of the longest possible label; not before ``reach``.
     """
 
     decided: Dates

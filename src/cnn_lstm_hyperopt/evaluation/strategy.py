@@ -26,8 +26,8 @@ class TradingRules:
     Attributes:
         horizon: number of bars for which a position is held.
         cost_bps: fee for a change of position, in basis points of the traded amount.
-        half_spreads: half of the bid-ask spread of each symbol, in basis points. A change of position also costs this. Empty:
-            none.
+        half_spreads: half of the bid-ask spread of each symbol, in basis points. A change of position also costs this.
+            Empty: there is no spread.
         execution: prices at which positions change; see the setting ``evaluation.execution``.
     """
 

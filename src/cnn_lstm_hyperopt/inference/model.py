@@ -52,7 +52,7 @@ class SavedModel(Predictor):
         features: user's function that computes features; None: the model has no such features, or no function was passed.
         seed: seed of ``network``; 0: unknown.
         others: networks of the same configuration that were trained with other seeds.
-        conformal: prediction sets and intervals; None: the model has none.
+        conformal: prediction sets and intervals; None if the model has none.
     """
 
     network: Network

@@ -35,7 +35,7 @@ class Predictor(abc.ABC):
     Attributes:
         description: inputs and outputs.
         features: user's function that computes features; None: the model has no such features, or no function was passed.
-        conformal: prediction sets and intervals; None: the model has none.
+        conformal: prediction sets and intervals; None if the model has none.
     """
 
     description: ModelDescription

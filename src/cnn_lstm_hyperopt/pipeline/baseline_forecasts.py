@@ -46,9 +46,10 @@ class BaselineForecasts:
         return {BASELINES[name].value_name: each for name, each in self.values.items()}
 
     def with_rows(self, there: NDArray[np.int64], other: "BaselineForecasts") -> "BaselineForecasts":
-        """Return these forecasts, with those at the positions ``there`` replaced by the last rows of other forecasts.
+        """Return a copy in which the forecasts at the positions ``there`` are replaced by the last rows of other forecasts.
 
-        A baseline without other forecasts keeps its own, such as persistence without a known label.
+        If a baseline is missing in the other forecasts, its forecasts stay unchanged. An example is persistence without a
+        known label.
         """
 
         def merged(mine: Mapping[str, NDArray[Any]], theirs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
@@ -100,7 +101,7 @@ def baseline_forecasts(dataset: Dataset, splits: tuple[Windows, Windows, Windows
 
 
 def replaced(whole: NDArray[Any], there: NDArray[np.int64], part: NDArray[Any]) -> NDArray[Any]:
-    """Return a copy of ``whole`` with ``part`` in the rows ``there``."""
+    """Return a copy of the array ``whole`` in which the rows ``there`` are replaced by ``part``."""
     found = whole.copy()
     found[there] = part
     return found

@@ -16,12 +16,12 @@ from cnn_lstm_hyperopt.training import Predictions
 
 @dataclass(frozen=True)
 class KeptModel:
-    """Model of an earlier period that also predicts this period, because its new training failed.
+    """Model of an earlier period that also predicts a later period, because its new training failed.
 
     Attributes:
-        model_rank, seed: the model.
-        trained_for: number of the earlier period.
-        reason: reason of the failure.
+        model_rank, seed: rank of the finalist and seed, which identify the model.
+        trained_for: number of the earlier period for which the model was trained.
+        reason: reason why the new training failed.
     """
 
     model_rank: int
@@ -32,10 +32,10 @@ class KeptModel:
 
 @dataclass(frozen=True, eq=False)
 class PeriodPredictions:
-    """Predictions of a period after the first.
+    """Predictions of all models for one period after the first period.
 
     Attributes:
-        number: number of the period, ≥ 2.
+        number: number of the period, at least 2.
         models: predictions of each seed of each finalist.
         ensemble: predictions of the ensemble; None: there is no ensemble.
         kept: models of earlier periods that predict this period.
@@ -49,14 +49,14 @@ class PeriodPredictions:
 
 @dataclass(frozen=True)
 class PeriodScores:
-    """Scores of one period, for information: the verdict is about all periods together.
+    """Scores of one period of the test set. They are only information, because the verdict is about all periods together.
 
     Attributes:
         number: number of the period, from 1.
-        first, last: first and last decision date.
+        first, last: first and last decision date of the period.
         windows: number of test windows.
-        train_windows, validation_windows: number of windows that the models of the period were trained and validated on.
-        log_loss, accuracy: log loss (nats) and accuracy of each finalist and baseline, by name.
+        train_windows, validation_windows: numbers of windows on which the period's models were trained and validated.
+        log_loss, accuracy: log loss (nats) and accuracy of each finalist and each baseline, by name.
         kept: models of earlier periods that predict this period.
     """
 
@@ -73,7 +73,7 @@ class PeriodScores:
 
 @dataclass(frozen=True, eq=False)
 class TestPredictions:
-    """Predictions of all test windows.
+    """Predictions of models and baselines for all test windows.
 
     Attributes:
         models: predictions of each seed of each finalist.
@@ -88,12 +88,12 @@ class TestPredictions:
     def with_period(
         self, there: Integers, period: PeriodPredictions, baselines: BaselineForecasts
     ) -> "TestPredictions":
-        """Return these predictions, with those at the positions ``there`` replaced by the predictions of a period.
+        """Return a copy in which the predictions at the positions ``there`` are replaced by the predictions of a period.
 
         Args:
             there: (windows of the period,) positions among the test windows.
             period: predictions of models and ensemble.
-            baselines: forecasts whose last rows are those of the period.
+            baselines: forecasts of the baselines. Their last rows are the forecasts for the period.
         """
         ensemble = None
         if self.ensemble is not None and period.ensemble is not None:
@@ -119,12 +119,12 @@ def period_scores(
     probabilities: Mapping[str, NDArray[np.floating]],
     kept: Mapping[int, tuple[KeptModel, ...]],
 ) -> tuple[PeriodScores, ...]:
-    """Return the scores of each period.
+    """Return the scores of each period of a walk-forward test.
 
     Args:
         test: all test windows.
         positions: positions of the windows of each period among the test windows.
-        trained: number of training and validation windows of each period.
+        trained: numbers of training and validation windows of each period.
         probabilities: ``(test windows, classes)`` of each finalist and baseline, by name.
         kept: models of earlier periods that predict a period, by number of the period.
     """

@@ -65,9 +65,9 @@ class Retrained:
     """Finalist with its retrained models.
 
     Attributes:
-        runs: one run for each successful seed; at least one run.
+        runs: results of the trainings that succeeded, at least one. There is at most one for each seed.
         failures: for each failed seed, a line with the reason.
-        conformal: prediction sets of :attr:`model`; None: not calibrated.
+        conformal: prediction sets of :attr:`model`; None if they are not calibrated.
     """
 
     finalist: Finalist
@@ -122,7 +122,7 @@ class SeedState:
     Attributes:
         epochs: maximum number of epochs.
         cut_short: True if the time limit ended the training.
-        failure: reason of a failure that the same training would repeat; None: no such failure.
+        failure: reason of a failure that would occur again in the same training; None without such a failure.
     """
 
     epochs: int

@@ -25,8 +25,8 @@ def run(settings: Settings, events: RunEvents, *, resume: bool, recalibrate: boo
     Args:
         settings: settings of the run.
         events: receives the events of the run.
-        resume: whether to continue the study in ``save_dir``.
-        recalibrate: whether to measure this machine's speed again.
+        resume: True to continue the study in ``save_dir``.
+        recalibrate: True to measure this machine's speed again.
 
     Raises:
         InputError: the data, the settings or the directory can't be used. No trial was started.

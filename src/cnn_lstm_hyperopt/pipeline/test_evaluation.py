@@ -192,7 +192,10 @@ def _first_fit(
 def _with_later(
     first_fit: TestPredictions, dataset: Dataset, later: Sequence[PeriodPredictions], *, seed: int
 ) -> TestPredictions:
-    """Return the predictions with those of later periods replaced. Baselines, too, are fitted again for each period."""
+    """Return the predictions for all test windows, with new predictions for the later periods.
+
+    Baselines are also fitted again for each period.
+    """
     said = first_fit
     for each in later:
         period = dataset.period(each.number, with_purged=True)
@@ -202,7 +205,7 @@ def _with_later(
 
 
 def _by_period(verdict: Verdict, table: PeriodTable, later: Sequence[PeriodPredictions]) -> Verdict:
-    """Return the verdict with the scores of each period."""
+    """Return a copy of the verdict to which the scores of each period are added."""
     results = (*verdict.finalists, *verdict.baselines)
     positions = [table.positions(number) for number in range(1, len(table.periods) + 1)]
     period_of = np.empty(len(verdict.windows), dtype=np.int64)
@@ -270,7 +273,7 @@ class _Period:
         conformal: Conformal | None,
         saved: Predictions,
     ) -> TestResult:
-        """Return the test result of a model, with the results of its seeds, calibration, groups, strategy and sets.
+        """Return the test result of a model, with the results for its seeds, calibration, groups, strategy and prediction sets.
 
         Args:
             name: name of the model.
@@ -278,7 +281,7 @@ class _Period:
             runs: predictions of the network of each seed.
             strategy: trading rules of the strategy; None without a strategy.
             conformal: conformal prediction sets of the model; None if it has no sets.
-            saved: predictions of the saved model; in a walk-forward test, it is the model of the first period.
+            saved: predictions of the saved model. In a walk-forward test, this is the model of the first period.
         """
         test, labels, probabilities = self.test, self.test.labels.numpy(), predictions.probabilities
         traded = None

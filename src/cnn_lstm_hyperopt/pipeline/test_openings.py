@@ -18,7 +18,7 @@ def record_opening(storage: StudyStorage, retrained: Sequence[Retrained], *, per
     """Record an evaluation on the test set before it begins. Return the number of evaluations in the study so far.
 
     A walk-forward test of ``periods`` periods is one evaluation. If a resumed run evaluates the same models again on the same
-    periods, the number stays: the earlier result selected no model.
+    periods, the number stays the same, because no model was selected by the earlier result.
     """
     models = [
         {

@@ -1,4 +1,7 @@
-"""Walk-forward test: train the finalists again before each later period of the test set, and predict this period."""
+"""Walk-forward test: before each later period of the test set, the finalists are trained again.
+
+Then they predict the period.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -18,7 +21,7 @@ from cnn_lstm_hyperopt.training import Predictions
 
 @dataclass(frozen=True)
 class _Fit:
-    """A trained model and the number of the period that it was trained for."""
+    """A trained model, and the number of the period for which it was trained."""
 
     run: SeedRun
     period: int
@@ -26,17 +29,18 @@ class _Fit:
 
 @dataclass(frozen=True)
 class Refits:
-    """Trainings of the finalists before each period of the test set after the first.
+    """Trainings of the finalists before each period of the test set, except the first period.
 
     A finalist keeps its configuration and its seeds. It is trained with early stopping on the period's training and
-    validation windows. If a training fails, its model of an earlier period predicts the period.
+    validation windows. If a training fails, the model of an earlier period with the same seed predicts the period.
 
     Attributes:
         session: the open study, whose dataset has the periods.
-        state: stores the state of each training, so that a resumed run continues.
-        stop: interrupts the trainings; its seconds are shared by all remaining trainings.
+        state: stored state of each training, from which a resumed run continues.
+        stop: object that interrupts the trainings. All remaining trainings share its remaining seconds.
         checkpoints: folder of the checkpoints.
-        listener: creates the progress listener of a training from its name and its maximum number of epochs.
+        listener: function that creates the progress listener of a training. Its arguments are the training's name and maximum
+            number of epochs.
     """
 
     session: Session
@@ -46,11 +50,14 @@ class Refits:
     listener: Callable[[str, int], OnReport]
 
     def run(self, first: Sequence[Retrained], found: Blend | None) -> list[PeriodPredictions] | Decision:
-        """Train and predict each period after the first; return the decision that ended the trainings early.
+        """Train the finalists before each period after the first, and predict these periods.
+
+        If the trainings ended early, the decision that ended them is returned.
 
         Args:
             first: finalists that were trained for the first period.
-            found: their ensemble; None: there is no ensemble. Each period selects its ensemble on its own validation windows.
+            found: ensemble of the finalists; None if there is no ensemble. For each period, an ensemble is selected on the
+                period's own validation windows.
 
         Raises:
             OSError: a checkpoint can't be stored.
@@ -83,7 +90,7 @@ class Refits:
     def _fits(
         self, first: Sequence[Retrained], earlier: Sequence[Sequence[_Fit]], number: int, dataset: Dataset
     ) -> tuple[list[list[_Fit]], list[KeptModel]] | Decision:
-        """Train all finalists for a period; a failed training keeps the earlier model."""
+        """Train all finalists for a period. If a training fails, the model of an earlier period is kept."""
         fits: list[list[_Fit]] = []
         kept: list[KeptModel] = []
         of = self.session.dataset.n_periods
@@ -111,7 +118,10 @@ class Refits:
     def _train(
         self, finalist: Finalist, seed: int, number: int, dataset: Dataset, missing: int
     ) -> SeedRun | str | Decision:
-        """Train a finalist with one seed for a period; ``missing`` trainings share the remaining seconds."""
+        """Train a finalist with one seed for a period.
+
+        ``missing`` is the number of trainings that share the remaining seconds.
+        """
         session, stop = self.session, self.stop
         settings, of = session.settings, session.dataset.n_periods
 
@@ -132,5 +142,5 @@ class Refits:
 
 
 def _predictions(fits: Sequence[Sequence[_Fit]], windows: dict[int, Windows]) -> list[list[Predictions]]:
-    """Return the predictions of each model, from the period's windows as scaled for the model's own training."""
+    """Return the predictions of each model for a period's windows. The windows are scaled as in the model's own training."""
     return [[fit.run.model.predict_windows(windows[fit.period]) for fit in runs] for runs in fits]

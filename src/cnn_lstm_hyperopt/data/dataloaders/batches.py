@@ -52,8 +52,7 @@ def drain(name: str, loader: Iterable[Any]) -> tuple[Drained, Tensor]:
         ``(windows,)`` int64.
 
     Raises:
-        DataError: the loader or one of its batches breaks a rule, or the loader yields fewer batches than ``len``
-            returns.
+        DataError: the loader or a batch violates a rule, or the loader yields fewer batches than its ``len``.
     """
     where = f"the {name} loader"
     if isinstance(attribute_of(name, loader, "dataset"), IterableDataset) or not hasattr(type(loader), "__len__"):

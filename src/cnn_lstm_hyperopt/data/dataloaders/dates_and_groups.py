@@ -56,8 +56,8 @@ def read_marks(dates: Any, groups: Any) -> list[Marks]:
         groups: three sequences of texts or whole numbers, or None for a loader without groups; None: no groups.
 
     Raises:
-        DataError: an argument does not have three entries; an entry is not one-dimensional, has a missing value or a
-            value of another type; dates mix datetimes and numbers.
+        DataError: an argument does not have three entries; an entry is not one-dimensional, or it has a missing value or a
+            value of another type; or dates and numbers are mixed.
     """
     return [
         Marks(*parts)
@@ -175,7 +175,7 @@ def _groups(name: str, part: Any) -> NDArray[np.str_]:
 
 
 def _one_dimensional(field: str, name: str, part: Any) -> NDArray[Any]:
-    """Return the dates or groups of a split as a one-dimensional array; raise DataError if a value is missing."""
+    """Return the dates or groups of a split as a one-dimensional array. Raise DataError if a value is missing."""
     rule = "must be a sequence with one entry per window, but"
     try:
         values = part.to_numpy() if hasattr(part, "to_numpy") else np.asarray(part)

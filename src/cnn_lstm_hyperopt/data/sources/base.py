@@ -48,8 +48,8 @@ class Source(ABC):
 
         Args:
             symbols: names of symbols in upper or lower case; empty: all symbols.
-            start: first date; None: from the first bar.
-            end: last date, inclusive; None: to the last bar.
+            start: first date of the bars; None: no limit.
+            end: last date of the bars, inclusive; None: no limit.
 
         Raises:
             DataError: a symbol is unknown or has no bar in the range; the text lists the available symbols and dates.

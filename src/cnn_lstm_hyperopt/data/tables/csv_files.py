@@ -54,7 +54,7 @@ def read_csv(path: Path, columns: Sequence[str], found: Findings) -> Table:
 
     Args:
         path: the file.
-        columns: names of further columns to read.
+        columns: names of additional columns to read.
         found: collector of findings about the file.
 
     Raises:

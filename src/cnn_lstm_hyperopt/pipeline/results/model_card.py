@@ -230,7 +230,7 @@ def _figures(entry: Mapping[str, Any], results: Mapping[str, Any], *, validated:
 
 
 def _walk_forward(periods: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return lines about a walk-forward test; empty if the test set is one period."""
+    """Return lines about a walk-forward test. The list is empty if the test set is one period."""
     if not periods:
         return []
     return [

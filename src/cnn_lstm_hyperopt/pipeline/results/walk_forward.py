@@ -10,9 +10,9 @@ from cnn_lstm_hyperopt.pipeline.test_evaluation import Verdict
 
 
 def walk_forward_results(verdict: Verdict) -> list[dict[str, Any]]:
-    """Return an entry of ``results.json`` for each period of the test set; empty if the test set is one period.
+    """Return an entry of ``results.json`` for each period of the test set. The list is empty if the test set is one period.
 
-    The best baseline is the same in all periods: the best on the whole test set, as in the verdict.
+    All periods have the same best baseline, which is the best on the whole test set, as in the verdict.
     """
 
     def scores(period: PeriodScores, name: str) -> dict[str, float | None]:

@@ -1,4 +1,4 @@
-"""Live view of a search with a progress bar, counts of trials and one line per worker."""
+"""Live view of a search on the terminal: a progress bar, counts of trials, and a line for each worker."""
 
 from collections.abc import Sequence
 

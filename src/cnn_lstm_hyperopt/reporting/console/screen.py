@@ -41,7 +41,7 @@ class LastingOutput:
         return getattr(self._stream(), "encoding", None) or "utf-8"
 
     def isatty(self) -> bool:
-        """Return whether standard output is a terminal that is still open."""
+        """Return True if standard output is a terminal that is still open."""
         stream = self._stream()
         return not self._lost and stream is not None and not stream.closed and stream.isatty()
 

@@ -33,7 +33,7 @@ class Content:
 
     Attributes:
         n_trials: total number of trials that the study is to run.
-        running: whether a run is active.
+        running: True if a run is active.
         openings: how often models were evaluated on the test set.
         times: start and end of each trial in local time; None if a time is not stored.
         results: content of ``results.json``; empty before this file is written.
