@@ -68,6 +68,19 @@ def test_a_loaded_model_is_the_saved_one_to_the_bit(model, folder, dataset, tmp_
         np.testing.assert_array_equal(first.values, second.values)
 
 
+def test_decision_weights_decide_the_class_and_leave_the_probabilities(model, folder, bars):
+    plain = load_model(folder).predict(bars)
+    change(folder, decision_weights=[0.01, 1.99])
+    weighted = load_model(folder)
+    found = weighted.predict(bars)
+    assert weighted.description.decision_weights == (0.01, 1.99)
+    probabilities = found[["probability_0", "probability_1"]].to_numpy()
+    assert (probabilities == plain[["probability_0", "probability_1"]].to_numpy()).all()
+    assert (found["class"] == (probabilities * [0.01, 1.99]).argmax(axis=1)).all()
+    assert set(found["class"]) == {1} != set(plain["class"])
+    assert set(found["class_name"]) == {"volatile"}
+
+
 def test_saving_again_writes_the_same_bytes_which_others_may_read_as_far_as_the_umask_allows(model, folder, tmp_path):
     content = {path.name: path.read_bytes() for path in folder.iterdir()}
     other, before = tmp_path / "other", os.umask(0o027)
@@ -325,6 +338,8 @@ TWELVE = {"mean": [0.0] * 12, "std": [1.0] * 12}
         ({"target": "nonsense"}, "target"),
         *(({"lookback": value}, "lookback") for value in (None, "6", 0, 10**30)),
         ({"bar_seconds": 0.0}, "bar_seconds"),
+        ({"decision_weights": [1.0]}, "decision_weights"),
+        ({"decision_weights": [1.0, 0.0]}, "decision_weights.1"),
     ],
 )
 def test_a_description_of_a_model_that_could_not_predict_is_refused(changed, field, folder):

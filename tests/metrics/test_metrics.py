@@ -12,8 +12,24 @@ from scipy.stats import norm
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, log_loss, matthews_corrcoef, roc_auc_score
 
 from cnn_lstm_hyperopt.config.schema.study import MetricName
-from cnn_lstm_hyperopt.metrics import METRICS, score
+from cnn_lstm_hyperopt.metrics import METRICS, class_weights, score
 from cnn_lstm_hyperopt.metrics.log_loss import MIN_PROBABILITY
+
+
+def test_the_decision_rule_has_the_best_balanced_accuracy_of_all_thresholds():
+    """Of calibrated probabilities of a rare class; log loss and AUC do not use the rule."""
+    rng = np.random.default_rng(0)
+    ones = rng.beta(1, 9, size=100_000)
+    labels, said = (rng.random(100_000) < ones).astype(np.int64), np.column_stack([1 - ones, ones])
+    rule = class_weights(labels, 2)
+    assert rule[labels].mean() == pytest.approx(1)
+    best = max(balanced_accuracy_score(labels, ones > each) for each in np.linspace(0.01, 0.5, 50))
+    assert score("balanced_accuracy", labels, said, rule) == pytest.approx(best, abs=0.003)
+    assert score("balanced_accuracy", labels, said) < 0.51
+    for metric in ("log_loss", "auc"):
+        assert score(metric, labels, said, rule) == score(metric, labels, said)
+    assert class_weights(np.array([0, 2]), 3).tolist() == [1, 1, 1]  # a class that does not occur has the weight 1
+
 
 every_metric = pytest.mark.parametrize("metric", METRICS)
 two_and_three = pytest.mark.parametrize("classes", [2, 3])

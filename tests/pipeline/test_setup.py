@@ -109,6 +109,30 @@ def test_a_resumed_study_with_other_settings_is_refused_with_every_difference(se
     assert found == {(name, "study-differs") for name in ("study.metric", "study.time_objective", "data.horizon")}
 
 
+@pytest.mark.parametrize(
+    ("metric", "before", "now", "refused"),
+    [
+        ("mcc", None, "auto", True),  # None: a study of an earlier version, without class weights
+        ("mcc", None, "none", False),
+        ("mcc", "auto", "balanced", False),
+        ("accuracy", None, "auto", False),
+        ("accuracy", "auto", "none", False),
+        ("accuracy", "auto", "balanced", True),
+    ],
+)
+def test_class_weights_stay_those_of_the_study(settings_of, begun, dataset, metric, before, now, refused):
+    def settings(weights):
+        made = settings_of(metric)
+        return made.model_copy(update={"training": made.training.model_copy(update={"class_weights": weights})})
+
+    storage, new = begun(settings(before or "none"))
+    if before is None:
+        made_with = {key: value for key, value in new.made_with.items() if key != "training.class_weights"}
+        storage.set_attribute("made_with", made_with)
+    with raises(SaveDirError, "study-differs", "training.class_weights") if refused else nullcontext():
+        prepare_again(settings(now), dataset, storage)
+
+
 @pytest.mark.wording
 def test_the_text_of_a_refused_resume(settings_of, begun, dataset):
     storage, _ = begun(settings_of("mcc"))

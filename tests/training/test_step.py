@@ -14,6 +14,7 @@ from builders.trainings import CPU, SCALE, config, network, windows
 from cnn_lstm_hyperopt.config import TrainingSettings, parse_space
 from cnn_lstm_hyperopt.config.search_space import PARAMETERS
 from cnn_lstm_hyperopt.errors import ConfigError
+from cnn_lstm_hyperopt.metrics import class_weights
 from cnn_lstm_hyperopt.models.network import Output
 from cnn_lstm_hyperopt.search import random_configuration
 from cnn_lstm_hyperopt.training import TrainingConfig
@@ -49,6 +50,26 @@ def test_they_are_the_smoothed_cross_entropy_and_the_mean_squared_error(n_classe
     for output, truth in ((Output(logits, None), values), (Output(logits, value), None)):
         assert task_losses(output, targets, truth, label_smoothing=smoothing) == (both[0], None)
     assert mixed_targets(labels, None, mixed, n_classes=n_classes)[1] is None
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_class_weights_multiply_the_cross_entropy_and_leave_the_probabilities_unweighted(smoothing):
+    """PyTorch's weighted cross-entropy of shifted logits; its mean divides by the sum of the weights."""
+    labels = torch.from_numpy(np.repeat([0, 1, 2], [60, 30, 10]))
+    weights = torch.from_numpy(class_weights(labels.numpy(), 3))
+    assert weights == pytest.approx(torch.tensor([100 / 180, 100 / 90, 100 / 30], dtype=torch.float64))
+    logits = torch.randn((100, 3), dtype=torch.float64)
+
+    def loss(logits, targets=labels):
+        return task_losses(Output(logits, None), targets, None, label_smoothing=smoothing, class_weights=weights)[0]
+
+    parts = functional.cross_entropy(logits + weights.log(), labels, reduction="none", label_smoothing=smoothing)
+    assert loss(logits) == pytest.approx((weights[labels] * parts).mean().item())
+    assert loss(logits, functional.one_hot(labels, 3).double()) == pytest.approx(loss(logits).item())
+    if not smoothing:  # the best constant prediction is the frequencies
+        shares = torch.tensor([0.6, 0.3, 0.1], dtype=torch.float64).log().tile(100, 1).requires_grad_()
+        loss(shares).backward()
+        assert shares.grad.sum(dim=0) == pytest.approx(torch.zeros(3, dtype=torch.float64), abs=1e-12)
 
 
 @pytest.mark.parametrize(

@@ -47,16 +47,18 @@ def score_predictions(
     values: NDArray[np.floating] | None = None,
     references: Mapping[str, NDArray[np.floating]] | None = None,
     dependence: Dependence | None = None,
+    decision_weights: NDArray[np.floating] | None = None,
 ) -> Scores:
     """Return the scores of ``probabilities`` against ``labels``, and of ``values`` against ``targets`` if both are given.
 
     Args:
         labels: ``(windows,)`` true classes.
-        probabilities: ``(windows, classes)``, whose rows sum to 1. The most probable class is the prediction.
+        probabilities: ``(windows, classes)``, whose rows sum to 1.
         targets: ``(windows,)`` true values of the regression target.
         values: ``(windows,)`` values that the model predicts.
         references: values ``(windows,)`` of each simple forecast for the same windows, by name.
         dependence: dependence of the windows; None: the windows are independent.
+        decision_weights: ``(classes,)`` weights of the decision rule; None: the most probable class is the prediction.
     """
     mse = mae = r2 = None
     if targets is not None and values is not None:
@@ -67,8 +69,9 @@ def score_predictions(
         r2 = r_squared(true, np.asarray(values, dtype=np.float64), references or {}, alike)
     return Scores(
         metrics={
-            name: metric.shown(value) if math.isfinite(value := metric.score(labels, probabilities)) else None
+            name: metric.shown(value) if math.isfinite(value) else None
             for name, metric in METRICS.items()
+            for value in [score(name, labels, probabilities, decision_weights)]
         },
         calibration_error=calibration_error(labels, probabilities),
         mse=mse,

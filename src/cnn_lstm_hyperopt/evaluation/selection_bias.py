@@ -25,7 +25,7 @@ from cnn_lstm_hyperopt.evaluation import (
     sharpe,
 )
 from cnn_lstm_hyperopt.evaluation.overfitting import BLOCKS, blocks_of, overfitting_of_blocks
-from cnn_lstm_hyperopt.metrics import METRICS
+from cnn_lstm_hyperopt.metrics import METRICS, as_scored, class_weights, decided
 from cnn_lstm_hyperopt.utils.rng import stream
 
 Floats = NDArray[np.float64]
@@ -88,6 +88,7 @@ def read_trials(
     metric: str,
     rules: TradingRules,
     beats_chance: bool = True,
+    balances_classes: bool = False,
 ) -> TrialSeries | None:
     """Read the validation predictions of trials and return statistics of these trials.
 
@@ -99,12 +100,17 @@ def read_trials(
         rules: trading rules of the strategies.
         beats_chance: True if at least one trial beats chance. If not, the probability of overfitting is unknown, because it
             compares trials with each other and not with chance.
+        balances_classes: whether the trials predict classes with decision weights, see :func:`.class_weights`.
 
     Returns:
         The statistics, or None if no predictions can be read.
     """
     validation = [fold.validation for fold in dataset.folds]
     labels = [each.labels.numpy() for each in validation]
+    weights: list[Floats | None] = [None] * len(validation)
+    if balances_classes:
+        folds = dataset.for_trials().folds
+        weights = [class_weights(fold.train.labels.numpy(), dataset.n_classes) for fold in folds]
     ends = np.cumsum([len(each) for each in labels])
     kind, unit, n_units = _units(validation)
     block = np.split(blocks_of(n_units)[unit], ends[:-1])
@@ -118,10 +124,11 @@ def read_trials(
         if probabilities is None:
             continue
         found.append(number)
-        folds = zip(labels, np.split(probabilities, ends[:-1]), block, strict=True)
-        statistics.append(np.sum([METRICS[metric].block_statistics(*fold, BLOCKS) for fold in folds], axis=0))
+        parts = [*zip(np.split(probabilities, ends[:-1]), weights, strict=True)]
+        scored = zip(labels, [as_scored(metric, *part) for part in parts], block, strict=True)
+        statistics.append(np.sum([METRICS[metric].block_statistics(*fold, BLOCKS) for fold in scored], axis=0))
         if traded is not None:
-            up = goes_long(probabilities)[traded.once]
+            up = goes_long(np.concatenate([decided(*part) for part in parts]))[traded.once]
             returns.append(traded.market.strategy(up))
             excess.append(traded.market.excess(up))
     if not found:

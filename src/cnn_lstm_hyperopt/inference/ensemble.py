@@ -92,6 +92,7 @@ def mean_of(predictions: Sequence[Predictions], weights: Sequence[float]) -> Pre
     return Predictions(
         _weighted([each.probabilities for each in predictions], weights),
         _weighted(values, weights) if len(values) == len(predictions) else None,
+        predictions[0].decision_weights,
     )
 
 

@@ -2,7 +2,8 @@
 
 The graph includes the scaling of inputs. Its input ``features`` is (batch, lookback, features), float32, not scaled, with
 features in the order of ``model.json``. Its outputs are ``probabilities`` (batch, classes) and, with a regression head,
-``value`` (batch) in the target's units. The graph of an ensemble returns the weighted mean of its members' outputs.
+``value`` (batch) in the target's units. With decision weights, the predicted ``class`` (batch) is also an output. The graph of an
+ensemble returns the weighted mean of its members' outputs.
 """
 
 import contextlib
@@ -33,7 +34,7 @@ TOLERANCE = 1e-4
 
 Values are in standard deviations of the target.
 """
-INPUT, PROBABILITIES, VALUE = "features", "probabilities", "value"
+INPUT, PROBABILITIES, VALUE, CLASS = "features", "probabilities", "value", "class"
 _NEEDED = ("onnx", "onnxruntime", "onnxscript")
 _TRACED, _COMPARED = 2, (1, 5)
 """Number of windows in the batch for the export, and in the batches for the comparison.
@@ -56,6 +57,7 @@ class Graph(nn.Module):
         self.networks = nn.ModuleList(network for network, _ in model.parts())
         self.weights = [weight for _, weight in model.parts()]
         self.value_mean, self.value_std = about.value_scale.mean, about.value_scale.std
+        self.decision_weights = about.decision_weights
         self.scales = about.scaler is not None
         if about.scaler is not None:  # float64, like the scaling of bars
             self.register_buffer("mean", torch.tensor(about.scaler.mean, dtype=torch.float64))
@@ -65,7 +67,7 @@ class Graph(nn.Module):
     def forward(self, features: Tensor) -> dict[str, Tensor]:
         """Map features ``(batch, lookback, features)`` to class probabilities ``(batch, classes)``.
 
-        With regression, also return the values ``(batch,)``.
+        With regression, also return the values ``(batch,)``; with decision weights, also the predicted classes ``(batch,)``.
         """
         inputs = features
         if self.scales:
@@ -74,6 +76,8 @@ class Graph(nn.Module):
         found = {PROBABILITIES: self._mean([torch.softmax(each.logits, dim=-1) for each in outputs])}
         if outputs[0].value is not None:
             found[VALUE] = self._mean([each.value for each in outputs]) * self.value_std + self.value_mean
+        if self.decision_weights is not None:
+            found[CLASS] = (found[PROBABILITIES] * torch.tensor(self.decision_weights)).argmax(dim=-1)
         return found
 
     def _mean(self, parts: list[Tensor]) -> Tensor:
@@ -194,7 +198,7 @@ def _run_torch(written: bytes, windows: Tensor) -> Arrays:
 
 
 def _write_onnx(graph: Graph, windows: Tensor) -> bytes:
-    names = [PROBABILITIES, VALUE] if VALUE in graph(windows) else [PROBABILITIES]
+    names = list(graph(windows))
     program: Any = torch.onnx.export(
         _program(graph, windows), dynamo=True, input_names=[INPUT], output_names=names, verbose=False
     )

@@ -72,6 +72,8 @@ class ModelDescription:
         value_scale: mean and standard deviation of the regression target in the target's units.
         target, lookback, horizon, max_gap_days: settings of the data.
         bar_seconds: median time between the training bars in seconds; None: unknown.
+        decision_weights: weight of each class; the predicted class has the largest product of probability and weight. None: the
+            most probable class.
     """
 
     params: Params
@@ -87,9 +89,17 @@ class ModelDescription:
     feature_columns: tuple[str, ...] = ()
     feature_function: str | None = None
     bar_seconds: float | None = None
+    decision_weights: tuple[float, ...] | None = None
 
     @classmethod
-    def of(cls, dataset: Dataset, params: Params, *, max_gap_days: float) -> "ModelDescription":
+    def of(
+        cls,
+        dataset: Dataset,
+        params: Params,
+        *,
+        max_gap_days: float,
+        decision_weights: tuple[float, ...] | None = None,
+    ) -> "ModelDescription":
         """Return the description of a model trained on ``dataset``."""
         inputs = dataset.feature_set or BUILT_IN
         return cls(
@@ -106,6 +116,7 @@ class ModelDescription:
             horizon=dataset.horizon,
             max_gap_days=max_gap_days,
             bar_seconds=dataset.train.step_seconds,
+            decision_weights=decision_weights,
         )
 
     @property
@@ -174,6 +185,7 @@ class ModelDescription:
             "horizon": self.horizon,
             "max_gap_days": self.max_gap_days,
             "bar_seconds": self.bar_seconds,
+            "decision_weights": None if self.decision_weights is None else list(self.decision_weights),
         }
 
     @classmethod
@@ -195,6 +207,7 @@ class ModelDescription:
 
 _Name = Annotated[str, Field(max_length=200), AfterValidator(_legible)]
 _Names = Annotated[tuple[_Name, ...], Field(max_length=10_000), AfterValidator(_unique)]
+_Weight = Annotated[float, Field(gt=0, le=1e9)]
 _Numbers = Annotated[tuple[float, ...], Field(max_length=10_000)]
 _OF_LOADERS = "y_class"
 """Name of the target of a model that was trained on a user's DataLoaders."""
@@ -227,6 +240,9 @@ class StoredDescription(StoredForm):
     horizon: int = Field(ge=1, le=1_000)
     max_gap_days: float = Field(gt=0, le=36_500)
     bar_seconds: float | None = Field(None, gt=0, le=1e10)  # older models lack this key
+    decision_weights: Annotated[tuple[_Weight, ...], BeforeValidator(_as_tuple)] | None = (
+        None  # older models lack this key
+    )
 
     @field_validator("params")
     @classmethod
@@ -240,6 +256,8 @@ class StoredDescription(StoredForm):
     def _fits_together(self) -> "StoredDescription":
         self._check_scaler()
         self._check_features()
+        if self.decision_weights is not None and len(self.decision_weights) != len(self.class_names):
+            raise ValueError(f"decision_weights must have a number for each of {len(self.class_names)} classes")
         targets = (_OF_LOADERS,) if self.scaler is None else get_args(Target)
         if self.target not in targets:
             raise ValueError(f"target must be {' or '.join(targets)}, but got {shown(self.target)}")

@@ -104,7 +104,10 @@ class SavedModel(Predictor):
         return mean_of([self._predictions(network, windows) for network in networks], weights)
 
     def _predictions(self, network: Network, windows: Windows) -> Predictions:
-        predictions = as_predictions(*predict(network, windows, self.description.value_scale))
+        about = self.description
+        predictions = as_predictions(*predict(network, windows, about.value_scale))
+        if about.decision_weights is not None:
+            predictions = replace(predictions, decision_weights=np.array(about.decision_weights))
         finite = np.asarray(np.isfinite(predictions.probabilities).all(axis=1))
         if predictions.values is not None:
             finite &= np.isfinite(predictions.values)

@@ -3,16 +3,35 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from cnn_lstm_hyperopt.metrics.base import Metric
+from cnn_lstm_hyperopt.metrics.base import ConfusionMetric, Metric
+from cnn_lstm_hyperopt.metrics.decision import class_weights, decided
 from cnn_lstm_hyperopt.utils.registry import members
 
 METRICS: dict[str, Metric] = {name: kind() for name, kind in members(__name__, Metric).items()}
 """All metrics by name, in the order in which lists show them."""
 
 
-def score(metric: str, labels: NDArray[np.int64], probabilities: NDArray[np.floating]) -> float:
+def score(
+    metric: str,
+    labels: NDArray[np.int64],
+    probabilities: NDArray[np.floating],
+    decision_weights: NDArray[np.floating] | None = None,
+) -> float:
     """Return the score of predictions by the named metric; NaN if the score is undefined (an AUC of a single class)."""
-    return METRICS[metric].score(labels, probabilities)
+    return METRICS[metric].score(labels, as_scored(metric, probabilities, decision_weights))
 
 
-__all__ = ["METRICS", "Metric", "score"]
+def as_scored(
+    metric: str, probabilities: NDArray[np.floating], decision_weights: NDArray[np.floating] | None
+) -> NDArray[np.floating]:
+    """Return what the named metric scores: probabilities, or for metrics of predicted classes the weighted probabilities.
+
+    Args:
+        metric: name of the metric.
+        probabilities: ``(windows, classes)``.
+        decision_weights: ``(classes,)`` see :func:`.decided`; None: the most probable class is predicted.
+    """
+    return decided(probabilities, decision_weights) if isinstance(METRICS[metric], ConfusionMetric) else probabilities
+
+
+__all__ = ["METRICS", "Metric", "as_scored", "class_weights", "decided", "score"]

@@ -5,10 +5,10 @@ import math
 import numpy as np
 
 from cnn_lstm_hyperopt.metrics.base import (
+    ConfusionMetric,
     Dependence,
     Floats,
     Labels,
-    Metric,
     Probabilities,
     gain_interval,
     hits,
@@ -17,7 +17,7 @@ from cnn_lstm_hyperopt.metrics.base import (
 from cnn_lstm_hyperopt.metrics.proportions import Interval, wilson
 
 
-class Accuracy(Metric):
+class Accuracy(ConfusionMetric):
     """Share of windows whose most probable class is correct.
 
     Comparisons with chance use the balanced accuracy, which is 1 / number of classes for every constant prediction. The accuracy
@@ -39,8 +39,8 @@ class Accuracy(Metric):
     chance_metric = "balanced_accuracy"
     result_key = "test_class_acc"
 
-    def scores(self, labels: Labels, probabilities: Probabilities, weights: Floats) -> Floats:
-        return np.asarray(ratio(weights @ hits(labels, probabilities), weights.sum(axis=-1)))
+    def of_confusion(self, cells: Floats) -> Floats:
+        return ratio(np.trace(cells, axis1=-2, axis2=-1), cells.sum(axis=(-2, -1)))
 
     def at_chance(self, counts: Floats, overlap: float) -> tuple[float, float]:
         """Return the share p of the majority class and its standard error √(p (1 − p) / n), with n independent windows."""

@@ -28,6 +28,7 @@ class BalancedAccuracy(ConfusionMetric):
     score_range = (0.0, 1.0)
     small_gain = 0.02
     per_cent = True
+    balances_classes = True
     measured = "balanced accuracy"
 
     def of_confusion(self, cells: Floats) -> Floats:

@@ -68,6 +68,7 @@ class Metric(abc.ABC):
         constant: words for the best constant prediction, in a sentence.
         superlative: adjective for the trial with the best score.
         chance_metric: name of the metric that compares a model with constant predictions; None if this metric does.
+        balances_classes: whether all classes count equally, however rare, so that training with class weights helps.
         measured: name of the score by which :meth:`block_scores` compares trials.
         header: header of the metric's column in tables; None if the label is the header.
         digits: number format of the metric's column in tables.
@@ -91,6 +92,7 @@ class Metric(abc.ABC):
     superlative: ClassVar[str] = "best"
     chance_metric: ClassVar[str | None] = None
     measured: ClassVar[str] = "accuracy"
+    balances_classes: ClassVar[bool] = False
     header: ClassVar[str | None] = None
     digits: ClassVar[str] = ".4f"
     result_key: ClassVar[str | None] = None
@@ -124,8 +126,6 @@ class Metric(abc.ABC):
     def score(self, labels: Labels, probabilities: Probabilities) -> float:
         """Return the score of predictions on equally weighted windows; NaN if the score is undefined."""
         return float(self.scores(labels, probabilities, np.ones(len(labels))))
-
-    # ------------------------------------------------------------------ statistics
 
     def mean_error(self, errors: Sequence[float]) -> float:
         """Return the standard error of the mean score over folds, from the standard error of each fold's score."""
@@ -224,8 +224,6 @@ class Metric(abc.ABC):
         if (probabilities == probabilities[0]).all():
             return Bounded(Interval(estimate, estimate), np.zeros(len(labels)))
         return self.bounded(labels, probabilities, estimate, dependence)
-
-    # ------------------------------------------------------------------ texts
 
     @property
     def objective(self) -> str:

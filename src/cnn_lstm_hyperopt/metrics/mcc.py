@@ -31,6 +31,7 @@ class Matthews(ConfusionMetric):
     small_gain = 0.04
     """Coefficient of p = 52 % correct predictions, for two balanced classes: 2p − 1."""
     needs_two_classes = True
+    balances_classes = True
     measured = "MCC"
     digits = "+.3f"
 

@@ -45,13 +45,13 @@ def blend(retrained: Sequence[Retrained], validation: Windows, metric: str) -> B
     if len(places) < 2:
         return None
     predictions = [[run.model.predict_windows(validation) for run in each.runs] for each in retrained]
-    labels = validation.labels.numpy()
+    labels, decision = validation.labels.numpy(), predictions[0][0].decision_weights
     library = np.stack([predictions[finalist][run].probabilities for finalist, run in places])
 
     targets = None if validation.values is None else validation.values.numpy()
 
     def chosen_in(rounds: int) -> Blend:
-        weights = select(library, labels, lambda truth, mean: metric_score(metric, truth, mean), rounds)
+        weights = select(library, labels, lambda truth, mean: metric_score(metric, truth, mean, decision), rounds)
         order = [place for place in np.argsort(-weights, kind="stable").tolist() if weights[place] > 0]
         members = tuple(_member(retrained, places[place], float(weights[place])) for place in order)
         found = Blend(Ensemble(members), tuple(places[place] for place in order), None, best)
@@ -59,10 +59,10 @@ def blend(retrained: Sequence[Retrained], validation: Windows, metric: str) -> B
         return replace(
             found,
             ensemble=replace(found.ensemble, conformal=calibrate(labels, mean, targets)),
-            validation_score=_known(metric_score(metric, labels, mean.probabilities)),
+            validation_score=_known(metric_score(metric, labels, mean.probabilities, decision)),
         )
 
-    singles = [_known(metric_score(metric, labels, each)) for each in library]
+    singles = [_known(metric_score(metric, labels, each, decision)) for each in library]
     best = max((each for each in singles if each is not None), default=None)
     found = chosen_in(ROUNDS)
     if found.validation_score is not None and best is not None and found.validation_score < best:

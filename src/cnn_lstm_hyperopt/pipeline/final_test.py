@@ -90,8 +90,12 @@ def evaluate_finalists(
 
 def _on_validation(model: SavedModel, dataset: Dataset, metric: str) -> dict[str, float | None]:
     """Return the study's metric and the log loss (nats) of a model on the validation windows. None means undefined."""
-    labels, probabilities = dataset.validation.labels.numpy(), model.predict_windows(dataset.validation).probabilities
-    found = {"score": score(metric, labels, probabilities), "log_loss": -score("log_loss", labels, probabilities)}
+    labels, predictions = dataset.validation.labels.numpy(), model.predict_windows(dataset.validation)
+    probabilities, weights = predictions.probabilities, predictions.decision_weights
+    found = {
+        "score": score(metric, labels, probabilities, weights),
+        "log_loss": -score("log_loss", labels, probabilities),
+    }
     return {name: value if math.isfinite(value) else None for name, value in found.items()}
 
 

@@ -7,15 +7,17 @@ from typing import Any
 
 import torch
 
-from cnn_lstm_hyperopt.config import Fixed, SearchSpace, Settings
+from cnn_lstm_hyperopt.config import Fixed, SearchSpace, Settings, TrainingSettings
 from cnn_lstm_hyperopt.data.dataset import Dataset
 from cnn_lstm_hyperopt.errors import SaveDirError, Violation
+from cnn_lstm_hyperopt.metrics import METRICS
 from cnn_lstm_hyperopt.search import StudyStorage, TrialRecord, with_fixed
 from cnn_lstm_hyperopt.utils.nested import flattened
 from cnn_lstm_hyperopt.utils.text import counted
 
 ADAM_DECAY = "adam_decay"
 """Key of the study attribute that says how the optimiser ``adam`` applies weight decay. Earlier versions stored no such key."""
+CLASS_WEIGHTS = "training.class_weights"
 
 
 def require_same(storage: StudyStorage, settings: Settings, dataset: Dataset, device: torch.device) -> None:
@@ -46,6 +48,7 @@ def fingerprint(settings: Settings, dataset: Dataset, device: torch.device) -> d
         **flattened(json.loads(settings.data.model_dump_json(exclude={"data_dir", "features_seconds"})), "data."),
         "data.cv_folds": _resolved_folds(settings, dataset),
         **flattened(json.loads(settings.training.model_dump_json(exclude={"device"})), "training."),
+        CLASS_WEIGHTS: _resolved_class_weights(settings.training, settings.study.metric),
         **flattened(settings.search_space.as_dict(), "search_space.", levels=2),
         "data.sha256": dataset.description["sha256"],
         "training.device": device.type,
@@ -57,12 +60,23 @@ def _resolved_folds(settings: Settings, dataset: Dataset) -> int:
     return len(dataset.folds) if settings.data.source == "loaders" else settings.data.bar_folds
 
 
+def _resolved_class_weights(training: TrainingSettings, metric: str) -> str:
+    """Return ``training.class_weights``, or ``auto`` if its value means the same: both settings have the same fingerprint."""
+    if training.balances_classes(metric) == METRICS[metric].balances_classes:
+        return "auto"
+    return training.class_weights
+
+
 def _stored_fingerprint(storage: StudyStorage, settings: Settings, dataset: Dataset) -> dict[str, Any]:
     """Return the stored fingerprint of a study.
 
     If the stored number of folds is ``auto``, it is replaced by the number used.
+    Studies of earlier versions had no class weights.
     """
     made_with = dict(storage.attribute("made_with"))
+    if CLASS_WEIGHTS not in made_with:
+        none = TrainingSettings(class_weights="none")
+        made_with[CLASS_WEIGHTS] = _resolved_class_weights(none, made_with["study.metric"])
     if made_with.get("data.cv_folds") == "auto":
         if settings.data.source != "loaders":
             made_with["data.cv_folds"] = 1

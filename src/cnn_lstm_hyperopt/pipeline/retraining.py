@@ -262,7 +262,13 @@ class SeedTraining:
                 return state.failure
         elif outcome.decision.action is not Action.CONTINUE:
             return outcome.decision
-        description = ModelDescription.of(dataset, finalist.params, max_gap_days=max_gap_days)
+        weights = self.runner.decision_weights(dataset.train)
+        description = ModelDescription.of(
+            dataset,
+            finalist.params,
+            max_gap_days=max_gap_days,
+            decision_weights=None if weights is None else tuple(weights.tolist()),
+        )
         model = SavedModel(trained.network.cpu(), description)
         return SeedRun(self.seed, model, outcome, state.epochs, cut_short)
 

@@ -33,6 +33,7 @@ from cnn_lstm_hyperopt.evaluation import (
     years,
 )
 from cnn_lstm_hyperopt.inference.conformal import Conformal
+from cnn_lstm_hyperopt.metrics import as_scored
 from cnn_lstm_hyperopt.metrics import score as metric_score
 from cnn_lstm_hyperopt.pipeline.baseline_forecasts import baseline_forecasts
 from cnn_lstm_hyperopt.pipeline.conformal_coverage import ConformalTest, conformal_test
@@ -155,9 +156,16 @@ def evaluate_once(
     )
     first = f"model {retrained[0].finalist.rank}"
     metric, labels = settings.study.metric, test.labels.numpy()
-    judgement = judge(settings.verdict_metric, labels, records[0].probabilities, predicted, dependence, model=first)
+    decision, compared = records[0].decision_weights, settings.verdict_metric
+    # Baselines have the decision rule of the models.
+    scored = {name: as_scored(compared, each, decision) for name, each in predicted.items()}
+    judgement = judge(compared, labels, records[0].as_scored(compared), scored, dependence, model=first)
     best = judgement.best_baseline
+<<<<<<< HEAD
     whole = _Period(test, dependence, metric, judgement.metric, best, predicted[best], said.baselines.references)
+=======
+    period = _Period(test, dependence, metric, judgement.metric, best, scored[best], forecasts.references)
+>>>>>>> 7bf46d5 (Class weights and a decision rule for balanced accuracy and MCC)
     strategy = TradingRules.of(dataset, settings.evaluation) if dataset.target == TRADED else None
     verdict = Verdict(
         judgement=judgement,
@@ -169,7 +177,11 @@ def evaluate_once(
         if blend is None or first_fit.ensemble is None or said.ensemble is None
         else whole.model(ENSEMBLE, said.ensemble, (), strategy, blend.ensemble.conformal, first_fit.ensemble),
         baselines=tuple(
+<<<<<<< HEAD
             whole.result(name, Predictions(each.astype(np.float32), said.baselines.values.get(name)))
+=======
+            period.result(name, Predictions(each.astype(np.float32), forecasts.values.get(name), decision))
+>>>>>>> 7bf46d5 (Class weights and a decision rule for balanced accuracy and MCC)
             for name, each in predicted.items()
         ),
         baseline_windows=said.baselines.n_training_windows,
@@ -227,7 +239,7 @@ class _Period:
 
     Attributes:
         metric, verdict_metric: name of the study's metric, and name of the verdict's metric.
-        best_name, best: name of the best baseline, and its probabilities ``(windows, classes)``.
+        best_name, best: name of the best baseline, and what the verdict's metric scores of it, ``(windows, classes)``.
         references: simple forecasts of the regression target ``(windows,)``, by name; empty without regression.
     """
 
@@ -236,7 +248,7 @@ class _Period:
     metric: str
     verdict_metric: str
     best_name: str
-    best: NDArray[np.float64]
+    best: NDArray[np.floating]
     references: Mapping[str, NDArray[np.float32]]
 
     def result(self, name: str, predictions: Predictions) -> TestResult:
@@ -248,20 +260,22 @@ class _Period:
             predictions=predictions,
             scores=score_predictions(
                 labels,
-                ours,
+                predictions.probabilities,
                 targets=targets,
                 values=predictions.values,
                 references=self.references,
                 dependence=self.dependence,
+                decision_weights=predictions.decision_weights,
             ),
-            score=_known_score(self.metric, labels, ours),
-            interval=score_interval(self.metric, labels, ours, self.dependence),
+            score=_known_score(self.metric, labels, ours(self.metric)),
+            interval=score_interval(self.metric, labels, ours(self.metric), self.dependence),
             intervals={
-                each: score_interval(each, labels, ours, self.dependence) for each in (self.verdict_metric, "accuracy")
+                each: score_interval(each, labels, ours(each), self.dependence)
+                for each in (self.verdict_metric, "accuracy")
             },
             against_best=None
             if name == self.best_name
-            else paired_interval(self.verdict_metric, labels, ours, self.best, self.dependence),
+            else paired_interval(self.verdict_metric, labels, ours(self.verdict_metric), self.best, self.dependence),
         )
 
     def model(
@@ -283,18 +297,16 @@ class _Period:
             conformal: conformal prediction sets of the model; None if it has no sets.
             saved: predictions of the saved model. In a walk-forward test, this is the model of the first period.
         """
-        test, labels, probabilities = self.test, self.test.labels.numpy(), predictions.probabilities
+        test, labels, decided = self.test, self.test.labels.numpy(), predictions.decided
         traded = None
         if strategy is not None and test.traded is not None:
-            traded = long_flat(probabilities, test.traded, test.dates, test.symbols, strategy)
+            traded = long_flat(decided, test.traded, test.dates, test.symbols, strategy)
         return replace(
             self.result(name, predictions),
-            seed_scores=tuple(_known_score(self.metric, labels, run.probabilities) for run in runs),
-            calibration=calibration_table(labels, probabilities),
-            symbols=by_group(labels, probabilities, test.symbols),
-            years=by_group(labels, probabilities, year)
-            if test.dated and (year := years(test.dates)) is not None
-            else (),
+            seed_scores=tuple(_known_score(self.metric, labels, run.as_scored(self.metric)) for run in runs),
+            calibration=calibration_table(labels, predictions.probabilities),
+            symbols=by_group(labels, decided, test.symbols),
+            years=by_group(labels, decided, year) if test.dated and (year := years(test.dates)) is not None else (),
             strategy=traded,
             conformal=conformal_test(conformal, saved, test, self.dependence),
         )

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from cnn_lstm_hyperopt.data.windows import Windows
+from cnn_lstm_hyperopt.metrics import class_weights
 from cnn_lstm_hyperopt.models.network import Network
 from cnn_lstm_hyperopt.training.best_epoch import BestEpoch
 from cnn_lstm_hyperopt.training.checkpoint import Stateful
@@ -54,7 +55,12 @@ class FoldTraining:
         self.network, self.windows, self.validation = network, windows, validation
         self._config, self._scale, self._generator = config, scale, generator
         network.recompute_in_backward(config.gradient_checkpointing)
-        self._stepper = Stepper(network, windows, config, scale=scale, generator=generator)
+        self._class_weights = (
+            class_weights(windows.labels.cpu().numpy(), network.config.n_classes) if config.class_weights else None
+        )
+        self._stepper = Stepper(
+            network, windows, config, scale=scale, generator=generator, class_weights=self._class_weights
+        )
         self._schedule = SCHEDULES[config.scheduler](self._stepper.optimizer, config.max_epochs)
         self._dropout = DropoutSchedule(network, config.dropout_schedule, config.max_epochs)
         self._best = BestEpoch(network)
@@ -101,7 +107,13 @@ class FoldTraining:
         if config.micro_batches > 1:
             batch_size = min(batch_size, math.ceil(config.batch_size / config.micro_batches))
         return evaluate(
-            self.network, self.validation, self._scale, config.precision, config.metric, batch_size=batch_size
+            self.network,
+            self.validation,
+            self._scale,
+            config.precision,
+            config.metric,
+            decision_weights=self._class_weights,
+            batch_size=batch_size,
         )
 
     def save_best(self, evaluation: Evaluation) -> None:
@@ -140,6 +152,8 @@ def training_facts(folds: Sequence[FoldTraining], config: TrainingConfig) -> dic
     # Early reports end before the first checkpoint and depend on the machine's speed. The others change after a lack of memory.
     for name in ("early_reports", "micro_batches", "gradient_checkpointing"):
         del training[name]
+    if not config.class_weights:  # checkpoints of earlier versions lack this key
+        del training["class_weights"]
     return {
         "network": asdict(folds[0].network.config),  # equal for all folds
         "training": training,

@@ -29,7 +29,12 @@ def mixed_targets(
 
 
 def task_losses(
-    output: Output, targets: Tensor, values: Tensor | None, *, label_smoothing: float
+    output: Output,
+    targets: Tensor,
+    values: Tensor | None,
+    *,
+    label_smoothing: float,
+    class_weights: Tensor | None = None,
 ) -> tuple[Tensor, Tensor | None]:
     """Return the cross-entropy with label smoothing and the mean squared error of a batch, each of shape ``()``.
 
@@ -38,11 +43,26 @@ def task_losses(
         targets: ``(windows,)`` int64 labels, or ``(windows, n_classes)`` share of each class.
         values: ``(windows,)`` standardised regression targets, or None.
         label_smoothing: share of each label's probability that is spread over all classes (Szegedy et al. 2016, section 7).
+        class_weights: ``(n_classes,)`` weights of the classes in the cross-entropy; None: no weights. Weights multiply the
+            frequencies of the classes, and with them the predicted odds. Therefore the logarithms of the weights are added to
+            the logits, in the loss only: the network predicts the unweighted probabilities (logit adjustment, Menon et al. 2021).
 
     Returns:
         The cross-entropy in nats, and the mean squared error, which is None without a regression head or target.
     """
-    cross_entropy = functional.cross_entropy(output.logits, targets, label_smoothing=label_smoothing)
+    if class_weights is None:
+        cross_entropy = functional.cross_entropy(output.logits, targets, label_smoothing=label_smoothing)
+    else:
+        cross_entropy = _weighted_cross_entropy(output.logits, targets, label_smoothing, class_weights)
     if output.value is None or values is None:
         return cross_entropy, None
     return cross_entropy, functional.mse_loss(output.value, values)
+
+
+def _weighted_cross_entropy(logits: Tensor, targets: Tensor, label_smoothing: float, weights: Tensor) -> Tensor:
+    """Return the mean over windows of the cross-entropy times the weight of the window's class, ``()``."""
+    n_classes = logits.shape[1]
+    shares = targets if targets.is_floating_point() else functional.one_hot(targets, n_classes).to(logits.dtype)
+    weighted = shares * weights
+    smoothed = (1 - label_smoothing) * weighted + label_smoothing / n_classes * weighted.sum(dim=1, keepdim=True)
+    return -(smoothed * functional.log_softmax(logits + weights.log(), dim=1)).sum(dim=1).mean()

@@ -28,6 +28,7 @@ class TrainingConfig:
             dropout. With several parts, an evaluation batch is no larger than a part.
         gradient_checkpointing: whether the backward pass recomputes intermediate results that are otherwise stored. Recomputation
             needs less memory; on a CPU, the step is bit for bit the same.
+        class_weights: whether classes have the weights :func:`.class_weights` in the loss and in the decision rule.
     """
 
     learning_rate: float
@@ -51,6 +52,7 @@ class TrainingConfig:
     metric: MetricName = "accuracy"
     micro_batches: int = 1
     gradient_checkpointing: bool = False
+    class_weights: bool = False
 
     @property
     def regression_weight(self) -> float:
@@ -86,4 +88,5 @@ class TrainingConfig:
             metric=metric,
             micro_batches=micro_batches,
             gradient_checkpointing=gradient_checkpointing,
+            class_weights=settings.balances_classes(metric),
         )

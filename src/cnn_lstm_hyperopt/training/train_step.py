@@ -2,7 +2,9 @@
 
 from collections.abc import Iterator
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from cnn_lstm_hyperopt.data.windows import Windows
@@ -26,6 +28,7 @@ class Stepper:
         config: training settings.
         scale: mean and standard deviation with which the regression target is standardised.
         generator: random number generator on the CPU, for augmentation.
+        class_weights: ``(n_classes,)`` weights of the classes in the loss; None: no weights.
     """
 
     def __init__(
@@ -36,8 +39,14 @@ class Stepper:
         *,
         scale: ValueScale,
         generator: torch.Generator,
+        class_weights: NDArray[np.float64] | None = None,
     ) -> None:
         self.network, self.windows, self.config = network, windows, config
+        self._class_weights = (
+            None
+            if class_weights is None
+            else torch.as_tensor(class_weights, dtype=torch.float32, device=windows.device)
+        )
         self._scale, self._generator = scale, generator
         self._weights = list(network.parameters())
         self.loss_weighting = LOSS_WEIGHTINGS[config.balancing](
@@ -61,7 +70,11 @@ class Stepper:
             with computing_in(config.precision, x.device):
                 output = self.network(x)
             cross_entropy, squared_error = task_losses(
-                output.as_float32(), targets, values, label_smoothing=config.label_smoothing
+                output.as_float32(),
+                targets,
+                values,
+                label_smoothing=config.label_smoothing,
+                class_weights=self._class_weights,
             )
             loss = cross_entropy if squared_error is None else self.loss_weighting.combine(cross_entropy, squared_error)
             # Losses are means over windows, so the losses of the parts, weighted by their shares, add up to those of the batch.

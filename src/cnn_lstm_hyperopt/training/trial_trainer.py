@@ -6,7 +6,9 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from cnn_lstm_hyperopt.config import Params, TrainingSettings
@@ -14,6 +16,7 @@ from cnn_lstm_hyperopt.config.schema.study import MetricName
 from cnn_lstm_hyperopt.data.dataset import TrialData
 from cnn_lstm_hyperopt.data.windows import Fold, Windows
 from cnn_lstm_hyperopt.errors import CheckpointError, MemoryLimitError
+from cnn_lstm_hyperopt.metrics import class_weights
 from cnn_lstm_hyperopt.models.build import build_network
 from cnn_lstm_hyperopt.models.network import Network
 from cnn_lstm_hyperopt.progress import Action, Decision, OnReport, ProgressReport
@@ -108,6 +111,12 @@ class TrialRunner:
         reserve_blas_buffers()
         self._metric = metric
         self._folds = _on_device(data.folds, device)
+
+    def decision_weights(self, windows: Windows) -> NDArray[np.float64] | None:
+        """Return the decision weights of a network trained on these windows; None: the most probable class is predicted."""
+        if not self._settings.balances_classes(self._metric):
+            return None
+        return class_weights(windows.labels.cpu().numpy(), self.data.n_classes)
 
     def run_trial(
         self,

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from cnn_lstm_hyperopt.config.schema.study import MetricName
 from cnn_lstm_hyperopt.data.windows import Windows
-from cnn_lstm_hyperopt.metrics import score
+from cnn_lstm_hyperopt.metrics import as_scored, decided, score
 from cnn_lstm_hyperopt.models.network import Network
 from cnn_lstm_hyperopt.training.runtime.precision import Precision, computing_in
 
@@ -34,15 +34,26 @@ class Predictions:
     Attributes:
         probabilities: ``(windows, n_classes)`` float32 probability of each class; rows add up to 1.
         values: ``(windows,)`` float32 predicted values in the target's units; None without a regression head.
+        decision_weights: ``(n_classes,)`` weights of the classes in the decision rule; None: the most probable class.
     """
 
     probabilities: NDArray[np.float32]
     values: NDArray[np.float32] | None
+    decision_weights: NDArray[np.float64] | None = None
+
+    @property
+    def decided(self) -> NDArray[np.floating]:
+        """Weighted probabilities ``(windows, n_classes)``; the largest one is the predicted class."""
+        return decided(self.probabilities, self.decision_weights)
+
+    def as_scored(self, metric: str) -> NDArray[np.floating]:
+        """Return what a metric scores: weighted probabilities for a metric of predicted classes, otherwise the probabilities."""
+        return as_scored(metric, self.probabilities, self.decision_weights)
 
     @property
     def classes(self) -> NDArray[np.int64]:
-        """Most probable class of each window."""
-        return np.asarray(self.probabilities.argmax(axis=1), dtype=np.int64)
+        """Predicted class of each window."""
+        return np.asarray(self.decided.argmax(axis=1), dtype=np.int64)
 
 
 @dataclass(frozen=True)
@@ -51,7 +62,7 @@ class Evaluation:
 
     Attributes:
         loss: cross-entropy without label smoothing, in nats.
-        accuracy: share of windows whose most probable class is correct.
+        accuracy: share of windows whose predicted class is correct.
         mse: mean squared error in the target's squared units; None without a regression head or target.
         predictions: the network's predictions.
         score: score by the study's metric; larger is better. The score is NaN if it is undefined, such as an AUC of a single
@@ -96,6 +107,7 @@ def evaluate(
     precision: Precision = "float32",
     metric: MetricName = "accuracy",
     *,
+    decision_weights: NDArray[np.float64] | None = None,
     batch_size: int = EVALUATION_BATCH,
 ) -> Evaluation:
     """Evaluate a network on labelled windows."""
@@ -106,10 +118,10 @@ def evaluate(
     predictions, labels = as_predictions(logits, values), windows.labels.cpu().numpy()
     return Evaluation(
         loss=float(functional.cross_entropy(logits, windows.labels)),
-        accuracy=score("accuracy", labels, predictions.probabilities),
+        accuracy=score("accuracy", labels, predictions.probabilities, decision_weights),
         mse=mse,
         predictions=predictions,
-        score=score(metric, labels, predictions.probabilities),
+        score=score(metric, labels, predictions.probabilities, decision_weights),
     )
 
 

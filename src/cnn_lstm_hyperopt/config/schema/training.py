@@ -6,6 +6,7 @@ from typing import Literal
 from pydantic import Field, field_validator
 
 from cnn_lstm_hyperopt.config.schema.base import MAX_SECONDS, Section, SettingError
+from cnn_lstm_hyperopt.metrics import METRICS
 from cnn_lstm_hyperopt.utils.text import shown
 
 
@@ -35,7 +36,17 @@ class TrainingSettings(Section):
         description="precision of matrix products; auto: bfloat16 if the hardware supports it and the trial becomes "
         "faster, otherwise float32",
     )
+    class_weights: Literal["auto", "none", "balanced"] = Field(
+        "auto",
+        description="weights of the classes in the training loss and in the decision rule; balanced: inverse frequency, so that "
+        "rare classes count as much as frequent ones; auto: balanced if study.metric is balanced_accuracy or mcc, otherwise "
+        "none",
+    )
     device: str = Field("auto", description="device for training: auto, cpu, cuda, or one GPU such as cuda:1")
+
+    def balances_classes(self, metric: str) -> bool:
+        """Return whether classes have weights in a study with this metric."""
+        return METRICS[metric].balances_classes if self.class_weights == "auto" else self.class_weights == "balanced"
 
     @field_validator("device")
     @classmethod

@@ -62,6 +62,7 @@ class SelectionTracker:
             metric=metric,
             rules=TradingRules.of(self._dataset, self._settings.evaluation),
             beats_chance=beats_chance,
+            balances_classes=self._settings.training.balances_classes(metric),
         )
         if series is not None and series.missing:
             self._warn(
