@@ -107,10 +107,7 @@ def read_trials(
     """
     validation = [fold.validation for fold in dataset.folds]
     labels = [each.labels.numpy() for each in validation]
-    weights: list[Floats | None] = [None] * len(validation)
-    if balances_classes:
-        folds = dataset.for_trials().folds
-        weights = [class_weights(fold.train.labels.numpy(), dataset.n_classes) for fold in folds]
+    weights = _decision_weights(dataset) if balances_classes else [None] * len(validation)
     ends = np.cumsum([len(each) for each in labels])
     kind, unit, n_units = _units(validation)
     block = np.split(blocks_of(n_units)[unit], ends[:-1])
@@ -144,6 +141,11 @@ def read_trials(
         returns=None if traded is None else tuple(returns),
         excess=None if traded is None else tuple(excess),
     )
+
+
+def _decision_weights(dataset: Dataset) -> list[Floats | None]:
+    """Return the decision weights of the trials' networks, for each fold."""
+    return [class_weights(fold.train.labels.numpy(), dataset.n_classes) for fold in dataset.for_trials().folds]
 
 
 def _units(validation: Sequence[Windows]) -> tuple[str, Integers, int]:
