@@ -90,7 +90,7 @@ def read_trials(
     beats_chance: bool = True,
     balances_classes: bool = False,
 ) -> TrialSeries | None:
-    """Read the validation predictions of trials and return statistics of these trials.
+    """Read the validation predictions of trials and return statistics of these trials; None if no predictions can be read.
 
     Args:
         folder: directory ``validation/``, with one file of predictions for each trial.
@@ -101,9 +101,6 @@ def read_trials(
         beats_chance: True if at least one trial beats chance. If not, the probability of overfitting is unknown, because it
             compares trials with each other and not with chance.
         balances_classes: whether the trials predict classes with decision weights, see :func:`.class_weights`.
-
-    Returns:
-        The statistics, or None if no predictions can be read.
     """
     validation = [fold.validation for fold in dataset.folds]
     labels = [each.labels.numpy() for each in validation]
@@ -131,13 +128,11 @@ def read_trials(
     if not found:
         return None
     overfitting = overfitting_of_blocks(METRICS[metric].block_scores, np.stack(statistics), n_units, unit=kind)
-    if not beats_chance:
-        overfitting = overfitting.unknown("no trial beats chance")
     return TrialSeries(
         numbers=tuple(found),
         missing=tuple(sorted(set(numbers) - set(found))),
         of=METRICS[metric].measured,
-        overfitting=overfitting,
+        overfitting=overfitting if beats_chance else overfitting.unknown("no trial beats chance"),
         returns=None if traded is None else tuple(returns),
         excess=None if traded is None else tuple(excess),
     )

@@ -161,11 +161,7 @@ def evaluate_once(
     scored = {name: as_scored(compared, each, decision) for name, each in predicted.items()}
     judgement = judge(compared, labels, records[0].as_scored(compared), scored, dependence, model=first)
     best = judgement.best_baseline
-<<<<<<< HEAD
-    whole = _Period(test, dependence, metric, judgement.metric, best, predicted[best], said.baselines.references)
-=======
-    period = _Period(test, dependence, metric, judgement.metric, best, scored[best], forecasts.references)
->>>>>>> 7bf46d5 (Class weights and a decision rule for balanced accuracy and MCC)
+    whole = _Period(test, dependence, metric, judgement.metric, best, scored[best], said.baselines.references)
     strategy = TradingRules.of(dataset, settings.evaluation) if dataset.target == TRADED else None
     verdict = Verdict(
         judgement=judgement,
@@ -177,11 +173,7 @@ def evaluate_once(
         if blend is None or first_fit.ensemble is None or said.ensemble is None
         else whole.model(ENSEMBLE, said.ensemble, (), strategy, blend.ensemble.conformal, first_fit.ensemble),
         baselines=tuple(
-<<<<<<< HEAD
-            whole.result(name, Predictions(each.astype(np.float32), said.baselines.values.get(name)))
-=======
-            period.result(name, Predictions(each.astype(np.float32), forecasts.values.get(name), decision))
->>>>>>> 7bf46d5 (Class weights and a decision rule for balanced accuracy and MCC)
+            whole.result(name, Predictions(each.astype(np.float32), said.baselines.values.get(name), decision))
             for name, each in predicted.items()
         ),
         baseline_windows=said.baselines.n_training_windows,
