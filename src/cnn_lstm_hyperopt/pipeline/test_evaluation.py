@@ -245,7 +245,7 @@ class _Period:
 
     def result(self, name: str, predictions: Predictions) -> TestResult:
         """Return the test result of a model or baseline, with its scores and intervals."""
-        ours, labels, values = predictions.probabilities, self.test.labels.numpy(), self.test.values
+        ours, labels, values = predictions.as_scored, self.test.labels.numpy(), self.test.values
         targets = None if values is None else values.numpy()
         return TestResult(
             name=name,
