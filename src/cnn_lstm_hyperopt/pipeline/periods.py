@@ -109,7 +109,8 @@ def _with_rows(whole: Predictions, there: Integers, part: Predictions) -> Predic
     values = whole.values
     if values is not None and part.values is not None:
         values = replaced(values, there, part.values)
-    return Predictions(replaced(whole.probabilities, there, part.probabilities), values)
+    probabilities = replaced(whole.probabilities, there, part.probabilities)
+    return Predictions(probabilities, values, whole.decision_weights)  # one decision rule for all periods
 
 
 def period_scores(
@@ -118,6 +119,7 @@ def period_scores(
     trained: Sequence[tuple[int, int]],
     probabilities: Mapping[str, NDArray[np.floating]],
     kept: Mapping[int, tuple[KeptModel, ...]],
+    decision_weights: NDArray[np.float64] | None = None,
 ) -> tuple[PeriodScores, ...]:
     """Return the scores of each period of a walk-forward test.
 
@@ -127,11 +129,14 @@ def period_scores(
         trained: numbers of training and validation windows of each period.
         probabilities: ``(test windows, classes)`` of each finalist and baseline, by name.
         kept: models of earlier periods that predict a period, by number of the period.
+        decision_weights: ``(classes,)`` weights of the decision rule; None: the most probable class is predicted.
     """
     labels = test.labels.numpy()
 
     def of_all(metric: str, there: Integers) -> dict[str, float]:
-        return {name: score(metric, labels[there], ours[there]) for name, ours in probabilities.items()}
+        return {
+            name: score(metric, labels[there], ours[there], decision_weights) for name, ours in probabilities.items()
+        }
 
     return tuple(
         PeriodScores(

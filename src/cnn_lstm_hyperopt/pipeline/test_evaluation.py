@@ -221,6 +221,7 @@ def _by_period(verdict: Verdict, table: PeriodTable, later: Sequence[PeriodPredi
         [(len(each.train), len(each.validation)) for each in table.periods],
         {result.name: result.predictions.probabilities for result in results},
         {each.number: each.kept for each in later},
+        results[0].predictions.decision_weights,
     )
     return replace(verdict, periods=scores, period_of=period_of)
 
