@@ -26,6 +26,7 @@ from cnn_lstm_hyperopt.pipeline.confirmation import SEEDS_APART, TIME_IS_UP, Mea
 from cnn_lstm_hyperopt.pipeline.events import RunEvents, to_all
 from cnn_lstm_hyperopt.pipeline.final_phase import run_final_phase
 from cnn_lstm_hyperopt.pipeline.results.writer import write_results
+from cnn_lstm_hyperopt.pipeline.retraining import SeedTraining
 from cnn_lstm_hyperopt.pipeline.run import run
 from cnn_lstm_hyperopt.pipeline.session import open_session
 from cnn_lstm_hyperopt.progress import CONTINUE, ProgressReport
@@ -511,3 +512,19 @@ def test_a_model_of_the_period_before_predicts_a_period_whose_training_fails(mak
     assert len(found.events.on_warning.call_args_list) == 1
     assert predictions_of(world, 2).equals(before)
     assert whole.results["test_openings"] == found.results["test_openings"]
+
+
+def test_the_trainings_of_all_periods_share_the_time_equally(make_world, monkeypatch):
+    """Each training takes exactly its part of the 120 s; confirmations take no time."""
+    world, parts, real = make_world(**WALK, limits={"retrain_seconds": 120.0}), [], SeedTraining.decide
+    for module in ("execution.stop", "pipeline.confirmation", "pipeline.retraining"):
+        monkeypatch.setattr(f"cnn_lstm_hyperopt.{module}.time", SimpleNamespace(monotonic=lambda: world.now))
+
+    def decide(training, state, full_epochs, budget):
+        parts.append(budget)
+        world.now += budget
+        return real(training, state, full_epochs, budget)
+
+    monkeypatch.setattr(SeedTraining, "decide", decide)
+    world.run()
+    assert parts == pytest.approx([10.0] * 12)

@@ -339,6 +339,7 @@ def test_each_period_has_the_predictions_of_its_own_models_and_baselines_and_all
         pooled[there[each.number - 1]] = each.models[0][0].probabilities
     np.testing.assert_allclose(found.finalists[0].predictions.probabilities, pooled, rtol=1e-6)
     assert found.finalists[0].score == pytest.approx((pooled.argmax(axis=1) == labels).mean())
+    assert found.sentence.endswith("The test set has 3 periods, and the models were trained again before each period.")
     majority, persistence = (result.predictions for result in found.baselines)
     for number, (period, rows) in enumerate(zip(found.periods, there, strict=True), start=1):
         trained = dataset.period(number).train

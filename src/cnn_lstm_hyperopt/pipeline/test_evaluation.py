@@ -115,6 +115,10 @@ class Verdict:
         first, text = self.finalists[0].name, verdict_text(self.judgement)
         if first != "model 1":
             text += f" The ranks before {first} could not be retrained."
+        if self.periods:
+            text += (
+                f" The test set has {len(self.periods)} periods, and the models were trained again before each period."
+            )
         if self.evaluations > 1:
             text += (
                 f" This is evaluation {self.evaluations} of the test set, so the intervals have the level"

@@ -73,12 +73,13 @@ class Refits:
             if isinstance(trained, Decision):
                 return trained
             fits, kept = trained
+            if not kept:
+                members = fits
             windows = {number: dataset.test.open()}
             for earlier in {fit.period for runs in (*fits, *members) for fit in runs} - {number}:
                 windows[earlier] = session.dataset.period(number, scaled_as=earlier).test.open()
             models = _predictions(fits, windows)
             if ensemble is not None and not kept:
-                members = fits
                 refitted = [
                     replace(each, runs=tuple(fit.run for fit in runs)) for each, runs in zip(first, fits, strict=True)
                 ]
