@@ -1,6 +1,7 @@
 """Multi-objective hyperparameter optimisation of CNN+LSTM models for time series.
 
-``import cnn_lstm_hyperopt`` loads neither torch nor optuna nor pandas. They are loaded when a public name is first used.
+``import cnn_lstm_hyperopt`` loads neither torch nor optuna nor pandas. These libraries are loaded when a public name of the
+package is first used.
 """
 
 import logging

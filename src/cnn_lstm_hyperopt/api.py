@@ -41,8 +41,8 @@ class CNNLSTMHyperparameterOptimizer:
     """Optimizer of CNN+LSTM models on your DataLoaders, or on the bars that ``config`` names.
 
     Args:
-        data_loaders: (train, validation, test). Each yields ``(x, y_class)`` or ``(x, y_class, y_reg)`` with ``x`` of shape
-            ``(batch, time, features)``. None: the bars that the data section of ``config`` names.
+        data_loaders: (train, validation, test). Each loader yields ``(x, y_class)`` or ``(x, y_class, y_reg)`` with ``x`` of
+            shape ``(batch, time, features)``. None: the bars that the data section of ``config`` names.
         input_dim: number of features; must equal the number of features in the loaders.
         dates: three sequences with the dates of the windows of the training, validation and test loader. Each sequence has a
             date for each window, in the order of the loader, or is None. Dates are datetimes, ISO text, or integers that
@@ -270,7 +270,7 @@ def _refuse_facts_of_loaders(**given: Any) -> None:
 _NOT_CHECKED = {"cv_folds", "horizon", "train_share", "feature_columns", "features"}
 """Settings of the data section that this module does not check for DataLoaders.
 
-They apply to DataLoaders, or pydantic refuses them for DataLoaders.
+These settings apply to DataLoaders, or pydantic refuses them for DataLoaders.
 """
 
 
@@ -327,7 +327,8 @@ def run_cnn_lstm_hyperparameter_optimization(
     Returns the content of ``results.json``.
 
     The arguments are those of :class:`CNNLSTMHyperparameterOptimizer`, its ``optimize`` and its ``retrain_best_models``.
-    This function retrains by default. The command line retrains only with ``--retrain-best``. Both follow the specification.
+    This function retrains by default. The command line retrains only with ``--retrain-best``. Both defaults of retraining
+    follow the specification.
     """
     _require_types(study_name, retrain_best=retrain_best)
     with CNNLSTMHyperparameterOptimizer(

@@ -17,7 +17,8 @@ HyperoptError
     ├── TrackingError           MLflow can't be written to
     └── InterruptedRunError     exit code 130: Ctrl-C
 
-An error's text may change in any version. Its type, ``field`` and ``code`` do not: programs and tests check these.
+An error's text may change in any version. The type, ``field`` and ``code`` of an error do not change, because programs and
+tests check them.
 """
 
 from collections.abc import Sequence

@@ -135,7 +135,7 @@ def crowding_distances(losses: NDArray[np.float64]) -> NDArray[np.float64]:
 def _dominance(points: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Return a mask of shape ``(rows, rows)`` whose element (i, j) is true if row i dominates row j.
 
-    It is false for rows with NaN.
+    An element is false if one of its rows has a NaN.
 
     The dominance tests of the library moocore 0.3.2 crash the process on infinities. This module uses only its hypervolumes.
     """

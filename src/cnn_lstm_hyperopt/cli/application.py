@@ -1,4 +1,4 @@
-"""The cyclopts application object. Each command of the command line registers with it."""
+"""The cyclopts application object. Each command of the command line registers with this object."""
 
 from cyclopts import App
 

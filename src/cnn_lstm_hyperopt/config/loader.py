@@ -76,7 +76,7 @@ def _report(lines: Sequence[str], origins: Sequence[str]) -> str:
 
     A line begins with the flag, variable or file that has the problem.
 
-    If all problems have the same origin, it is named once.
+    If all problems have the same origin (flag, variable or file), the origin is named only once.
     """
     if len(lines) == 1:
         return origins[0] + lines[0]
@@ -161,7 +161,7 @@ def _is_domain(value: Mapping[str, Any]) -> bool:
 
 
 def plain_settings(settings: Settings) -> dict[str, Any]:
-    """Return the resolved settings as plain values. They include the whole search space and no passwords."""
+    """Return the resolved settings as plain values. The values include the whole search space and no passwords."""
     plain: dict[str, Any] = json.loads(settings.model_dump_json())
     if (uri := plain["mlflow"]["tracking_uri"]) is not None:
         plain["mlflow"]["tracking_uri"] = masked(uri)

@@ -32,7 +32,7 @@ _RULES = {
     "invalid_key": "be text, because it is the name of a setting",
     "recursion_loop": "not contain itself",
 }
-"""Texts of rules for users, by pydantic's type of error. They replace pydantic's texts, which name Python types."""
+"""Texts of rules for users, by pydantic's type of error. These texts replace pydantic's texts, which name Python types."""
 
 
 def explain(errors: Sequence[Any], model: type[BaseModel], elsewhere: Iterable[str] = ()) -> list[BrokenRule]:
@@ -81,7 +81,7 @@ def _explain_plain(field: str, plain: Sequence[Any], model: type[BaseModel]) -> 
 
 
 def _rule(error: Any, model: type[BaseModel]) -> str:
-    """Return the text of a violated rule. It follows the word "must" in the error."""
+    """Return the text of a violated rule. In the error, this text follows the word "must"."""
     kind = error["type"]
     if kind in ("model_type", "model_attributes_type"):
         return f"hold settings ({', '.join(_model_at(error['loc'], model).model_fields)})"

@@ -18,7 +18,9 @@ def profiles() -> dict[str, Path]:
 
 
 def config_path(given: str | os.PathLike[str], flag: str) -> Path:
-    """Return the path of a config file. This is the given file if it exists, or else the profile of this name.
+    """Return the path of a config file.
+
+    The path is that of the given file if it exists, or else of the profile with the given name.
 
     Args:
         given: path of a file, or name of a profile.

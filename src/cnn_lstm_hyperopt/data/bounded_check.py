@@ -117,7 +117,10 @@ def _run(folder: Path, seconds: float) -> tuple[str, str]:
 
 @contextlib.contextmanager
 def _interruptible() -> Iterator[None]:
-    """Context in which Ctrl-C and SIGTERM raise KeyboardInterrupt. This is safe because the run has nothing to save yet."""
+    """Context in which Ctrl-C and SIGTERM raise KeyboardInterrupt.
+
+    Interrupting is safe because the run has nothing to save yet.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return

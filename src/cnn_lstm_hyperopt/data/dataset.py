@@ -139,8 +139,8 @@ class Dataset:
         Args:
             number: number of the period, from 1. Without periods, the dataset itself is returned.
             scaled_as: number of an earlier period whose scaler is used; None: the period's own scaler is used.
-            with_purged: True if the windows that were purged before the period are to be added before its test windows. Their
-                labels become known in the period.
+            with_purged: True if the windows that were purged before the period are to be added before its test windows. The
+                labels of the purged windows become known in the period.
         """
         if self.periods is None:
             return self
@@ -302,7 +302,10 @@ def _folds(
 
 
 def _fold(table: WindowTable, indices: FoldIndices, whole: Fold, split: NDArray[np.int8], lookback: int) -> Fold:
-    """Return a fold that is scaled by its own training rows. Its series has only the rows that its windows use."""
+    """Return a fold that is scaled by its own training rows.
+
+    The series of the fold has only the rows that the fold's windows use.
+    """
     train, validation = indices.train, indices.validation
     if np.array_equal(train, np.flatnonzero(split == TRAIN)) and np.array_equal(
         validation, np.flatnonzero(split == VALIDATION)

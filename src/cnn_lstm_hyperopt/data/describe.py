@@ -194,7 +194,7 @@ def _purge(settings: DataSettings) -> int | dict[str, Any]:
 def _cross_validation(
     settings: DataSettings, folds: Sequence[tuple[Fold, Sequence[tuple[Any, Any]]]]
 ) -> dict[str, Any]:
-    """Return the description of the folds for ``data.json``. It is empty without cross-validation."""
+    """Return the description of the folds for ``data.json``. The description is empty without cross-validation."""
     if settings.bar_folds == 1:
         return {}
     return {

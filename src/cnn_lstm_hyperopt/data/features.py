@@ -38,9 +38,9 @@ Array = NDArray[np.float64]
 def write_features(frame: pd.DataFrame, out: Array) -> None:
     """Write the built-in features of the bars of one segment into the first columns of ``out``.
 
-    Row t depends on bars 0 to t only. The features stay the same if all prices are multiplied by a constant. They stay almost
-    the same if all volumes V are multiplied by a constant, provided that ln(1 + V) ≈ ln V. Where a formula would divide by
-    zero (no range, movement or volume), the feature is 0.
+    Row t depends on bars 0 to t only. The features stay the same if all prices are multiplied by a constant. The features stay
+    almost the same if all volumes V are multiplied by a constant, provided that ln(1 + V) ≈ ln V. Where a formula would divide
+    by zero (no range, movement or volume), the feature is 0.
 
     Args:
         frame: (bars,) float64 columns open, high, low, close, volume.

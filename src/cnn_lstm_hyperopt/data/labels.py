@@ -1,4 +1,4 @@
-"""Labels, which are the class and the value to predict at each bar. They are computed from later bars."""
+"""Labels, which are the class and the value to predict at each bar. Labels are computed from later bars."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from cnn_lstm_hyperopt.config.schema.data import DataSettings, Target
 
 HISTORY = 60
-"""Number of past ranges. Their median is the boundary between the classes of the target volatility."""
+"""Number of past price ranges whose median is the boundary between the two classes of the target volatility."""
 ATR_BARS = 14
 """Number of bars of Wilder's average true range (ATR), which is the unit of dead zones and barriers."""
 
@@ -47,7 +47,8 @@ class Labeller:
         history: number of bars up to and including t that the label at t needs.
         label: function that returns the labels of a frame (bars,) with float64 columns open, high, low, close, volume.
         level: function that returns the logarithm of the usual size of a move at each bar of such a frame, (bars,) float64.
-            The result at a bar depends on this bar and earlier bars only. It is NaN where there are too few earlier bars.
+            The result at a bar depends on this bar and earlier bars only. The result is NaN where there are too few earlier
+            bars.
         in_logs: True if the value is the logarithm of a size, as the level is; False if the value is a move.
     """
 
@@ -98,7 +99,7 @@ def _direction(settings: DataSettings) -> Labeller:
     """Label bars by the sign of C[t+h] − C[t], with close C and horizon h. The value is ln(C[t+h] / C[t]).
 
     With two classes, the class is 1 if C[t+h] > C[t], otherwise 0. With three classes, it is 1 (flat) if |C[t+h] − C[t]| ≤
-    dead_zone_atr × ATR[t]. Otherwise it is 0 for a fall and 2 for a rise.
+    dead_zone_atr × ATR[t]. Otherwise the class is 0 for a fall and 2 for a rise.
     """
     horizon, dead_zone = settings.horizon, settings.dead_zone_atr
     value_name = f"ln(C[t+{horizon}] / C[t])"
@@ -145,15 +146,15 @@ def _volatility(settings: DataSettings) -> Labeller:
 def _triple_barrier(settings: DataSettings) -> Labeller:
     """Label bars by the price barrier that later bars pass first (López de Prado 2018, ch. 3).
 
-    The class is 2 for the upper barrier, C[t] + up × ATR[t], and 0 for the lower barrier, C[t] − down × ATR[t]. It is 1 if
-    neither is passed within h bars. The value is ln(exit price / C[t]).
+    The class is 2 for the upper barrier, C[t] + up × ATR[t], and 0 for the lower barrier, C[t] − down × ATR[t]. The class is
+    1 if no barrier is passed within h bars. The value is ln(exit price / C[t]).
 
     A bar passes the upper barrier if its high is above the barrier, and the lower barrier if its low is below the barrier. A
     bar that only touches a barrier does not pass it (snippet 3.2 of the source), because an order at the touched price may
     not be filled. If one bar passes both barriers, the lower barrier counts, which is worse for a long position. The exit
     price is the price of the passed barrier, even if the price jumps beyond the barrier. If no barrier is passed, the exit
-    price is C[t+h]. The label depends on bars up to the exit (``reach``). A label is valid only if bar t+h exists. Otherwise
-    the last labels of a segment would all be early exits.
+    price is C[t+h]. The label depends on bars up to the exit (``reach``). A label is valid only if bar t+h exists. Without
+    this rule, the last labels of a segment would all be early exits.
     """
     horizon, (up, down) = settings.horizon, settings.barriers_atr
 

@@ -12,7 +12,7 @@ from cnn_lstm_hyperopt.data.labels import Labeller, log_ranges
 SPANS = (1, 5, 22, 60)
 """Numbers of bars over which ranges and returns are averaged: day, week and month as in Corsi 2009, and the label's history."""
 N_RANGES = len(SPANS)
-"""Number of columns about ranges. They come before the columns about returns."""
+"""Number of columns about ranges, which come before the columns about returns."""
 Floats = NDArray[np.float64]
 
 

@@ -3,7 +3,7 @@
 The test set is divided into periods, and each period has its own training and validation windows.
 
 In a walk-forward evaluation, models are trained again before each period, on windows whose labels are known before the
-period. Then they predict the windows of the period (Pardo 1992; Hyndman & Athanasopoulos 2021, ch. 5.10).
+period. Then the models predict the windows of the period (Pardo 1992; Hyndman & Athanasopoulos 2021, ch. 5.10).
 """
 
 from collections.abc import Sequence
@@ -124,7 +124,9 @@ class PeriodTable:
         return Scaler.fit(self.table.values[self.periods[number - 1].train, None])
 
     def windows(self, number: int, scaler: Scaler, *, with_purged: bool = False) -> tuple[Windows, Windows, Windows]:
-        """Return the training, validation and test windows of a period. They are scaled by ``scaler`` and refer to one series.
+        """Return the training, validation and test windows of a period.
+
+        The windows are scaled by ``scaler`` and refer to one series.
 
         Args:
             number: number of the period, from 1.

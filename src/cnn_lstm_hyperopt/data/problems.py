@@ -1,4 +1,7 @@
-"""Findings about bars. Each has the violated rule, the number of rows, the first of these rows, and the fix."""
+"""Findings about bars.
+
+A finding has the violated rule, the number of rows that violate it, the first of these rows, and the fix.
+"""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field

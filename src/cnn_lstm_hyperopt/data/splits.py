@@ -1,11 +1,11 @@
 """Assignment of windows to training, validation, test and folds, by pure functions of dates and integers.
 
-The cuts between splits are dates, and they are the same for all symbols. Otherwise a training window of one symbol could
-include market days on which another symbol is tested. A label's interval begins at the decision date and ends at the date of
-the last bar that the label uses, both included. A window is used for training only if its interval overlaps no interval of
-later or held-out windows of any symbol. The choice of evaluated windows depends on no price after the decision: a window is
-evaluated if its longest possible label ends before the next split. If the actual label decided, all of the last windows
-before a cut would have labels with an early exit.
+The cuts between splits are dates, and they are the same for all symbols. With different cuts, a training window of one symbol
+could include market days on which another symbol is tested. A label's interval begins at the decision date and ends at the
+date of the last bar that the label uses, both included. A window is used for training only if its interval overlaps no
+interval of later or held-out windows of any symbol. The choice of evaluated windows depends on no price after the decision: a
+window is evaluated if its longest possible label ends before the next split. If the actual label decided, all of the last
+windows before a cut would have labels with an early exit.
 """
 
 from dataclasses import dataclass
@@ -157,7 +157,7 @@ def make_folds(dates: WindowDates, cuts: tuple[Any, Any], settings: DataSettings
 def walk_forward(
     dates: WindowDates, cuts: tuple[Any, Any], n_folds: int, *, rolling: bool = False
 ) -> tuple[FoldIndices, ...]:
-    """Return walk-forward folds. Their validation blocks are consecutive, and each fold trains on windows before its block.
+    """Return walk-forward folds with consecutive validation blocks. Each fold trains on windows before its validation block.
 
     The last block is the validation split. The other blocks come directly before it and have about the same number of
     windows. All windows of a date are in one block. Windows are counted before purging, so the borders of blocks do not
@@ -216,7 +216,7 @@ def walk_forward(
 def combinatorial(dates: WindowDates, cuts: tuple[Any, Any], n_blocks: int, n_held_out: int) -> tuple[FoldIndices, ...]:
     """Return the folds of combinatorial purged cross-validation (López de Prado 2018, ch. 12).
 
-    They use windows before the test period.
+    The folds use only windows before the test period.
 
     The windows form ``n_blocks`` blocks of about equal size (as in :func:`walk_forward`). Each combination of
     ``n_held_out`` blocks is held out once, so each window is held out in C(n_blocks − 1, n_held_out − 1) folds (a

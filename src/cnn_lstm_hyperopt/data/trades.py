@@ -41,8 +41,8 @@ def trades(
         execution: prices of entry and exit.
 
     Returns:
-        Simple returns (windows,) and dates of the exits (windows,), datetime64[ns]. They are NaN and NaT where the segment
-        ends before the exit.
+        Simple returns (windows,) and dates of the exits (windows,), datetime64[ns]. Return and date are NaN and NaT where the
+        segment ends before the exit.
     """
     delay, column = _FILLS[execution]
     last = np.searchsorted(segment, segment[decided], side="right") - 1
@@ -86,7 +86,7 @@ def half_spreads(
 def _estimated(bars: Bars, before: np.datetime64) -> float:
     """Return the half-spread that the estimator EDGE (Ardia, Guidotti & Kroencke 2024) gives.
 
-    It is 0 if the estimated squared spread is negative.
+    The half-spread is 0 if the estimated squared spread is negative.
     """
     from bidask import edge  # imported only if an estimate is needed
 

@@ -1,4 +1,4 @@
-"""Windows, the inputs of networks. They refer to a series of feature rows in memory without copying rows."""
+"""Windows, the inputs of networks. Windows refer to a series of feature rows in memory without copying rows."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -25,14 +25,14 @@ class Windows:
         labels: (windows,) int64 class of each window.
         values: (windows,) float32, the regression target in its own units; None without regression.
         dates: (windows,) decision dates: datetime64[ns], or integers that increase with time. If the windows have no dates,
-            these are window numbers.
+            ``dates`` has window numbers.
         symbols: (windows,) name of each window's symbol.
         dated: True if ``dates`` are dates; False if they are window numbers, which have no order in time.
         groups: (windows,) int64 number of each window's group, the same in all splits; None: no groups. Windows of one group
             are dependent; windows of different groups are independent.
         traded: (windows,) float64, simple return of a long position that is decided at the window's last bar and lasts
-            ``horizon`` bars (:mod:`.trades`). It is NaN where the bar of the exit does not exist. None if the windows do not
-            come from bars.
+            ``horizon`` bars (:mod:`.trades`). The return is NaN where the bar of the exit does not exist. None if the windows
+            do not come from bars.
     """
 
     series: Tensor
@@ -84,7 +84,7 @@ class Windows:
         return self.series[rows]
 
     def subset(self, index: Tensor | NDArray[np.int64]) -> "Windows":
-        """Return the windows at the positions ``index`` (int64) in this order. They refer to the same series."""
+        """Return the windows at the positions ``index`` (int64) in this order. The series stays the same."""
         here = torch.as_tensor(index, dtype=torch.int64, device=self.device)
         on_host = here.cpu().numpy()
         return replace(
@@ -119,8 +119,8 @@ class Fold:
 
     Attributes:
         train: training windows, scaled by the mean and the standard deviation of their own rows.
-        validation: validation windows with the same scaling. They come after the training windows; in combinatorial folds,
-            some come before.
+        validation: validation windows with the same scaling. Validation windows come after the training windows. In
+            combinatorial folds, some come before training windows.
         value_mean, value_std: mean and standard deviation of the training windows' values in the target's units; 0 and 1
             without regression.
     """

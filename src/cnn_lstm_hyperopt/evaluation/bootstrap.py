@@ -15,7 +15,7 @@ RESAMPLES = 2_000
 _STATIONARY = (2 / 3) ** (1 / 3)
 """Best mean length of random blocks divided by the best length of circular blocks.
 
-It follows from D_CB = ⅔ D_SB in Politis & White 2004.
+The ratio follows from D_CB = ⅔ D_SB in Politis & White 2004.
 """
 
 

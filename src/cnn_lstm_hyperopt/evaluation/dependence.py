@@ -49,7 +49,10 @@ _NO_VARIANCE, _ROUNDING = 1e-24, 1e-9
 A variance below ``_ROUNDING`` × the variance of independent windows counts as a rounding error.
 """
 _PER_LENGTH = 0.6
-"""Maximum of number of cosines × automatic block length / number of dates. It reduces the cosines for strong dependence."""
+"""Maximum of number of cosines × automatic block length / number of dates.
+
+This maximum reduces the number of cosines for strong dependence.
+"""
 _MAX_AUTOREGRESSION = 0.97
 """Maximum coefficient of the autoregression for prewhitening. Andrews & Monahan 1992 also limit the coefficient."""
 
@@ -184,7 +187,8 @@ class Dependence:
 
         Returns:
             The first number is the variance if windows were independent, divided by the variance under this dependence. If
-            all influences are equal, it is units / windows, and except for groups this is also divided by the horizon. The
+            all influences are equal, this number is units / windows, and except for groups this is also divided by the
+            horizon. The
             half-width comes from Student's t distribution, or from the normal distribution for independent windows.
         """
         if self.kind == "windows":

@@ -1,4 +1,4 @@
-"""Confidence intervals of scores and of paired differences of scores. They stay within the range of the metric.
+"""Confidence intervals of scores and of paired differences of scores. The intervals stay within the range of the metric.
 
 Each metric defines its own intervals (see :mod:`cnn_lstm_hyperopt.metrics`). Dependence between windows reduces the effective
 number of windows (see :mod:`.dependence`). The interval of a share uses Student's t distribution and n V₀ / V effective

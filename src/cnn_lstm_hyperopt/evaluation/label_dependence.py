@@ -44,7 +44,7 @@ def dates_effect(labels: NDArray[np.int64], dates: NDArray[Any], *, horizon: int
 def _within(labels: NDArray[np.int64], unit: NDArray[np.int64]) -> float:
     """Return the design effect of units.
 
-    It is 1 for a single unit, which does not show how similar the labels in a unit are.
+    The effect is 1 for a single unit, which does not show how similar the labels in a unit are.
     """
     return design_effect(labels, unit) if unit.max() else 1.0
 
@@ -67,7 +67,7 @@ def serial_effect(labels: NDArray[np.int64], unit: NDArray[np.int64], *, slow: b
         slow: True if predictions are assumed to have no noise.
 
     Returns:
-        The factor. It is about 1 for labels without autocorrelation, and 1 if the sums are constant.
+        The factor, which is about 1 for labels without autocorrelation, and 1 if the sums are constant.
     """
     sums = np.stack([np.bincount(unit, weights=labels == c) for c in np.unique(labels)])
     sizes = np.bincount(unit)
@@ -86,11 +86,12 @@ def serial_effect(labels: NDArray[np.int64], unit: NDArray[np.int64], *, slow: b
 def design_effect(labels: NDArray[np.int64], groups: NDArray[np.int64]) -> float:
     """Return the design effect of groups.
 
-    It is an upper bound of the factor by which groups increase the variance of a random guess's score.
+    The design effect is an upper bound of the factor by which groups increase the variance of a random guess's score.
 
     The bound is 1 + (m − 1) ρ (Kish 1965). Here m is the size of a window's group, averaged over all windows, and ρ is the
-    intraclass correlation of the labels. It is an upper bound because the hits of a guess are at most as correlated as the
-    labels. The bound is 1 if each window is a group of its own. It is the number of windows if all windows are one group.
+    intraclass correlation of the labels. The result is an upper bound because the hits of a guess are at most as correlated as
+    the labels. The bound is 1 if each window is a group of its own. The bound is the number of windows if all windows are one
+    group.
 
     Args:
         labels: (windows,) classes.

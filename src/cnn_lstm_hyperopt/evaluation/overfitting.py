@@ -27,8 +27,8 @@ class Overfitting:
 
     Attributes:
         probability: share of the combinations in which the best trial of one half is not better than the median trial in the
-            other half. It is about 0.5 if all trials are equally good, near 0 if one trial is truly better, and None if
-            unknown.
+            other half. The probability is about 0.5 if all trials are equally good, near 0 if one trial is truly better, and
+            None if unknown.
         n_trials: number of trials.
         n_units: number of units (dates, groups or windows).
         n_combinations: number of ways to divide the blocks into two halves.
@@ -108,8 +108,8 @@ def overfitting_of_blocks(
     """Return the probability of backtest overfitting for scores that are computed from the statistics of blocks.
 
     Args:
-        block_scores: function such as :meth:`.Metric.block_scores`. Its arguments are statistics (trials, blocks, …) and
-            chosen blocks (combinations, blocks). It returns scores (combinations, trials).
+        block_scores: function such as :meth:`.Metric.block_scores`. The arguments of the function are statistics (trials,
+            blocks, …) and chosen blocks (combinations, blocks). The function returns scores (combinations, trials).
         statistics: ``(trials, blocks, …)`` statistics of each trial in each block.
         n_units: number of units in all blocks.
         unit: kind of the units.
@@ -246,7 +246,8 @@ def expected_maximum_sharpe(variance: float, n_trials: int) -> float:
 def deflated_sharpe(returns: Floats, trial_sharpes: Sequence[float], n_trials: int) -> float | None:
     """Return the deflated Sharpe ratio of the selected strategy.
 
-    It is the probability that the true Sharpe ratio exceeds the expected maximum of trials without skill.
+    The deflated Sharpe ratio is the probability that the true Sharpe ratio exceeds the expected maximum of trials without
+    skill.
 
     Bailey & López de Prado 2014, eq. 2. Similar trials count as independent, which makes the probability lower.
 

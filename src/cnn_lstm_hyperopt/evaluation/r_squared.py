@@ -18,10 +18,10 @@ class RSquared:
     """R² of predicted values: 1 − mean squared error (MSE) of the predictions / MSE of a reference forecast.
 
     Attributes:
-        value: R² against the best reference. If it is above 0, the predictions are better than all references.
+        value: R² against the best reference. If R² is above 0, the predictions are better than all references.
         interval: confidence interval of ``value``; None if there are too few units, or if the predictions equal the reference.
-        reference: name of the reference with the lowest MSE on the same windows. It is chosen with knowledge of the labels,
-            so it is harder to beat.
+        reference: name of the reference with the lowest MSE on the same windows. This reference is chosen with knowledge of
+            the true values, so it is harder to beat.
         against: R² against each reference, by name.
     """
 

@@ -88,8 +88,8 @@ class GroupRow(NamedTuple):
         n: number of windows of the group.
         accuracy: accuracy of the predictions on these windows.
         balanced_accuracy: balanced accuracy of the predictions on these windows.
-        majority_share: share of the most frequent class in these windows. It is the accuracy of always predicting this class.
-            Which class this is, is not known in advance.
+        majority_share: share of the most frequent class in these windows. This share is the accuracy of always predicting the
+            most frequent class, which is not known in advance.
     """
 
     group: str

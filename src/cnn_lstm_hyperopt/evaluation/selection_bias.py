@@ -98,8 +98,8 @@ def read_trials(
         dataset: dataset with the validation windows of the predictions.
         metric: the study's metric.
         rules: trading rules of the strategies.
-        beats_chance: True if at least one trial beats chance. If not, the probability of overfitting is unknown, because it
-            compares trials with each other and not with chance.
+        beats_chance: True if at least one trial beats chance. If no trial beats chance, the probability of overfitting is
+            unknown, because it compares trials with each other and not with chance.
         balances_classes: whether the trials predict classes with decision weights, see :func:`.class_weights`.
     """
     validation = [fold.validation for fold in dataset.folds]
@@ -146,8 +146,8 @@ def _decision_weights(dataset: Dataset) -> list[Floats | None]:
 def _units(validation: Sequence[Windows]) -> tuple[str, Integers, int]:
     """Return the units from which blocks are formed.
 
-    They are groups in random order if there are groups, else dates in time order if there are dates, else windows in random
-    order.
+    The units are groups in random order if there are groups, else dates in time order if there are dates, else windows in
+    random order.
 
     Returns:
         The kind of the units; the number of each window's unit, (windows,); the number of units.

@@ -20,14 +20,20 @@ CHANCE = MajorityClass.name
 
 
 class Grade(StrEnum):
-    """Grade of a model. It depends on confidence intervals of differences: score of the model minus score of a baseline."""
+    """Grade of a model.
+
+    The grade depends on confidence intervals of differences: score of the model minus score of a baseline.
+    """
 
     CHANCE = "no better than chance"
     """The interval of the difference from constant predictions is not entirely above 0, or is unknown; see :class:`Judgement`."""
     WORSE = "worse than a simple baseline"
     """The model beats chance, but the interval of the difference from the best baseline is entirely below 0."""
     AS_GOOD = "as good as the best simple baseline"
-    """The model beats chance. It is not surely worse than the best baseline and not surely better than every baseline."""
+    """The model beats chance.
+
+    The model is not surely worse than the best baseline and not surely better than every baseline.
+    """
     BETTER = "better than every baseline"
     """The model beats chance, and the interval of the difference from each baseline is entirely above 0."""
 
@@ -66,7 +72,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Judgement:
-    """Comparison of one model with all baselines. It decides the grade of the model.
+    """Comparison of one model with all baselines. This comparison decides the grade of the model.
 
     Attributes:
         model: name of the model.
@@ -76,8 +82,8 @@ class Judgement:
         comparisons: comparisons with each baseline, including the majority class.
         chance_metric: metric by which the model is compared with constant predictions.
         against_chance: comparison with the best constant prediction, measured by ``chance_metric``.
-        best_baseline: name of the baseline with the best score on the same windows. It is chosen with knowledge of the
-            labels, so it is harder to beat.
+        best_baseline: name of the baseline with the best score on the same windows. This baseline is chosen with knowledge of
+            the labels, so it is harder to beat.
         units: units of the windows, see :class:`.Units`.
         level: confidence level of all intervals.
         mean_confidence: mean probability of the predicted class.

@@ -97,7 +97,7 @@ class Returns:
 class Excess:
     """Excess of a strategy over holding the symbols at the strategy's mean position.
 
-    It is the part of the returns due to timing.
+    The excess is the part of the returns that is due to timing.
 
     Attributes:
         exposure: mean position of the strategy over all decisions, between 0 and 1.

@@ -8,7 +8,10 @@ from cnn_lstm_hyperopt.metrics.proportions import Interval
 
 
 def verdict_text(judged: Judgement) -> str:
-    """Return the sentences of a verdict about score, comparison with baselines and limits. They start with the model's name."""
+    """Return the sentences of a verdict about score, comparison with baselines and limits.
+
+    The text starts with the model's name.
+    """
     model = judged.model[:1].upper() + judged.model[1:]
     where = f"on {units_text(judged)}"
     if judged.score is None:

@@ -1,6 +1,6 @@
 """Split conformal prediction: sets of classes and intervals of values that contain the truth with a given probability.
 
-They are calibrated on windows that were not used to train the model.
+Sets and intervals are calibrated on windows that were not used to train the model.
 
 If calibration and new windows were exchangeable, a set would contain the true class with probability ``level`` or more, for
 every model. Windows of a time series are not exchangeable, so the coverage on the test set is measured and reported.

@@ -32,7 +32,7 @@ ROUNDS = 20
 """Maximum number of selections. A model may be selected several times. Each selection adds at least 1/20 to its weight."""
 _MAX_MEMBERS = 1_000
 _FOLDER = re.compile(r"member_[1-9]\d{0,3}")
-"""Pattern of the folder names of members. It matches only folders inside the ensemble's folder."""
+"""Pattern of the folder names of members, which matches only folders inside the ensemble's folder."""
 
 Score = Callable[[NDArray[np.int64], NDArray[np.floating]], float]
 """Function of labels (windows,) and probabilities (windows, classes) that returns a score.
@@ -57,7 +57,7 @@ def select(
         rounds: maximum number of selections, ≥ 1.
 
     Returns:
-        ``(models,)`` weights: the share of all selections in which each model was selected. They add up to 1.
+        ``(models,)`` weights: the share of all selections in which each model was selected. The weights add up to 1.
     """
 
     def merit(mean: NDArray[np.float64]) -> tuple[float, float]:
@@ -124,7 +124,7 @@ class Member:
 
 @dataclass(frozen=True, repr=False)
 class Ensemble(Predictor):
-    """Ensemble of models with the same inputs and target. It predicts the weighted mean of their predictions.
+    """Ensemble of models with the same inputs and target. The ensemble predicts the weighted mean of the models' predictions.
 
     Attributes:
         members: members of the ensemble, at least one; their weights add up to 1.

@@ -1,9 +1,9 @@
 """Export of a model to a file that runs without this package: an ONNX graph or a ``torch.export`` program.
 
-The graph includes the scaling of inputs. Its input ``features`` is (batch, lookback, features), float32, not scaled, with
-features in the order of ``model.json``. Its outputs are ``probabilities`` (batch, classes) and, with a regression head,
-``value`` (batch) in the target's units. With decision weights, the predicted ``class`` (batch) is also an output. The graph of an
-ensemble returns the weighted mean of its members' outputs.
+The graph includes the scaling of inputs. The input ``features`` of the graph is (batch, lookback, features), float32, not
+scaled, with features in the order of ``model.json``. The outputs are ``probabilities`` (batch, classes) and, with a regression
+head, ``value`` (batch) in the target's units. With decision weights, the predicted ``class`` (batch) is also an output. The
+graph of an ensemble returns the weighted mean of its members' outputs.
 """
 
 import contextlib
@@ -39,7 +39,7 @@ _NEEDED = ("onnx", "onnxruntime", "onnxscript")
 _TRACED, _COMPARED = 2, (1, 5)
 """Number of windows in the batch for the export, and in the batches for the comparison.
 
-They differ because the exported model must accept any number.
+The numbers differ because the exported model must accept any number of windows.
 """
 
 Arrays = dict[str, NDArray[np.float32]]
@@ -157,7 +157,8 @@ def _batches(about: ModelDescription) -> list[Tensor]:
 def _windows(about: ModelDescription, count: int, *, spread: float = 1.0) -> Tensor:
     """Return fixed random windows ``(count, lookback, features)``.
 
-    Their mean is that of the training rows; their standard deviation is ``spread`` times that of the training rows.
+    The mean of these windows is that of the training rows. The standard deviation is ``spread`` times that of the training
+    rows.
     """
     shape, generator = (count, about.lookback, len(about.features)), torch.Generator().manual_seed(count)
     draws = spread * torch.randn(shape, generator=generator, dtype=torch.float64)

@@ -171,8 +171,8 @@ def load_model(folder: str | Path, features: Features | None = None) -> SavedMod
     Args:
         folder: folder of a model (``model.json``, ``model.safetensors``) or of an ensemble (``ensemble.json``,
             members).
-        features: user's function that computes features, such as ``mine.more``. It is needed if the model was trained with
-            such a function; ``predict_bars`` calls it.
+        features: user's function that computes features, such as ``mine.more``. This function is needed if the model was
+            trained with such a function; ``predict_bars`` calls the function.
 
     Raises:
         SaveDirError: a file is missing or invalid.

@@ -1,4 +1,4 @@
-"""Base class of saved models. They predict from bars of one or several symbols, and from arrays of windows."""
+"""Base class of saved models. Saved models predict from bars of one or several symbols, and from arrays of windows."""
 
 import abc
 from collections.abc import Iterator, Mapping, Sequence
@@ -75,8 +75,8 @@ class Predictor(abc.ABC):
         Args:
             data: one of three types. A DataFrame has bars as for :meth:`predict_bars`, of several symbols if a column or an
                 index is named ``symbol``. A dict has such frames by symbol. An array ``(windows, lookback, features)`` has
-                the features that ``description.features`` names. They are not scaled; for a model of DataLoaders, they are
-                scaled as in training.
+                the features that ``description.features`` names. The features in an array are not scaled. For a model of
+                DataLoaders, they are scaled as in training.
 
         Returns:
             A row for each window. The columns are ``symbol`` if known, ``date`` (not for arrays), ``class``, ``class_name``

@@ -1,4 +1,7 @@
-"""Base class for the content of a model's JSON files. It checks all content, because any program may have written the file."""
+"""Base class for the content of a model's JSON files.
+
+The class checks all content, because any program may have written the file.
+"""
 
 from collections.abc import Sequence
 from typing import Any, Self

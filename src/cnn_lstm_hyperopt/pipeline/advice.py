@@ -42,7 +42,7 @@ def empty_front_text(settings: Settings, plan: StudyPlan, records: Sequence[Tria
 def below_chance_text(settings: Settings, plan: StudyPlan, records: Sequence[TrialRecord], interface: Interface) -> str:
     """Return a text that says that no complete trial beats chance.
 
-    It states how far the best trial is from chance, and which settings to change.
+    The text also states how far the best trial is from chance, and which settings to change.
     """
     skill = plan.skill
     best = max(record.values.score for record in records if record.values is not None)

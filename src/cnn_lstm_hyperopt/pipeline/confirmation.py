@@ -1,6 +1,6 @@
 """Confirmation, in which the best trials are trained again with new seeds.
 
-It is needed because the best scores of a search are too high on average.
+The confirmation is needed because the best scores of a search are too high on average.
 """
 
 import math
@@ -19,9 +19,14 @@ from cnn_lstm_hyperopt.training.trial_trainer import TrialRunner
 from cnn_lstm_hyperopt.utils.text import one_line
 
 SEEDS_APART = 1000
-"""Difference between the first seed numbers of two consecutive trials. It is larger than the maximum number of seeds."""
+"""Difference between the first seed numbers of two consecutive trials.
+
+The difference is larger than the maximum number of seeds.
+"""
 RANKED_BY = "log_loss"
-"""Metric that ranks the candidates by its mean over new seeds. It is used for every metric of the study.
+"""Metric that ranks the candidates by its mean over new seeds.
+
+The same metric ranks the candidates for every metric of the study.
 
 The log loss uses the probability of each window. An accuracy uses only the side of the threshold on which a probability is.
 So differences in accuracy between good candidates are smaller than the noise of the accuracy.
@@ -210,8 +215,8 @@ def _ranked(
 ) -> Confirmed:
     """Rank the candidates by their mean log loss in the rounds that all candidates completed; see :data:`RANKED_BY`.
 
-    If log losses are equal, the higher mean score of the study's metric ranks first. If these are equal too, the order of the
-    search decides.
+    If log losses are equal, the higher mean score of the study's metric ranks first. If the mean scores are also equal, the
+    order of the search decides.
     """
 
     def confirmation(candidate: Candidate, rounds: int | None, failure: str | None = None) -> Confirmation:

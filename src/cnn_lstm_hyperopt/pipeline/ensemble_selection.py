@@ -20,8 +20,8 @@ class Blend:
     Attributes:
         ensemble: the ensemble of the models with positive weights. The member with the largest weight is first.
         places: for each member, the position of its finalist and the position of its training among the finalist's runs.
-        validation_score: the study's metric on the validation windows; None if undefined. It is too high on average, because
-            the same windows selected the ensemble.
+        validation_score: the study's metric on the validation windows; None if undefined. This score is too high on average,
+            because the same windows selected the ensemble.
         best_member_validation_score: score of the best single model on the validation windows, also too high on average.
     """
 

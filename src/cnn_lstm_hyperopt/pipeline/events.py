@@ -38,7 +38,7 @@ class RunEvents(TrialEvents):
         """
 
     def on_benchmark_start(self) -> None:
-        """Called when the measurement of this machine's speed begins. It takes about 12 seconds."""
+        """Called when the measurement of this machine's speed begins. The measurement takes about 12 seconds."""
 
     def on_setup(self, setup: Setup) -> None:
         """Called when the data, the search space and the costs of trials are known."""
@@ -99,7 +99,7 @@ class RunEvents(TrialEvents):
         """Called when the candidates were ranked by their results with new seeds."""
 
     def on_confirmation_interrupted(self, reason: str) -> None:
-        """Called if the confirmation was interrupted. Then no model is retrained or tested."""
+        """Called if the confirmation was interrupted, so no model is retrained or tested."""
 
     def on_fewer_finalists(self, count: int, wanted: int) -> None:
         """Called if only ``count`` candidates can be retrained, fewer than the ``wanted`` number of models."""
@@ -125,7 +125,7 @@ class RunEvents(TrialEvents):
         """The walk-forward test was interrupted; a resumed run completes this evaluation of the test set."""
 
     def on_retraining_interrupted(self, reason: str) -> None:
-        """Called if the retraining was interrupted or failed. Then no model is tested."""
+        """Called if the retraining was interrupted or failed, so no model is tested."""
 
     def on_trainings_start(self, title: str) -> None:
         """Called when trainings after the search begin. ``title`` names the step: confirmation or retraining."""

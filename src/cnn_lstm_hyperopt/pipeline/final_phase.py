@@ -49,7 +49,10 @@ def run_final_phase(session: Session, stop: StopSignal) -> list[dict[str, Any]]:
 
 
 def checkpoint_folder(save_dir: Path) -> Path:
-    """Return the folder of the checkpoints of trainings after the search. It is deleted when the results are written."""
+    """Return the folder of the checkpoints of trainings after the search.
+
+    The folder is deleted when the results are written.
+    """
     return save_dir / CHECKPOINTS / FINAL
 
 
@@ -171,7 +174,7 @@ class FinalPhase:
     def _listener(self, which: str, epochs: int, state: ResumeState) -> OnReport:
         """Return a progress listener for a training.
 
-        It emits events, counts the used time and stops the training if the run is interrupted.
+        The listener emits events, counts the used time and stops the training if the run is interrupted.
         """
         stop, events = self.stop, self.session.events
 
@@ -237,7 +240,7 @@ class FinalPhase:
     def _keep(self, confirmed: Confirmed, finalists: Sequence[Finalist]) -> None:
         """Keep the verdict of an earlier run.
 
-        Replace its confirmation, because results with more new seeds may be known now.
+        Replace the confirmation of the earlier run, because results with more new seeds may be known now.
         """
         final = self.session.final
         final["confirmation"] = confirmation_results(confirmed)
@@ -249,7 +252,7 @@ class FinalPhase:
     def _already_retrained(self, finalists: list[Finalist]) -> bool:
         """Return True if the same configurations were already retrained and tested.
 
-        Then the test set is not evaluated again.
+        In this case the test set is not evaluated again.
         """
         final, chosen, save_dir = self.session.final, self.session.settings.retrain, self.session.save_dir
         entries = final.get("retrained_models", [])

@@ -38,7 +38,8 @@ def evaluate_finalists(
     The evaluation is recorded before the first training that uses windows of the test set.
 
     Args:
-        session: session of the study. Its attribute ``final`` receives the results, with the keys ``session.FINAL_KEYS``.
+        session: session of the study. The session's attribute ``final`` receives the results, with the keys
+            ``session.FINAL_KEYS``.
         confirmed: the candidates, ranked by their results with new seeds.
         outcome: the retrained finalists, at least one.
         refits: trainings for later periods of the test set, if it has several.

@@ -70,8 +70,8 @@ def _resolved_class_weights(training: TrainingSettings, metric: str) -> str:
 def _stored_fingerprint(storage: StudyStorage, settings: Settings, dataset: Dataset) -> dict[str, Any]:
     """Return the stored fingerprint of a study.
 
-    If the stored number of folds is ``auto``, it is replaced by the number used.
-    Studies of earlier versions had no class weights.
+    If the stored number of folds is ``auto``, it is replaced by the number used. Studies of earlier versions had no class
+    weights.
     """
     made_with = dict(storage.attribute("made_with"))
     if CLASS_WEIGHTS not in made_with:

@@ -49,7 +49,9 @@ class PeriodPredictions:
 
 @dataclass(frozen=True)
 class PeriodScores:
-    """Scores of one period of the test set. They are only information, because the verdict is about all periods together.
+    """Scores of one period of the test set.
+
+    The scores of a period are only information, because the verdict is about all periods together.
 
     Attributes:
         number: number of the period, from 1.
@@ -93,7 +95,7 @@ class TestPredictions:
         Args:
             there: (windows of the period,) positions among the test windows.
             period: predictions of models and ensemble.
-            baselines: forecasts of the baselines. Their last rows are the forecasts for the period.
+            baselines: forecasts of the baselines. The last rows of the forecasts are those for the period.
         """
         ensemble = None
         if self.ensemble is not None and period.ensemble is not None:

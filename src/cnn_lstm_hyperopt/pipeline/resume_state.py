@@ -105,6 +105,6 @@ def end_round(storage: StudyStorage) -> None:
 
 
 def _numbers(name: str) -> tuple[int, int, int]:
-    """Return the trial number, the seed and the period of a stored seed state. If no period is stored, it is 1."""
+    """Return the trial number, the seed and the period of a stored seed state. If no period is stored, the period is 1."""
     trial, seed, *period = name.split("_")
     return int(trial), int(seed), int(period[0]) if period else 1

@@ -77,7 +77,7 @@ class Retrained:
 
     @property
     def kept(self) -> SeedRun:
-        """Run with the lowest validation loss. Its network is stored as ``model.safetensors``."""
+        """Run with the lowest validation loss. The network of this run is stored as ``model.safetensors``."""
         return min(self.runs, key=lambda run: run.loss)
 
     @property
@@ -87,7 +87,10 @@ class Retrained:
 
     @property
     def model(self) -> SavedModel:
-        """Model that is tested: it predicts the mean of the networks of all runs. This rule was fixed before the test."""
+        """Model that is tested: it predicts the mean of the networks of all runs.
+
+        This choice of the mean was fixed before the test.
+        """
         kept = self.kept
         model = kept.model if self.conformal is None else replace(kept.model, conformal=self.conformal)
         if len(self.runs) == 1:
@@ -133,7 +136,7 @@ class SeedState:
 OnRun = Callable[[Finalist, int, int], OnReport]
 """Type of a function that creates the progress listener of a training.
 
-Its arguments are finalist, seed and maximum number of epochs.
+The arguments of the function are finalist, seed and maximum number of epochs.
 """
 
 
@@ -165,8 +168,8 @@ def retrain(
         on_seed_state: called with the state of a training before it begins, and again if the training is cut short or fails.
         seeds: number of trainings of each finalist.
         seconds_left: seconds for all unfinished trainings, which get equal parts; None: no limit. The maximum number of
-            epochs of a training is chosen so that it probably fits into this time. So the learning-rate schedule can
-            complete.
+            epochs of a training is chosen so that it probably fits into this time. So the learning-rate schedule of the
+            training can complete.
 
     Raises:
         OSError: a checkpoint can't be stored.

@@ -207,7 +207,9 @@ def _announce(storage: StudyStorage, setup: Setup, events: RunEvents) -> None:
 
 
 def earlier_final(save_dir: Path) -> dict[str, Any]:
-    """Return the results of an earlier final phase from ``results.json``. They are kept until a new final phase replaces them.
+    """Return the results of an earlier final phase from ``results.json``.
+
+    These results are kept until a new final phase replaces them.
 
     Raises:
         SaveDirError: the file is damaged.

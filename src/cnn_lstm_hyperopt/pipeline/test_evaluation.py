@@ -145,8 +145,8 @@ def evaluate_once(
         dataset: data of the study. Baselines are fitted on its training windows and tuned on its validation windows.
         settings: metrics, seed of the baselines and cost of a trade.
         blend: the ensemble, selected on validation; None if there is no ensemble.
-        evaluations: number of evaluations on this test set, including this evaluation. It determines the confidence level of
-            all intervals.
+        evaluations: number of evaluations on this test set, including this evaluation. This number determines the confidence
+            level of all intervals.
         later: predictions of the later periods of a walk-forward test, by models that were trained again.
     """
     test = dataset.test.open()

@@ -1,6 +1,6 @@
 """Walk-forward test: before each later period of the test set, the finalists are trained again.
 
-Then they predict the period.
+Then the finalists predict the period.
 """
 
 from collections.abc import Callable, Sequence
@@ -31,7 +31,7 @@ class _Fit:
 class Refits:
     """Trainings of the finalists before each period of the test set, except the first period.
 
-    A finalist keeps its configuration and its seeds. It is trained with early stopping on the period's training and
+    A finalist keeps its configuration and its seeds. A finalist is trained with early stopping on the period's training and
     validation windows. If a training fails, the model of an earlier period with the same seed predicts the period.
 
     Attributes:
@@ -39,8 +39,8 @@ class Refits:
         state: stored state of each training, from which a resumed run continues.
         stop: object that interrupts the trainings. All remaining trainings share its remaining seconds.
         checkpoints: folder of the checkpoints.
-        listener: function that creates the progress listener of a training. Its arguments are the training's name and maximum
-            number of epochs.
+        listener: function that creates the progress listener of a training. The arguments of the function are the training's
+            name and maximum number of epochs.
     """
 
     session: Session

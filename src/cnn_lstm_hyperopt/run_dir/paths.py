@@ -19,7 +19,7 @@ STUDY_FILE, CONFIG_FILE, DATA_FILE, RESULTS_FILE, TRIALS_FILE, LOG_FILE = (
     "run.log",
 )
 MLFLOW_FILE, MLFLOW_ARTIFACTS = "mlflow.db", "mlartifacts"
-"""MLflow's database and folder of artifacts. They are used unless the user names a server."""
+"""MLflow's database and folder of artifacts. Both are used unless the user names a server."""
 REPORT_FILE, FIGURES = "report.html", "figures"
 """Report page, and folder of the pictures of its charts."""
 BACKUP_FILE = "study.backup.db"
@@ -29,7 +29,10 @@ VALIDATION = "validation"
 CHECKPOINTS = "checkpoints"
 """Folder of the checkpoints of unfinished trials, from which their training can be resumed."""
 FINAL = "final"
-"""Folder in ``checkpoints/`` for confirmation and retraining. Its checkpoints are deleted when the results are written."""
+"""Folder in ``checkpoints/`` for confirmation and retraining.
+
+The checkpoints in this folder are deleted when the results are written.
+"""
 ENSEMBLE = "ensemble"
 """Folder of the finalists' ensemble."""
 ENSEMBLE_FILE = "ensemble.json"

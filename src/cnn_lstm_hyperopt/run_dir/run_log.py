@@ -30,7 +30,10 @@ class _Masking(logging.Formatter):
 
 
 class _RunLog(logging.FileHandler):
-    """Handler of the log file. If the file can't be written, it warns once instead of printing a traceback for each line."""
+    """Handler of the log file.
+
+    If the file can't be written, the handler warns once instead of printing a traceback for each line.
+    """
 
     _warned = False
 

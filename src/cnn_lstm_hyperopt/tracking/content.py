@@ -87,8 +87,8 @@ class Content:
 def trial_content(record: TrialRecord, snapshot: Snapshot) -> Content:
     """Return the MLflow content of a trial: configuration, metrics by epoch, objectives and state.
 
-    If the first epoch is long, there are also metrics after each quarter of it. Their step is 0; the metric ``epoch`` has the
-    fraction.
+    If the first epoch is long, there are also metrics after each quarter of it. The step of these metrics is 0; the metric
+    ``epoch`` has the fraction of the epoch.
     """
     start, end = snapshot.start_ms[record.number], snapshot.end_ms[record.number]
     metrics: list[Metric] = []

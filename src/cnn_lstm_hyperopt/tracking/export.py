@@ -208,7 +208,10 @@ class Exporter:
 
     @contextlib.contextmanager
     def _unless_refused(self, what: str) -> Iterator[None]:
-        """Context in which one trial or model is sent. If MLflow refuses it, the other trials and models are still sent."""
+        """Context in which one trial or model is sent.
+
+        If MLflow refuses this trial or model, the other trials and models are still sent.
+        """
         try:
             yield
         except (MlflowException, HyperoptError, RuntimeError) as error:  # torch.export raises RuntimeError

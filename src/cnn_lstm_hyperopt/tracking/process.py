@@ -59,7 +59,7 @@ class SyncStatus:
 class ExportProcess:
     """Background process that runs ``worker.py``.
 
-    It also ends when the run's process ends, because its standard input closes then.
+    The background process also ends when the run's process ends, because its standard input then closes.
     """
 
     def __init__(self, save_dir: Path, target: Target) -> None:

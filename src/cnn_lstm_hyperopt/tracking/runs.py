@@ -24,7 +24,7 @@ params and 100 tags."""
 _ARTIFACT_ROOT = "_MLFLOW_SERVER_ARTIFACT_ROOT"
 """Environment variable of MLflow with the folder for artifacts.
 
-If it is not set, MLflow creates a folder in the current directory.
+If this variable is not set, MLflow creates a folder in the current directory.
 """
 
 

@@ -18,7 +18,7 @@ from cnn_lstm_hyperopt.utils.secrets import MASK, masked
 from cnn_lstm_hyperopt.utils.text import printable
 
 URI_VARIABLE = "MLFLOW_TRACKING_URI"
-"""MLflow's own environment variable for the URI. It is used if the settings have no URI."""
+"""MLflow's own environment variable for the URI. The variable is used if the settings have no URI."""
 _SECRET_VARIABLES = ("MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN")
 _SERVERS = ("http://", "https://", "databricks")
 _REASONS = {

@@ -39,7 +39,7 @@ _ReadSpace = Annotated[
         )
     ),
 ]
-"""Type of a search space in the settings. Its YAML form is converted to the domains of all parameters."""
+"""Type of a search space in the settings. The YAML form of a search space is converted to the domains of all parameters."""
 
 
 class Settings(Section):

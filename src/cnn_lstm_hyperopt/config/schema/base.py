@@ -20,7 +20,8 @@ class SettingError(ValueError):
     """Error of a setting that violates a rule of this package. In the full error, the text follows the name of the setting.
 
     Attributes:
-        violations: violated rules as in :class:`.HyperoptError`. Their fields are relative to the validated section.
+        violations: violated rules as in :class:`.HyperoptError`. The fields of these violations are relative to the validated
+            section.
     """
 
     def __init__(self, text: str, code: str, field: str = "") -> None:

@@ -148,7 +148,10 @@ def _numbers(windows: Windows) -> torch.Tensor:
 
 
 Split = Callable[[int], Sequence[FoldIndices] | str]
-"""Function of a number of folds. It returns the folds, or a text with the reason why the windows do not allow this number."""
+"""Function of a number of folds.
+
+The function returns the folds, or a text with the reason why the windows do not allow this number of folds.
+"""
 
 
 def _scheme(windows: Windows, n_train: int, horizon: int, seed: int) -> tuple[str, Split]:
@@ -267,7 +270,7 @@ def value_scale(values: torch.Tensor | None) -> tuple[float, float]:
 
 
 def _facts(scheme: str, folds: Sequence[Fold], indices: Sequence[FoldIndices]) -> dict[str, Any]:
-    """Return the entry about the folds for ``data.json``. It has first and last dates if the windows have dates."""
+    """Return the entry about the folds for ``data.json``. The entry has first and last dates if the windows have dates."""
 
     def block(first: Any, last: Any) -> dict[str, Any]:
         return {"first": mark_text(first), "last": mark_text(last)}

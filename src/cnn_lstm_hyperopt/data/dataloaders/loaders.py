@@ -275,7 +275,7 @@ def _describe(
 def _marks_facts(windows: Windows) -> dict[str, Any]:
     """Return an entry of ``data.json`` about the dates and groups of windows.
 
-    It has the first and the last date if windows have dates, and the number of groups if they have groups.
+    The entry has the first and the last date if windows have dates, and the number of groups if windows have groups.
     """
     facts: dict[str, Any] = {}
     if windows.dated:

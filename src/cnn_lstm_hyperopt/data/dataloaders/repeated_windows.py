@@ -1,6 +1,6 @@
 """Search for windows that occur in two splits.
 
-If all windows of a split are in another split, this is an error. If only some are, it is a warning.
+There is an error if all windows of a split are in another split, and a warning if only some windows are in another split.
 """
 
 from collections.abc import Sequence

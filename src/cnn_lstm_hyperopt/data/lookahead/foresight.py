@@ -1,7 +1,7 @@
 """Statistical check that a feature contains no later bars, for features that can't be recomputed.
 
-The statistics find copies of later bars, even with small changes. They can't distinguish a weak or noisy leak from a good
-feature.
+The statistics find copies of later bars, even with small changes. The statistics can't distinguish a weak or noisy leak from
+a good feature.
 """
 
 from collections.abc import Iterator, Sequence
@@ -54,8 +54,8 @@ def check_foresight(
 ) -> None:
     """Raise DataError if later bars explain a feature better than they can without a leak.
 
-    Two statistics are computed for each feature x over the bars t of one segment. Both compare only bars with the same time
-    of day (for daily bars, the same day of the week), because the calendar is known in advance.
+    Two statistics are computed for each feature x over the bars t of one segment. Both statistics compare only bars with the
+    same time of day (for daily bars, the same day of the week), because the calendar is known in advance.
 
     1. The partial multiple correlation of x[t] with bars t+1..t+5 and with longer periods after t, given equally long periods
     up to t and earlier values of x. Slowly varying features (levels, averages, trends) do not increase this correlation,
@@ -116,8 +116,8 @@ class _News:
 
     Attributes:
         calendar: groups of the rows by time of day or day of the week.
-        past: orthonormal basis of the quantities of bars up to t, centred in each calendar group. It has a row for each bar t
-            and at most one column for each quantity.
+        past: orthonormal basis of the quantities of bars up to t, centred in each calendar group. The basis has a row for
+            each bar t and at most one column for each quantity.
         names: names of the later quantities.
         left: (rows, quantities) residuals of the later quantities after a regression on the past.
     """
@@ -198,7 +198,8 @@ class _Ranked:
         name: name of the quantity.
         later: (rows,) ranks of the values after t.
         earlier: ranks of the values up to t, (rows,) for each lag.
-        n_independent: estimated number of independent rows. It is lower if the quantity spans several bars or changes slowly.
+        n_independent: estimated number of independent rows. The number is lower if the quantity spans several bars or changes
+            slowly.
         news: True if enough of the quantity's variance is not explained by the bars up to t.
     """
 

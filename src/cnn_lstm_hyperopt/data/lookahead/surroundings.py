@@ -1,4 +1,7 @@
-"""Quantities of the bars before and after a bar t. They are scaled so that calm and volatile times have equal weight."""
+"""Quantities of the bars before and after a bar t.
+
+The quantities are scaled so that calm and volatile times have equal weight.
+"""
 
 from dataclasses import dataclass
 
@@ -55,7 +58,7 @@ class Usual:
 
 
 def _trailing(series: Array) -> Array:
-    """Return the exponential average over 20 bars. It stays above 0 even if all values are 0."""
+    """Return the exponential average over 20 bars. The average stays above 0 even if all values are 0."""
     average = pd.Series(series).ewm(span=20).mean().to_numpy(np.float64)
     mean: Array = np.maximum(average, 1e-3 * float(average.mean()))
     return mean if mean.any() else np.ones(len(series))

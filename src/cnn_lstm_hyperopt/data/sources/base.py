@@ -26,7 +26,7 @@ class Source(ABC):
         name: value of the setting ``source``.
         place: position of the source in lists of sources.
         description: description of the source in a few words.
-        survivorship: a sentence about survivorship bias. It says whether delisted symbols are missing.
+        survivorship: a sentence about survivorship bias, which says whether delisted symbols are missing.
     """
 
     name: ClassVar[str]
@@ -97,7 +97,7 @@ def choose_dates(
     warning.
 
     Args:
-        every: bars of the chosen symbols. They may already be limited to these dates.
+        every: bars of the chosen symbols. The bars may already be limited to these dates.
         start: first date; None: no limit.
         end: last date, inclusive; None: no limit.
         asked: True if the user named the symbols.

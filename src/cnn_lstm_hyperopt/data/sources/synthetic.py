@@ -1,4 +1,4 @@
-"""Synthetic market with a known best accuracy. It serves to test the search and does not model a real market."""
+"""Synthetic market with a known best accuracy. The market serves to test the search and does not model a real market."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +18,10 @@ SYMBOLS = ("SYN1", "SYN2", "SYN3", "SYN4", "SYN5")
 BARS = 3000
 FIRST_DAY = "2000-01-03"
 BEST = 0.72
-"""Probability that the next return has the sign that the bar and the regime predict. It is the best accuracy of a model."""
+"""Probability that the next return has the sign that the bar and the regime predict.
+
+This probability is the best accuracy that a model can reach.
+"""
 SWITCH = 1 / 60
 """Probability that the regime ends at a bar. A regime lasts 60 bars on average."""
 RETURN_SIZE = 0.008

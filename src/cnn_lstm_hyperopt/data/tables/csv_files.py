@@ -87,7 +87,7 @@ def read_csv(path: Path, columns: Sequence[str], found: Findings) -> Table:
 
 @dataclass
 class _OtherLines:
-    """Counter of lines with more or fewer fields than the header. It also stores the first such line."""
+    """Counter of lines with more or fewer fields than the header. The counter also stores the first such line."""
 
     count: int = 0
     first: Any = None

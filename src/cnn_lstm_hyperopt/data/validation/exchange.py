@@ -1,4 +1,7 @@
-"""Comparison of the dates of bars with the calendar of an exchange. It finds missing sessions and bars on holidays."""
+"""Comparison of the dates of bars with the calendar of an exchange.
+
+The comparison finds missing sessions and bars on holidays.
+"""
 
 import warnings
 from importlib.util import find_spec

@@ -231,7 +231,7 @@ def hole_problem(
         symbol: name of the bars.
         index: (bars,) ascending dates.
         max_gap_days: longest time between two bars of a segment, in days.
-        known_sessions: True if a calendar finds missing sessions. Then only holes that end a segment count.
+        known_sessions: True if a calendar finds missing sessions. If so, only holes that end a segment count.
     """
     stamps = index.as_unit("ns").asi8
     if len(stamps) < 2:
@@ -267,10 +267,10 @@ def hole_problem(
 def _unusual_gap(steps: NDArray[np.float64]) -> float:
     """Return the time between bars, in days like ``steps``, above which a gap is unusual.
 
-    Nights, weekends and holidays cause gaps that recur. A gap is usual if gaps of at least its length recur at least every
-    120 days. An unusual gap is longer than twice the longest usual gap. It is also longer than 20 times the median time
-    between bars, because some holidays come once a year. Bars without usual gaps are traded around the clock; for these bars,
-    a gap above 3 times the median time is unusual.
+    Nights, weekends and holidays cause gaps that recur. A gap is usual if gaps of at least its length recur at least every 120
+    days. An unusual gap is longer than twice the longest usual gap. An unusual gap is also longer than 20 times the median
+    time between bars, because some holidays come once a year. Bars without usual gaps are traded around the clock; for these
+    bars, a gap above 3 times the median time is unusual.
     """
     recurring = max(3, int(steps.sum() / _RECURRING_DAYS))
     ordered = np.sort(steps)

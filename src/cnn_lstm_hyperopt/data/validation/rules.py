@@ -167,8 +167,8 @@ def check_prices(numbers: Mapping[str, Array], dates: pd.DatetimeIndex, found: F
 def check_duplicates(numbers: Mapping[str, Array], dates: DateColumn, found: Findings) -> None:
     """Report dates that occur twice.
 
-    If bars with the same date are identical, all of them except the first are invalid. If they differ, all of them are
-    invalid, because it is unknown which bar is right.
+    If bars with the same date are identical, all of them except the first are invalid. If bars with the same date differ, all
+    of them are invalid, because it is unknown which bar is right.
     """
     stamps = dates.index.asi8
     if np.all(stamps[1:] > stamps[:-1]) and not dates.index.hasnans:

@@ -63,11 +63,14 @@ class Sample:
 
 
 class Baseline(abc.ABC):
-    """Base class of a classifier that is fitted on training windows. It may select its options on validation windows."""
+    """Base class of a classifier that is fitted on training windows.
+
+    The classifier may select its options on validation windows.
+    """
 
     name: str
     value_name: str
-    """Name of the baseline's forecast of values. It is needed if :meth:`values` returns forecasts."""
+    """Name of the baseline's forecast of values. The name is needed if :meth:`values` returns forecasts."""
 
     @classmethod
     def missing(cls) -> str | None:

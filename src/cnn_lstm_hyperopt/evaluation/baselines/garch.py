@@ -18,11 +18,14 @@ from cnn_lstm_hyperopt.evaluation.baselines.probability_map import ProbabilityMa
 MAX_FITS, MAX_BARS, MIN_BARS = 5, 5_000, 250
 """Maximum number of segments that are fitted, and maximum and minimum number of bars of a segment."""
 _FLOOR = 1e-10
-"""Smallest variance of returns. It corresponds to moves of 1e-5, the smallest range of the target volatility."""
+"""Smallest variance of returns. This variance corresponds to moves of 1e-5, the smallest range of the target volatility."""
 
 
 class Dynamics(NamedTuple):
-    """Parameters of GARCH(1,1): the weights α of the last squared return and β of the last variance. Their sum is below 1."""
+    """Parameters of GARCH(1,1): the weights α of the last squared return and β of the last variance.
+
+    The sum α + β is below 1.
+    """
 
     alpha: float
     beta: float
@@ -75,7 +78,7 @@ class Garch(Baseline):
     def _columns(sample: Sample, dynamics: Dynamics) -> Floats:
         """Return the columns of the logistic regression, ``(windows, 2)``.
 
-        They are the logarithms of the forecast and of the past standard deviation, relative to the usual size of a move.
+        The columns are the logarithms of the forecast and of the past standard deviation, relative to the usual size of a move.
         """
         if sample.bars is None:
             raise ValueError("windows of GARCH must come from bars")

@@ -16,9 +16,9 @@ def earlier_windows(symbols: NDArray[Any], starts: NDArray[np.int64], horizon: i
 
     The position is −1 if there is no such window.
 
-    The label of the earlier window depends on bars up to the last bar of the later window. So it is the last label that is
-    known at this bar. Pass the windows of training, validation and test together, because a test label is known to windows
-    that end a horizon later.
+    The label of the earlier window depends on bars up to the last bar of the later window. So the label of the earlier window
+    is the last label that is known at this bar. Pass the windows of training, validation and test together, because a test
+    label is known to windows that end a horizon later.
 
     Args:
         symbols: ``(windows,)`` names.

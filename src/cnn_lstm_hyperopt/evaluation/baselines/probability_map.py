@@ -8,7 +8,7 @@ from cnn_lstm_hyperopt.evaluation.baselines.base import Floats, Labels, spread
 class ProbabilityMap:
     """Logistic regression that maps forecasts ``(windows, forecasts)`` to class probabilities.
 
-    The penalty counts as much as a few windows. So it matters only if there are no more than a few dozen windows.
+    The penalty counts as much as a few windows. So the penalty matters only if there are no more than a few dozen windows.
     """
 
     def __init__(self, forecasts: Floats, labels: Labels, rates: Floats) -> None:

@@ -26,8 +26,8 @@ The smallest has almost no effect; the largest gives coefficients near 0.
 MAX_BASIS = 2_000_000
 """Maximum product of the columns and the rank of a regression.
 
-It allows 1,414 columns, or more if there are fewer windows than columns. A fit on 50,000 windows with 1,320 columns takes 8 s
-on a core.
+The maximum allows 1,414 columns, or more if there are fewer windows than columns. A fit on 50,000 windows with 1,320 columns
+takes 8 s on a core.
 """
 _AT_ONCE = 1_000_000
 """Maximum number of values (windows × columns) that are computed in one step (8 MB)."""
@@ -61,8 +61,8 @@ def ridge_path(parts: Callable[[], Iterable[Floats]], targets: Floats, penalties
     """Fit ridge regressions of the targets on standardised columns, one for each penalty. The intercept is not penalised.
 
     The forecasts for left-out windows are exact if columns and targets keep the mean and scale of all windows (Golub, Heath &
-    Wahba 1979). They use the mean of all windows. The mean without the left-out window is low exactly where its target is
-    high, so even a forecast without information would correlate with the target.
+    Wahba 1979). These forecasts use the mean of all windows. The mean without the left-out window is low exactly where its
+    target is high, so even a forecast without information would correlate with the target.
 
     Args:
         parts: function that returns the columns part by part, each ``(windows of the part, columns)``.
@@ -201,7 +201,7 @@ def _column_sets(train: Sample) -> list[Columns]:
 def _market(sample: Sample) -> Floats:
     """Return the ranges, the returns and the sizes of the returns, ``(windows, 12)``; no columns without bars.
 
-    Each is at most 10 usual moves.
+    Each value is at most 10 usual moves.
     """
     if sample.bars is None:
         return np.empty((len(sample), 0))

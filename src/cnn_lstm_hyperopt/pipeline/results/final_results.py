@@ -310,7 +310,7 @@ def untested_verdict(skill: SkillThreshold, best: float | None, done: int, n_tri
 def selection_results(bias: tuple[TrialSeries, DeflatedSharpe | None] | None) -> dict[str, Any]:
     """Return the probability of backtest overfitting and the deflated Sharpe ratio.
 
-    Both are estimated from the validation predictions of all trials.
+    Both numbers are estimated from the validation predictions of all trials.
     """
     if bias is None:
         reason = "no trial has left predictions on validation"

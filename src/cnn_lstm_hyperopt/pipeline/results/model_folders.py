@@ -1,4 +1,7 @@
-"""Folders of the retrained models and their ensemble. They are written under temporary names and renamed when complete."""
+"""Folders of the retrained models and their ensemble.
+
+The folders are written under temporary names and renamed when complete.
+"""
 
 import itertools
 import json

@@ -159,7 +159,10 @@ def _pruning_facts(summary: PruningSummary) -> dict[str, Any]:
 
 
 def _figure(figure: Estimate | Unknown) -> dict[str, Any]:
-    """Return the entry of a value that may be unknown. If it is known, ``why`` is null. Otherwise ``estimate`` is null."""
+    """Return the entry of a value that may be unknown.
+
+    If the value is known, ``why`` is null. If the value is unknown, ``estimate`` is null.
+    """
     if isinstance(figure, Unknown):
         return {"estimate": None, "low": None, "high": None, "why": figure.why}
     return {"estimate": figure.value, "low": figure.low, "high": figure.high, "why": None}

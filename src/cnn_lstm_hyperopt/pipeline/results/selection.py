@@ -15,7 +15,9 @@ SelectionBias = tuple[TrialSeries, DeflatedSharpe | None]
 
 
 class SelectionTracker:
-    """Estimator of the selection bias. It reads the trials' validation predictions again if new trials have finished.
+    """Estimator of the selection bias.
+
+    The estimator reads the trials' validation predictions again if new trials have finished.
 
     Args:
         settings: settings of the run.
@@ -36,8 +38,8 @@ class SelectionTracker:
 
         Args:
             study: the study.
-            confirmation: entry ``confirmation`` of ``results.json``. Its first candidate is the selected trial. Without
-                candidates, the first trial of the Pareto front is selected.
+            confirmation: entry ``confirmation`` of ``results.json``. The first candidate in this entry is the selected trial.
+                Without candidates, the first trial of the Pareto front is selected.
 
         Returns:
             The estimates, or None if there are no validation predictions yet.

@@ -27,7 +27,7 @@ _NOT_ESTIMATED = {
 def selection_is_due(session: Session) -> bool:
     """Return True if the selection bias is known or can be estimated now.
 
-    It is not estimated after the user interrupted the run.
+    The bias is not estimated after the user interrupted the run.
     """
     return not session.interrupted or session.selection.knows(session.study.n_finished())
 

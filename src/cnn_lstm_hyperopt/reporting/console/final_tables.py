@@ -91,7 +91,7 @@ def _fresh(scores: Sequence[float]) -> str:
 def period_table(verdict: Verdict, width: int = 120) -> Table:
     """Return the table of the test results of finalists, ensemble and baselines.
 
-    It has the columns that fit into ``width`` characters.
+    The table has the columns that fit into ``width`` characters.
     """
     beside = [*(each.column for name, each in METRICS.items() if name != verdict.judgement.metric), "MSE"]
     return widest(lambda columns: _period_table(verdict, columns), beside, width)

@@ -14,7 +14,7 @@ MAX_WORKERS = 8
 
 
 class LiveSearch:
-    """Live view of a search, drawn below the printed lines. It disappears when the search ends."""
+    """Live view of a search, drawn below the printed lines. The view disappears when the search ends."""
 
     def __init__(self, console: Console, *, total: int, done: int, status: str, left: str) -> None:
         self._bar = Progress(

@@ -57,7 +57,7 @@ _GRADE_STYLES = {
 
 
 class RunConsole(RunEvents):
-    """Subscriber that prints the events of a run. It prints details only in verbose mode; ``run.log`` always has all lines.
+    """Subscriber that prints the events of a run. Details are printed only in verbose mode; ``run.log`` always has all lines.
 
     Args:
         terminal: receives the lines.

@@ -12,7 +12,10 @@ log = logging.getLogger(__name__)
 _PLAIN = str.maketrans({"…": "...", "–": "-", "—": "-", "·": "-", "→": "->", "×": "x", "≤": "<=", "≥": ">=", "±": "+-"})
 """Plain replacements of characters that some encodings do not have."""
 PLAIN_CHARACTERS = "cnn_lstm_hyperopt.plain"
-"""Name of the codec error handler for characters that the encoding does not have. It writes a plain replacement or "?"."""
+"""Name of the codec error handler for characters that the encoding does not have.
+
+The handler writes a plain replacement or "?".
+"""
 
 
 def _in_plain_characters(error: UnicodeError) -> tuple[str, int]:
@@ -91,7 +94,7 @@ class LastingOutput:
 
 
 def discard(stream: TextIO) -> None:
-    """Redirect a broken stream to the null device. Otherwise Python writes the stream's buffer at exit and fails."""
+    """Redirect a broken stream to the null device. Without this, Python writes the stream's buffer at exit and fails."""
     try:
         descriptor = stream.fileno()
     except (OSError, ValueError):  # the stream has no descriptor, or is closed

@@ -20,7 +20,7 @@ FORECAST_WEIGHT = 3
 The forecast counts as much as this number of finished trials.
 """
 FIRST_TRIALS = 5
-"""Number of first trials to check. If the time limit stopped all of these trials, a warning is shown."""
+"""Number of trials at the start of a search. A warning is shown if the time limit stopped all of these trials."""
 
 
 class SearchProgress:

@@ -83,7 +83,7 @@ def fold_table(folds: Sequence[dict[str, Any]], scheme: str) -> Table:
 
 
 def front_table(front: Sequence[TrialRecord], plan: StudyPlan, objective: str, width: int = 120) -> Table:
-    """Return a table of the best trials of the Pareto front. It has the columns that fit into ``width`` characters."""
+    """Return a table of the best trials of the Pareto front. The table has the columns that fit into ``width`` characters."""
     title = f"Pareto front: {counted(len(front), 'trial')}"
     rows = [_short_params(with_fixed(plan.space, record.params)) for record in front[:FRONT_ROWS]]
 

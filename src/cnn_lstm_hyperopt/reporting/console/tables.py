@@ -28,7 +28,7 @@ def widest(make: Callable[[Sequence[str]], Table], headers: Sequence[str], width
 def fitting_texts(texts: Sequence[str], n_lines: int, width: int = 80) -> list[str]:
     """Return the first texts that fit into ``n_lines`` wrapped lines.
 
-    If some do not fit, one line stays free for their number.
+    If some texts do not fit, one line stays free for the number of omitted texts.
     """
     sizes = [len(textwrap.wrap(text, width)) for text in texts]
     left = n_lines if sum(sizes) <= n_lines else n_lines - 1

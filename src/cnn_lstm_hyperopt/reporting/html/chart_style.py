@@ -111,7 +111,7 @@ def small(values: Any) -> Any:
 def log_bar(values: Iterable[float]) -> dict[str, Any]:
     """Return a colour bar for colours on a log scale.
 
-    Its ticks fit the decimal logarithms of ``values``, which are all above 0.
+    The ticks of the bar fit the decimal logarithms of ``values``, which are all above 0.
     """
     known = list(values)
     low, high = min(known), max(known)

@@ -47,7 +47,10 @@ def objective_axis(table: TrialTable, which: str) -> dict[str, Any]:
 
 
 def front(table: TrialTable) -> go.Figure | None:
-    """Return the chart of the Pareto front: score against training time. Its last trace is a ring around the chosen trial."""
+    """Return the chart of the Pareto front: score against training time.
+
+    The last trace of the chart is a ring around the chosen trial.
+    """
     best = table.front
     if best.empty:
         return None
@@ -294,7 +297,7 @@ def calibration(table: TrialTable) -> go.Figure | None:
 def calibration_rows(bins: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     """Return the calibration bins that contain windows, and a 95 % interval of the share of correct predictions in each bin.
 
-    The interval is that of Wilson (1927). It stays between 0 and 1 and assumes that the windows are independent.
+    The interval is that of Wilson (1927). This interval stays between 0 and 1 and assumes that the windows are independent.
 
     Args:
         bins: rows as in ``results.json``, with the mean ``confidence``, the share ``right`` of correct predictions, and the

@@ -56,10 +56,10 @@ def outlook(history: Sequence[Milestone], trials: int) -> Outlook | None:
 
     Return None with too few finished trials.
 
-    Draw n of independent trials is the best so far with probability 1/n (Rényi 1962). So each doubling of the number of
-    trials is expected to bring the same gain. After n trials, m additional trials are expected to bring log2((n + m)/n) times
-    the gain of the last n/2 trials. This is a rule of thumb. A sampler that uses earlier results may gain more. A search near
-    its optimum may gain less.
+    Draw n of independent trials is the best so far with probability 1/n (Rényi 1962). So each doubling of the number of trials
+    is expected to bring the same gain. After n trials, m additional trials are expected to bring log2((n + m)/n) times the
+    gain of the last n/2 trials. This forecast is a rule of thumb. A sampler that uses earlier results may gain more. A search
+    near its optimum may gain less.
 
     Args:
         history: the trials that increased the hypervolume, with its value after each. The reference point is always the same.

@@ -79,5 +79,5 @@ def _regression(rows: Sequence[Mapping[str, Any]], of_verdict: str) -> str | Non
 
 
 def _order(score: float | None, sign: int) -> float:
-    """Return a sort key for scores. It sorts ``sign`` times the score in increasing order, and unknown scores last."""
+    """Return a sort key for scores. The key sorts ``sign`` times the score in increasing order, and unknown scores last."""
     return math.inf if score is None else sign * score

@@ -142,4 +142,4 @@ PICTURES: dict[str, Callable[[TrialTable, Figure], bool]] = {
     "test_period": _test_period,
     "model_size": _of("Model size", charts.size),
 }
-"""Functions that draw the pictures, by file name. Each draws into a figure and returns False if there are no data."""
+"""Functions that draw the pictures, by file name. Each function draws into a figure and returns False if there are no data."""

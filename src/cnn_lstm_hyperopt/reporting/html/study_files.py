@@ -1,4 +1,4 @@
-"""Reader of the study and the results in ``save_dir`` for a report. It also works during a run."""
+"""Reader of the study and the results in ``save_dir`` for a report. The reader also works during a run."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
