@@ -92,7 +92,7 @@ def normalise_bars(
 
     Args:
         symbol: name of the bars.
-        raw: the table.
+        raw: the table with the bars.
         where: name of the file, for the text of errors.
         on_bad_bars: whether invalid rows are an error, dropped or kept; see ``docs/explanation/data.md``.
         columns: names of additional columns to read, as in the settings. A missing value becomes NaN.

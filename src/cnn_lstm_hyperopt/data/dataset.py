@@ -61,7 +61,8 @@ class Dataset:
         train: all training windows, on which the final models are trained.
         train_share: share of the training windows on which trials are trained, in each fold.
         validation: validation windows.
-        folds: folds for trials. Without cross-validation there is one fold with the training and validation windows.
+        folds: folds on which trials are trained and scored. Without cross-validation there is one fold with the training and
+            validation windows.
         test: the locked test windows.
         class_names: names of classes 0, 1, …
         value_name: formula of the regression target; None without regression.

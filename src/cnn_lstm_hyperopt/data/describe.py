@@ -45,7 +45,7 @@ def describe(
         labeller: the target, with the names of the classes and of the values.
         features: description of the inputs: their names, and the origin of the user's own inputs.
         n_segments: number of segments of each symbol's bars.
-        cuts: first dates of validation and of test.
+        cuts: first decision date of the validation split and of the test split.
         splits: windows of training, validation and test, by name.
         folds: folds of cross-validation, with the first and last decision date of each held-out block.
         purged: (purged windows,) symbol of each purged window.
@@ -96,7 +96,7 @@ def data_warnings(
         bars: bars of all symbols.
         settings: settings of the data.
         splits: windows of training, validation and test, by name.
-        cuts: first dates of validation and of test.
+        cuts: first decision date of the validation split and of the test split.
         folds: folds of cross-validation.
     """
     warnings = _without_windows(bars, settings, splits, cuts)

@@ -97,7 +97,10 @@ def _indicator(compute: Callable[[], Array], bars: int, *, at_least: int) -> Arr
 
 
 def _divide(top: Array, bottom: Array, scale: Array) -> Array:
-    """Return top / bottom. The result is 0 where ``bottom`` is 0 relative to ``scale``, and NaN where an argument is NaN."""
+    """Return the quotient top / bottom.
+
+    The result is 0 where ``bottom`` is 0 relative to ``scale``, and NaN where an argument is NaN.
+    """
     still = np.abs(bottom) <= _ZERO * np.abs(scale)
     ratio = top / np.where(still, 1.0, bottom)
     return np.where(still & ~np.isnan(top), 0.0, ratio)

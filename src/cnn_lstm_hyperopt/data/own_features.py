@@ -82,7 +82,7 @@ class FeatureSet:
             (bars, features) in the order of ``names``.
 
         Raises:
-            DataError: a column is missing, a value is infinite, or the function breaks a rule.
+            DataError: a column is missing, a value is infinite, or the user's function violates a rule.
         """
         inputs = np.empty((len(frame), len(self.names)))
         write_features(frame, inputs)
@@ -146,7 +146,7 @@ def feature_set(settings: DataSettings, bars: Sequence[Bars]) -> FeatureSet:
         bars: bars of all symbols.
 
     Raises:
-        DataError: the function can't be loaded or breaks a rule, or a feature uses later bars.
+        DataError: the user's function can't be loaded or violates a rule, or a feature uses later bars.
     """
     _require_new_names(settings.feature_columns)
     features = FeatureSet(settings.feature_columns)

@@ -35,7 +35,7 @@ class OwnFunction:
 
     Attributes:
         reference: name of the function, as ``module:function``.
-        call: the function.
+        call: the user's function itself.
     """
 
     reference: str

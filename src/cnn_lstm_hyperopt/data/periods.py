@@ -52,7 +52,7 @@ def cut_periods(dates: WindowDates, cuts: tuple[Any, Any], n_periods: int) -> tu
 
     Args:
         dates: dates of all windows.
-        cuts: first dates of validation and of test.
+        cuts: first decision date of the validation split and of the test split.
         n_periods: number of periods, at least 1.
 
     Raises:
@@ -153,7 +153,7 @@ def period_table(table: WindowTable, cuts: tuple[Any, Any], lookback: int, n_per
 
     Args:
         table: unscaled windows.
-        cuts: first dates of validation and of test.
+        cuts: first decision date of the validation split and of the test split.
         lookback: number of bars in a window.
         n_periods: number of periods.
 

@@ -11,7 +11,7 @@ _WEEK = 7 * _DAY
 _FIRST_SATURDAY = 2 * _DAY
 """Start of a week: 1970-01-03, a Saturday. Weeks start on Saturdays because exchanges are closed on this day."""
 _INTRADAY = 0.9
-"""Share of a day. Bars are intraday if the median time between them is shorter."""
+"""Bars are intraday if the median time between bars is shorter than this share of a day."""
 _PAUSE = 1.5
 """Minimum length of a break in trading, as a multiple of the median time between bars."""
 

@@ -63,7 +63,7 @@ def assign(dates: Dates, reach_dates: Dates, cuts: tuple[Any, Any], *, furthest:
         dates: (windows,) decision dates.
         reach_dates: (windows,) date of the last bar that each label depends on, or of the bar ``purge`` bars after the
             decision.
-        cuts: first dates of validation and test.
+        cuts: first decision date of the validation split and of the test split.
         furthest: (windows,) date of the last bar of the longest possible label; not before ``reach_dates``.
 
     Raises:
@@ -143,7 +143,7 @@ def make_folds(dates: WindowDates, cuts: tuple[Any, Any], settings: DataSettings
 
     Args:
         dates: dates of all windows; windows that reach the test period are in no fold.
-        cuts: first dates of validation and of test.
+        cuts: first decision date of the validation split and of the test split.
         settings: section ``data``, of which cv_folds, cv_scheme and cv_test_blocks are used.
 
     Raises:
@@ -167,7 +167,7 @@ def walk_forward(
 
     Args:
         dates: dates of all windows; windows that reach the test period are in no fold.
-        cuts: first dates of validation and of test.
+        cuts: first decision date of the validation split and of the test split.
         n_folds: number of blocks, ≥ 1.
         rolling: True if all folds are to have training sets of the same length.
 
@@ -226,7 +226,7 @@ def combinatorial(dates: WindowDates, cuts: tuple[Any, Any], n_blocks: int, n_he
 
     Args:
         dates: dates of all windows; windows that reach the test period are in no fold.
-        cuts: first dates of validation (not used) and of test.
+        cuts: first decision date of the validation split (not used) and of the test split.
         n_blocks: number of blocks.
         n_held_out: number of held-out blocks of each fold, 1 ≤ n_held_out < n_blocks.
 

@@ -187,8 +187,8 @@ def feature_rows(
         frame: (bars,) with the columns that ``features`` needs.
         lookback: number of rows in a window.
         max_gap_days: longest hole in a segment, in days; a longer hole starts a new segment.
-        features: the inputs.
-        symbol: name of the bars in errors.
+        features: names of the inputs, and how to compute them from bars.
+        symbol: name of the bars, for the text of errors.
 
     Raises:
         DataError: a user's feature violates a rule, or no possible window has values of the feature.
@@ -244,8 +244,8 @@ def frame_windows(
         frame: (bars,) of :class:`~cnn_lstm_hyperopt.data.bars.Bars`.
         lookback: number of rows in a window.
         max_gap_days: longest hole in a segment, in days; a longer hole starts a new segment.
-        features: the inputs.
-        symbol: name of the bars in errors.
+        features: names of the inputs, and how to compute them from bars.
+        symbol: name of the bars, for the text of errors.
 
     Returns:
         The unscaled features (rows, features), the last row ``end`` of each window (windows,), and the dates of the decisions

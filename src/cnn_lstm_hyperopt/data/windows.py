@@ -31,8 +31,8 @@ class Windows:
         groups: (windows,) int64 number of each window's group, the same in all splits; None: no groups. Windows of one group
             are dependent; windows of different groups are independent.
         traded: (windows,) float64, simple return of a long position that is decided at the window's last bar and lasts
-            ``horizon`` bars (:mod:`.trades`). The return is NaN where the bar of the exit does not exist. None if the windows
-            do not come from bars.
+            ``horizon`` bars (:mod:`.trades`). The return is NaN where the bar of the exit does not exist. ``traded`` is None
+            if the windows do not come from bars.
     """
 
     series: Tensor
@@ -54,12 +54,12 @@ class Windows:
 
     @property
     def input_dim(self) -> int:
-        """Number of features."""
+        """Number of features of a window's rows."""
         return int(self.series.shape[1])
 
     @property
     def device(self) -> torch.device:
-        """Device of the tensors."""
+        """Device of the windows' tensors."""
         return self.series.device
 
     @property

@@ -22,11 +22,11 @@ def score_interval(
     Args:
         metric: name in :data:`~cnn_lstm_hyperopt.metrics.METRICS`.
         labels: ``(windows,)`` classes.
-        probabilities: ``(windows, classes)``.
+        probabilities: ``(windows, classes)`` predicted probabilities.
         dependence: dependence of the windows, and the confidence level (95 % by default).
 
     Returns:
-        The interval. None if there are too few units, or if the score is undefined, such as an AUC of a single class.
+        The interval, or None if there are too few units, or if the score is undefined, such as an AUC of a single class.
     """
     estimate = METRICS[metric].score(labels, probabilities)
     if dependence.too_few is not None or not math.isfinite(estimate):
@@ -42,7 +42,7 @@ def paired_interval(
     ``ours`` and ``theirs`` are probabilities ``(windows, classes)``. The other arguments are those of :func:`score_interval`.
 
     Returns:
-        The interval. None in the same cases as :func:`score_interval`, or if the log losses differ by the same non-zero
+        The interval, or None in the same cases as :func:`score_interval`, or if the log losses differ by the same non-zero
         amount in all windows.
     """
     chosen = METRICS[metric]

@@ -199,7 +199,7 @@ def sharpe_confidence(observed: float, benchmark: float, *, n: int, skewness: fl
         kurtosis: kurtosis of the returns, which is 3 for a normal distribution.
 
     Returns:
-        The probability. None if the moments give no positive variance of the ratio, or if there are fewer than 2 returns.
+        The probability, or None if the moments give no positive variance of the ratio, or if there are fewer than 2 returns.
     """
     spread = 1 - skewness * observed + (kurtosis - 1) / 4 * observed**2
     if n < 2 or spread <= 0:
@@ -258,7 +258,7 @@ def deflated_sharpe(returns: Floats, trial_sharpes: Sequence[float], n_trials: i
         n_trials: number of all trials, which is at least the number of ``trial_sharpes``.
 
     Returns:
-        The probability. None if the returns are constant, or if there are several trials but fewer than two Sharpe ratios.
+        The probability, or None if the returns are constant, or if there are several trials but fewer than two Sharpe ratios.
     """
     if n_trials > 1 and len(trial_sharpes) < 2:
         return None

@@ -37,7 +37,7 @@ def calibration_table(
     Args:
         labels: ``(windows,)`` true classes.
         probabilities: ``(windows, classes)`` predicted probabilities.
-        bins: number of bins.
+        bins: number of bins of the confidence.
     """
     confidence = probabilities.max(axis=1).astype(np.float64)
     right = (probabilities.argmax(axis=1) == labels).astype(np.float64)

@@ -47,7 +47,7 @@ def r_squared(
         dependence: dependence of the windows.
 
     Returns:
-        The R². None if there is no reference, or if a reference has no error.
+        The R², or None if there is no reference, or if a reference has no error.
     """
     squares = {name: np.square(targets - each) for name, each in references.items()}
     errors = {name: float(each.mean()) for name, each in squares.items()}

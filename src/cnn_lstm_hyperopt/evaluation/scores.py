@@ -35,7 +35,10 @@ class Scores:
 
     @property
     def r2_against_persistence(self) -> float | None:
-        """R² against persistence: 1 − MSE / MSE of the last known value. None without regression or persistence."""
+        """R² against persistence: 1 − MSE / MSE of the last known value.
+
+        The result is None without regression or persistence.
+        """
         return None if self.r2 is None else self.r2.against.get(Persistence.name)
 
 

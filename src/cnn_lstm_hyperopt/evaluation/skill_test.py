@@ -105,7 +105,7 @@ class Judgement:
 
     @property
     def against_best(self) -> Comparison:
-        """Comparison with the best baseline."""
+        """Comparison of the model with the best baseline."""
         return next(each for each in self.comparisons if each.baseline == self.best_baseline)
 
     @property
@@ -130,7 +130,7 @@ class Judgement:
     def weakest(self) -> Comparison | None:
         """Comparison with the lowest interval, among the baselines that the model does not surely beat.
 
-        None if the model surely beats every baseline.
+        The result is None if the model surely beats every baseline.
         """
         unsure = [each for each in self.comparisons if not each.is_better]
         return min(unsure, key=lambda each: -math.inf if each.interval is None else each.interval.low, default=None)
@@ -139,7 +139,7 @@ class Judgement:
     def preferred_baseline(self) -> str | None:
         """Name of the baseline that is recommended instead of the model: it is cheaper and the model is not surely better.
 
-        None if the model is no better than chance or better than every baseline.
+        The result is None if the model does not beat chance, or if it beats every baseline.
         """
         if self.grade in (Grade.CHANCE, Grade.BETTER) or self.weakest is None:
             return None

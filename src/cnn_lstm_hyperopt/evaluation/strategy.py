@@ -27,7 +27,7 @@ class TradingRules:
         horizon: number of bars for which a position is held.
         cost_bps: fee for a change of position, in basis points of the traded amount.
         half_spreads: half of the bid-ask spread of each symbol, in basis points. A change of position also costs this.
-            Empty: there is no spread.
+            Without entries, no symbol has a spread.
         execution: prices at which positions change; see the setting ``evaluation.execution``.
     """
 
@@ -63,7 +63,7 @@ class Returns:
 
     @property
     def mean(self) -> float:
-        """Mean return of a period."""
+        """Mean of the returns of all periods."""
         return float(self.returns.mean())
 
     @property
@@ -82,7 +82,7 @@ class Returns:
     def annual_sharpe(self) -> float | None:
         """Annualised Sharpe ratio: Sharpe ratio × √(periods per year), for independent returns (Lo 2002).
 
-        None if a factor is unknown.
+        The result is None if a factor is unknown.
         """
         ratio, per_year = self.sharpe, self.periods_per_year
         return None if ratio is None or per_year is None else ratio * float(np.sqrt(per_year))
@@ -114,7 +114,7 @@ class Excess:
 
     @property
     def annual_return(self) -> float | None:
-        """Annual return: mean return of a period × periods per year. None for integer dates."""
+        """Annual return: mean return of a period × periods per year. The result is None for integer dates."""
         per_year = self.returns.periods_per_year
         return None if per_year is None else self.returns.mean * per_year
 

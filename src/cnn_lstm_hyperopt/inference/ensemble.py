@@ -108,7 +108,7 @@ class Member:
     """Member of an ensemble: a model and its weight.
 
     Attributes:
-        model: the model.
+        model: the model of the member.
         weight: weight of the model's predictions, above 0.
         model_rank: rank of the finalist whose configuration the model has.
         trial_number: number of the finalist's trial.

@@ -40,7 +40,7 @@ def measure_latency(networks: Sequence[Network], lookback: int) -> Latency:
 
     The measurement uses one thread and does not include the scaling of features.
 
-    Worker processes have one thread, too. Torch's default number of threads depends on earlier work of the process.
+    Worker processes also use one thread. Torch's default number of threads depends on earlier work of the process.
 
     Args:
         networks: networks on the CPU with the same inputs. This function switches them to evaluation mode.

@@ -133,7 +133,7 @@ class ModelDescription:
     def own_unit(self) -> OwnUnit | None:
         """More readable unit of the predicted value.
 
-        None if there is no value, or if its labels came from a user's DataLoaders.
+        The unit is None if the model predicts no value, or if it was trained on a user's DataLoaders.
         """
         of_bars = self.scaler is not None and self.has_regression
         return OWN_UNITS.get(self.target) if of_bars else None

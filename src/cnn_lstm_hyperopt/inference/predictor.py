@@ -73,10 +73,10 @@ class Predictor(abc.ABC):
         """Return predictions for bars of one or several symbols, or for windows.
 
         Args:
-            data: one of three types. A DataFrame has bars as for :meth:`predict_bars`, of several symbols if a column or an
-                index is named ``symbol``. A dict has such frames by symbol. An array ``(windows, lookback, features)`` has
-                the features that ``description.features`` names. The features in an array are not scaled. For a model of
-                DataLoaders, they are scaled as in training.
+            data: a DataFrame, a dict of DataFrames, or an array. A DataFrame has bars as for :meth:`predict_bars`, of several
+                symbols if a column or an index is named ``symbol``. A dict has such frames by symbol. An array ``(windows,
+                lookback, features)`` has the features that ``description.features`` names. The features in an array are not
+                scaled. For a model of DataLoaders, they are scaled as in training.
 
         Returns:
             A row for each window. The columns are ``symbol`` if known, ``date`` (not for arrays), ``class``, ``class_name``

@@ -110,7 +110,7 @@ class RunEvents(TrialEvents):
         """Called when a training of a finalist on all training windows begins.
 
         Args:
-            finalist: the finalist.
+            finalist: the finalist that is trained.
             seed: seed number, from 1.
             seeds: number of seeds of each finalist.
             epochs: maximum number of epochs.

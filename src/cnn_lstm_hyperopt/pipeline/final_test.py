@@ -90,7 +90,10 @@ def evaluate_finalists(
 
 
 def _on_validation(model: SavedModel, dataset: Dataset, metric: str) -> dict[str, float | None]:
-    """Return the study's metric and the log loss (nats) of a model on the validation windows. None means undefined."""
+    """Return the study's metric and the log loss (nats) of a model on the validation windows.
+
+    A number is None if it is undefined.
+    """
     labels, predictions = dataset.validation.labels.numpy(), model.predict_windows(dataset.validation)
     probabilities, weights = predictions.probabilities, predictions.decision_weights
     found = {

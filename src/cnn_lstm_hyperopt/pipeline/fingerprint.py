@@ -61,7 +61,10 @@ def _resolved_folds(settings: Settings, dataset: Dataset) -> int:
 
 
 def _resolved_class_weights(training: TrainingSettings, metric: str) -> str:
-    """Return ``training.class_weights``, or ``auto`` if its value means the same: both settings have the same fingerprint."""
+    """Return the setting ``training.class_weights``. If its effect equals that of ``auto``, return ``auto``.
+
+    So both settings have the same fingerprint.
+    """
     if training.balances_classes(metric) == METRICS[metric].balances_classes:
         return "auto"
     return training.class_weights

@@ -55,11 +55,12 @@ class TestResult:
         name: ``model 1`` …, ``ensemble``, or the name of a baseline.
         predictions: class probabilities. A finalist with a regression head also has values.
         scores: scores of the predictions by all metrics.
-        score: score by the study's metric, where larger is better. None if undefined, such as an AUC of a single class.
+        score: score by the study's metric, where larger is better. The score is None if it is undefined, such as an AUC of a
+            single class.
         interval: confidence interval of ``score``; None if there is no interval.
         intervals: confidence intervals of the score by the verdict's metric and of the accuracy, by name of the metric.
         against_best: paired interval of the difference: score minus score of the best baseline, both by the verdict's metric.
-            None for the best baseline.
+            The interval is None for the best baseline itself.
         seed_scores: score of each seed of a finalist by the study's metric; empty for a baseline.
         strategy: long/flat strategy of a finalist whose classes are directions; otherwise None.
         conformal: coverage of a finalist's conformal sets and intervals; None if it has no sets.

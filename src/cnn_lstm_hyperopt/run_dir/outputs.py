@@ -56,7 +56,7 @@ def checked_output(
     Args:
         output: path of the output file, as the user wrote it.
         recognise: function of (path, first bytes) that returns True if the command wrote the file.
-        command: name of the command.
+        command: name of the command that writes the file.
         force: also allow replacing files that the command did not write.
         data_dir: folder of the user's bars.
 

@@ -26,7 +26,7 @@ class FileSource(Source):
     """Source of bars in the user's folder. The name of a file without its ending is the symbol.
 
     Attributes:
-        data_dir: the folder.
+        data_dir: the user's folder of bars.
         on_bad_bars: whether invalid rows are an error, dropped or kept.
         feature_columns: names of additional columns to read from every file.
     """

@@ -37,7 +37,7 @@ class Layout:
     Attributes:
         encoding: encoding of the text.
         separator: separator of fields.
-        header: names of the columns.
+        header: names of the columns in the header.
         skipped: number of lines up to and including the header.
     """
 

@@ -210,7 +210,7 @@ def _match(one: Series, two: Series, lag: int) -> Match | None:
     such as an index and its fund, do not match.
 
     Args:
-        one, two: the series.
+        one, two: the two series to compare.
         lag: bar t of ``one`` is compared with bar t + ``lag`` of ``two``.
     """
     first = max(0, -lag)

@@ -165,7 +165,7 @@ def check_prices(numbers: Mapping[str, Array], dates: pd.DatetimeIndex, found: F
 
 
 def check_duplicates(numbers: Mapping[str, Array], dates: DateColumn, found: Findings) -> None:
-    """Report dates that occur twice.
+    """Report rows whose dates occur more than once.
 
     If bars with the same date are identical, all of them except the first are invalid. If bars with the same date differ, all
     of them are invalid, because it is unknown which bar is right.

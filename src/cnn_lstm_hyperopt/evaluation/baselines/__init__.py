@@ -31,7 +31,7 @@ BASELINES: dict[str, type[Baseline]] = {
 def fit_baselines(train: Sample, validation: Sample, *, n_classes: int, seed: int) -> dict[str, Baseline]:
     """Fit all of :data:`BASELINES` for which the packages are installed and the windows have the needed data.
 
-    Log the others.
+    The names of the other baselines are logged.
     """
     fitted: dict[str, Baseline] = {}
     skipped: dict[str, list[str]] = {}

@@ -93,7 +93,7 @@ class Baseline(abc.ABC):
             train: training windows. A class may have no window.
             validation: validation windows, on which the baseline selects its options.
             n_classes: number of classes.
-            seed: seed of random choices.
+            seed: seed of the baseline's random choices.
         """
 
     @abc.abstractmethod

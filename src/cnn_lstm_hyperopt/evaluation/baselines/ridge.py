@@ -41,8 +41,8 @@ class RidgePath:
     """Ridge regressions with the same columns and targets that differ in their penalty.
 
     Attributes:
-        coefficients: ``(penalties, columns, targets)``.
-        intercepts: ``(penalties, targets)``.
+        coefficients: ``(penalties, columns, targets)`` coefficients of the regressions.
+        intercepts: ``(penalties, targets)`` intercepts of the regressions.
         left_out: ``(penalties, windows, targets)`` forecast for each training window by the regression without this window, but
             with the mean of all windows.
     """
@@ -66,7 +66,7 @@ def ridge_path(parts: Callable[[], Iterable[Floats]], targets: Floats, penalties
 
     Args:
         parts: function that returns the columns part by part, each ``(windows of the part, columns)``.
-        targets: ``(windows, targets)``.
+        targets: ``(windows, targets)`` numbers that the regressions forecast.
         penalties: ``(penalties,)`` strengths. A regression minimises the mean squared error plus penalty × Σ coefficient².
     """
     n, middle = len(targets), targets.mean(axis=0)

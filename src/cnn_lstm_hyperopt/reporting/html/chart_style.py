@@ -78,7 +78,7 @@ def points(name: str, trials: pd.DataFrame, x: Any, y: Any, *, max_drawn: int = 
         name: name in the legend; the number of drawn trials is added if some are not drawn.
         trials: one row for each trial, with the trial number as index.
         x: name of a column of ``trials``, or a series of values by trial number.
-        y: like ``x``.
+        y: name of a column of ``trials``, or a series of values by trial number.
         max_drawn: maximum number of markers.
         marker: properties of the markers.
     """
