@@ -188,8 +188,7 @@ class Dependence:
         Returns:
             The first number is the variance if windows were independent, divided by the variance under this dependence. If
             all influences are equal, this number is units / windows, and except for groups this is also divided by the
-            horizon. The
-            half-width comes from Student's t distribution, or from the normal distribution for independent windows.
+            horizon. The half-width comes from Student's t distribution, or from the normal distribution for independent windows.
         """
         if self.kind == "windows":
             return 1 / self.horizon, standard_errors(math.inf, self.level)

@@ -61,7 +61,8 @@ def score_predictions(
         values: ``(windows,)`` values that the model predicts.
         references: values ``(windows,)`` of each simple forecast for the same windows, by name.
         dependence: dependence of the windows; None: the windows are independent.
-        decision_weights: ``(classes,)`` weights of the decision rule; None: the most probable class is the prediction.
+        decision_weights: ``(classes,)`` weight of each class. The predicted class has the largest product of probability and
+            weight. None: the most probable class is predicted.
     """
     mse = mae = r2 = None
     if targets is not None and values is not None:

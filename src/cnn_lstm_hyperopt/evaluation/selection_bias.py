@@ -100,7 +100,7 @@ def read_trials(
         rules: trading rules of the strategies.
         beats_chance: True if at least one trial beats chance. If no trial beats chance, the probability of overfitting is
             unknown, because it compares trials with each other and not with chance.
-        balances_classes: whether the trials predict classes with decision weights, see :func:`.class_weights`.
+        balances_classes: True if the trials predict classes with decision weights, see :func:`.class_weights`.
     """
     validation = [fold.validation for fold in dataset.folds]
     labels = [each.labels.numpy() for each in validation]

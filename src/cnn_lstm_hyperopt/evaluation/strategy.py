@@ -101,7 +101,7 @@ class Excess:
 
     Attributes:
         exposure: mean position of the strategy over all decisions, between 0 and 1.
-        returns: excess returns after costs (:meth:`Market.excess`).
+        returns: excess returns of the periods after costs; see :meth:`Market.excess`.
     """
 
     exposure: float

@@ -86,7 +86,9 @@ class StoredConformal(StoredForm):
 
     @classmethod
     def taken_from(cls, raw: Any) -> Conformal | None:
-        """Return the entry in the content of a file, and remove its key; None: no entry, as in files of earlier versions.
+        """Return the entry ``conformal`` in the content of a file, and remove its key from the content.
+
+        Return None if there is no entry, as in files of earlier versions.
 
         Raises:
             FormError: the entry is invalid.

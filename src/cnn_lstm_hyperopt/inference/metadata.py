@@ -72,8 +72,8 @@ class ModelDescription:
         value_scale: mean and standard deviation of the regression target in the target's units.
         target, lookback, horizon, max_gap_days: settings of the data.
         bar_seconds: median time between the training bars in seconds; None: unknown.
-        decision_weights: weight of each class; the predicted class has the largest product of probability and weight. None: the
-            most probable class.
+        decision_weights: weight of each class. The predicted class has the largest product of probability and weight. None:
+            the most probable class is predicted.
     """
 
     params: Params

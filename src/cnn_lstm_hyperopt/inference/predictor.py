@@ -115,10 +115,9 @@ class Predictor(abc.ABC):
         Returns:
             A frame with the columns ``date``, ``class``, ``class_name`` and ``probability_0`` …. With a regression head there
             is also ``value`` in the target's units, and the value in per cent: ``range_percent`` (how far the high is above
-            the low) or ``change_percent`` (change of the close). ``attrs["value_name"]`` is the formula of ``value``. Last,
-            if the model has prediction
-            sets: ``set_0`` … (1: the class is in the set), and with a regression head ``value_low``, ``value_high`` and
-            both in per cent.
+            the low) or ``change_percent`` (change of the close). ``attrs["value_name"]`` is the formula of ``value``. If the
+            model has prediction sets, the last columns are ``set_0`` …, which are 1 if the class is in the set, else 0. With
+            a regression head there are also ``value_low`` and ``value_high``, and both in per cent.
 
         Raises:
             DataError: the bars are not a frame, are invalid, are too few, or have another frequency than in training; the

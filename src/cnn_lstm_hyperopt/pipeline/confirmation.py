@@ -39,7 +39,7 @@ TIME_IS_UP = "limits.retrain_seconds"
 
 @dataclass(frozen=True)
 class Candidate:
-    """Trial that the confirmation trains again.
+    """Candidate for retraining: a trial that is trained again in the confirmation.
 
     Attributes:
         rank: rank of the trial in the Pareto front of the search, from 1; None: the trial is not on the front.

@@ -119,10 +119,10 @@ class RunEvents(TrialEvents):
         """
 
     def on_period_start(self, number: int, of: int) -> None:
-        """The finalists are about to be trained again for period ``number`` (from 2) of ``of`` periods of the test set."""
+        """Called before the finalists are trained again for period ``number`` (from 2) of the ``of`` periods of the test set."""
 
     def on_walk_forward_interrupted(self, reason: str) -> None:
-        """The walk-forward test was interrupted; a resumed run completes this evaluation of the test set."""
+        """Called if the walk-forward test was interrupted. A resumed run completes the evaluation on the test set."""
 
     def on_retraining_interrupted(self, reason: str) -> None:
         """Called if the retraining was interrupted or failed, so no model is tested."""

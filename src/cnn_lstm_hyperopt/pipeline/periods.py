@@ -94,7 +94,7 @@ class TestPredictions:
 
         Args:
             there: (windows of the period,) positions among the test windows.
-            period: predictions of models and ensemble.
+            period: predictions of models and ensemble for the period.
             baselines: forecasts of the baselines. The last rows of the forecasts are those for the period.
         """
         ensemble = None
@@ -131,7 +131,8 @@ def period_scores(
         trained: numbers of training and validation windows of each period.
         probabilities: ``(test windows, classes)`` of each finalist and baseline, by name.
         kept: models of earlier periods that predict a period, by number of the period.
-        decision_weights: ``(classes,)`` weights of the decision rule; None: the most probable class is predicted.
+        decision_weights: ``(classes,)`` weight of each class. The predicted class has the largest product of probability and
+            weight. None: the most probable class is predicted.
     """
     labels = test.labels.numpy()
 

@@ -45,7 +45,7 @@ class TrainingSettings(Section):
     device: str = Field("auto", description="device for training: auto, cpu, cuda, or one GPU such as cuda:1")
 
     def balances_classes(self, metric: str) -> bool:
-        """Return whether classes have weights in a study with this metric."""
+        """Return True if classes have weights in a study with the given metric."""
         return METRICS[metric].balances_classes if self.class_weights == "auto" else self.class_weights == "balanced"
 
     @field_validator("device")

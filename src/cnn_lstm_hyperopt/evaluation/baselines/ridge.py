@@ -43,8 +43,8 @@ class RidgePath:
     Attributes:
         coefficients: ``(penalties, columns, targets)`` coefficients of the regressions.
         intercepts: ``(penalties, targets)`` intercepts of the regressions.
-        left_out: ``(penalties, windows, targets)`` forecast for each training window by the regression without this window, but
-            with the mean of all windows.
+        left_out: ``(penalties, windows, targets)`` forecast for each training window by the regression without this window.
+            The mean is that of all windows.
     """
 
     coefficients: Floats
