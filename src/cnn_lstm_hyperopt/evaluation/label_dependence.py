@@ -1,10 +1,10 @@
 """Dependence between labels, and the effect of the dependence on the variance of the score of a model without skill.
 
 Let r be the correlation between the labels of two windows, and q the correlation between the predictions of a model without
-skill for them. Then the variance of the score is that of independent windows times 1 + Σ r q / n, with the sum over all pairs
-of n windows (design effect; Kish 1965 for groups, Bartlett 1935 for time series). The validation labels are known before the
-first trial, so r can be estimated. q is assumed: predictions within a date or a session day are equal (q = 1), and over time
-they vary as slowly as the labels without noise.
+skill for them. Then the variance of the score is that of independent windows, multiplied by 1 + Σ r q / n. The sum is over all
+pairs of n windows. This factor is called the design effect (Kish 1965 for groups, Bartlett 1935 for time series). The
+validation labels are known before the first trial, so r can be estimated. For q, the predictions within a date or a session
+day are assumed to be equal (q = 1). Over time, predictions are assumed to vary as slowly as the labels without noise.
 """
 
 from typing import Any

@@ -62,7 +62,8 @@ def smallest_differences(
 
     The smallest difference in log loss is at least 2 × 2.8² / n for n test windows. This lower bound matters if both
     forecasters are nearly equal. A difference of g has a standard deviation of at least √(2 g) for one window (see
-    :meth:`.LogLoss.standard_error`), so its standard error is at least √(2 g / n) for n independent windows.
+    :meth:`.LogLoss.standard_error`). So the standard error of the difference is at least √(2 g / n) for n independent
+    windows.
 
     Args:
         labels: ``(windows,)`` classes of the validation windows.

@@ -120,8 +120,8 @@ class Predictor(abc.ABC):
             a regression head there are also ``value_low`` and ``value_high``, and both in per cent.
 
         Raises:
-            DataError: the bars are not a frame, are invalid, are too few, or have another frequency than in training; the
-                user's function is missing or violates a rule; the model was trained on DataLoaders; or a prediction is not
+            DataError: the bars are not a frame, invalid, too few or of another frequency than in training. Or the user's
+                function is missing or violates a rule. Or the model was trained on DataLoaders, or a prediction is not
                 finite.
         """
         self.require_bars()

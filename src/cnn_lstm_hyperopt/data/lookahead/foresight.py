@@ -28,13 +28,11 @@ THRESHOLD = 0.9
 """Partial correlation with later bars that a feature reaches only if it has a leak.
 
 A feature of bar t without a leak, given the bars up to t, correlates with later bars only as far as later bars can be
-predicted. On real bars, a correlation of 0.1 with the next return is remarkable. In the synthetic market, in which a model
-can reach an accuracy of 72 %, the correlation is 0.35. For a slowly varying feature, the check uses only a few past bars, so
-later bars add information about its level. With equally many noisy measurements of the level before and after t, the later
-measurements explain at
-    most 1 / (2
-+ v) of the remaining variance (v > 0: variance of their noise), which is a correlation of at most √½ = 0.71. A copy of
-later bars has the correlation 1.
+predicted. On real bars, a correlation of 0.1 with the next return is remarkable. In the synthetic market, in which a model can
+reach an accuracy of 72 %, the correlation is 0.35. For a slowly varying feature, the check uses only a few past bars, so later
+bars add information about its level. With equally many noisy measurements of the level before and after t, the later
+measurements explain at most the share 1 / (2 + v) of the remaining variance. Here v > 0 is the variance of the measurements'
+noise. So the correlation is at most √½ = 0.71. A copy of later bars has the correlation 1.
 """
 
 _CURE = "shift the column by one bar if it is known only afterwards, else leave it out"

@@ -37,7 +37,7 @@ class SyntheticSource(Source):
     The push of a bar is up if its lower wick is longer, and down otherwise. In the regime *follow*, the next return has the
     sign of the push with probability 0.72. In the regime *fade*, the next return has the opposite sign with probability 0.72.
     Only the length of the wicks shows the regime. Neither the push alone nor the length alone predicts the sign of the next
-    return, so a linear model of the features can't predict it, and the returns alone form a random walk. A model that knows
+    return. So a linear model of the features can't predict the sign. The returns alone form a random walk. A model that knows
     the regime is right in 72 % of the cases. No model has a higher accuracy on average, because the sign is drawn with this
     probability given the whole past.
 

@@ -17,8 +17,8 @@ class GradientBoosting(Baseline):
     """Boosted trees on summaries of a window: the last 5 bars, means over 5 bars, 20 bars and all bars, and standard deviations.
 
     The log loss on validation selects the number of trees, from 0 (base rates) to 200. A leaf has at least 40 windows. With
-    fewer than 600 training windows, a leaf has at least 1/15 of the training windows and at least 5 windows, so that trees
-    can be built from a few dozen windows. Five is the usual limit of regression trees (Breiman 2001).
+    fewer than 600 training windows, a leaf has at least 1/15 of the training windows and at least 5 windows. So trees can be
+    built from a few dozen windows. Five is the usual limit of regression trees (Breiman 2001).
     """
 
     name = "gradient boosting"

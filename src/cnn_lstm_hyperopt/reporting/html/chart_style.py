@@ -62,8 +62,8 @@ def figure(traces: Iterable[Any], x: dict[str, Any], y: dict[str, Any], **layout
 def axis(title: str, values: Any = None, **more: Any) -> dict[str, Any]:
     """Return the Plotly properties of an axis. The axis is logarithmic if at least one of ``values`` is positive.
 
-    With a tick format, Plotly writes full values at the ticks of a log axis. With ``nticks`` 3, Plotly places ticks at 1, 2
-    and 5 times each power of ten on an axis of up to two decades, and only at powers of ten on a longer axis.
+    With a tick format, Plotly writes full values at the ticks of a log axis. With ``nticks`` 3, an axis of up to two decades
+    has ticks at 1, 2 and 5 times each power of ten. A longer axis has ticks only at powers of ten.
     """
     positive = [] if values is None else [math.log10(value) for value in values if value > 0]
     decades = math.ceil(1.12 * (max(positive) - min(positive))) if positive else 0  # Plotly leaves room at both ends
