@@ -72,8 +72,7 @@ def predict(
     Columns: symbol, date, class, class_name, probability_0 … and, with a regression head, value and the value in per cent
     (range_percent or change_percent). If the model has prediction sets, set_0 … follow, which are 1 if the class is in the
     set, else 0. With a regression head, value_low and value_high follow, also in per cent. Each row is the prediction for the
-    window that ends
-    with the bar of that date.
+    window that ends with the bar of that date.
 
     Examples: predict --model hyperopt_results/retrained_model_1 --data-dir bars/ --last;
     predict --model hyperopt_results/ensemble --data-dir bars/ --symbols AAPL --start 2020-01-01 --output predictions.csv.
