@@ -8,7 +8,7 @@ from cnn_lstm_hyperopt.cli.options import Debug, SaveDir, directory
 
 @app.command
 def report(*, save_dir: SaveDir = Path("hyperopt_results"), debug: Debug = False) -> None:
-    """Write report.html and figures/*.png of a study again. The study may be running.
+    """Write report.html and figures/*.png of a study again. This also works while the study is running.
 
     The page can be opened without network and server. Every run also writes the page at its end.
     """

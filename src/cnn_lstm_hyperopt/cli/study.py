@@ -120,7 +120,7 @@ def status(
     json: Annotated[bool, Parameter(negative="", help="Print one JSON object, for programs.")] = False,
     debug: Debug = False,
 ) -> None:
-    """Show the progress of a study and the next command. The study may be running."""
+    """Show the progress of a study and the next command. This also works while the study is running."""
     save_dir = directory(save_dir)
     from cnn_lstm_hyperopt.reporting.status import status_facts, status_lines
 

@@ -147,9 +147,10 @@ class Market:
     """Trading decisions every ``horizon`` bars of each symbol, so that the returns of decisions never overlap.
 
     The capital is divided equally among the symbols. A symbol's position changes at the symbol's first date and at every
-    ``horizon``-th later date of the symbol, because a trade spans bars of its symbol. A period is ``horizon`` dates of all
-    symbols together, so there is at most one decision for each symbol in a period. (If each date of a decision were a period,
-    the same days would count several times.) All positions begin flat, and the last positions are not sold.
+    ``horizon``-th later date of the symbol, because a trade spans bars of its symbol. The dates of
+    all symbols form one calendar, and a period is ``horizon`` consecutive dates of this calendar. So a symbol has at most one
+    decision in a period. (If each date of a decision were a period, the same days would count several times.)
+    All positions begin flat, and the last positions are not sold.
 
     Attributes:
         windows: ``(decisions,)`` window of each decision, sorted by symbol, then by date.

@@ -125,7 +125,7 @@ class _StudyState:
 
 
 def status_lines(save_dir: Path) -> list[str]:
-    """Return a few lines about the state of the study in ``save_dir``. The study may be running.
+    """Return a few lines about the state of the study in ``save_dir``. This also works while the study is running.
 
     Raises:
         SaveDirError: there is no study, or the study is damaged or was written by another version.

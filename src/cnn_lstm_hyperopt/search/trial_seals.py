@@ -63,7 +63,7 @@ class Seals:
     def mark(
         self, params: Mapping[str, Any], distributions: Mapping[str, BaseDistribution], attributes: Mapping[str, Any]
     ) -> dict[str, str]:
-        """Return the mark of a trial that starts with these parameters and user attributes; empty if the study has no key."""
+        """Return the signature of the parameters and user attributes of a new trial; an empty text if the study has no key."""
         if self._key is None:
             return {}
         nonce = secrets.token_hex(8)

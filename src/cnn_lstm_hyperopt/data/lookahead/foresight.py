@@ -110,7 +110,7 @@ def _found(
 
 @dataclass(frozen=True, eq=False)
 class _News:
-    """Part of later bars that the bars up to t do not explain, for the first statistic.
+    """Values of later bars minus their prediction from the bars up to t. The first statistic uses these residuals.
 
     Attributes:
         calendar: groups of the rows by time of day or day of the week.
@@ -210,7 +210,7 @@ class _Ranked:
 
     @classmethod
     def of(cls, quantity: Quantity, rows: Integers, news: _News) -> "list[_Ranked]":
-        """Return the ranks of a quantity's later values, with one entry for each lead (number of bars after t)."""
+        """Return, for each lead (number of bars after t), the ranks over all t of the quantity's value at this lead."""
         earlier = [_ranks(each[rows]) for each in quantity.earlier()]
         ranked: list[_Ranked] = []
         for lead, (name, each) in zip(quantity.leads, quantity.later().items(), strict=True):

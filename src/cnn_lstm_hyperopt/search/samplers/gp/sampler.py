@@ -170,7 +170,7 @@ class GpSampler(Sampler):
         """Return the minimum and the range of each loss over the useful trials, two arrays of shape ``(3,)``.
 
         With the range over the front alone, larger models would have no gain. With predicted costs, the range extends to the
-        costs of most configurations, since a cheap start tries no expensive configuration.
+        costs of most configurations, because the first trials are chosen to be cheap and would make the range too small.
 
         The reference score is the lowest useful score, and at least the skill threshold. Otherwise, the smallest and fastest
         models would gain most, even without skill. If no trial is above the threshold, the best score is set slightly above the
