@@ -122,6 +122,15 @@ def test_data_and_retrained_models_are_shown_with_all_names_as_text(tmp_path, me
     assert ("3 inputs" if loaders else "validation 5") in page
     assert 'data-chart="efficiency"' in page
     assert ("--save-dir again" in page) != loaders  # the command that reproduces the study
+    assert "Walk-forward test" not in page
+    scores = {"log_loss": 0.6789, "accuracy": None}
+    period = {"first": "2023-01-02", "last": "2023-04-03", "windows": 1234, "train_windows": 5678}
+    period |= {"finalists": [{"model_rank": 1, **scores}], "best_baseline": {"name": "persistence", **scores}}
+    results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
+    (folder / "results.json").write_text(json.dumps({**results, "walk_forward": [period]}), encoding="utf-8")
+    page = text_of(folder)
+    for text in ("2023-01-02 to 2023-04-03", "1,234", "5,678", "0.6789", "persistence: log loss"):
+        assert text in page
 
 
 def test_activity_and_the_number_of_test_evaluations_come_from_the_study(tmp_path):
