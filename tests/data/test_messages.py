@@ -20,7 +20,7 @@ MESSAGES = [  # content of a file, settings, message
     (
         [line.rsplit(",", 1)[0] for line in LINES],
         {},
-        f"{PLACE}has no column volume (it has: date, open, high, low, close); rename the columns",
+        f"{PLACE}has no column volume (it has: date, open, high, low, close); add a column volume, of zeros if unknown",
     ),
     (b"PK\x03\x04", {}, f"{PLACE}is an Excel file (or another archive), not CSV; save it as CSV UTF-8"),
     (

@@ -55,7 +55,7 @@ def test_windows_of_any_symbols_and_holes_stay_within_one_symbol_and_segment(dat
     lookback = data.draw(st.integers(2, 12), label="lookback")
     frames = {}
     for symbol in "ABC"[: data.draw(st.integers(1, 3), label="symbols")]:
-        bars = data.draw(st.integers(120, 260), label="bars")
+        bars = data.draw(st.integers(200, 260), label="bars")
         holes = data.draw(st.lists(st.integers(60, bars - 1), max_size=2, unique=True), label="holes")
         frames[symbol] = random_frame(bars, seed=ord(symbol), holes=tuple(holes))
         frames[symbol].to_csv(folder / f"{symbol}.csv")

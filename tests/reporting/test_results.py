@@ -128,7 +128,14 @@ def test_facts_count_states_reasons_and_seconds(make_record, records, plan):
     assert facts["pruned_by"] == {"limit": 1, "median": 1}
     assert facts["training_seconds"] == sum(r.seconds for r in records)
     assert facts["metric"] == "accuracy"
-    threshold = {"chance": 0.5, "n_validation": 100, "overlap": 1, "metric": "accuracy", "error": None}
+    threshold = {
+        "chance": 0.5,
+        "n_validation": 100,
+        "overlap": 1,
+        "metric": "accuracy",
+        "error": None,
+        "dependence": 1.0,
+    }
     assert facts["skill_gate"] == {**threshold, "threshold": pytest.approx(0.6)}
     volume, (value, reference) = facts["hypervolume"], front_hypervolume(records, SKILL)
     assert (volume["value"], volume["reference"]) == (value, reference)

@@ -42,7 +42,7 @@ def choose_columns(
     if missing and sum(map(_looks_like_data, keys)) * 2 > len(keys):
         raise found.fail("no_header", f"has no header ({it_has})", f"the first line must name the columns: {EXAMPLE}")
     if missing:
-        cure = "add a column volume, of zeros if no volume is known" if missing == ["volume"] else "rename the columns"
+        cure = "add a column volume, of zeros if unknown" if missing == ["volume"] else "rename the columns"
         raise found.fail("missing_column", f"has no column {', '.join(missing)} ({it_has})", cure)
     places = {"date": dates[0]} | {key: keys.index(key) for key in keys if key in _STANDARD}
     twice = sorted(key for key in places if key in _STANDARD and keys.count(key) > 1)
