@@ -12,7 +12,6 @@ from cnn_lstm_hyperopt.reporting.html.study_files import Content
 FIGURES = {
     **{each.key: (each.column, f"{{:{each.digits}}}") for each in METRICS.values()},
     "test_calibration_error": ("calib. error", "{:.3f}"),
-    "test_reg_mse": ("MSE", "{:.4g}"),
     "test_reg_r2": ("R²", "{:+.3f}"),
 }
 """Title and number format of each column of the leaderboard except the score."""
