@@ -260,7 +260,7 @@ def _of_search_results(study: StoredStudy, results: dict[str, Any]) -> Iterator[
 
 def _threshold(skill: dict[str, Any]) -> float:
     """Chance and two standard errors (docs/explanation/evaluation.md)."""
-    chance, n = skill["chance"], skill["n_validation"] / skill["overlap"]
+    chance, n = skill["chance"], skill["n_validation"] / skill["overlap"] / skill.get("dependence", 1.0)
     return float(chance + 2 * math.sqrt(chance * (1 - chance) / n))
 
 
