@@ -20,7 +20,7 @@ FOLDS = 3
 HALVING = {"type": "successive_halving", "min_resource": 1, "reduction_factor": 4}
 SCIKIT_LEARN = {
     "accuracy": lambda labels, up: accuracy_score(labels, up > 0.5),
-    "mcc": lambda labels, up: matthews_corrcoef(labels, up > 0.5),
+    "mcc": matthews_corrcoef,
     "auc": roc_auc_score,
 }
 
@@ -71,6 +71,8 @@ def test_value_curve_and_best_epoch_of_a_trial_are_means_over_folds(
 ):
     """By scikit-learn; a pruned trial ends in all folds."""
     folder, records = search(metric, workers, n_trials, pruned)
+    data = prepare_dataset(DataSettings(**tiny_settings["data"], cv_folds=FOLDS)).for_trials()
+    shares = [float(fold.train.labels.double().mean()) for fold in data.folds]
     assert len(records) == n_trials
     states = {record.state for record in records}
     assert states == {State.COMPLETE, State.PRUNED} if pruned else states <= {State.COMPLETE, State.PRUNED}
@@ -80,7 +82,14 @@ def test_value_curve_and_best_epoch_of_a_trial_are_means_over_folds(
         assert len(folds) == FOLDS
         best = min(record.curve, key=lambda point: point.loss)
         assert record.attributes["best_epoch"] == best.epoch
-        assert best.score == pytest.approx(mean_over_folds(folds, SCIKIT_LEARN[metric]), abs=1e-12)
+        if metric == "mcc":  # a class is predicted where its probability exceeds its share of the training windows
+            decided = [
+                rows.assign(probability_1=rows["probability_1"] > share)
+                for rows, share in zip(folds, shares, strict=True)
+            ]
+        else:
+            decided = folds
+        assert best.score == pytest.approx(mean_over_folds(decided, SCIKIT_LEARN[metric]), abs=1e-12)
         assert best.loss == pytest.approx(mean_over_folds(folds, log_loss), rel=1e-4)  # of logits, and of float32
         if record.state is State.PRUNED:
             assert record.curve[-1].epoch == record.attributes["epochs"] < tiny_settings["training"]["max_epochs"]
