@@ -67,8 +67,8 @@ HOSTILE = [
 ]
 """Values, or what some take for values."""
 _FIELD = "|".join([*Settings.model_fields, "--[a-z]+", *{name.split(".")[0] for name in PARAMETERS}])
-NAMES_PLACE = re.compile(rf"line \d+|\b({_FIELD})\b|stands? twice|is not a setting|as the name of a setting is")
-"""A line of the file, or a setting: one there is, or a name that is none."""
+NAMES_PLACE = re.compile(rf"line \d+|\b({_FIELD})\b")
+"""A line of the file, or a setting."""
 
 
 def mutated(sources: list[bytes], rng: np.random.Generator) -> bytes:
@@ -182,7 +182,8 @@ def _read(path: Path) -> str | None:
     except ConfigError as error:
         text = str(error)
         _require(len(text) < LONGEST, f"{len(text)} characters")
-        _require(NAMES_PLACE.search(text.replace(str(path), "")) is not None, f"names no field or line: {text}")
+        place = error.field or NAMES_PLACE.search(text.replace(str(path), ""))
+        _require(bool(place), f"names no field or line: {text}")
         return text
     again = path.with_name("again.yaml")
     again.write_text(dump_settings(settings), encoding="utf-8")
