@@ -296,8 +296,8 @@ class TestMiniRocket:
 def test_baselines_without_their_package_or_without_bars_and_an_order_are_skipped_with_one_line_each(
     monkeypatch, caplog
 ):
-    for name in ("minirocket", "garch"):
-        monkeypatch.setattr(f"cnn_lstm_hyperopt.evaluation.baselines.{name}.find_spec", lambda name: None)
+    for name in ("MiniRocket", "GARCH"):
+        monkeypatch.setattr(BASELINES[name], "package", "no_such_package")
     bars, plain = (planted(40, 1), planted(20, 2)), (bumps(40, 1), bumps(20, 2))
     expected = (
         {

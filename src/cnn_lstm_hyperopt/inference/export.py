@@ -26,6 +26,7 @@ from cnn_lstm_hyperopt.inference.metadata import ModelDescription
 from cnn_lstm_hyperopt.inference.predictor import Predictor
 from cnn_lstm_hyperopt.run_dir.outputs import PRODUCER, PRODUCER_FILE
 from cnn_lstm_hyperopt.utils.atomic_io import written_beside
+from cnn_lstm_hyperopt.utils.text import install_command
 
 Format = Literal["onnx", "torch"]
 DEFAULT_NAMES: dict[Format, str] = {"onnx": "model.onnx", "torch": "model.pt2"}
@@ -142,7 +143,7 @@ def _require_extra() -> None:
     if missing:
         raise ConfigError(
             f"--format onnx needs {', '.join(missing)}, which {'is' if len(missing) == 1 else 'are'} not installed;"
-            " pip install 'cnn-lstm-hyperopt[onnx]' (in its repository: pip install -e '.[onnx]')",
+            f" {install_command('onnx')}",
             field="--format",
             code="missing-extra",
         )

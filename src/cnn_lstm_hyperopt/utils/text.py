@@ -146,6 +146,11 @@ def close_names(names: Sequence[object], known: Collection[str]) -> str:
     return shown_names(found, 5)
 
 
+def install_command(extra: str) -> str:
+    """Return the command that installs an optional extra of this package, for users and for a clone of the repository."""
+    return f"pip install 'cnn-lstm-hyperopt[{extra}]' (in its repository: pip install -e '.[{extra}]')"
+
+
 # ---------------------------------------------------------------------- counts and durations
 
 

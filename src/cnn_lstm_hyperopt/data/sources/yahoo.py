@@ -24,7 +24,7 @@ from cnn_lstm_hyperopt.data.validation.symbols import unique_symbols
 from cnn_lstm_hyperopt.errors import DataError
 from cnn_lstm_hyperopt.utils.atomic_io import cache_folder, written_beside
 from cnn_lstm_hyperopt.utils.rng import stream
-from cnn_lstm_hyperopt.utils.text import typed_line
+from cnn_lstm_hyperopt.utils.text import install_command, typed_line
 
 TRIES = 3
 FIRST_WAIT = 0.5
@@ -35,7 +35,6 @@ The pause doubles before each later attempt and is extended by up to half at ran
 TIMEOUT = 10
 """Timeout of a request to Yahoo, in seconds."""
 _ADJUSTED = "splits and dividends, by Yahoo Finance (yfinance, auto_adjust)"
-_INSTALL = "pip install 'cnn-lstm-hyperopt[yahoo]' (in its repository: pip install -e '.[yahoo]')"
 _COLUMNS = ["Open", "High", "Low", "Close", "Volume"]
 _NO_SUCH_SYMBOL = ("YFTzMissingError", "YFPricesMissingError", "YFTickerMissingError")
 
@@ -136,7 +135,9 @@ def _fetch(symbol: str) -> pd.DataFrame:
     try:
         import yfinance
     except ImportError as error:
-        raise _failure(symbol, f"the package yfinance is missing: {_INSTALL}", "missing-extra") from error
+        raise _failure(
+            symbol, f"the package yfinance is missing: {install_command('yahoo')}", "missing-extra"
+        ) from error
     waits = stream(int(time.time()), TRIES, f"yahoo {symbol}").uniform(1, 1.5, TRIES)
     for attempt in range(TRIES):
         try:

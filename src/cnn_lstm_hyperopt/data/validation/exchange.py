@@ -14,9 +14,8 @@ from cnn_lstm_hyperopt.data.frequency import step_seconds
 from cnn_lstm_hyperopt.data.problems import Problem, date_text
 from cnn_lstm_hyperopt.data.sessions import session_dates
 from cnn_lstm_hyperopt.errors import ConfigError
-from cnn_lstm_hyperopt.utils.text import close_names, counted, shown, shown_names
+from cnn_lstm_hyperopt.utils.text import close_names, counted, install_command, shown, shown_names
 
-_INSTALL = "pip install 'cnn-lstm-hyperopt[calendars]' (in its repository: pip install -e '.[calendars]')"
 _DAY = 86_400.0
 _SLOW = 1.9 * _DAY
 """Median time between bars, in seconds, from which bars are slower than daily. Exchanges close for at most two days a week."""
@@ -34,7 +33,7 @@ class Exchange:
 
     def __init__(self, name: str) -> None:
         if find_spec("exchange_calendars") is None:
-            text = f"data.exchange needs the package exchange_calendars, which is not installed; {_INSTALL}"
+            text = f"data.exchange needs the package exchange_calendars, which is not installed; {install_command('calendars')}"
             raise ConfigError(text, field="data.exchange", code="missing-extra")
         import exchange_calendars
 

@@ -2,12 +2,14 @@
 
 import abc
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from importlib.util import find_spec
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cnn_lstm_hyperopt.data.market_history import MarketHistory
+from cnn_lstm_hyperopt.utils.text import install_command
 
 Inputs = NDArray[np.float32]
 Labels = NDArray[np.int64]
@@ -72,10 +74,17 @@ class Baseline(abc.ABC):
     value_name: str
     """Name of the baseline's forecast of values. The name is needed if :meth:`values` returns forecasts."""
 
+    package: ClassVar[str | None] = None
+    """Name of an optional package that the baseline needs; None if it needs none."""
+    extra: ClassVar[str] = ""
+    """Extra of this project that installs the package."""
+
     @classmethod
     def missing(cls) -> str | None:
-        """Return the name of a missing package and the command that installs it, or None if no package is missing."""
-        return None
+        """Return a sentence with the command that installs the missing package, or None if no package is missing."""
+        if cls.package is None or find_spec(cls.package) is not None:
+            return None
+        return f"The baseline {cls.name} is skipped: {install_command(cls.extra)} adds it"
 
     @classmethod
     def lacks(cls, sample: Sample) -> str | None:

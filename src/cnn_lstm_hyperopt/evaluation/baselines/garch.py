@@ -3,7 +3,6 @@
 The package arch (extra ``garch``) fits it.
 """
 
-from importlib.util import find_spec
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -41,16 +40,7 @@ class Garch(Baseline):
     """
 
     name = "GARCH"
-
-    @classmethod
-    def missing(cls) -> str | None:
-        """See the base class."""
-        if find_spec("arch") is not None:
-            return None
-        return (
-            f"The baseline {cls.name} is skipped: pip install 'cnn-lstm-hyperopt[garch]' (in its repository: pip install -e"
-            " '.[garch]') adds it"
-        )
+    package, extra = "arch", "garch"
 
     @classmethod
     def lacks(cls, sample: Sample) -> str | None:

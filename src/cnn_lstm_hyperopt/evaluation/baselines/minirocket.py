@@ -5,7 +5,6 @@ The package sktime-cython (extra ``rocket``) computes the features. The classifi
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -40,16 +39,7 @@ class MiniRocket(Baseline):
     """
 
     name = "MiniRocket"
-
-    @classmethod
-    def missing(cls) -> str | None:
-        """See the base class."""
-        if find_spec("sktime_cython") is not None:
-            return None
-        return (
-            f"The baseline {cls.name} is skipped: pip install 'cnn-lstm-hyperopt[rocket]' (in its repository: pip install -e"
-            " '.[rocket]') adds it"
-        )
+    package, extra = "sktime_cython", "rocket"
 
     def fit(self, train: Sample, validation: Sample, *, n_classes: int, seed: int) -> None:
         """See the base class; this baseline does not use the validation windows."""
