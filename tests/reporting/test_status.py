@@ -49,10 +49,11 @@ def set_attributes(tmp_path, **values):
             storage.set_attribute(name, value)
 
 
-def retraining(tmp_path, *, enabled=True):
+def retraining(tmp_path, *, enabled=True, periods=1):
     """Write the settings of a study that confirms and retrains."""
     retrain = {"enabled": enabled, "top_k": 1, "confirm_seeds": 4, "seeds": 2}
-    settings = load_settings({"data": {"source": "embedded"}, "retrain": retrain}, {"save_dir": str(tmp_path)})
+    config = {"data": {"source": "embedded"}, "retrain": retrain, "evaluation": {"test_periods": periods}}
+    settings = load_settings(config, {"save_dir": str(tmp_path)})
     (tmp_path / "config.yaml").write_text(dump_settings(settings))
 
 
@@ -153,15 +154,20 @@ def test_a_directory_without_a_study_stays_empty_and_one_with_a_space_is_quoted(
     assert status_lines(folder)[-1].endswith(f" resume --save-dir '{folder}'")
 
 
+FULL = {"confirmation_readings": {"0": [0.7] * 4, "1": [0.6] * 4}}
+
+
 @pytest.mark.parametrize(
-    ("attributes", "counts"),
+    ("attributes", "periods", "counts"),
     [
-        ({"confirmation_readings": {"0": [0.7] * 9, "1": [0.6], "2": [0.6, 0.6]}}, ["5 of 8"]),  # trial 2: no candidate
-        ({"confirmation_readings": {"0": [0.7] * 4, "1": [0.6] * 4}, "retrainings": {"0_1": {}}}, ["8 of 8", "1 of 2"]),
+        # trial 2 is no candidate
+        ({"confirmation_readings": {"0": [0.7] * 9, "1": [0.6], "2": [0.6, 0.6]}}, 1, ["5 of 8"]),
+        ({**FULL, "retrainings": {"0_1": {}}}, 1, ["8 of 8", "1 of 2"]),
+        ({**FULL, "retrainings": {"0_1": {}, "0_2": {}, "0_1_2": {}}}, 4, ["8 of 8", "3 of 8"]),
     ],
 )
-def test_an_interrupted_final_phase_shows_its_progress(make_study, tmp_path, attributes, counts):
-    retraining(tmp_path)
+def test_an_interrupted_final_phase_shows_its_progress(make_study, tmp_path, attributes, periods, counts):
+    retraining(tmp_path, periods=periods)
     before = len(make_study((0.7, 2, 1), (0.65, 1, 1), (0.6, 1, 2), results={"retrained_models": []}))
     set_attributes(tmp_path, **attributes)
     lines = status_lines(tmp_path)

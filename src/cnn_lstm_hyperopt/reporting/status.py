@@ -6,8 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from cnn_lstm_hyperopt.config import load_settings
-from cnn_lstm_hyperopt.config.schema.retrain import RetrainSettings
+from cnn_lstm_hyperopt.config import Settings, load_settings
 from cnn_lstm_hyperopt.errors import ConfigError
 from cnn_lstm_hyperopt.metrics import METRICS
 from cnn_lstm_hyperopt.pipeline.results.search_results import read_results
@@ -68,7 +67,8 @@ class _Progress:
         total: total number of trials that the study is to run.
         source: source of the data.
         confirmations: scores of each candidate with new seeds, by trial number.
-        retrainings: number of retrainings that were started since the results were last written.
+        retrainings: number of retrainings, for all periods of the test set, that were started since the results were last
+            written.
         results: content of ``results.json``; None if the file is missing.
     """
 
@@ -265,12 +265,12 @@ def _next_steps(save_dir: Path, found: _StudyState) -> list[str]:
     resume = resume_command(save_dir)
     if progress.source == "loaders":
         resume = f"in Python, {resume_in_python(save_dir, read_description(save_dir))}"
-    chosen = _retrain_settings(save_dir)
+    settings = _settings(save_dir)
     results = progress.results
     retrained = [] if results is None else results.get("retrained_models", [])
     lines = []
     if progress.done >= progress.total and not retrained:
-        lines = _final_round(found, chosen)
+        lines = _final_round(found, settings)
     if found.running:
         now = activity_text(read_activity(save_dir))
         return [*lines, "A run is at work on it now" + (f": {now}." if now else ".")]
@@ -287,27 +287,31 @@ def _next_steps(save_dir: Path, found: _StudyState) -> list[str]:
         return [f"Done, but there is nothing to retrain. Next: another target, other data, or more trials: {command}"]
     if in_python:
         return [*lines, f"Next: {resume}.retrain_best_models()"]
-    return [*lines, f"Next: {resume}" + ("" if chosen is not None and chosen.enabled else " --retrain-best")]
+    return [
+        *lines,
+        f"Next: {resume}" + ("" if settings is not None and settings.retrain.enabled else " --retrain-best"),
+    ]
 
 
-def _final_round(found: _StudyState, chosen: RetrainSettings | None) -> list[str]:
+def _final_round(found: _StudyState, settings: Settings | None) -> list[str]:
     """Return lines about the progress of confirmation and retraining; an empty list if neither has started."""
     progress = found.progress
-    if chosen is None or found.skill is None or not (progress.confirmations or progress.retrainings):
+    if settings is None or found.skill is None or not (progress.confirmations or progress.retrainings):
         return []
+    chosen = settings.retrain
     candidates = confirmation_candidates(found.records, found.skill, chosen.top_k)
     scores = [progress.confirmations.get(str(each.number), ()) for each in candidates]
     done = sum(min(chosen.confirm_seeds, len(each)) for each in scores)
     lines = [f"Confirmation: {done} of {len(candidates) * chosen.confirm_seeds} trainings done"]
     if progress.retrainings:
-        trainings = min(len(candidates), chosen.top_k) * chosen.seeds
+        trainings = min(len(candidates), chosen.top_k) * chosen.seeds * settings.evaluation.test_periods
         lines.append(f"Retraining: {progress.retrainings} of {trainings} trainings begun")
     return lines
 
 
-def _retrain_settings(save_dir: Path) -> RetrainSettings | None:
-    """Return the section ``retrain`` of the settings of the last run; None if these settings can't be read."""
+def _settings(save_dir: Path) -> Settings | None:
+    """Return the settings of the last run; None if these settings can't be read."""
     try:
-        return load_settings(save_dir / CONFIG_FILE, environment={}).retrain
+        return load_settings(save_dir / CONFIG_FILE, environment={})
     except ConfigError:
         return None
