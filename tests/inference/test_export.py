@@ -2,6 +2,7 @@
 
 import itertools
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from builders.models import own_inputs, three_seeds, untrained
 from cnn_lstm_hyperopt.data.scaling import Scaler
 from cnn_lstm_hyperopt.errors import ConfigError, RunError
 from cnn_lstm_hyperopt.inference.ensemble import Ensemble, Member
-from cnn_lstm_hyperopt.inference.export import DEFAULT_NAMES, TOLERANCE, export_model
+from cnn_lstm_hyperopt.inference.export import DEFAULT_NAMES, TOLERANCE, Graph, export_model
 from cnn_lstm_hyperopt.inference.model import SavedModel
 from cnn_lstm_hyperopt.inference.predictor import Predictor
 from cnn_lstm_hyperopt.models.cnn_lstm.fusions import FUSIONS
@@ -59,7 +60,10 @@ def require_same(model: Predictor, path: Path, format: str) -> None:
         else:
             predicted = {name: each.detach().numpy() for name, each in torch.export.load(path).module()(inputs).items()}
         table = model.predict(inputs)
-        assert set(predicted) == {"probabilities"} | ({"value"} if "value" in table else set())
+        optional = {"value"} & set(table) | ({"class"} if model.description.decision_weights is not None else set())
+        assert set(predicted) == {"probabilities"} | optional
+        if "class" in optional:
+            np.testing.assert_array_equal(predicted["class"], table["class"])
         classes = [f"probability_{k}" for k in range(model.description.n_classes)]
         np.testing.assert_allclose(predicted["probabilities"], table[classes], atol=1e-4)
         if "value" in table:
@@ -108,6 +112,31 @@ def test_a_file_that_predicts_something_else_is_an_error_and_is_deleted(tmp_path
         export_model(Disagreeing(model.network, model.description), tmp_path / "model.pt2", "torch")
     assert caught.value.code == "export-differs"
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("format", DEFAULT_NAMES)
+def test_the_classes_of_decision_weights_are_compared_unless_two_classes_are_as_good(format, tmp_path, monkeypatch):
+    model = model_of(PLAIN, decision_weights=(1.1, 0.9))
+    assert export_model(model, tmp_path / "model", format) < TOLERANCE
+    require_same(model, tmp_path / "model", format)
+    (tmp_path / "model").unlink()
+    right = Graph.forward
+
+    def wrong(graph, features):
+        outputs = right(graph, features)
+        return outputs | {"class": 1 - outputs["class"]}  # probabilities and values stay right
+
+    monkeypatch.setattr(Graph, "forward", wrong)
+    with pytest.raises(RunError) as caught:
+        export_model(model, tmp_path / "model", format)
+    assert (caught.value.code, list(tmp_path.iterdir())) == ("export-differs", [])
+    with torch.no_grad():
+        for weight in model.network.parameters():
+            weight.zero_()  # both classes have the probability 0.5
+    nearly = (1 + TOLERANCE / 4, 1 - TOLERANCE / 4)
+    export_model(
+        SavedModel(model.network, replace(model.description, decision_weights=nearly)), tmp_path / "model", format
+    )
 
 
 def test_a_missing_extra_is_an_error_with_its_command(tmp_path, monkeypatch):

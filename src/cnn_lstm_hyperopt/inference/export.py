@@ -172,6 +172,7 @@ def _difference(model: Predictor, found: Arrays, windows: Tensor) -> float:
     """Return the largest difference between the outputs of the model and of the file; NaN if an output is NaN.
 
     Differences of values are in standard deviations of the target. The part that float32 rounding may cause is subtracted.
+    The difference of two classes is the difference of their weighted probabilities: if it is tiny, either class is right.
     """
     table = model.predict(windows)
     probabilities = table.filter(regex=r"^probability_\d+$").to_numpy()
@@ -180,6 +181,15 @@ def _difference(model: Predictor, found: Arrays, windows: Tensor) -> float:
         values = table[VALUE].to_numpy()
         beyond = np.abs(found[VALUE] - values) - 2 * np.spacing(np.abs(values).astype(np.float32))
         distances.append(np.maximum(beyond, 0).max() / model.description.value_scale.std)
+    if model.description.decision_weights is not None:
+        weighted = probabilities * np.array(model.description.decision_weights)
+        expected, chosen = (
+            np.where(np.arange(weighted.shape[1]) == classes[:, None], weighted, 0).sum(
+                axis=1
+            )  # 0 for an unknown class
+            for classes in (table[CLASS].to_numpy(), found[CLASS])
+        )
+        distances.append(np.abs(expected - chosen).max())
     return float(np.max(distances))
 
 
