@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import t as student
+from sklearn.metrics import accuracy_score, balanced_accuracy_score, log_loss
 
 from cnn_lstm_hyperopt.evaluation import Dependence, Grade, judge, paired_interval, score_interval, verdict_text
 from cnn_lstm_hyperopt.metrics import METRICS
@@ -224,3 +225,22 @@ def test_each_further_evaluation_widens_the_intervals_to_its_quantile_of_student
     ends = np.arctanh(middle / worst) + np.array([-1, 1]) * half / worst / (1 - (middle / worst) ** 2)
     assert paired_interval("log_loss", labels, ours, theirs, again) == pytest.approx(tuple(worst * np.tanh(ends)))
     assert once.for_evaluation(1).level == pytest.approx(0.95)
+
+
+@every_metric
+def test_accuracy_and_chance_have_the_decision_rule_of_the_model_by_every_verdict_metric(metric):
+    """By scikit-learn, for a rare class that is never the most probable one."""
+    rng = np.random.default_rng(0)
+    labels, weights = (rng.random(400) < 0.2).astype(np.int64), np.array([0.625, 2.5])
+    up = np.clip(0.2 + 0.15 * labels + rng.normal(0, 0.08, 400), 0.01, 0.49)
+    ours, chance = np.column_stack([1 - up, up]), np.tile([0.8, 0.2], (400, 1))
+    found = judge(
+        metric, labels, ours, {"majority class": chance}, Dependence.independent(400), decision_weights=weights
+    )
+    decided = (ours * weights).argmax(axis=1)
+    accuracy = found.accuracy or found
+    assert accuracy.score == pytest.approx(accuracy_score(labels, decided))
+    assert accuracy.against_chance.difference + 0.5 == pytest.approx(balanced_accuracy_score(labels, decided))
+    assert found.mean_confidence == pytest.approx(ours[np.arange(400), decided].mean())
+    if metric == "log_loss":  # the probabilities themselves are scored
+        assert found.score == pytest.approx(-log_loss(labels, ours))

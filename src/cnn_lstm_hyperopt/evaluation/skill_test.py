@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from cnn_lstm_hyperopt.evaluation.baselines.simple import MajorityClass
 from cnn_lstm_hyperopt.evaluation.dependence import Dependence, Units
 from cnn_lstm_hyperopt.evaluation.intervals import paired_interval, score_interval
-from cnn_lstm_hyperopt.metrics import METRICS, score
+from cnn_lstm_hyperopt.metrics import METRICS, as_scored, decided, score
 from cnn_lstm_hyperopt.metrics.accuracy import Accuracy
 from cnn_lstm_hyperopt.metrics.proportions import Interval
 
@@ -160,6 +160,7 @@ def judge(
     dependence: Dependence,
     *,
     model: str = "model 1",
+    decision_weights: NDArray[np.floating] | None = None,
 ) -> Judgement:
     """Compare one model with baselines on the same windows.
 
@@ -170,18 +171,22 @@ def judge(
         baselines: probabilities ``(windows, classes)`` of each baseline, by name. The majority class must be included.
         dependence: dependence between the windows (overlapping labels, same group or date), and the confidence level.
         model: name of the model.
+        decision_weights: ``(classes,)`` decision rule of the model, which the baselines also have, see
+            :func:`cnn_lstm_hyperopt.metrics.as_scored`; None: the most probable class is predicted.
 
     Raises:
         ValueError: the majority class is not among the baselines.
     """
     if CHANCE not in baselines:
         raise ValueError(f"baselines must include {CHANCE}")
-    own = score(metric, labels, ours)
+    scored = as_scored(metric, ours, decision_weights)
+    own = METRICS[metric].score(labels, scored)
     comparisons = []
-    for name, theirs in baselines.items():
-        other = score(metric, labels, theirs)
+    for name, each in baselines.items():
+        theirs = as_scored(metric, each, decision_weights)
+        other = METRICS[metric].score(labels, theirs)
         difference = own - other
-        interval = paired_interval(metric, labels, ours, theirs, dependence)
+        interval = paired_interval(metric, labels, scored, theirs, dependence)
         comparisons.append(Comparison(name, _known(other), _known(difference), interval))
     best = max(comparisons, key=lambda each: -math.inf if each.score is None else each.score)
     chance_metric = METRICS[metric].chance_metric
@@ -190,20 +195,26 @@ def judge(
         model=model,
         metric=metric,
         score=_known(own),
-        interval=score_interval(metric, labels, ours, dependence),
+        interval=score_interval(metric, labels, scored, dependence),
         comparisons=tuple(comparisons),
         chance_metric=chance_metric or metric,
         against_chance=constant
         if chance_metric is None
-        else _against_any_constant(chance_metric, labels, ours, dependence),
+        else _against_any_constant(chance_metric, labels, as_scored(chance_metric, ours, decision_weights), dependence),
         best_baseline=best.baseline,
         units=dependence.units,
         level=dependence.level,
-        mean_confidence=float(np.max(ours, axis=1).mean()),
+        mean_confidence=_mean_confidence(ours, decision_weights),
         accuracy=None
         if metric == Accuracy.name
-        else judge(Accuracy.name, labels, ours, baselines, dependence, model=model),
+        else judge(Accuracy.name, labels, ours, baselines, dependence, model=model, decision_weights=decision_weights),
     )
+
+
+def _mean_confidence(probabilities: NDArray[np.floating], decision_weights: NDArray[np.floating] | None) -> float:
+    """Return the mean probability of the predicted class."""
+    predicted = decided(probabilities, decision_weights).argmax(axis=1)
+    return float(np.take_along_axis(probabilities, predicted[:, None], axis=1).mean())
 
 
 def _against_any_constant(

@@ -160,13 +160,12 @@ def evaluate_once(
         for found in (first_fit, said)
     )
     first = f"model {retrained[0].finalist.rank}"
-    metric, labels = settings.study.metric, test.labels.numpy()
-    decision, compared = records[0].decision_weights, settings.verdict_metric
-    # Baselines have the decision rule of the models.
-    scored = {name: as_scored(compared, each, decision) for name, each in predicted.items()}
-    judgement = judge(compared, labels, records[0].as_scored(compared), scored, dependence, model=first)
+    metric, labels, compared = settings.study.metric, test.labels.numpy(), settings.verdict_metric
+    ours, decision = records[0].probabilities, records[0].decision_weights  # baselines have the same decision rule
+    judgement = judge(compared, labels, ours, predicted, dependence, model=first, decision_weights=decision)
     best = judgement.best_baseline
-    whole = _Period(test, dependence, metric, judgement.metric, best, scored[best], said.baselines.references)
+    scored = as_scored(compared, predicted[best], decision)
+    whole = _Period(test, dependence, metric, compared, best, scored, said.baselines.references)
     strategy = TradingRules.of(dataset, settings.evaluation) if dataset.target == TRADED else None
     verdict = Verdict(
         judgement=judgement,

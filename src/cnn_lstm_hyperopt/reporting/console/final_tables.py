@@ -150,10 +150,11 @@ def verdict_lines(verdict: Verdict, retrained: Sequence[Retrained]) -> list[str]
             steps.append(f"{_text(confirmation.mean)} confirmed")
         steps.append(f"{_text(first.score)} on test")
         lines.append(f"Its {METRICS[metric].words}: {', '.join(steps)}.")
-    confidence = float(first.predictions.probabilities.max(axis=1).mean())
+    n = [row.n for row in first.calibration]
+    confidence = float(np.average([row.confidence for row in first.calibration], weights=n))
+    right = float(np.average([row.right for row in first.calibration], weights=n))
     lines.append(
-        f"Calibration: mean confidence {confidence:.1%}, correct {first.scores.metrics['accuracy']:.1%} (error"
-        f" {first.scores.calibration_error:.3f})."
+        f"Calibration: mean confidence {confidence:.1%}, correct {right:.1%} (error {first.scores.calibration_error:.3f})."
     )
     if (r2 := first.scores.r2) is not None:
         level = level_text(verdict.judgement.level)
