@@ -173,6 +173,7 @@ def _difference(model: Predictor, found: Arrays, windows: Tensor) -> float:
 
     Differences of values are in standard deviations of the target. The part that float32 rounding may cause is subtracted.
     The difference of two classes is the difference of their weighted probabilities: if it is tiny, either class is right.
+    A number that is not a class has the probability 0.
     """
     table = model.predict(windows)
     probabilities = table.filter(regex=r"^probability_\d+$").to_numpy()
@@ -184,9 +185,7 @@ def _difference(model: Predictor, found: Arrays, windows: Tensor) -> float:
     if model.description.decision_weights is not None:
         weighted = probabilities * np.array(model.description.decision_weights)
         expected, chosen = (
-            np.where(np.arange(weighted.shape[1]) == classes[:, None], weighted, 0).sum(
-                axis=1
-            )  # 0 for an unknown class
+            np.where(np.arange(weighted.shape[1]) == classes[:, None], weighted, 0).sum(axis=1)
             for classes in (table[CLASS].to_numpy(), found[CLASS])
         )
         distances.append(np.abs(expected - chosen).max())
