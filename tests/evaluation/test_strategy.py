@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import norm
 
 from cnn_lstm_hyperopt.evaluation import Market, TradingRules, long_flat
 from cnn_lstm_hyperopt.evaluation.bootstrap import mean_interval, stationary_sums
@@ -160,6 +161,10 @@ def test_the_interval_of_a_mean_is_repeatable_and_counts_days_not_bars():
     found = mean_interval(noise, DAYS[:250])
     assert found == mean_interval(noise, DAYS[:250])
     assert (found.high - found.low) == pytest.approx(2 * 1.96 / np.sqrt(250), rel=0.15)
+    wide = mean_interval(noise, DAYS[:250], 0.975)
+    assert (wide.high - wide.low) / (found.high - found.low) == pytest.approx(
+        norm.ppf(0.9875) / norm.ppf(0.975), rel=0.1
+    )
     assert mean_interval(noise[:9], DAYS[:9]) is None
     bars = (DAYS[:250, None] + np.timedelta64(10, "h") + np.arange(6) * np.timedelta64(1, "h")).ravel()
     repeated = mean_interval(np.repeat(noise, 6), bars)  # six equal bars a day tell as much as one
@@ -177,3 +182,6 @@ def test_older_results_and_unknown_intervals_are_shown_without_what_they_lack():
     assert all(part in first for part in ("next open", "5 bps", "2 to 7.5 bps"))
     assert all(part in second for part in ("+1.00% a period", "40%"))
     assert "interval" not in second
+    excess |= {"mean_return_interval": [-0.01, 0.03]}
+    assert all(part in strategy_lines(new)[1] for part in ("95 % interval", "-1.00% to +3.00%"))
+    assert "98.33 % interval" in strategy_lines({**new, "excess": {**excess, "level": 1 - 0.05 / 3}})[1]

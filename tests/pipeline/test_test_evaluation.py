@@ -97,7 +97,7 @@ def verdict(models, apples) -> Verdict:
 
 @pytest.fixture(scope="module")
 def traded(directions) -> Verdict:
-    return evaluate_once(finalists_of(directions), directions, settings_of(cost_bps=20.0))
+    return evaluate_once(finalists_of(directions), directions, settings_of(cost_bps=20.0), evaluations=3)
 
 
 def everyone(verdict: Verdict):
@@ -191,6 +191,9 @@ def test_groups_calibration_and_strategy_of_models_are_those_by_hand(verdict, tr
         for name in ("model", "hold"):
             np.testing.assert_allclose(getattr(result.strategy, name).returns, getattr(by_hand, name).returns)
         np.testing.assert_allclose(result.strategy.excess.returns.returns, by_hand.excess.returns.returns)
+        third, narrow = result.strategy.excess, by_hand.excess
+        assert (third.level, narrow.level) == (pytest.approx(1 - 0.05 / 3), 0.95)
+        assert third.interval.low < narrow.interval.low < narrow.interval.high < third.interval.high
     for result in traded.baselines:
         assert (result.symbols, result.years, result.calibration, result.strategy) == ((), (), (), None)
     assert all(result.strategy is None for result in everyone(verdict))

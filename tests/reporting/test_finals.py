@@ -132,6 +132,7 @@ def test_a_strategy_is_reported_beside_holding(verdict):
     assert found["probabilistic_sharpe"] == pytest.approx(probabilistic_sharpe(strategy.model.returns))
     assert (found["execution"], found["half_spread_bps"]) == ("next_open", dict(strategy.rules.half_spreads))
     excess = strategy.excess
+    assert found["excess"]["level"] == verdict.judgement.level
     assert found["excess"]["mean_return_interval"] == list(excess.interval)
     assert found["excess"]["annual_return_interval"] == list(excess.annual_interval)
     ratios = excess.returns.sharpe, excess.returns.annual_sharpe, probabilistic_sharpe(excess.returns.returns)

@@ -19,14 +19,15 @@ The ratio follows from D_CB = ⅔ D_SB in Politis & White 2004.
 """
 
 
-def mean_interval(values: Floats, dates: NDArray[Any]) -> Interval | None:
-    """Return the 95 % confidence interval of the mean of ``values``. Equal arguments always give equal intervals.
+def mean_interval(values: Floats, dates: NDArray[Any], level: float = CONFIDENCE) -> Interval | None:
+    """Return the confidence interval of the mean of ``values``. Equal arguments always give equal intervals.
 
     The ends of the interval are computed from resampled means (basic bootstrap). Intraday values are resampled by session day.
 
     Args:
         values: ``(periods,)`` finite numbers.
         dates: ``(periods,)`` date of each value.
+        level: confidence level of the interval.
 
     Returns:
         The interval, or None if there are too few dates or days.
@@ -39,7 +40,7 @@ def mean_interval(values: Floats, dates: NDArray[Any]) -> Interval | None:
     mean = float(values.mean())
     length = max(1.0, _STATIONARY * automatic_length(sums - mean * counts))
     totals = stationary_sums(np.stack([sums, counts], axis=1), length, RESAMPLES, stream(0, 0, "stationary bootstrap"))
-    tail = (1 - CONFIDENCE) / 2
+    tail = (1 - level) / 2
     low, high = np.quantile(totals[:, 0] / totals[:, 1] - mean, [tail, 1 - tail])
     return Interval(mean - float(high), mean - float(low))
 

@@ -12,7 +12,7 @@ from cnn_lstm_hyperopt.config.schema.retrain import EvaluationSettings, Executio
 from cnn_lstm_hyperopt.data.dataset import Dataset
 from cnn_lstm_hyperopt.evaluation.bootstrap import mean_interval
 from cnn_lstm_hyperopt.evaluation.overfitting import sharpe
-from cnn_lstm_hyperopt.metrics.proportions import Interval
+from cnn_lstm_hyperopt.metrics.proportions import CONFIDENCE, Interval
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -102,15 +102,17 @@ class Excess:
     Attributes:
         exposure: mean position of the strategy over all decisions, between 0 and 1.
         returns: excess returns of the periods after costs; see :meth:`Market.excess`.
+        level: confidence level of the intervals.
     """
 
     exposure: float
     returns: Returns
+    level: float = CONFIDENCE
 
     @cached_property
     def interval(self) -> Interval | None:
-        """95 % confidence interval of the mean return of a period; None if there are too few dates or days."""
-        return mean_interval(self.returns.returns, self.returns.dates)
+        """Confidence interval of the mean return of a period; None if there are too few dates or days."""
+        return mean_interval(self.returns.returns, self.returns.dates, self.level)
 
     @property
     def annual_return(self) -> float | None:
@@ -120,7 +122,7 @@ class Excess:
 
     @property
     def annual_interval(self) -> Interval | None:
-        """95 % confidence interval of :attr:`annual_return`; None if one of its factors is unknown."""
+        """Confidence interval of :attr:`annual_return`; None if one of its factors is unknown."""
         per_year, interval = self.returns.periods_per_year, self.interval
         return None if per_year is None or interval is None else Interval(*(each * per_year for each in interval))
 
@@ -209,8 +211,8 @@ class Market:
         changes = self._changes(held)
         return self._of_periods(held * self.returns - self.costs * changes, int(np.count_nonzero(changes)))
 
-    def excess(self, positions: NDArray[np.floating]) -> Excess:
-        """Return the excess of a strategy over a holding.
+    def excess(self, positions: NDArray[np.floating], level: float = CONFIDENCE) -> Excess:
+        """Return the excess of a strategy over a holding, with intervals of the given confidence level.
 
         The position of the holding is the mean of the strategy's positions in the symbol up to the decision.
 
@@ -228,7 +230,7 @@ class Market:
         returns = self.returns - (np.bincount(self.owner, weights=self.returns) / counts)[self.owner]
         ours = self._changes(held)
         gains = (held - holding) * returns - self.costs * (ours - self._changes(holding))
-        return Excess(float(held.mean()), self._of_periods(gains, int(np.count_nonzero(ours))))
+        return Excess(float(held.mean()), self._of_periods(gains, int(np.count_nonzero(ours))), level)
 
     def _changes(self, held: Floats) -> Floats:
         """Return the absolute changes of the positions ``held`` at each decision, (decisions,)."""
@@ -250,12 +252,14 @@ def long_flat(
     dates: NDArray[Any],
     symbols: NDArray[Any],
     rules: TradingRules,
+    level: float = CONFIDENCE,
 ) -> Strategy | None:
     """Return the strategy that is long if the last class (up) is the most probable class, and otherwise flat.
 
     Args:
         probabilities: ``(windows, classes)`` predicted probabilities.
         returns, dates, symbols, rules: as for :meth:`Market.of`.
+        level: confidence level of the intervals of the excess.
 
     Returns:
         The strategy, or None if no window has a trade.
@@ -264,7 +268,7 @@ def long_flat(
     if market is None:
         return None
     up = goes_long(probabilities)
-    return Strategy(rules, market.strategy(up), market.strategy(np.ones(len(up))), market.excess(up))
+    return Strategy(rules, market.strategy(up), market.strategy(np.ones(len(up))), market.excess(up, level))
 
 
 def goes_long(probabilities: NDArray[np.floating]) -> Floats:

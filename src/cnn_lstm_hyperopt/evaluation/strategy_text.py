@@ -3,13 +3,16 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from cnn_lstm_hyperopt.evaluation.verdict_text import level_text
+from cnn_lstm_hyperopt.metrics.proportions import CONFIDENCE
+
 
 def strategy_lines(entry: Mapping[str, Any]) -> list[str]:
     """Return a line about the profit of a strategy, and a line about its timing if the entry has the excess.
 
     Args:
         entry: value of ``test_metrics.strategy`` in ``results.json``. Entries of older versions have no execution,
-            half-spreads and excess.
+            half-spreads and excess, or an excess without a level, whose intervals have 95 %.
     """
     lines = [
         f"Strategy (long or flat{_trades(entry)}): {_money(entry['long_flat'])}; always long: {_money(entry['buy_and_hold'])}."
@@ -18,10 +21,10 @@ def strategy_lines(entry: Mapping[str, Any]) -> list[str]:
     excess = entry.get("excess")
     if excess is not None:
         name, unit = ("annual_return", "year") if excess["annual_return"] is not None else ("mean_return", "period")
-        interval = excess[f"{name}_interval"]
+        interval, level = excess[f"{name}_interval"], level_text(excess.get("level", CONFIDENCE))
         lines.append(
             f"Timing: {excess[name]:+.2%} a {unit}"
-            + (f" (95 % interval {interval[0]:+.2%} to {interval[1]:+.2%})" if interval is not None else "")
+            + (f" ({level} interval {interval[0]:+.2%} to {interval[1]:+.2%})" if interval is not None else "")
             + f" compared with holding at the strategy's mean position ({excess['exposure']:.0%}), without the market's drift."
         )
     return lines

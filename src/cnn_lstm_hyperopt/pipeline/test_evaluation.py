@@ -297,7 +297,7 @@ class _Period:
         test, labels, decided = self.test, self.test.labels.numpy(), predictions.decided
         traded = None
         if strategy is not None and test.traded is not None:
-            traded = long_flat(decided, test.traded, test.dates, test.symbols, strategy)
+            traded = long_flat(decided, test.traded, test.dates, test.symbols, strategy, self.dependence.level)
         return replace(
             self.result(name, predictions),
             seed_scores=tuple(_known_score(self.metric, labels, run.as_scored(self.metric)) for run in runs),

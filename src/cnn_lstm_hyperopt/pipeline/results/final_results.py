@@ -202,6 +202,7 @@ def strategy_results(strategy: Strategy) -> dict[str, Any]:
         "probabilistic_sharpe": probabilistic_sharpe(strategy.model.returns),
         "excess": {
             "exposure": excess.exposure,
+            "level": excess.level,
             "mean_return": excess.returns.mean,
             "mean_return_interval": _listed(excess.interval),
             "annual_return": excess.annual_return,
