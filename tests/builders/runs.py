@@ -106,6 +106,7 @@ def results_of(save_dir: Path) -> Any:
 
 def require_success(code: int, err: str, save_dir: Path) -> None:
     """Check the exit code of a run that ended by itself: 1 where no trial beats chance."""
+    assert (save_dir / "results.json").is_file(), (code, err)
     assert code == (0 if results_of(save_dir)["best_trials"] else 1), err
 
 
