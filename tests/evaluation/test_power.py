@@ -4,9 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
+from cnn_lstm_hyperopt.data.dataloaders.loaders import dataset_from_loaders
 from cnn_lstm_hyperopt.data.dataset import LockedPeriod
-from cnn_lstm_hyperopt.evaluation import Dependence, paired_interval, smallest_differences
+from cnn_lstm_hyperopt.evaluation import BASELINES, Dependence, Sample, paired_interval, smallest_differences
 from cnn_lstm_hyperopt.pipeline.power_estimate import estimate_power
 
 
@@ -61,3 +63,31 @@ def test_the_test_set_stays_locked_and_its_labels_have_no_influence(apple, kind)
     assert 0 < found[0].accuracy < 1
     few = LockedPeriod(test.subset(np.arange(3)))
     assert "fewer than" in estimate_power(replace(dataset, test=few), seed=0).sentence
+
+
+def test_all_validation_dates_count_however_many_symbols_there_are():
+    """12,000 windows in the order of 200 symbols, with a common shock on each date: 60 dates, and not 50."""
+    rng, n_symbols = np.random.default_rng(2), 200
+
+    def windows(first, n_dates):
+        dates = np.tile(np.arange(first, first + n_dates), n_symbols)
+        shocks = np.append(np.zeros(first), rng.normal(size=n_dates))[dates]
+        x = rng.normal(size=(len(dates), 2, 3)).astype(np.float32)
+        chance = 1 / (1 + np.exp(-x[:, -1, 0] - 0.7 * np.abs(x[:, -1, 1]) - shocks))
+        return dates, x, (rng.random(len(dates)) < chance).astype(np.int64)
+
+    train, validation, test = parts = windows(0, 40), windows(40, 60), windows(100, 50)
+    loaders = [[(torch.from_numpy(x), torch.from_numpy(labels))] for _, x, labels in parts]
+    found = estimate_power(dataset_from_loaders(loaders, None, dates=tuple(dates for dates, *_ in parts)), seed=0)
+
+    known, asked = (Sample(x, labels, np.full(len(labels), -1)) for _, x, labels in (train, validation))
+    few_trees = type("FewTrees", (BASELINES["gradient boosting"],), {"MAX_TREES": 50})
+    forecasts = []
+    for baseline in (BASELINES["logistic regression"](), few_trees()):
+        baseline.fit(known, asked, n_classes=2, seed=0)
+        forecasts.append(baseline.probabilities(asked))
+    before, after = (Dependence.by_date(dates) for dates, *_ in (validation, test))
+    expected = smallest_differences(validation[2], *forecasts, before, after)
+    assert (before.n_units, found.units.number) == (60, 50)
+    assert 0 < expected.accuracy < 1
+    assert found[1:] == pytest.approx(expected[1:], rel=1e-6)

@@ -1,5 +1,6 @@
 """Preparation of a study: skill threshold, and what a resumed study must share."""
 
+import json
 from contextlib import nullcontext
 from dataclasses import asdict, replace
 
@@ -13,8 +14,11 @@ from cnn_lstm_hyperopt.data.dataloaders.loaders import dataset_from_loaders
 from cnn_lstm_hyperopt.data.windows import Fold
 from cnn_lstm_hyperopt.errors import ConfigError, SaveDirError
 from cnn_lstm_hyperopt.evaluation import dates_effect
+from cnn_lstm_hyperopt.evaluation.baselines.boosting import GradientBoosting
 from cnn_lstm_hyperopt.metrics import METRICS
+from cnn_lstm_hyperopt.pipeline.events import RunEvents
 from cnn_lstm_hyperopt.pipeline.fingerprint import ADAM_DECAY, fingerprint, require_same
+from cnn_lstm_hyperopt.pipeline.session import open_session
 from cnn_lstm_hyperopt.pipeline.setup import prepare_again, prepare_new, skill_threshold
 from cnn_lstm_hyperopt.search import SkillThreshold, StudyStorage, random_configuration
 from cnn_lstm_hyperopt.search.distributions import distribution
@@ -75,6 +79,20 @@ def test_a_resumed_study_keeps_its_skill_threshold(settings_of, begun, dataset):
     storage.set_attribute("skill_gate", {"chance": 0.6, "n_validation": 100, "overlap": 2, "metric": "accuracy"})
     again = prepare_again(settings_of(), dataset, storage)
     assert again.plan.skill == again.skill == SkillThreshold(0.6, 100, 2, dependence=1.0)
+
+
+def test_only_a_new_study_estimates_the_power(settings_of, begun, dataset, monkeypatch):
+    """A study of an earlier version has no stored power, so each resume estimates the power."""
+    storage, new = begun(settings_of())
+    assert prepare_again(settings_of(), dataset, storage).power == new.power
+    powers, fits, fit = [], [], GradientBoosting.fit
+    monkeypatch.setattr(GradientBoosting, "fit", lambda *args, **facts: fits.append(args) or fit(*args, **facts))
+    for resume in (False, True, True):
+        with open_session(settings_of(), dataset, resume=resume, events=RunEvents()) as session:
+            assert session.setup.power == new.power
+        powers.append(json.loads((session.save_dir / "data.json").read_text(encoding="utf-8"))["power"])
+    assert powers == [new.power.as_dict()] * 3
+    assert len(fits) == 1
 
 
 @pytest.mark.parametrize("cv_folds", [1, 3])

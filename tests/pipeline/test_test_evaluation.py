@@ -271,7 +271,7 @@ def test_baselines_learn_from_evenly_spread_training_windows_and_choose_on_valid
     monkeypatch.setattr(baseline_forecasts, "BASELINE_WINDOWS", limit)
     evaluate_once(models, apples, settings_of(seed=7))
     ((samples, facts),) = seen
-    assert facts == {"n_classes": 2, "seed": 7}
+    assert facts == {"n_classes": 2, "seed": 7, "kinds": None}
     for sample, part in zip(samples, (apples.train, apples.validation), strict=True):
         inputs, known = part.gather(np.arange(len(part))).numpy(), known_labels(part)
         chosen = [int(np.flatnonzero((inputs == row).all(axis=(1, 2)))[0]) for row in sample.inputs]

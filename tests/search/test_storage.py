@@ -268,6 +268,7 @@ CHANGED = [
     *(("format", other, "other-format") for other in (FORMAT + 1, None, "1")),
     ("speeds", [], "study-damaged"),
     ("skill_gate", {"chance": 0.1}, "study-damaged"),
+    ("power", {}, "study-damaged"),
     ("n_trials", 0, "study-damaged"),
 ]
 

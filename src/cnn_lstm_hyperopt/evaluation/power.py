@@ -1,6 +1,7 @@
 """Power of a test set: the smallest differences between two models that the test set will probably show as significant."""
 
 import math
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from cnn_lstm_hyperopt.evaluation.dependence import Dependence, Units
@@ -47,6 +48,15 @@ class Power(NamedTuple):
             "accuracy": self.accuracy,
             "log_loss": self.log_loss,
         }
+
+    def to_stored(self) -> dict[str, Any]:
+        """Return the study attribute ``power``, from which :meth:`from_stored` makes an equal object."""
+        return {**self._asdict(), "units": self.units._asdict()}
+
+    @classmethod
+    def from_stored(cls, stored: Mapping[str, Any]) -> "Power":
+        """Return the power in the study attribute ``power``."""
+        return cls(**{**stored, "units": Units(**stored["units"])})
 
 
 def smallest_differences(

@@ -20,6 +20,7 @@ from cnn_lstm_hyperopt.evaluation import (
     last_values,
     recent_counts,
 )
+from cnn_lstm_hyperopt.evaluation.baselines.base import Baseline
 
 BASELINE_WINDOWS, BASELINE_NUMBERS = 50_000, 150_000_000
 """Maximum number of windows that baselines process at once, and maximum number of inputs in these windows."""
@@ -65,19 +66,34 @@ class BaselineForecasts:
         )
 
 
-def baseline_forecasts(dataset: Dataset, splits: tuple[Windows, Windows, Windows], *, seed: int) -> BaselineForecasts:
-    """Fit baselines on training windows, tune them on validation windows, and return their forecasts for test windows.
+def window_limit(dataset: Dataset, windows: int, numbers: int) -> int:
+    """Return the maximum number of windows so that there are at most ``windows`` windows with at most ``numbers`` inputs."""
+    return max(1, min(windows, numbers // (dataset.lookback * len(dataset.feature_names))))
+
+
+def baseline_forecasts(
+    dataset: Dataset,
+    splits: tuple[Windows, Windows, Windows],
+    *,
+    seed: int,
+    kinds: Mapping[str, type[Baseline]] | None = None,
+    training_limit: int | None = None,
+) -> BaselineForecasts:
+    """Fit baselines on training windows, tune them on validation windows, and return their forecasts for all test windows.
 
     Args:
         dataset: the dataset of the windows.
         splits: training, validation and test windows of one series. The labels that are known at the end of a window may
             belong to windows of any split.
         seed: seed of the baselines' random choices.
+        kinds: baselines by name; None: all of :data:`.BASELINES`.
+        training_limit: maximum number of training windows. None: as many as baselines process at once.
     """
     samples = _Samples(dataset, splits)
-    limit = max(1, min(BASELINE_WINDOWS, BASELINE_NUMBERS // (dataset.lookback * len(dataset.feature_names))))
-    train, validation = (samples.of(part, _spread(len(splits[part]), limit)) for part in (0, 1))
-    baselines = fit_baselines(train, validation, n_classes=dataset.n_classes, seed=seed)
+    limit = window_limit(dataset, BASELINE_WINDOWS, BASELINE_NUMBERS)
+    limits = limit if training_limit is None else training_limit, limit
+    train, validation = (samples.of(part, _spread(len(splits[part]), limits[part])) for part in (0, 1))
+    baselines = fit_baselines(train, validation, n_classes=dataset.n_classes, seed=seed, kinds=kinds)
     probabilities: dict[str, list[Floats]] = {name: [] for name in baselines}
     values: dict[str, list[Floats]] = {name: [] for name in baselines}
     lacking = set(baselines)

@@ -168,6 +168,7 @@ def _new_storage(settings: Settings, setup: Setup) -> StudyStorage:
     attributes = {
         "made_with": setup.made_with,
         "skill_gate": asdict(setup.skill),
+        "power": setup.power.to_stored(),
         "n_trials": settings.study.n_trials,
         "speeds": setup.runner.speeds.as_dict(),
         "train_share": setup.dataset.train_share,

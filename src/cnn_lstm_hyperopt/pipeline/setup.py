@@ -62,6 +62,7 @@ class Setup:
         made_with: fingerprint of the study: settings and hash of the data that must be the same when the study is resumed.
         first_trials: one line of text about the initial trials; empty if the sampler proposes the initial trials.
         warnings: warnings about initial trials that were left out, and about differences from earlier versions.
+        stored_power: power of the test set from the study; None: the study is new, or an earlier version created it.
     """
 
     settings: Settings
@@ -74,11 +75,12 @@ class Setup:
     made_with: dict[str, Any]
     first_trials: str = ""
     warnings: tuple[str, ...] = ()
+    stored_power: Power | None = None
 
     @cached_property
     def power(self) -> Power:
         """Smallest differences between two models that the test set will probably show as significant."""
-        return estimate_power(self.dataset, seed=self.settings.study.seed)
+        return self.stored_power or estimate_power(self.dataset, seed=self.settings.study.seed)
 
     @cached_property
     def within(self) -> list[Priced]:
@@ -172,7 +174,7 @@ def prepare_new(settings: Settings, dataset: Dataset, *, on_benchmark: Callable[
 
 
 def prepare_again(settings: Settings, dataset: Dataset, storage: StudyStorage) -> Setup:
-    """Prepare a stored study for a resumed run, with the stored speeds, skill threshold and share of training windows.
+    """Prepare a stored study for a resumed run, with the stored speeds, skill threshold, power and share of training windows.
 
     Raises:
         SaveDirError: the stored study has another search space, other data or another target.
@@ -194,7 +196,13 @@ def prepare_again(settings: Settings, dataset: Dataset, storage: StudyStorage) -
     records = storage.records()
     space = setup.plan.space
     earlier = [*without_effect(records, space), *decoupled_adam(storage, records, space)]
-    return replace(setup, plan=with_stored_starts(setup.plan, storage), warnings=(*setup.warnings, *earlier))
+    power = storage.attribute("power")
+    return replace(
+        setup,
+        plan=with_stored_starts(setup.plan, storage),
+        warnings=(*setup.warnings, *earlier),
+        stored_power=None if power is None else Power.from_stored(power),
+    )
 
 
 def _prepare(

@@ -43,9 +43,6 @@ from cnn_lstm_hyperopt.pipeline.retraining import Retrained
 from cnn_lstm_hyperopt.run_dir.paths import ENSEMBLE
 from cnn_lstm_hyperopt.training import Predictions
 
-BASELINE_WINDOWS, BASELINE_NUMBERS = 50_000, 150_000_000
-"""Maximum number of windows that baselines process at once, and maximum number of inputs in these windows."""
-
 
 @dataclass(frozen=True, eq=False)
 class TestResult:

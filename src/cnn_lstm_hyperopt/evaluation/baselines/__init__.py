@@ -1,6 +1,7 @@
 """Baselines: simple forecasters that a model should beat. Like models, they use the training and the validation windows."""
 
 import logging
+from collections.abc import Mapping
 
 from cnn_lstm_hyperopt.evaluation.baselines.base import Baseline, Sample
 from cnn_lstm_hyperopt.evaluation.baselines.boosting import GradientBoosting
@@ -28,14 +29,21 @@ BASELINES: dict[str, type[Baseline]] = {
 """All baselines, by name. The majority class is first."""
 
 
-def fit_baselines(train: Sample, validation: Sample, *, n_classes: int, seed: int) -> dict[str, Baseline]:
-    """Fit all of :data:`BASELINES` for which the packages are installed and the windows have the needed data.
+def fit_baselines(
+    train: Sample,
+    validation: Sample,
+    *,
+    n_classes: int,
+    seed: int,
+    kinds: Mapping[str, type[Baseline]] | None = None,
+) -> dict[str, Baseline]:
+    """Fit the baselines ``kinds`` for which the packages are installed and the windows have the needed data.
 
-    The names of the other baselines are logged.
+    The names of the other baselines are logged. By default, ``kinds`` is :data:`BASELINES`.
     """
     fitted: dict[str, Baseline] = {}
     skipped: dict[str, list[str]] = {}
-    for name, kind in BASELINES.items():
+    for name, kind in (BASELINES if kinds is None else kinds).items():
         if (need := kind.lacks(train)) is not None:
             skipped.setdefault(need, []).append(name)
         elif (missing := kind.missing()) is not None:
