@@ -23,6 +23,9 @@ from cnn_lstm_hyperopt.config import (
 from cnn_lstm_hyperopt.errors import ConfigError
 from cnn_lstm_hyperopt.models.cnn_lstm.fusions import FUSIONS
 from cnn_lstm_hyperopt.space.domains import encode
+from cnn_lstm_hyperopt.space.parameters import ParameterSpec, value_of
+from cnn_lstm_hyperopt.space.parsing import params_errors
+from cnn_lstm_hyperopt.space.search_space import SearchSpace
 
 FLAG = Choices((False, True))
 RANGES = {
@@ -286,3 +289,14 @@ def test_a_search_space_that_contains_itself_is_refused():
     with pytest.raises(ConfigError) as caught:
         load_settings(None, {"search_space": raw})
     assert caught.value.field == "search_space.cnn.cnn"
+
+
+def test_a_parameter_that_earlier_versions_lack_has_their_value():
+    """A stored study or model lacks the parameter; a domain that the user changed stays, so the change is found."""
+    specs = {"a.new": ParameterSpec("flag", FLAG, earlier=False), "a.old": ParameterSpec("flag", FLAG)}
+    space = SearchSpace.of(specs)
+    assert not value_of("a.new", {"a.old": True}, specs)
+    assert params_errors({"a.old": True}, specs, specs) == []
+    assert space.of_earlier_version(specs).domains == {"a.new": Fixed(False), "a.old": FLAG}
+    changed = space.fixing({"a.new": True})
+    assert changed.of_earlier_version(specs) == changed

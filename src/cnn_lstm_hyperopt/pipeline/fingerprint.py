@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from cnn_lstm_hyperopt.config import Fixed, SearchSpace, Settings, TrainingSettings
+from cnn_lstm_hyperopt.config import PARAMETERS, Fixed, SearchSpace, Settings, TrainingSettings
 from cnn_lstm_hyperopt.data.dataset import Dataset
 from cnn_lstm_hyperopt.errors import SaveDirError, Violation
 from cnn_lstm_hyperopt.metrics import METRICS
@@ -17,7 +17,7 @@ from cnn_lstm_hyperopt.utils.text import counted
 
 ADAM_DECAY = "adam_decay"
 """Key of the study attribute that says how the optimiser ``adam`` applies weight decay. Earlier versions stored no such key."""
-CLASS_WEIGHTS = "training.class_weights"
+CLASS_WEIGHTS, SPACE = "training.class_weights", "search_space"
 
 
 def require_same(storage: StudyStorage, settings: Settings, dataset: Dataset, device: torch.device) -> None:
@@ -49,7 +49,7 @@ def fingerprint(settings: Settings, dataset: Dataset, device: torch.device) -> d
         "data.cv_folds": _resolved_folds(settings, dataset),
         **flattened(json.loads(settings.training.model_dump_json(exclude={"device"})), "training."),
         CLASS_WEIGHTS: _resolved_class_weights(settings.training, settings.study.metric),
-        **flattened(settings.search_space.as_dict(), "search_space.", levels=2),
+        **flattened(settings.search_space.as_dict(), f"{SPACE}.", levels=2),
         "data.sha256": dataset.description["sha256"],
         "training.device": device.type,
     }
@@ -74,9 +74,11 @@ def _stored_fingerprint(storage: StudyStorage, settings: Settings, dataset: Data
     """Return the stored fingerprint of a study.
 
     If the stored number of folds is ``auto``, it is replaced by the number used. Studies of earlier versions had no class
-    weights.
+    weights and lack some parameters.
     """
     made_with = dict(storage.attribute("made_with"))
+    for name in _lacking(made_with):
+        made_with[f"{SPACE}.{name}"] = {"fixed": PARAMETERS[name].earlier}
     if CLASS_WEIGHTS not in made_with:
         none = TrainingSettings(class_weights="none")
         made_with[CLASS_WEIGHTS] = _resolved_class_weights(none, made_with["study.metric"])
@@ -86,6 +88,22 @@ def _stored_fingerprint(storage: StudyStorage, settings: Settings, dataset: Data
         elif settings.data.cv_folds == "auto":
             made_with["data.cv_folds"] = len(dataset.folds)
     return made_with
+
+
+def with_stored_space(settings: Settings, storage: StudyStorage) -> Settings:
+    """Return the settings with the search space of a stored study.
+
+    In a study of an earlier version, new parameters have the value of this version.
+    """
+    space = settings.search_space.of_earlier_version(_lacking(storage.attribute("made_with")))
+    return settings.model_copy(update={SPACE: space})
+
+
+def _lacking(made_with: Mapping[str, Any]) -> list[str]:
+    """Return the parameters that the earlier version that made a study did not have."""
+    return [
+        name for name, spec in PARAMETERS.items() if spec.earlier is not None and f"{SPACE}.{name}" not in made_with
+    ]
 
 
 def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, str]:

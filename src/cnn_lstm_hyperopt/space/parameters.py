@@ -52,6 +52,8 @@ class ParameterSpec:
         divides: width that a number of attention heads must divide; None for other parameters.
         unused: value that is used while the parameter is inactive; None if no code reads an inactive parameter.
         one_task: fixed value in studies without a regression target; None if such studies search the parameter, too.
+        earlier: value in studies and models of earlier versions, which lack the parameter. The value gives exactly the networks
+            of these versions. None if all versions have the parameter.
     """
 
     kind: Kind
@@ -64,6 +66,7 @@ class ParameterSpec:
     divides: Width | None = None
     unused: Scalar | None = None
     one_task: Scalar | None = None
+    earlier: Scalar | None = None
 
     def exists(self, params: Params) -> bool:
         """Return whether the parameter is active in a configuration with these values of its parents."""
@@ -91,7 +94,8 @@ Specs = Mapping[str, ParameterSpec]
 def value_of(name: str, params: Params, specs: Specs) -> Any:
     """Return the typed value of a parameter in a full configuration.
 
-    An inactive parameter, such as ``regularization.l1`` without its switch, has the value ``unused`` of its specification.
+    An inactive parameter, such as ``regularization.l1`` without its switch, has the value ``unused`` of its specification. A
+    missing parameter has the value ``earlier`` of its specification.
 
     Raises:
         ConfigError: an active parameter is missing.
@@ -100,6 +104,8 @@ def value_of(name: str, params: Params, specs: Specs) -> Any:
     if not spec.exists(params):
         return spec.unused
     if name not in params:
+        if spec.earlier is not None:
+            return spec.typed(spec.earlier)
         raise ConfigError(
             f"{name} is missing from the configuration; give it a value", field=name, code="missing-parameter"
         )

@@ -93,7 +93,8 @@ def params_errors(params: Mapping[str, Any], needed: Collection[str], specs: Spe
 
     Args:
         params: the configuration; each value must be legal, and numbers of attention heads must divide their widths.
-        needed: names of parameters that must be present if they are active; other parameters are optional.
+        needed: names of parameters that must be present if they are active, unless earlier versions lack them; other parameters
+            are optional.
         specs: specifications of all parameters.
     """
     found: dict[str, Scalar] = {}
@@ -110,7 +111,7 @@ def params_errors(params: Mapping[str, Any], needed: Collection[str], specs: Spe
             errors.append(error.at(name))
     space = SearchSpace.of(specs)
     needed = [name for name in space.active(found) if name in needed]
-    missing = [name for name in needed if name not in params]
+    missing = [name for name in needed if name not in params and specs[name].earlier is None]
     errors += [SpaceError(f"{name} is missing", "missing-parameter", name) for name in missing]
     if not errors:
         for name in needed:

@@ -1,6 +1,6 @@
 """The search space, which determines the domains of all parameters, and which parameters are active or searched."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -99,6 +99,19 @@ class SearchSpace:
     def for_one_task(self) -> "SearchSpace":
         """Return the space for data without a regression target; parameters that only matter with two losses are fixed."""
         return self.fixing({name: spec.one_task for name, spec in self.specs.items() if spec.one_task is not None})
+
+    def of_earlier_version(self, lacking: Iterable[str]) -> "SearchSpace":
+        """Return the space of a study of an earlier version, which lacks the parameters ``lacking``.
+
+        A parameter that earlier versions did not have is fixed at the value that gives the networks of these versions, unless
+        its domain differs from the default domain.
+        """
+        values: dict[str, Scalar] = {}
+        for name in lacking:
+            earlier = self.specs[name].earlier
+            if earlier is not None and self.domains[name] == self.specs[name].default:
+                values[name] = earlier
+        return self.fixing(values)
 
     def as_dict(self) -> dict[str, dict[str, Any]]:
         """Return the space in its long YAML form, by group of parameters; :func:`.parse_space` reads this form."""
