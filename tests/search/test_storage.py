@@ -5,13 +5,14 @@ import random
 import sqlite3
 import subprocess
 import sys
+import threading
 
 import optuna
 import pytest
 
 from builders.errors import raises
 from builders.records import execute, make_space
-from cnn_lstm_hyperopt.errors import HyperoptError, SaveDirError, StorageFailedError
+from cnn_lstm_hyperopt.errors import HyperoptError, SaveDirError, StorageFailedError, TrialChangedError
 from cnn_lstm_hyperopt.search import Point, State, StudyStorage, Values, random_configuration
 from cnn_lstm_hyperopt.search.distributions import distributions_of
 from cnn_lstm_hyperopt.search.orphans import pause_orphans
@@ -244,6 +245,30 @@ def test_a_locked_study_can_be_read_but_not_written(storage, start, path, monkey
         assert states(again.records()) == [State.RUNNING]
         other.execute("ROLLBACK")
         assert pause_orphans(again) == [0]
+
+
+def test_no_program_can_end_a_trial_between_its_seal_and_its_state(storage, start, path):
+    trials = [start() for _ in range(30)]
+    turns = threading.Barrier(2)
+
+    def end_each_sealed_trial():
+        sealed = "SELECT state FROM trials JOIN trial_system_attributes USING (trial_id) WHERE key = 'sha256' AND trial_id = ?"
+        with contextlib.closing(sqlite3.connect(path, isolation_level=None, timeout=30)) as other:
+            for trial_id in trials:
+                turns.wait()
+                while (found := other.execute(sealed, (trial_id,)).fetchone()) is None:
+                    pass
+                if found == ("RUNNING",):
+                    other.execute("UPDATE trials SET state = 'PRUNED' WHERE trial_id = ?", (trial_id,))
+
+    thread = threading.Thread(target=end_each_sealed_trial)
+    thread.start()
+    for number, trial_id in enumerate(trials):
+        turns.wait()
+        with contextlib.suppress(TrialChangedError):
+            storage.finish(trial_id, State.COMPLETE, VALUES, {"seconds": 2.0, "finish_order": number})
+    thread.join()
+    assert states(stored(path)) == [State.COMPLETE] * 30
 
 
 @pytest.mark.parametrize(

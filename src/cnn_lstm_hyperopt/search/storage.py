@@ -40,6 +40,7 @@ from cnn_lstm_hyperopt.search.study_file import (
     objectives,
     open_file,
     require_unchanged,
+    transaction,
 )
 from cnn_lstm_hyperopt.search.trial import OPTUNA_STATES, Point, State, TrialRecord, Values, running_trial
 from cnn_lstm_hyperopt.search.trial_seals import DISCARDED, KEY, MARK, SEAL, Seals, unless_changed
@@ -244,17 +245,17 @@ class StudyStorage:
             for name, value in attributes.items():
                 self.note(trial_id, name, value)
             trial = self._storage.get_trial(trial_id)
-            stale = [name for name in ENDINGS if name not in attributes and trial.user_attrs.get(name) is not None]
-            for name in stale:
-                self.note(trial_id, name, None)
-            if stale:
-                trial = self._storage.get_trial(trial_id)
-            stored = self._stored.get(trial_id)
-            self._seals.require_as_stored(trial, stored)
+            for name in ENDINGS:
+                if name not in attributes and trial.user_attrs.get(name) is not None:
+                    self.note(trial_id, name, None)
             ends = OPTUNA_STATES[state], None if values is None else [float(value) for value in values]
-            names = trial.user_attrs if stored is None else stored
-            self._storage.set_trial_system_attr(trial_id, SEAL, self._seals.seal(trial, names, *ends))
-            self._storage.set_trial_state_values(trial_id, *ends)
+            # One transaction, so that no other program ends the trial between its seal and its state.
+            with transaction(self._rdb or self._storage) as storage:
+                trial, stored = storage.get_trial(trial_id), self._stored.get(trial_id)
+                self._seals.require_as_stored(trial, stored)
+                names = trial.user_attrs if stored is None else stored
+                storage.set_trial_system_attr(trial_id, SEAL, self._seals.seal(trial, names, *ends))
+                storage.set_trial_state_values(trial_id, *ends)
         self._stored.pop(trial_id, None)
 
     @_guarded
