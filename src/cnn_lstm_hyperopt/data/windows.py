@@ -1,5 +1,6 @@
 """Windows, the inputs of networks. Windows refer to a series of feature rows in memory without copying rows."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -129,6 +130,18 @@ class Fold:
     validation: Windows
     value_mean: float
     value_std: float
+
+
+def on_device(folds: Sequence[Fold], device: torch.device) -> tuple[Fold, ...]:
+    """Return the folds with their tensors on ``device``; a series that is part of several folds is copied only once."""
+    copies: dict[int, Tensor] = {}
+
+    def moved(windows: Windows) -> Windows:
+        placed = windows.to(device, series=copies.get(id(windows.series)))
+        copies[id(windows.series)] = placed.series
+        return placed
+
+    return tuple(replace(fold, train=moved(fold.train), validation=moved(fold.validation)) for fold in folds)
 
 
 def without_other_rows(*parts: Windows) -> tuple[Windows, ...]:

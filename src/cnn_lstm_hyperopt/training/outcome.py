@@ -26,6 +26,7 @@ class Outcome:
         evaluation_seconds: wall-clock seconds of evaluations.
         paused_seconds: seconds for which the process was suspended during training steps; ``seconds`` does not include these
             seconds.
+        losses: validation loss of each epoch, as the mean over the folds; empty for a training without validation windows.
     """
 
     best_epoch: int
@@ -36,3 +37,4 @@ class Outcome:
     decision: Decision
     evaluation_seconds: float = 0.0
     paused_seconds: float = 0.0
+    losses: tuple[float, ...] = ()

@@ -165,29 +165,14 @@ def train_folds(
         CheckpointError: ``start`` belongs to another training.
         NonFiniteLossError: the training or validation loss is NaN or infinite, or the score is undefined.
     """
-    run = _Lockstep(folds, config, on_report, on_epoch_end)
-    if start is not None:
-        run.resume_from(start)
-    watch = run.watch
-    while not run.over():
-        run.train_epoch()
-    for fold in folds:
-        fold.finish()
-    best = [fold.best for fold in folds if fold.best is not None]
-    return Outcome(
-        best_epoch=run.patience.best_epoch,
-        best=over_folds(best) if best else None,
-        epochs=run.progress,
-        seconds=watch.seconds,
-        projected_seconds=watch.projected,
-        decision=run.decision,
-        evaluation_seconds=watch.evaluation_seconds,
-        paused_seconds=watch.paused_seconds,
-    )
+    return Lockstep(folds, config, on_report, on_epoch_end).run(start)
 
 
-class _Lockstep:
+class Lockstep:
     """Training of several folds with one stopwatch, one learning curve and one patience.
+
+    Args:
+        epochs: number of epochs of the training; None: ``config.max_epochs``.
 
     Attributes:
         progress: number of epochs done, plus the share of the current epoch's steps that are finished in all folds.
@@ -200,11 +185,14 @@ class _Lockstep:
         config: TrainingConfig,
         on_report: OnReport,
         on_epoch_end: OnEpochEnd | None,
+        *,
+        epochs: int | None = None,
     ) -> None:
         self._folds, self._config = folds, config
+        self._epochs = config.max_epochs if epochs is None else epochs
         self._on_report, self._on_epoch_end = on_report, on_epoch_end
         self._steps = tuple(fold.steps for fold in folds)  # in an epoch
-        self.watch = _Stopwatch(folds[0].windows.device, sum(self._steps) * config.max_epochs)
+        self.watch = _Stopwatch(folds[0].windows.device, sum(self._steps) * self._epochs)
         self.patience = Patience(minimum=config.min_patience, factor=config.patience_factor)
         self._epoch, self.progress, self.decision = 0, 0.0, CONTINUE
         self._complete = False  # all epochs are done, or patience is exhausted
@@ -215,6 +203,27 @@ class _Lockstep:
             "stopwatch": self.watch,
             **{f"fold {number}": fold for number, fold in enumerate(folds, start=1)},
         }
+
+    def run(self, start: Checkpoint | None) -> Outcome:
+        """Train to the end, from the checkpoint ``start`` if there is one, and return the result."""
+        if start is not None:
+            self.resume_from(start)
+        while not self.over():
+            self.train_epoch()
+        for fold in self._folds:
+            fold.finish()
+        best = [fold.best for fold in self._folds if fold.best is not None]
+        return Outcome(
+            best_epoch=self.patience.best_epoch,
+            best=over_folds(best) if best else None,
+            epochs=self.progress,
+            seconds=self.watch.seconds,
+            projected_seconds=self.watch.projected,
+            decision=self.decision,
+            evaluation_seconds=self.watch.evaluation_seconds,
+            paused_seconds=self.watch.paused_seconds,
+            losses=tuple(each.loss for each in self._reports if each.loss is not None and each.epoch.is_integer()),
+        )
 
     def over(self) -> bool:
         """Return whether the training is over."""
@@ -249,7 +258,7 @@ class _Lockstep:
         if self.patience.improved(self._epoch, mean.loss):
             for fold, evaluation in zip(self._folds, evaluations, strict=True):
                 fold.save_best(evaluation)
-        self._complete = self._epoch == self._config.max_epochs or self.patience.exhausted(self._epoch)
+        self._complete = self._epoch == self._epochs or self.patience.exhausted(self._epoch)
         self._report(mean)
         if not self._complete:
             # Even if a decision ends the training, because a checkpoint has the state at the start of the next epoch. The

@@ -9,12 +9,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from cnn_lstm_hyperopt.config import Params, TrainingSettings
 from cnn_lstm_hyperopt.config.schema.study import MetricName
 from cnn_lstm_hyperopt.data.dataset import TrialData
-from cnn_lstm_hyperopt.data.windows import Fold, Windows
+from cnn_lstm_hyperopt.data.windows import Fold, Windows, on_device
 from cnn_lstm_hyperopt.errors import CheckpointError, MemoryLimitError
 from cnn_lstm_hyperopt.metrics import class_weights
 from cnn_lstm_hyperopt.models.build import build_network
@@ -33,6 +32,7 @@ from cnn_lstm_hyperopt.training import (
     write_checkpoint,
 )
 from cnn_lstm_hyperopt.training.cost_model import CostModel
+from cnn_lstm_hyperopt.training.fixed_length import FixedLength, train_fixed
 from cnn_lstm_hyperopt.training.memory_saving import save_memory, used_mb
 from cnn_lstm_hyperopt.training.runtime.allocator import give_back_pages, keep_freed_pages, reserve_blas_buffers
 from cnn_lstm_hyperopt.training.runtime.device import one_thread, seeded_dropout
@@ -110,7 +110,7 @@ class TrialRunner:
         keep_freed_pages()
         reserve_blas_buffers()
         self._metric = metric
-        self._folds = _on_device(data.folds, device)
+        self._folds = on_device(data.folds, device)
 
     def decision_weights(self, windows: Windows) -> NDArray[np.float64] | None:
         """Return the decision weights of a network trained on these windows; None: the most probable class is predicted."""
@@ -194,7 +194,26 @@ class TrialRunner:
                 from the stored state. The caller removes the file.
         """
         return self._train_with_retries(
-            _on_device([fold], self.device), params, epochs, number, purpose, on_report, checkpoint
+            on_device([fold], self.device), params, epochs, number, purpose, on_report, checkpoint
+        )
+
+    def refit(
+        self,
+        number: int,
+        params: Params,
+        fold: Fold,
+        max_epochs: int,
+        length: FixedLength,
+        on_report: OnReport,
+        *,
+        checkpoint: Path | None = None,
+    ) -> TrainedNetwork:
+        """Repeat the training of :meth:`retrain` with the same ``number`` on other windows, for a fixed number of epochs.
+
+        The fold's validation windows are not used. ``max_epochs`` is that of the earlier training.
+        """
+        return self._train_with_retries(
+            on_device([fold], self.device), params, max_epochs, number, "retraining", on_report, checkpoint, length
         )
 
     def _train_with_retries(
@@ -206,9 +225,12 @@ class TrialRunner:
         purpose: str,
         on_report: OnReport,
         checkpoint: Path | None,
+        length: FixedLength | None = None,
     ) -> TrainedNetwork:
         """Train networks, or resume from an existing checkpoint; after a lack of memory, retry at the next memory level."""
-        train = partial(self._train, folds, params, max_epochs, number, purpose, on_report, checkpoint=checkpoint)
+        train = partial(
+            self._train, folds, params, max_epochs, number, purpose, on_report, checkpoint=checkpoint, length=length
+        )
 
         def attempt(memory_level: int) -> TrainedNetwork:
             start = None if checkpoint is None else last_good(checkpoint)
@@ -232,6 +254,7 @@ class TrialRunner:
         checkpoint: Path | None = None,
         start: Checkpoint | None = None,
         memory_level: int = 0,
+        length: FixedLength | None = None,
     ) -> TrainedNetwork:
         give_back_pages()
         reset_peak(self.device)
@@ -250,13 +273,17 @@ class TrialRunner:
                 self._fold_training(fold, params, config, number, purpose if place == 1 else f"{purpose}, fold {place}")
                 for place, fold in enumerate(folds, start=1)
             ]
-            outcome = train_folds(
-                trainings,
-                config,
-                on_report=self._limiting_memory(on_report),
-                start=start,
-                on_epoch_end=None if checkpoint is None else _writing_to(checkpoint),
+            listen, on_epoch_end = (
+                self._limiting_memory(on_report),
+                None if checkpoint is None else _writing_to(checkpoint),
             )
+            if length is None:
+                outcome = train_folds(trainings, config, on_report=listen, start=start, on_epoch_end=on_epoch_end)
+            else:
+                (training,) = trainings
+                outcome = train_fixed(
+                    training, config, length, on_report=listen, start=start, on_epoch_end=on_epoch_end
+                )
         networks = tuple(training.network for training in trainings)
         return TrainedNetwork(networks, outcome, peak_mb(self.device), config.precision)
 
@@ -300,18 +327,6 @@ class TrialRunner:
 
 def _beat(*_: object) -> None:
     beat()  # sends a heartbeat once per batch, in training and in evaluation
-
-
-def _on_device(folds: Sequence[Fold], device: torch.device) -> tuple[Fold, ...]:
-    """Return the folds with their tensors on ``device``; a series that is part of several folds is copied only once."""
-    copies: dict[int, Tensor] = {}
-
-    def moved(windows: Windows) -> Windows:
-        placed = windows.to(device, series=copies.get(id(windows.series)))
-        copies[id(windows.series)] = placed.series
-        return placed
-
-    return tuple(replace(fold, train=moved(fold.train), validation=moved(fold.validation)) for fold in folds)
 
 
 def _writing_to(path: Path) -> OnEpochEnd:
