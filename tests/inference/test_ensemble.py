@@ -75,7 +75,7 @@ def test_the_finalists_ensemble_is_made_of_all_seeds_and_at_least_as_good_as_the
         planted(2, mostly(labels, 0.65, seed=3)),
     )
     for metric in METRICS:
-        found = blend(finalists, validation, metric)
+        found = blend(finalists, [each.predictions(validation) for each in finalists], validation, metric)
         weights = [each.weight for each in found.ensemble.members]
         assert weights == sorted(weights, reverse=True)
         assert sum(weights) == pytest.approx(1)
@@ -84,7 +84,7 @@ def test_the_finalists_ensemble_is_made_of_all_seeds_and_at_least_as_good_as_the
             assert member.model is chosen.runs[run].model
             facts = chosen.finalist.rank, chosen.finalist.trial_number, chosen.runs[run].seed
             assert (member.model_rank, member.trial_number, member.seed) == facts
-        predictions = [[run.model.predict_windows(validation) for run in each.runs] for each in finalists]
+        predictions = [each.predictions(validation) for each in finalists]
         mean = found.mean(predictions)
         np.testing.assert_array_equal(mean.probabilities, found.ensemble.predict_windows(validation).probabilities)
         assert found.validation_score == score(metric, labels, mean.probabilities)
@@ -96,9 +96,9 @@ def test_an_ensemble_of_one_member_is_no_better_than_it_is_and_of_one_model_ther
     validation = apple(lookback=10).validation
     labels = validation.labels.numpy()
     one, constant = planted(1, mostly(labels, 1.0, seed=1)), planted(2, Planted(np.full((len(labels), 2), 0.5)))
-    found = blend([one, constant], validation, "accuracy")
+    found = blend([one, constant], [each.predictions(validation) for each in (one, constant)], validation, "accuracy")
     assert found.validation_score == found.best_member_validation_score == 1.0
-    assert blend([one], validation, "accuracy") is None
+    assert blend([one], [one.predictions(validation)], validation, "accuracy") is None
 
 
 def model(number, **changed):

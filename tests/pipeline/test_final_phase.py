@@ -331,7 +331,7 @@ def test_a_candidate_that_diverges_is_replaced_by_the_next_and_not_tried_again(w
     found = world.run()
     assert trials_of(found.entries) == [(1, 0), (2, 3)]
     last = found.results["confirmation"]["candidates"][-1]
-    failure = f"fresh seed 2: {NAN}"
+    failure = f"new seed 2: {NAN}"
     assert (last["rank"], last["trial_number"], last["scores"], last["failure"]) == (None, 5, [0.6], failure)
     assert found.events.on_warning.call_count == 1
     second = world.run()
@@ -355,7 +355,7 @@ def test_if_all_trainings_of_a_phase_lack_memory_the_test_set_stays_locked_and_t
     found = world.run()
     assert (found.entries, found.opened, found.results["test_openings"]) == ([], 0, [])
     failures = [row["failure"] for row in found.results["confirmation"]["candidates"]]
-    assert failures == [None if phase == "losses" else "fresh seed 1: MemoryError"] * 6
+    assert failures == [None if phase == "losses" else "new seed 1: MemoryError"] * 6
     setattr(world, phase, {})
     again = world.run()
     assert (trials_of(again.entries), again.opened) == ([(1, 5), (2, 0)], 1)

@@ -84,7 +84,7 @@ def test_selection_noise_is_the_mean_over_candidates(metric, candidates, gap):
     assert gap in line
 
 
-@pytest.mark.parametrize(("fresh", "seeds"), [((0.6, 0.61), "2 fresh seeds"), ((0.6,), "1 fresh seed "), ((), "no ")])
+@pytest.mark.parametrize(("fresh", "seeds"), [((0.6, 0.61), "2 new seeds"), ((0.6,), "1 new seed "), ((), "no ")])
 def test_a_time_limit_is_named_with_the_seeds_it_left_time_for(fresh, seeds):
     found = confirmed(confirmation(1, 4, 0.7, *fresh), ended=Decision(Action.STOP, TIME_IS_UP))
     line = confirmation_lines(found, "accuracy")[-1]

@@ -34,7 +34,7 @@ def strict(tree):
 
 def test_candidates_come_by_rank_and_those_that_failed_last():
     ranked = [confirmation(None, 7, 0.6, 0.61, 0.59), confirmation(1, 4, 0.7, 0.5, 0.52)]
-    failed = confirmation(3, 9, 0.58, 0.6, failure="fresh seed 2: x")
+    failed = confirmation(3, 9, 0.58, 0.6, failure="new seed 2: x")
     found = strict(final_results.confirmation_results(Confirmed(ranked, [failed], None)))
     assert (found["seeds"], found["ended_by"]) == (2, None)
     keys = ("rank", "trial_number", "search_rank", "search_score", "scores", "mean", "standard_deviation")
@@ -55,7 +55,7 @@ def test_candidates_come_by_rank_and_those_that_failed_last():
             None,
         ),
         (2, 4, 1, 0.7, [0.5, 0.52], pytest.approx(0.51), spread[1], [0.5, 0.48], pytest.approx(0.49), None),
-        (None, 9, 3, 0.58, [0.6], 0.6, None, [0.4], 0.4, "fresh seed 2: x"),
+        (None, 9, 3, 0.58, [0.6], 0.6, None, [0.4], 0.4, "new seed 2: x"),
     ]
     ended = Decision(Action.STOP, TIME_IS_UP)
     found = strict(final_results.confirmation_results(Confirmed([confirmation(1, 4, 0.7)], [], ended)))

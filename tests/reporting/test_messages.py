@@ -24,7 +24,7 @@ NOISY = Confirmed([confirmation(1, 4, 0.7, 0.64)], [], None)
         (pruning_lines(PRUNING)[2], "  False prunes: 6% (1% to 21%): 1 of 17 control trials on the front."),
         (
             confirmation_lines(NOISY, "accuracy")[0],
-            "Selection noise: search scores are 6.0 points above fresh scores on average.",
+            "Selection noise: search scores are 6.0 points above scores with new seeds on average.",
         ),
     ],
 )

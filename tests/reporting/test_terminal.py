@@ -329,7 +329,7 @@ def test_other_events_take_a_line_each_or_a_bar(capsys, monkeypatch):
         (console.on_benchmark_start, (), "12 s"),
         (console.on_cut_off_trials, ([3, 4],), "(3, 4)"),
         (console.on_workers, (3,), "3 workers"),
-        (console.on_confirmation_start, ([0], 2, 2), "2 fresh seeds"),
+        (console.on_confirmation_start, ([0], 2, 2), "2 new seeds"),
         (console.on_confirmation_interrupted, ("SIGTERM",), "SIGTERM"),
         (console.on_fewer_finalists, (1, 2), "1 model"),
         (console.on_retraining_interrupted, ("Ctrl-C",), "Ctrl-C"),

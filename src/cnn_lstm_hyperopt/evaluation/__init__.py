@@ -22,7 +22,7 @@ from cnn_lstm_hyperopt.evaluation.probability_calibration import CalibrationRow,
 from cnn_lstm_hyperopt.evaluation.scores import GroupRow, Scores, by_group, score_predictions, shrinkage, years
 from cnn_lstm_hyperopt.evaluation.skill_test import Comparison, Grade, Judgement, judge
 from cnn_lstm_hyperopt.evaluation.strategy import Excess, Market, Returns, Strategy, TradingRules, goes_long, long_flat
-from cnn_lstm_hyperopt.evaluation.verdict_text import level_text, units_text, verdict_text
+from cnn_lstm_hyperopt.evaluation.verdict_text import level_text, verdict_text
 from cnn_lstm_hyperopt.metrics.proportions import Interval
 
 __all__ = [
@@ -70,7 +70,6 @@ __all__ = [
     "sharpe",
     "shrinkage",
     "smallest_differences",
-    "units_text",
     "verdict_text",
     "years",
 ]

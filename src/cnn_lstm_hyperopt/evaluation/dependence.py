@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from cnn_lstm_hyperopt.data.locked_period import LockedPeriod
 from cnn_lstm_hyperopt.data.sessions import session_days
 from cnn_lstm_hyperopt.data.windows import Windows
+from cnn_lstm_hyperopt.metrics.base import NO_VARIANCE
 from cnn_lstm_hyperopt.metrics.proportions import CONFIDENCE, Variance, standard_errors
 from cnn_lstm_hyperopt.utils.text import counted
 
@@ -43,11 +44,8 @@ _COSINES, _MIN_COSINES = 0.2, 4
 Lazarus et al. 2018 use the factor 0.4. With half as many cosines, the variance also includes slow dependence that
 autocorrelations of single dates do not show.
 """
-_NO_VARIANCE, _ROUNDING = 1e-24, 1e-9
-"""A variance below ``_NO_VARIANCE`` counts as 0.
-
-A variance below ``_ROUNDING`` × the variance of independent windows counts as a rounding error.
-"""
+_ROUNDING = 1e-9
+"""A variance below ``_ROUNDING`` × the variance of independent windows counts as a rounding error."""
 _PER_LENGTH = 0.6
 """Maximum of number of cosines × automatic block length / number of dates.
 
@@ -70,7 +68,13 @@ class Units(NamedTuple):
     kind: Kind
     n_windows: int
     number: int
-    too_few: str | None
+    too_few: str | None = None
+
+    @property
+    def text(self) -> str:
+        """Numbers of test windows and of units, such as ``40 test windows`` or ``600 test windows of 200 dates``."""
+        windows = f"{self.n_windows:,} test windows"
+        return windows if self.kind == "windows" else f"{windows} of {self.number:,} {self.kind}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -196,7 +200,7 @@ class Dependence:
         alone = float(centred @ centred) / self.n_windows**2
         variance = self.variance(influence)
         alike = self.n_units / self.n_windows / (1 if self.kind == "groups" else self.horizon)
-        share = alone / variance.value if alone > _NO_VARIANCE else alike
+        share = alone / variance.value if alone > NO_VARIANCE else alike
         return share, variance.reach
 
 
@@ -231,7 +235,7 @@ def automatic_length(series: Floats) -> float:
     n = len(series)
     centred = series - series.mean()
     variance = float(centred @ centred) / n
-    if n < 3 or variance <= 1e-24:
+    if n < 3 or variance <= NO_VARIANCE:
         return 1.0
     run = max(5, int(math.log10(n)))  # K_n: consecutive autocorrelations that must be small
     last = min(math.ceil(math.sqrt(n)) + run, n - 1)
@@ -262,7 +266,7 @@ def _prewhitened(sums: Floats) -> tuple[float, int]:
     1988).
     """
     total = float(sums @ sums)
-    if total <= 1e-24:
+    if total <= NO_VARIANCE:
         return 0.0, 1
     found = float(sums[1:] @ sums[:-1]) / total
     coefficient = min(max(0.0, found + (1 + 4 * found) / len(sums)), _MAX_AUTOREGRESSION)

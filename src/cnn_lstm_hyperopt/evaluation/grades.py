@@ -19,15 +19,3 @@ def graded(verdict: Mapping[str, Any], sentence: str) -> str:
     """Return a verdict as Markdown: the colour and the name of the grade, then ``sentence``."""
     grade = known_grade(verdict)
     return sentence if grade is None else f"{_SYMBOLS[grade]} **{grade.capitalize()}.** {sentence}"
-
-
-def units_text(windows: int, units: Mapping[str, Any]) -> str:
-    """Return the numbers of windows and of units as text, such as ``40 windows`` or ``600 windows of 200 dates``.
-
-    Args:
-        windows: number of windows.
-        units: entry ``test_units`` of a verdict in ``results.json``.
-    """
-    if units["kind"] == "windows":
-        return f"{windows:,} windows"
-    return f"{windows:,} windows of {units['number']:,} {units['kind']}"

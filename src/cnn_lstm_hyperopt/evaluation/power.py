@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from cnn_lstm_hyperopt.evaluation.dependence import Dependence, Units
-from cnn_lstm_hyperopt.evaluation.verdict_text import counted_units
 from cnn_lstm_hyperopt.metrics.base import NO_VARIANCE, Floats, Labels, Probabilities, hits
 from cnn_lstm_hyperopt.metrics.log_loss import LogLoss
 
@@ -29,7 +28,7 @@ class Power(NamedTuple):
     @property
     def sentence(self) -> str:
         """Sentence with the number of test windows and the smallest detectable differences."""
-        start = counted_units(self.units)
+        start = self.units.text
         if self.units.too_few is not None:
             return f"{start}: {self.units.too_few}, so the verdict can't show skill."
         known = [] if self.accuracy is None else [f"{100 * self.accuracy:.1f} points of accuracy"]

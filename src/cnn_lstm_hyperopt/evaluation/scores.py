@@ -1,6 +1,5 @@
 """Scores of classification and regression."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -12,7 +11,7 @@ from cnn_lstm_hyperopt.evaluation.baselines.simple import Persistence
 from cnn_lstm_hyperopt.evaluation.dependence import Dependence
 from cnn_lstm_hyperopt.evaluation.probability_calibration import calibration_error
 from cnn_lstm_hyperopt.evaluation.r_squared import RSquared, r_squared
-from cnn_lstm_hyperopt.metrics import METRICS, score
+from cnn_lstm_hyperopt.metrics import METRICS, if_defined, score
 
 
 @dataclass(frozen=True)
@@ -73,9 +72,9 @@ def score_predictions(
         r2 = r_squared(true, np.asarray(values, dtype=np.float64), references or {}, alike)
     return Scores(
         metrics={
-            name: metric.shown(value) if math.isfinite(value) else None
+            name: None if value is None else metric.shown(value)
             for name, metric in METRICS.items()
-            for value in [score(name, labels, probabilities, decision_weights)]
+            for value in [if_defined(score(name, labels, probabilities, decision_weights))]
         },
         calibration_error=calibration_error(labels, probabilities),
         mse=mse,

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from cnn_lstm_hyperopt.evaluation.baselines.simple import MajorityClass
 from cnn_lstm_hyperopt.evaluation.dependence import Dependence, Units
 from cnn_lstm_hyperopt.evaluation.intervals import paired_interval, score_interval
-from cnn_lstm_hyperopt.metrics import METRICS, as_scored, decided, score
+from cnn_lstm_hyperopt.metrics import METRICS, as_scored, decided, if_defined, score
 from cnn_lstm_hyperopt.metrics.accuracy import Accuracy
 from cnn_lstm_hyperopt.metrics.proportions import Interval
 
@@ -187,14 +187,14 @@ def judge(
         other = METRICS[metric].score(labels, theirs)
         difference = own - other
         interval = paired_interval(metric, labels, scored, theirs, dependence)
-        comparisons.append(Comparison(name, _known(other), _known(difference), interval))
+        comparisons.append(Comparison(name, if_defined(other), if_defined(difference), interval))
     best = max(comparisons, key=lambda each: -math.inf if each.score is None else each.score)
     chance_metric = METRICS[metric].chance_metric
     constant = next(each for each in comparisons if each.baseline == CHANCE)
     return Judgement(
         model=model,
         metric=metric,
-        score=_known(own),
+        score=if_defined(own),
         interval=score_interval(metric, labels, scored, dependence),
         comparisons=tuple(comparisons),
         chance_metric=chance_metric or metric,
@@ -227,8 +227,4 @@ def _against_any_constant(
     interval = score_interval(metric, labels, ours, dependence)
     if interval is not None:
         interval = Interval(interval.low - chance, interval.high - chance)
-    return Comparison(CHANCE, chance, _known(difference), interval)
-
-
-def _known(value: float) -> float | None:
-    return value if math.isfinite(value) else None
+    return Comparison(CHANCE, chance, if_defined(difference), interval)

@@ -1,6 +1,5 @@
 """Sentences of a verdict about the model's score, its comparison with baselines, and the limits of the comparison."""
 
-from cnn_lstm_hyperopt.evaluation.dependence import Units
 from cnn_lstm_hyperopt.evaluation.skill_test import CHANCE, Comparison, Grade, Judgement
 from cnn_lstm_hyperopt.metrics import METRICS
 from cnn_lstm_hyperopt.metrics.log_loss import LogLoss
@@ -13,7 +12,7 @@ def verdict_text(judged: Judgement) -> str:
     The text starts with the model's name.
     """
     model = judged.model[:1].upper() + judged.model[1:]
-    where = f"on {units_text(judged)}"
+    where = f"on {judged.units.text}"
     if judged.score is None:
         return f"{model} has no score {where}: {_name(judged.metric)} is not defined there."
     achieved = (
@@ -28,20 +27,6 @@ def verdict_text(judged: Judgement) -> str:
 def level_text(level: float) -> str:
     """Return a confidence level as text, such as ``95 %`` or ``97.5 %``."""
     return f"{100 * level:.4g} %"
-
-
-def units_text(judged: Judgement) -> str:
-    """Return the numbers of test windows and of units of a judgement as text; see :func:`counted_units`."""
-    return counted_units(judged.units)
-
-
-def counted_units(units: Units) -> str:
-    """Return the numbers of test windows and of units as text.
-
-    Examples: ``40 test windows``, ``600 test windows of 200 dates``.
-    """
-    windows = f"{units.n_windows:,} test windows"
-    return windows if units.kind == "windows" else f"{windows} of {units.number:,} {units.kind}"
 
 
 def _no_better_than_chance(judged: Judgement) -> list[str]:

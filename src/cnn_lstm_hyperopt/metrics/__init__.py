@@ -1,5 +1,7 @@
 """Metrics that a study can maximise. All that other packages need to know about a metric is in the file of the metric."""
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -34,4 +36,9 @@ def as_scored(
     return decided(probabilities, decision_weights) if isinstance(METRICS[metric], ConfusionMetric) else probabilities
 
 
-__all__ = ["METRICS", "Metric", "as_scored", "class_weights", "decided", "score"]
+def if_defined(score: float) -> float | None:
+    """Return a score, or None if the score is undefined (NaN or infinite). JSON has no such numbers."""
+    return score if math.isfinite(score) else None
+
+
+__all__ = ["METRICS", "Metric", "as_scored", "class_weights", "decided", "if_defined", "score"]

@@ -73,7 +73,7 @@ class Divergence:
     @property
     def text(self) -> str:
         """Sentence that describes the failure of the candidate."""
-        return f"fresh seed {self.seed}: {self.reason}"
+        return f"new seed {self.seed}: {self.reason}"
 
 
 @dataclass(frozen=True)
@@ -168,7 +168,7 @@ def confirm(
             break
         place = checkpoints / f"confirmation_{number:05d}_{seed}.pt"
         listener = until(deadline, on_report(candidate, seed))
-        found = _fresh_training(runner, candidate, seed, listener, place)
+        found = _new_training(runner, candidate, seed, listener, place)
         match found:
             case Measurement():
                 measurements[number].append(found)
@@ -186,7 +186,7 @@ def confirm(
     return _ranked(candidates, measurements, failures, ended)
 
 
-def _fresh_training(
+def _new_training(
     runner: TrialRunner, candidate: Candidate, seed: int, listener: OnReport, place: Path
 ) -> Measurement | Divergence | Decision | str:
     """Train a candidate with one new seed.
@@ -199,7 +199,7 @@ def _fresh_training(
     except NonFiniteLossError as error:
         return Divergence(seed, one_line(error, 300))
     except (RuntimeError, MemoryError) as error:
-        return f"fresh seed {seed}: {one_line(error, 300)}"
+        return f"new seed {seed}: {one_line(error, 300)}"
     if outcome.decision.action is not Action.CONTINUE:
         return outcome.decision
     if outcome.best is None:

@@ -51,10 +51,9 @@ class ConformalTest:
     values: Coverage | None
 
 
-def calibrated(retrained: Retrained, validation: Windows) -> Retrained:
-    """Return the finalist with conformal sets that are calibrated on the validation windows."""
+def calibrated(retrained: Retrained, predictions: Predictions, validation: Windows) -> Retrained:
+    """Return the finalist with conformal sets, calibrated on its predictions for the validation windows."""
     targets = None if validation.values is None else validation.values.numpy()
-    predictions = retrained.model.predict_windows(validation)
     return replace(retrained, conformal=calibrate(validation.labels.numpy(), predictions, targets))
 
 

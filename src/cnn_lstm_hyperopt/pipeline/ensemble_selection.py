@@ -8,6 +8,7 @@ import numpy as np
 from cnn_lstm_hyperopt.data.windows import Windows
 from cnn_lstm_hyperopt.inference.conformal import calibrate
 from cnn_lstm_hyperopt.inference.ensemble import ROUNDS, Ensemble, Member, mean_of, select
+from cnn_lstm_hyperopt.metrics import if_defined
 from cnn_lstm_hyperopt.metrics import score as metric_score
 from cnn_lstm_hyperopt.pipeline.retraining import Retrained
 from cnn_lstm_hyperopt.training import Predictions
@@ -36,15 +37,22 @@ class Blend:
         return mean_of(chosen, [each.weight for each in self.ensemble.members])
 
 
-def blend(retrained: Sequence[Retrained], validation: Windows, metric: str) -> Blend | None:
+def blend(
+    retrained: Sequence[Retrained], predictions: Sequence[Sequence[Predictions]], validation: Windows, metric: str
+) -> Blend | None:
     """Select the ensemble with the best validation score. Return None if there is only one model.
 
     The selection depends only on the models and the windows. So a resumed run selects the same ensemble.
+
+    Args:
+        retrained: finalists in order of rank.
+        predictions: for each finalist, the predictions of each of its runs for the validation windows.
+        validation: the validation windows.
+        metric: name of the study's metric.
     """
     places = [(finalist, run) for finalist, each in enumerate(retrained) for run in range(len(each.runs))]
     if len(places) < 2:
         return None
-    predictions = [[run.model.predict_windows(validation) for run in each.runs] for each in retrained]
     labels, decision = validation.labels.numpy(), predictions[0][0].decision_weights
     library = np.stack([predictions[finalist][run].probabilities for finalist, run in places])
 
@@ -59,10 +67,10 @@ def blend(retrained: Sequence[Retrained], validation: Windows, metric: str) -> B
         return replace(
             found,
             ensemble=replace(found.ensemble, conformal=calibrate(labels, mean, targets)),
-            validation_score=_known(metric_score(metric, labels, mean.probabilities, decision)),
+            validation_score=if_defined(metric_score(metric, labels, mean.probabilities, decision)),
         )
 
-    singles = [_known(metric_score(metric, labels, each, decision)) for each in library]
+    singles = [if_defined(metric_score(metric, labels, each, decision)) for each in library]
     best = max((each for each in singles if each is not None), default=None)
     found = chosen_in(ROUNDS)
     if found.validation_score is not None and best is not None and found.validation_score < best:
@@ -74,7 +82,3 @@ def _member(retrained: Sequence[Retrained], place: tuple[int, int], weight: floa
     each = retrained[place[0]]
     run = each.runs[place[1]]
     return Member(run.model, weight, each.finalist.rank, each.finalist.trial_number, run.seed)
-
-
-def _known(score: float) -> float | None:
-    return score if np.isfinite(score) else None

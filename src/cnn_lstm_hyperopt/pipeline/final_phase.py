@@ -104,7 +104,7 @@ class FinalPhase:
             for rank, each in enumerate(confirmed.ranked[: chosen.top_k], start=1)
         ]
         if not finalists:
-            events.on_warning("no candidate could be trained with fresh seeds, so none is retrained or tested")
+            events.on_warning("no candidate could be trained with new seeds, so none is retrained or tested")
             return []
         if len(finalists) < chosen.top_k:
             events.on_fewer_finalists(len(finalists), chosen.top_k)
@@ -212,7 +212,7 @@ class FinalPhase:
             events.on_confirmation_start(candidates, seeds, missing)
 
         def on_report(candidate: Candidate, seed: int) -> OnReport:
-            which = f"trial {candidate.trial_number}, fresh seed {seed}"
+            which = f"trial {candidate.trial_number}, new seed {seed}"
             return self._listener(which, session.study.plan.max_epochs, state)
 
         seconds_left = None if limit is None else CONFIRMATION_SHARE * limit - state.seconds

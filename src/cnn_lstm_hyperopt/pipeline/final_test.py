@@ -1,13 +1,14 @@
 """Single evaluation of all finalists on the test set, and the writing of the results."""
 
-import math
 from contextlib import nullcontext
 from typing import Any
 
-from cnn_lstm_hyperopt.data.dataset import Dataset
+import numpy as np
+from numpy.typing import NDArray
+
 from cnn_lstm_hyperopt.inference.latency import measure_latency
 from cnn_lstm_hyperopt.inference.model import SavedModel
-from cnn_lstm_hyperopt.metrics import score
+from cnn_lstm_hyperopt.metrics import if_defined, score
 from cnn_lstm_hyperopt.pipeline.confirmation import Confirmed
 from cnn_lstm_hyperopt.pipeline.conformal_coverage import calibrated
 from cnn_lstm_hyperopt.pipeline.ensemble_selection import blend
@@ -28,6 +29,7 @@ from cnn_lstm_hyperopt.pipeline.test_evaluation import evaluate_once
 from cnn_lstm_hyperopt.pipeline.test_openings import record_opening
 from cnn_lstm_hyperopt.pipeline.walk_forward import Refits
 from cnn_lstm_hyperopt.progress import Decision
+from cnn_lstm_hyperopt.training import Predictions
 
 
 def evaluate_finalists(
@@ -51,8 +53,11 @@ def evaluate_finalists(
         OSError: the folders can't be written.
     """
     settings, dataset = session.settings, session.dataset
-    done = [calibrated(each, dataset.validation) for each in outcome.done]
-    found = blend(done, dataset.validation, settings.study.metric)
+    validation = dataset.validation
+    of_runs = [each.predictions(validation) for each in outcome.done]
+    means = [each.mean(predictions) for each, predictions in zip(outcome.done, of_runs, strict=True)]
+    done = [calibrated(each, mean, validation) for each, mean in zip(outcome.done, means, strict=True)]
+    found = blend(done, of_runs, validation, settings.study.metric)
     save_models(settings.save_dir, done, found)
     openings = record_opening(session.study.storage, done, periods=dataset.n_periods)
     with trainings(session.events, "Walk-forward test") if dataset.n_periods > 1 else nullcontext():
@@ -62,8 +67,8 @@ def evaluate_finalists(
         return []
     verdict = evaluate_once(done, dataset, settings, blend=found, evaluations=openings, later=later)
     entries = retrained_results(done, verdict, settings.save_dir)
-    for entry, each in zip(entries, done, strict=True):
-        entry |= {"validation": _on_validation(each.model, dataset, settings.study.metric), **_costs(each.model)}
+    for entry, each, mean in zip(entries, done, means, strict=True):
+        entry |= {"validation": _scores(validation.labels.numpy(), mean, settings.study.metric), **_costs(each.model)}
     ensemble = None
     if found is not None and verdict.ensemble is not None:
         ensemble = ensemble_results(found, verdict.ensemble, settings.save_dir)
@@ -89,18 +94,17 @@ def evaluate_finalists(
     return entries
 
 
-def _on_validation(model: SavedModel, dataset: Dataset, metric: str) -> dict[str, float | None]:
-    """Return the study's metric and the log loss (nats) of a model on the validation windows.
+def _scores(labels: NDArray[np.int64], predictions: Predictions, metric: str) -> dict[str, float | None]:
+    """Return the study's metric and the log loss (nats) of a model's predictions for windows with the given classes.
 
     A number is None if it is undefined.
     """
-    labels, predictions = dataset.validation.labels.numpy(), model.predict_windows(dataset.validation)
     probabilities, weights = predictions.probabilities, predictions.decision_weights
     found = {
         "score": score(metric, labels, probabilities, weights),
         "log_loss": -score("log_loss", labels, probabilities),
     }
-    return {name: value if math.isfinite(value) else None for name, value in found.items()}
+    return {name: if_defined(value) for name, value in found.items()}
 
 
 def _costs(model: SavedModel) -> dict[str, Any]:

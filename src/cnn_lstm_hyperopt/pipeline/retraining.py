@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cnn_lstm_hyperopt.data.dataset import Dataset
-from cnn_lstm_hyperopt.data.windows import Fold
+from cnn_lstm_hyperopt.data.windows import Fold, Windows
 from cnn_lstm_hyperopt.inference.conformal import Conformal
 from cnn_lstm_hyperopt.inference.ensemble import mean_of
 from cnn_lstm_hyperopt.inference.metadata import ModelDescription
@@ -96,6 +96,10 @@ class Retrained:
         if len(self.runs) == 1:
             return model
         return model.with_seeds(kept.seed, {run.seed: run.model for run in self.in_order[1:]})
+
+    def predictions(self, windows: Windows) -> list[Predictions]:
+        """Return the predictions of the network of each of :attr:`runs` for scaled windows."""
+        return [run.model.predict_windows(windows) for run in self.runs]
 
     def mean(self, predictions: Sequence[Predictions]) -> Predictions:
         """Return the predictions of :attr:`model`, computed from the predictions of each of :attr:`runs`."""

@@ -1,6 +1,5 @@
 """Single evaluation of finalists and baselines on the test set. No choice of models depends on the results."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -33,7 +32,7 @@ from cnn_lstm_hyperopt.evaluation import (
     years,
 )
 from cnn_lstm_hyperopt.inference.conformal import Conformal
-from cnn_lstm_hyperopt.metrics import as_scored
+from cnn_lstm_hyperopt.metrics import as_scored, if_defined
 from cnn_lstm_hyperopt.metrics import score as metric_score
 from cnn_lstm_hyperopt.pipeline.baseline_forecasts import baseline_forecasts
 from cnn_lstm_hyperopt.pipeline.conformal_coverage import ConformalTest, conformal_test
@@ -83,7 +82,8 @@ class Verdict:
     """Results of all models and baselines on the test set.
 
     Attributes:
-        judgement: judgement of model 1, which is the best on validation. Results of the other models are exploratory.
+        judgement: judgement of model 1, the first of the confirmed candidates by mean log loss with new seeds. Results of the
+            other models are exploratory.
         finalists: test results of the finalists in order of rank; at least one.
         baselines: test results of the baselines, the majority class first. Persistence is included only if last labels are
             known.
@@ -189,7 +189,7 @@ def _first_fit(
     retrained: Sequence[Retrained], dataset: Dataset, test: Windows, blend: Blend | None, *, seed: int
 ) -> TestPredictions:
     """Return the predictions of models, ensemble and baselines that were fitted on the training windows of the dataset."""
-    models = [[run.model.predict_windows(test) for run in each.runs] for each in retrained]
+    models = [each.predictions(test) for each in retrained]
     baselines = baseline_forecasts(dataset, (dataset.train, dataset.validation, test), seed=seed)
     return TestPredictions(models, None if blend is None else blend.mean(models), baselines)
 
@@ -261,7 +261,7 @@ class _Period:
                 dependence=self.dependence,
                 decision_weights=predictions.decision_weights,
             ),
-            score=_known_score(self.metric, labels, ours(self.metric)),
+            score=if_defined(metric_score(self.metric, labels, ours(self.metric))),
             interval=score_interval(self.metric, labels, ours(self.metric), self.dependence),
             intervals={
                 each: score_interval(each, labels, ours(each), self.dependence)
@@ -297,15 +297,12 @@ class _Period:
             traded = long_flat(decided, test.traded, test.dates, test.symbols, strategy, self.dependence.level)
         return replace(
             self.result(name, predictions),
-            seed_scores=tuple(_known_score(self.metric, labels, run.as_scored(self.metric)) for run in runs),
+            seed_scores=tuple(
+                if_defined(metric_score(self.metric, labels, run.as_scored(self.metric))) for run in runs
+            ),
             calibration=calibration_table(labels, predictions.probabilities),
             symbols=by_group(labels, decided, test.symbols),
             years=by_group(labels, decided, year) if test.dated and (year := years(test.dates)) is not None else (),
             strategy=traded,
             conformal=conformal_test(conformal, saved, test, self.dependence),
         )
-
-
-def _known_score(metric: str, labels: NDArray[np.int64], probabilities: NDArray[np.floating]) -> float | None:
-    found = metric_score(metric, labels, probabilities)
-    return found if math.isfinite(found) else None

@@ -83,7 +83,8 @@ class Refits:
                 refitted = [
                     replace(each, runs=tuple(fit.run for fit in runs)) for each, runs in zip(first, fits, strict=True)
                 ]
-                ensemble = blend(refitted, dataset.validation, session.settings.study.metric)
+                of_runs = [each.predictions(dataset.validation) for each in refitted]
+                ensemble = blend(refitted, of_runs, dataset.validation, session.settings.study.metric)
             mean = None if ensemble is None else ensemble.mean(_predictions(members, windows))
             predicted.append(PeriodPredictions(number, models, mean, tuple(kept)))
         return predicted

@@ -223,7 +223,10 @@ def baseline_results(verdict: Verdict) -> list[dict[str, Any]]:
 
 
 def verdict_results(verdict: Verdict, retrained: Retrained) -> dict[str, Any]:
-    """Return the verdict about ``retrained``, the best model on validation. Results of other models are exploratory."""
+    """Return the verdict about ``retrained``, the first of the confirmed candidates by mean log loss with new seeds.
+
+    Results of other models are exploratory.
+    """
     judgement, test_score = verdict.judgement, verdict.finalists[0].score
     chance, confirmation = judgement.against_chance, retrained.finalist.confirmation
     validation = confirmation.mean if confirmation is not None and confirmation.scores else None

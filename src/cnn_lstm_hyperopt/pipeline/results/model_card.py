@@ -12,7 +12,8 @@ import numpy as np
 
 from cnn_lstm_hyperopt.data.frequency import duration
 from cnn_lstm_hyperopt.evaluation import level_text
-from cnn_lstm_hyperopt.evaluation.grades import graded, units_text
+from cnn_lstm_hyperopt.evaluation.dependence import Units
+from cnn_lstm_hyperopt.evaluation.grades import graded
 from cnn_lstm_hyperopt.evaluation.strategy_text import strategy_lines
 from cnn_lstm_hyperopt.inference.metadata import ModelDescription
 from cnn_lstm_hyperopt.metrics import METRICS
@@ -206,13 +207,13 @@ def _figures(entry: Mapping[str, Any], results: Mapping[str, Any], *, validated:
     metric = METRICS[verdict["metric"]]
     validation = METRICS[verdict["shrinkage"]["metric"]].words
     rows = [(name, entry["test_metrics"]), *((each["name"], each["test_metrics"]) for each in results["baselines"])]
-    metrics = entry["test_metrics"]
+    metrics, units = entry["test_metrics"], verdict["test_units"]
     # the verdict's metric has its own column
     beside = [METRICS[name] for name in ("accuracy", "log_loss") if name != verdict["metric"]]
     return [
         f"Validation: {validation} {_number(validated)}. Early stopping used these windows, so this score is biased upwards.",
         "",
-        f"Test ({units_text(verdict['test_windows'], verdict['test_units'])}; {level_text(verdict['level'])} intervals):",
+        f"On {Units(units['kind'], verdict['test_windows'], units['number']).text} ({level_text(verdict['level'])} intervals):",
         "",
         f"| | {metric.label} | interval | gain over the best baseline | {' | '.join(each.label for each in beside)} |",
         "|---|---|---|---|" + "---|" * len(beside),

@@ -1,10 +1,10 @@
 """The part of ``results.json`` about the periods of a walk-forward test."""
 
-import math
 from dataclasses import asdict
 from typing import Any
 
 from cnn_lstm_hyperopt.data.problems import date_text
+from cnn_lstm_hyperopt.metrics import if_defined
 from cnn_lstm_hyperopt.pipeline.periods import PeriodScores
 from cnn_lstm_hyperopt.pipeline.test_evaluation import Verdict
 
@@ -17,7 +17,7 @@ def walk_forward_results(verdict: Verdict) -> list[dict[str, Any]]:
 
     def scores(period: PeriodScores, name: str) -> dict[str, float | None]:
         found = {"log_loss": period.log_loss[name], "accuracy": period.accuracy[name]}
-        return {metric: value if math.isfinite(value) else None for metric, value in found.items()}
+        return {metric: if_defined(value) for metric, value in found.items()}
 
     best = verdict.judgement.best_baseline
     return [

@@ -8,7 +8,7 @@ import numpy as np
 from rich.table import Table
 
 from cnn_lstm_hyperopt.config import DataSettings
-from cnn_lstm_hyperopt.evaluation import Interval, level_text, units_text
+from cnn_lstm_hyperopt.evaluation import Interval, level_text
 from cnn_lstm_hyperopt.evaluation.selection_bias import DeflatedSharpe, TrialSeries
 from cnn_lstm_hyperopt.evaluation.strategy_text import strategy_lines
 from cnn_lstm_hyperopt.metrics import METRICS, Metric
@@ -23,7 +23,7 @@ from cnn_lstm_hyperopt.run_dir.paths import REPORT_FILE, command, model_folder, 
 from cnn_lstm_hyperopt.utils.text import counted
 
 CONFIRMED_ROWS = 10
-FRESH_SCORES = 3
+SHOWN_SCORES = 3
 """Maximum number of scores with new seeds that the table lists for a candidate. For more scores the table shows their range."""
 NO_GAP = 0.0005
 """If a score in the search and a score with new seeds differ by less than this number, the table shows them as equal."""
@@ -35,16 +35,16 @@ def confirmation_table(confirmed: Confirmed, metric: str) -> Table:
     The mean log loss with new seeds sets the order.
     """
     ranking = METRICS[RANKED_BY].label
-    table = plain_table(f"Confirmed with fresh seeds: {METRICS[metric].words} on validation; rank by mean {ranking}")
+    table = plain_table(f"Confirmed with new seeds: {METRICS[metric].words} on validation; rank by mean {ranking}")
     beside = [] if metric == RANKED_BY else [ranking]  # the mean is then this log loss, negated
-    for name in ("rank", "trial", "in the search", "fresh seeds", "mean", *beside):
+    for name in ("rank", "trial", "in the search", "new seeds", "mean", *beside):
         table.add_column(name, justify="right", no_wrap=True)
     for rank, each in enumerate(confirmed.ranked[:CONFIRMED_ROWS], start=1):
         table.add_row(
             str(rank),
             str(each.candidate.trial_number),
             f"{_text(each.candidate.score)} ({_place(each.candidate)})",
-            _fresh(each.scores),
+            _new_scores(each.scores),
             _text(each.mean) if each.scores else "–",
             *[_text(each.mean_loss) if each.losses else "–" for _ in beside],
         )
@@ -62,14 +62,10 @@ def confirmation_lines(confirmed: Confirmed, metric: str) -> list[str]:
         side = f"{METRICS[metric].difference(gap)} {'above' if gap > 0 else 'below'}"
         if abs(gap) < NO_GAP:
             side = "equal to"
-        lines.append(f"Selection noise: search scores are {side} fresh scores on average.")
+        lines.append(f"Selection noise: search scores are {side} scores with new seeds on average.")
     if confirmed.ended is not None and confirmed.ended.reason == TIME_IS_UP:
         rounds = len(confirmed.ranked[0].scores) if confirmed.ranked else 0
-        done = (
-            f"only {counted(rounds, 'fresh seed')} each"
-            if rounds
-            else "no fresh seeds: the order of the search is kept"
-        )
+        done = f"only {counted(rounds, 'new seed')} each" if rounds else "no new seeds: the order of the search is kept"
         lines.append(f"{TIME_IS_UP} left time for {done}.")
     return lines
 
@@ -78,12 +74,12 @@ def _place(candidate: Candidate) -> str:
     return "off front" if candidate.rank is None else f"rank {candidate.rank}"
 
 
-def _fresh(scores: Sequence[float]) -> str:
+def _new_scores(scores: Sequence[float]) -> str:
     """Return a candidate's scores with new seeds as text.
 
     If there are many scores, the text has only their number and range.
     """
-    if len(scores) > FRESH_SCORES:
+    if len(scores) > SHOWN_SCORES:
         return f"{len(scores)}: {_text(min(scores))} to {_text(max(scores))}"
     return "  ".join(_text(score) for score in scores)
 
@@ -99,7 +95,7 @@ def period_table(verdict: Verdict, width: int = 120) -> Table:
 
 def _period_table(verdict: Verdict, beside: Sequence[str]) -> Table:
     metric = METRICS[verdict.judgement.metric]
-    table = plain_table(f"{units_text(verdict.judgement)} ({level_text(verdict.judgement.level)} intervals)")
+    table = plain_table(f"{verdict.judgement.units.text} ({level_text(verdict.judgement.level)} intervals)")
     table.collapse_padding = True
     table.add_column("", no_wrap=True)
     for header in (metric.label, "gain over the\nbest baseline", *beside):
