@@ -17,11 +17,12 @@ from cnn_lstm_hyperopt.data.locked_period import LockedPeriod
 from cnn_lstm_hyperopt.data.market_history import MarketHistory
 from cnn_lstm_hyperopt.data.own_features import FeatureSet
 from cnn_lstm_hyperopt.data.periods import PeriodTable, period_table
+from cnn_lstm_hyperopt.data.pooled import Pooled, pooled_bars
 from cnn_lstm_hyperopt.data.scaling import Scaler
 from cnn_lstm_hyperopt.data.sources import load_bars, open_source
 from cnn_lstm_hyperopt.data.splits import (
     PURGED,
-    TEST,
+    SPLIT_NAMES,
     TRAIN,
     VALIDATION,
     FoldIndices,
@@ -80,6 +81,7 @@ class Dataset:
             come from DataLoaders.
         half_spreads: half of the bid-ask spread of each symbol, in basis points. Empty if the target is not direction.
         periods: unscaled windows for a walk-forward test; None if the test set is one period.
+        pooled: training and validation windows as one training set for the final refit; None without a refit.
     """
 
     train: Windows
@@ -102,6 +104,7 @@ class Dataset:
     market: MarketHistory | None = None
     half_spreads: Mapping[str, float] = field(default_factory=dict)
     periods: PeriodTable | None = None
+    pooled: Pooled | None = None
 
     @property
     def n_classes(self) -> int:
@@ -181,38 +184,40 @@ def _for_trials(fold: Fold, share: float) -> Fold:
     return replace(fold, train=train, validation=validation)
 
 
+_USUAL = EvaluationSettings()
+
+
 def prepare_dataset(
     settings: DataSettings,
     loaded: tuple[list[Bars], list[str]] | None = None,
     *,
-    evaluation: EvaluationSettings | None = None,
+    evaluation: EvaluationSettings = _USUAL,
+    pooled: bool = False,
 ) -> Dataset:
     """Return the dataset that the settings describe: read bars, compute labels and splits, and cut scaled windows.
 
     Args:
         settings: section ``data`` of the settings.
         loaded: result of ``load_bars(settings)``, which are bars and warnings; None: this function calls ``load_bars``.
-        evaluation: section ``evaluation`` of the settings, for trades and test periods; None: the default settings.
+        evaluation: section ``evaluation`` of the settings, for trades and test periods.
+        pooled: True to add the training and validation windows as one training set, for the final refit.
 
     Raises:
         DataError: a symbol or a date range has no bars, or bars are invalid or too few.
         ConfigError: a traded symbol has no half-spread.
     """
-    trading = evaluation or EvaluationSettings()
     bars, source_warnings = loaded or load_bars(settings)
     labelling, features = labeller(settings), checked_feature_set(settings, bars)
-    table, cuts, split = _split_table(bars, settings, labelling, features, trading.execution)
-    scaler, train, validation, test = _scaled(table, split, settings.lookback)
-    whole = _with_value_scale(train, validation, table.values[split == TRAIN])
+    table, cuts, split = _split_table(bars, settings, labelling, features, evaluation.execution)
+    scaler, whole, splits = _scaled(table, split, settings.lookback)
     indices, folds = _folds(table, cuts, settings, whole, split, labelling.class_names)
-    splits = {"train": train, "validation": validation, "test": test}
     warnings = (*source_warnings, *data_warnings(bars, settings, splits=splits, cuts=cuts, folds=folds))
     return Dataset(
-        train=train,
+        train=whole.train,
         train_share=1.0 if settings.train_share == "auto" else settings.train_share,
-        validation=validation,
+        validation=whole.validation,
         folds=folds,
-        test=LockedPeriod(test),
+        test=LockedPeriod(splits["test"]),
         class_names=labelling.class_names,
         value_name=labelling.value_name,
         feature_names=features.names,
@@ -224,7 +229,8 @@ def prepare_dataset(
         target=settings.target,
         lookback=settings.lookback,
         horizon=settings.horizon,
-        periods=period_table(table, cuts, settings.lookback, trading.test_periods),
+        periods=period_table(table, cuts, settings.lookback, evaluation.test_periods),
+        pooled=pooled_bars(table, split, settings.lookback) if pooled else None,
         description=describe(
             bars,
             settings,
@@ -239,8 +245,13 @@ def prepare_dataset(
             warnings=warnings,
         ),
         warnings=warnings,
-        half_spreads=half_spreads(bars, trading.half_spread_bps, before=cuts[1]) if settings.target == TRADED else {},
+        half_spreads={} if settings.target != TRADED else _half_spreads(bars, evaluation, cuts),
     )
+
+
+def _half_spreads(bars: Sequence[Bars], evaluation: EvaluationSettings, cuts: tuple[Any, Any]) -> dict[str, float]:
+    """Return half of the bid-ask spread of each symbol in basis points, known before the test period."""
+    return half_spreads(bars, evaluation.half_spread_bps, before=cuts[1])
 
 
 def _split_table(
@@ -256,12 +267,12 @@ def _split_table(
     return table.without_trades_into(cuts[1]), cuts, split
 
 
-def _scaled(table: WindowTable, split: NDArray[np.int8], lookback: int) -> tuple[Scaler, Windows, Windows, Windows]:
-    """Return the scaler of the rows in training windows, and the training, validation and test windows in this scaling."""
+def _scaled(table: WindowTable, split: NDArray[np.int8], lookback: int) -> tuple[Scaler, Fold, dict[str, Windows]]:
+    """Return the scaler of the rows in training windows, the fold of the split, and the scaled windows of each split by name."""
     scaler = Scaler.fit(table.features, table.covered(table.starts[split == TRAIN], lookback))
     windows = table.windows(scaler.transform_to_float32(table.features), table.starts, lookback)
-    train, validation, test = (windows.subset(np.flatnonzero(split == part)) for part in (TRAIN, VALIDATION, TEST))
-    return scaler, train, validation, test
+    splits = {name: windows.subset(np.flatnonzero(split == part)) for part, name in enumerate(SPLIT_NAMES)}
+    return scaler, _with_value_scale(splits["train"], splits["validation"], table.values[split == TRAIN]), splits
 
 
 def _require_classes(names: tuple[str, ...], fold: Fold, where: str = "") -> None:

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from cnn_lstm_hyperopt.data.dataloaders.repeated_windows import count_copies
+from cnn_lstm_hyperopt.data.pooled import join_windows, value_scale
 from cnn_lstm_hyperopt.data.problems import date_text
 from cnn_lstm_hyperopt.data.splits import EmptyBlockError, FoldIndices, WindowDates, walk_forward
 from cnn_lstm_hyperopt.data.windows import Fold, Windows
@@ -78,7 +79,7 @@ def make_loader_folds(
     if one_sided:
         text = f"data.cv_folds={requested}: {one_sided}, or take data.cv_folds: 1"
         raise DataError(text, field="data.cv_folds", code="marks-of-one-loader")
-    windows = _pooled(train, validation)
+    windows = join_windows(train, validation)
     scheme, split = _scheme(windows, len(train), horizon, seed)
     n_classes, why = int(windows.labels.max()) + 1, ""
     overlaps = [] if overlapping is None else [f"data.cv_folds={requested}: {overlapping}, or take data.cv_folds: 1"]
@@ -232,41 +233,9 @@ def _problem(folds: Sequence[FoldIndices], windows: Windows, n_classes: int) -> 
     return None
 
 
-def _pooled(train: Windows, validation: Windows) -> Windows:
-    """Join the training and the validation windows into one set over one series.
-
-    Windows without dates get consecutive numbers.
-    """
-    both = (train, validation)
-    dated = train.dated and validation.dated
-    groups = [part.groups for part in both if part.groups is not None]
-    values = [part.values for part in both if part.values is not None]
-    return Windows(
-        series=torch.cat([part.series for part in both]),
-        starts=torch.cat([train.starts, validation.starts + len(train.series)]),
-        lookback=train.lookback,
-        labels=torch.cat([part.labels for part in both]),
-        values=torch.cat(values) if values else None,
-        dates=np.concatenate([part.dates for part in both]) if dated else np.arange(len(train) + len(validation)),
-        symbols=np.concatenate([part.symbols for part in both]),
-        dated=dated,
-        groups=np.concatenate(groups) if len(groups) == 2 else None,
-    )
-
-
 def _fold(train: Windows, validation: Windows) -> Fold:
     """Return a fold whose values are scaled by its own training windows. The inputs are not scaled."""
     return Fold(train, validation, *value_scale(train.values))
-
-
-def value_scale(values: torch.Tensor | None) -> tuple[float, float]:
-    """Return the mean and the population standard deviation of the regression targets ``(windows,)``.
-
-    The deviation is 1 if all targets are equal. Without targets, the mean is 0 and the deviation is 1.
-    """
-    if values is None:
-        return 0.0, 1.0
-    return float(values.double().mean()), float(values.double().std(correction=0)) or 1.0
 
 
 def _facts(scheme: str, folds: Sequence[Fold], indices: Sequence[FoldIndices]) -> dict[str, Any]:

@@ -22,11 +22,12 @@ from cnn_lstm_hyperopt.data.dataloaders.batches import (
     shape_text,
 )
 from cnn_lstm_hyperopt.data.dataloaders.dates_and_groups import Marks, read_marks, shared_groups, single_group
-from cnn_lstm_hyperopt.data.dataloaders.folds import FoldCount, make_loader_folds, mark_text, value_scale
+from cnn_lstm_hyperopt.data.dataloaders.folds import FoldCount, make_loader_folds, mark_text
 from cnn_lstm_hyperopt.data.dataloaders.repeated_windows import check_repeated
 from cnn_lstm_hyperopt.data.dataset import Dataset
 from cnn_lstm_hyperopt.data.describe import class_balance
 from cnn_lstm_hyperopt.data.locked_period import LockedPeriod
+from cnn_lstm_hyperopt.data.pooled import value_scale
 from cnn_lstm_hyperopt.data.splits import SPLIT_NAMES
 from cnn_lstm_hyperopt.data.windows import Windows
 from cnn_lstm_hyperopt.errors import DataError
