@@ -244,6 +244,43 @@ def test_a_second_run_neither_trains_nor_evaluates_the_test_set(world):
     assert after == before
 
 
+@pytest.mark.slow
+def test_changed_evaluation_settings_judge_the_stored_models_again_in_the_same_evaluation(make_world, config):
+    world = make_world(data={**config["data"], "target": "direction"})
+    first = world.run()
+    world.config["evaluation"] = {"cost_bps": 50.0, "verdict_metric": "accuracy"}
+    again = world.run()
+    assert (world.confirmed, world.retrained, again.opened) == ([], [], 1)
+    (changes,) = again.events.on_verdict_again.call_args.args
+    assert [each.split()[0] for each in changes] == ["evaluation.verdict_metric", "evaluation.cost_bps"]
+    assert again.results["test_openings"] == first.results["test_openings"]
+    assert (again.results["verdict"]["metric"], again.results["verdict"]["test_openings"]) == ("accuracy", 1)
+    for before, after in zip(first.entries, again.entries, strict=True):
+        for key in ("config_params", "training_results", "seeds", "spread_over_seeds", "networks", "validation"):
+            assert after[key] == before[key]
+        old, new = before["test_metrics"], after["test_metrics"]
+        assert (new["test_log_loss"], new["test_class_acc"]) == (old["test_log_loss"], old["test_class_acc"])
+        assert (old["strategy"]["cost_bps"], new["strategy"]["cost_bps"]) == (5.0, 50.0)
+    del world.config["evaluation"]
+    back = world.run()
+    before, after = ({key: each.results[key] for key in ("verdict", "baselines", "ensemble")} for each in (first, back))
+    assert json.dumps(after) == json.dumps(before)
+
+
+@pytest.mark.slow
+def test_a_walk_forward_test_keeps_its_verdict_after_a_change_and_says_so(world):
+    first = world.run_periods(2)
+    world.config["evaluation"] = {"test_periods": 2, "verdict_metric": "accuracy"}
+    again = world.run()
+    assert (world.retrained, again.opened, again.results["verdict"]) == (
+        [],
+        0,
+        json.loads(json.dumps(first.results["verdict"])),
+    )
+    (line,) = [str(call.args[0]) for call in again.events.on_warning.call_args_list]
+    assert line.startswith("evaluation.verdict_metric is accuracy, but the stored results have log_loss")
+
+
 def test_fresh_seeds_are_added_and_change_the_finalists_only_with_the_order(world):
     world.run()
     again = world.run(confirm_seeds=3)

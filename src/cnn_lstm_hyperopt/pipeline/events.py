@@ -139,6 +139,12 @@ class RunEvents(TrialEvents):
     def on_results_kept(self, verdict: Mapping[str, Any]) -> None:
         """Called if an earlier run tested the same finalists. The ``verdict`` of the earlier run stays valid."""
 
+    def on_verdict_again(self, changes: Sequence[str]) -> None:
+        """Called if an earlier run tested the same finalists with other settings of the evaluation.
+
+        ``changes`` describes the changed settings. The event :meth:`on_test` with the new verdict follows.
+        """
+
     def on_test(self, verdict: Verdict, retrained: Sequence[Retrained], openings: int) -> None:
         """Called when the finalists were tested. ``openings`` is the number of evaluations on the test set so far."""
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cnn_lstm_hyperopt.config import dump_settings, readable
+from cnn_lstm_hyperopt.config import dump_settings
 from cnn_lstm_hyperopt.evaluation import shrinkage
 from cnn_lstm_hyperopt.execution import StopSignal
 from cnn_lstm_hyperopt.pipeline.confirmation import (
@@ -17,10 +17,10 @@ from cnn_lstm_hyperopt.pipeline.confirmation import (
     Confirmed,
     confirm,
 )
+from cnn_lstm_hyperopt.pipeline.earlier_results import EarlierResults
 from cnn_lstm_hyperopt.pipeline.events import trainings
 from cnn_lstm_hyperopt.pipeline.final_test import evaluate_finalists
 from cnn_lstm_hyperopt.pipeline.results.final_results import confirmation_results
-from cnn_lstm_hyperopt.pipeline.results.model_folders import holds_ensemble, holds_model
 from cnn_lstm_hyperopt.pipeline.resume_state import ResumeState, end_round
 from cnn_lstm_hyperopt.pipeline.retraining import Finalist, Retraining, SeedState, retrain
 from cnn_lstm_hyperopt.pipeline.session import Session
@@ -108,21 +108,48 @@ class FinalPhase:
             return []
         if len(finalists) < chosen.top_k:
             events.on_fewer_finalists(len(finalists), chosen.top_k)
-        if self._already_retrained(finalists):
-            self._keep(confirmed, finalists)
-            events.on_results_kept(session.final["verdict"])
-            kept: list[dict[str, Any]] = session.final["retrained_models"]
-            return kept
+        earlier = EarlierResults(session, finalists)
+        if earlier.have_these_models:
+            return self._from_stored_models(earlier, confirmed, state)
         log_phase("retraining")
         outcome = self._retrain(finalists, state)
         if not self._is_complete(outcome):
             return []
+        return evaluate_finalists(session, confirmed, outcome, self._refits(state))
+
+    def _from_stored_models(
+        self, earlier: EarlierResults, confirmed: Confirmed, state: ResumeState
+    ) -> list[dict[str, Any]]:
+        """Keep the results of an earlier run. If settings of the evaluation changed, evaluate the stored models with these.
+
+        Return an entry of ``results.json`` for each model. This is not a new evaluation of the test set, because no other
+        model is evaluated.
+        """
+        session, changes = self.session, earlier.changes
+        outcome = earlier.retraining() if changes else None
+        if outcome is not None:
+            session.events.on_verdict_again(changes)
+            after_trials = session.final["retrained_after_trials"]
+            entries = evaluate_finalists(session, confirmed, outcome, self._refits(state))
+            session.final["retrained_after_trials"] = after_trials
+            return entries
+        if changes:
+            session.events.on_warning(
+                f"{'; '.join(changes)}. The stored verdict is kept, because not all of its models are stored; undo this change,"
+                " or choose another save_dir"
+            )
+        self._keep(confirmed, earlier.finalists)
+        session.events.on_results_kept(session.final["verdict"])
+        kept: list[dict[str, Any]] = session.final["retrained_models"]
+        return kept
+
+    def _refits(self, state: ResumeState) -> Refits:
+        """Return the trainings for later periods of the test set."""
 
         def listener(which: str, epochs: int) -> OnReport:
             return self._listener(which, epochs, state)
 
-        refits = Refits(session, state, stop, checkpoint_folder(session.save_dir), listener)
-        return evaluate_finalists(session, confirmed, outcome, refits)
+        return Refits(self.session, state, self.stop, checkpoint_folder(self.session.save_dir), listener)
 
     def _is_complete(self, outcome: Retraining) -> bool:
         """Report failed and interrupted trainings. Return True if the finalists can be tested."""
@@ -248,24 +275,3 @@ class FinalPhase:
         if scores is not None and scores.scores and steps["test_score"] is not None:
             steps["confirmed_score"] = scores.mean
             steps["confirmed_to_test"] = shrinkage(scores.mean, steps["test_score"])
-
-    def _already_retrained(self, finalists: list[Finalist]) -> bool:
-        """Return True if the same configurations were already retrained and tested.
-
-        In this case the test set is not evaluated again.
-        """
-        final, chosen, save_dir = self.session.final, self.session.settings.retrain, self.session.save_dir
-        entries = final.get("retrained_models", [])
-        failed = {failure["model_rank"] for failure in final.get("retraining_failures", [])}
-        now = [(f.rank, readable(f.params)) for f in finalists if f.rank not in failed]
-        before = [(entry["model_rank"], entry["config_params"]) for entry in entries]
-        if not entries or before != now:
-            return False
-        if (final.get("full_epochs"), final.get("seeds")) != (chosen.full_epochs, chosen.seeds):
-            return False
-        if max(1, len(final.get("walk_forward") or ())) != self.session.dataset.n_periods:
-            return False
-        ensemble = final.get("ensemble")
-        return all(holds_model(save_dir, entry) for entry in entries) and (
-            not ensemble or holds_ensemble(save_dir, ensemble)
-        )

@@ -11,6 +11,7 @@ from cnn_lstm_hyperopt.inference.model import SavedModel
 from cnn_lstm_hyperopt.metrics import if_defined, score
 from cnn_lstm_hyperopt.pipeline.confirmation import Confirmed
 from cnn_lstm_hyperopt.pipeline.conformal_coverage import calibrated
+from cnn_lstm_hyperopt.pipeline.earlier_results import EVALUATION, evaluation_settings
 from cnn_lstm_hyperopt.pipeline.ensemble_selection import blend
 from cnn_lstm_hyperopt.pipeline.events import trainings
 from cnn_lstm_hyperopt.pipeline.results.final_results import (
@@ -76,15 +77,13 @@ def evaluate_finalists(
         "confirmation": confirmation_results(confirmed),
         "retrained_models": entries,
         "ensemble": ensemble,
-        "retraining_failures": [
-            {"model_rank": finalist.rank, "trial_number": finalist.trial_number, "reason": reason}
-            for finalist, reason in outcome.failures
-        ],
+        "retraining_failures": _failures(outcome),
         "baselines": baseline_results(verdict),
         "verdict": verdict_results(verdict, done[0]),
         "walk_forward": walk_forward_results(verdict),
         "full_epochs": settings.retrain.full_epochs,
         "seeds": settings.retrain.seeds,
+        EVALUATION: evaluation_settings(settings),
         "retrained_after_trials": session.study.n_finished(),
     }
     cards = model_cards(done, found, results, data=dataset.description, study=settings.study.name)
@@ -92,6 +91,13 @@ def evaluate_finalists(
     session.final.update(results)
     session.events.on_test(verdict, done, openings)
     return entries
+
+
+def _failures(outcome: Retraining) -> list[dict[str, Any]]:
+    return [
+        {"model_rank": finalist.rank, "trial_number": finalist.trial_number, "reason": reason}
+        for finalist, reason in outcome.failures
+    ]
 
 
 def _scores(labels: NDArray[np.int64], predictions: Predictions, metric: str) -> dict[str, float | None]:

@@ -45,6 +45,7 @@ FINAL_KEYS = (
     "walk_forward",
     "full_epochs",
     "seeds",
+    "evaluation",
     "retrained_after_trials",
 )
 """Keys of ``results.json`` that the final phase writes."""

@@ -251,6 +251,9 @@ class RunConsole(RunEvents):
         self.terminal.say("These models are already retrained and tested. Their results are kept.")
         self._verdict = known_grade(verdict), verdict["sentence"]
 
+    def on_verdict_again(self, changes: Sequence[str]) -> None:
+        self.terminal.say(f"{'; '.join(changes)}. The stored models get a new verdict. No other model is evaluated.")
+
     def on_test(self, verdict: Verdict, retrained: Sequence[Retrained], openings: int) -> None:
         terminal = self.terminal
         terminal.table(period_table(verdict, terminal.console.width))

@@ -1,0 +1,137 @@
+"""Results of an earlier final phase: whether they are still valid, and the stored models for a new verdict about them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from cnn_lstm_hyperopt.config import Settings, readable
+from cnn_lstm_hyperopt.data.trades import TRADED
+from cnn_lstm_hyperopt.errors import SaveDirError
+from cnn_lstm_hyperopt.inference.ensemble import Ensemble
+from cnn_lstm_hyperopt.inference.model import SavedModel, load_model
+from cnn_lstm_hyperopt.metrics import score
+from cnn_lstm_hyperopt.pipeline.confirmation import TIME_IS_UP
+from cnn_lstm_hyperopt.pipeline.results.model_folders import holds_ensemble, holds_model
+from cnn_lstm_hyperopt.pipeline.retraining import Finalist, Retrained, Retraining, SeedRun
+from cnn_lstm_hyperopt.pipeline.session import Session
+from cnn_lstm_hyperopt.progress import CONTINUE, Action, Decision
+from cnn_lstm_hyperopt.run_dir.paths import model_folder
+from cnn_lstm_hyperopt.training import Evaluation, Outcome
+
+EVALUATION = "evaluation"
+"""Key of ``results.json`` with the settings of the evaluation on the test set."""
+
+
+def evaluation_settings(settings: Settings) -> dict[str, Any]:
+    """Return the settings of the evaluation for ``results.json``. The verdict's metric is the name of a metric."""
+    return {**settings.evaluation.model_dump(mode="json"), "verdict_metric": settings.verdict_metric}
+
+
+@dataclass(frozen=True)
+class EarlierResults:
+    """Results of an earlier final phase, compared with the finalists and settings of this run.
+
+    Attributes:
+        session: the open study, with the earlier results in ``session.final``.
+        finalists: finalists of this run.
+    """
+
+    session: Session
+    finalists: Sequence[Finalist]
+
+    @property
+    def have_these_models(self) -> bool:
+        """True if the same configurations were already retrained and tested, and their folders are complete."""
+        final, chosen, save_dir = self.session.final, self.session.settings.retrain, self.session.save_dir
+        entries = final.get("retrained_models", [])
+        failed = {failure["model_rank"] for failure in final.get("retraining_failures", [])}
+        now = [(f.rank, readable(f.params)) for f in self.finalists if f.rank not in failed]
+        before = [(entry["model_rank"], entry["config_params"]) for entry in entries]
+        if not entries or before != now:
+            return False
+        if (final.get("full_epochs"), final.get("seeds")) != (chosen.full_epochs, chosen.seeds):
+            return False
+        if max(1, len(final.get("walk_forward") or ())) != self.session.dataset.n_periods:
+            return False
+        ensemble = final.get("ensemble")
+        return all(holds_model(save_dir, entry) for entry in entries) and (
+            not ensemble or holds_ensemble(save_dir, ensemble)
+        )
+
+    @property
+    def changes(self) -> list[str]:
+        """A text for each setting of the evaluation that differs from the earlier run and affects the test results.
+
+        Results of earlier versions lack the settings, so only the verdict's metric is compared. Costs of trades affect only
+        the strategy of the target ``direction``.
+        """
+        stored = self.session.final.get(EVALUATION) or {}
+        metric = (self.session.final.get("verdict") or {}).get("metric")
+        before = stored or ({} if metric is None else {"verdict_metric": metric})
+        names = [name for name in before if self.session.dataset.target == TRADED or name == "verdict_metric"]
+        now = evaluation_settings(self.session.settings)
+        return [
+            f"{EVALUATION}.{name} is {now[name]}, but the stored results have {before[name]}"
+            for name in names
+            if name in now and now[name] != before[name]
+        ]
+
+    def retraining(self) -> Retraining | None:
+        """Return the stored models of the finalists as the result of a retraining.
+
+        Return None if the models can't be evaluated again without a training: models of later periods of a walk-forward test
+        are not stored.
+        """
+        if self.session.dataset.n_periods > 1:
+            return None
+        final = self.session.final
+        openings = self.session.study.storage.attribute("test_openings") or [{}]
+        tested = {each["trial_number"]: each for each in openings[-1].get("models", ())}
+        by_rank = {each.rank: each for each in self.finalists}
+        done = []
+        for entry in final["retrained_models"]:
+            finalist = by_rank[entry["model_rank"]]
+            registered = tested.get(finalist.trial_number, {})
+            if registered.get("seeds") != [each["seed"] for each in entry["seeds"]]:
+                return None
+            runs = self._runs(entry, registered["epochs"])
+            if runs is None:
+                return None
+            done.append(Retrained(finalist, runs, tuple(entry["seed_failures"])))
+        failures = [(by_rank[each["model_rank"]], each["reason"]) for each in final.get("retraining_failures", ())]
+        return Retraining(done, failures, None)
+
+    def _runs(self, entry: dict[str, Any], epochs: Sequence[int]) -> tuple[SeedRun, ...] | None:
+        """Return the runs of a stored model, from its folder and its entry of ``results.json``; None if it can't be read."""
+        try:
+            model = load_model(model_folder(self.session.save_dir, entry["model_rank"]))
+        except SaveDirError:
+            return None
+        kept = entry["training_results"]
+        networks = {kept["seed"]: model.network} if isinstance(model, SavedModel) else {}
+        if isinstance(model, Ensemble) or kept["validation_loss"] is None:
+            return None
+        networks |= {each.seed: each.network for each in model.others}
+        return tuple(
+            self._run(
+                replace(model, network=networks[each["seed"]], seed=0, others=(), conformal=None), each, kept, most
+            )
+            for each, most in zip(entry["seeds"], epochs, strict=True)
+        )
+
+    def _run(self, model: SavedModel, seed: dict[str, Any], kept: dict[str, Any], epochs: int) -> SeedRun:
+        validation = self.session.dataset.validation
+        predictions = model.predict_windows(validation)
+        accuracy = score("accuracy", validation.labels.numpy(), predictions.probabilities, predictions.decision_weights)
+        if seed["seed"] == kept["seed"]:
+            accuracy = kept["validation_accuracy"]
+        cut_short = seed["seed"] == kept["seed"] and kept["cut_short_by"] is not None
+        outcome = Outcome(
+            best_epoch=kept["best_epoch"],
+            best=Evaluation(seed["validation_loss"], accuracy, None, predictions, seed["validation_score"]),
+            epochs=kept["epochs"],
+            seconds=seed["training_time"],
+            projected_seconds=None,
+            decision=Decision(Action.STOP, TIME_IS_UP) if cut_short else CONTINUE,
+        )
+        return SeedRun(seed["seed"], model, outcome, epochs, cut_short)
