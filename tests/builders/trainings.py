@@ -54,7 +54,9 @@ def network(*, n_classes=2, has_regression=True, dropout=0.1, seed=1):
     return structured("gated", dropout=dropout, shortcut=True, seed=seed, **shape)
 
 
-def structured(fusion, cnn_heads=None, lstm_heads=None, rich=False, *, dropout=0.0, shortcut=False, seed=1, **shape):
+def structured(
+    fusion, cnn_heads=None, lstm_heads=None, rich=False, *, dropout=0.0, shortcut=False, highway=None, seed=1, **shape
+):
     """Any fusion, with and without attention; ``rich``: two layers, bidirectional, skip connections, shortcut."""
     own = {name: spec.default.values[0] for name, spec in FUSIONS[fusion].parameters.items()}
     config = CnnLstmConfig(
@@ -62,6 +64,7 @@ def structured(fusion, cnn_heads=None, lstm_heads=None, rich=False, *, dropout=0
         cnn=CnnConfig(4, (1, 3), dropout, "gelu", residual=rich or shortcut, attention_heads=cnn_heads),
         lstm=LstmConfig(8, 1 + rich, dropout, bidirectional=rich, attention_heads=lstm_heads, skip_connections=rich),
         fusion=FUSIONS[fusion](fusion, 8, dropout, **own),
+        highway=highway,
     )
     return build_network(config, seed=seed, device=CPU)
 

@@ -64,6 +64,8 @@ OURS = {
     "lstm.attention_heads": Choices((2, 4, 8)),
     "regularization.l1_switch": FLAG,
     "augmentation.switch": Fixed(False),
+    "highway.enabled": Fixed(False),
+    "highway.init": Fixed("linear"),
 }
 """Parameters that the specification does not name."""
 FURTHER = {
@@ -82,6 +84,7 @@ CONDITIONS = {
     "lstm.skip_connections": {"lstm.num_layers": tuple(range(2, 17))},
     "fusion.attention_heads": {"fusion.method": ("attention",)},
     "regularization.l1": {"regularization.l1_switch": (True,)},
+    "highway.init": {"highway.enabled": (True,)},
     "multi_task.classification_weight": {"multi_task.balancing": ("fixed", "dynamic")},
     **{name: {"augmentation.switch": (True,)} for name in AUGMENTATION},
 }
@@ -160,7 +163,8 @@ def test_short_and_long_forms(name, raw, expected):
     ],
 )
 def test_a_parameter_that_no_configuration_has_is_not_searched(raw, gone, come):
-    usual = {name for name in PARAMETERS if not name.startswith("augmentation.")}
+    fixed = {name for name, spec in PARAMETERS.items() if isinstance(spec.default, Fixed)}
+    usual = {name for name, spec in PARAMETERS.items() if name not in fixed and not fixed & set(spec.when)}
     space, errors = parse_space(raw)
     assert errors == []
     assert set(space.searched()) == (usual - gone) | come

@@ -21,7 +21,7 @@ from cnn_lstm_hyperopt.training.train_step import Stepper
 CHOICES = {
     name: spec.default.values
     for name, spec in PARAMETERS.items()
-    if name.startswith(("cnn.", "lstm.", "fusion.")) and isinstance(spec.default, Choices)
+    if name.startswith(("cnn.", "lstm.", "fusion.", "highway.")) and isinstance(spec.default, Choices)
 } | {"lstm.num_layers": (1, 2, 3, 4)}
 
 
@@ -60,6 +60,21 @@ def test_any_shape_fits(make_config, method, windows, lookback, n_classes, has_r
     heads = {"cnn.attention_heads": 8, "lstm.attention_heads": 8, "fusion.method": method}
     config = make_config(heads, n_classes=n_classes, has_regression=has_regression)
     assert_every_weight_learns(config, torch.randn(windows, lookback, config.input_dim))
+
+
+@torch.no_grad()
+def test_a_highway_adds_a_linear_model_of_window_means_to_the_same_network(make_config):
+    """The means by hand, over 30 bars; in 12 bars, the mean over 22 bars is that of the window."""
+    with_highway, without = (
+        build_network(make_config({"highway.enabled": enabled}), seed=1, device=CPU).eval() for enabled in (True, False)
+    )
+    for bars in (30, 12):
+        x = torch.randn(4, bars, 11)
+        means = torch.cat([x[:, -1], x[:, -5:].mean(1), x[:, -min(22, bars) :].mean(1), x.mean(1)], dim=1)
+        linear = means @ with_highway.highway.weights.weight.T
+        found, plain = with_highway(x), without(x)
+        torch.testing.assert_close(found.logits, plain.logits + linear[:, :2])
+        torch.testing.assert_close(found.value, plain.value + linear[:, 2])
 
 
 def test_dropout_rates_and_flags_reach_their_layers(make_config):
@@ -108,7 +123,12 @@ def test_only_the_seed_decides_the_weights_and_the_global_generator_is_left_alon
 
 
 GROUPS, SIZE, LARGE, BATCH, LOOKBACK = 12, 25, 4, 4, 4
-SPACE = parse_space({"augmentation": {"switch": [False, True]}})[0]
+SPACE = parse_space(
+    {
+        "augmentation": {"switch": [False, True]},
+        "highway": {"enabled": [False, True], "init": ["random", "linear"]},
+    }
+)[0]
 
 
 def network_config(params):

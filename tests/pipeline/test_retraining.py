@@ -177,7 +177,7 @@ def clock(monkeypatch):
     clock = SimpleNamespace(now=0.0)
     for module in (confirmation_module, retraining):
         monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: clock.now))
-    monkeypatch.setattr("cnn_lstm_hyperopt.training.trainer.LOOK_SECONDS", math.inf)
+    monkeypatch.setattr("cnn_lstm_hyperopt.training.stopwatch.LOOK_SECONDS", math.inf)
     return clock
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from builders.errors import raises
-from cnn_lstm_hyperopt.config import Settings
+from cnn_lstm_hyperopt.config import Fixed, Settings
 from cnn_lstm_hyperopt.data.dataloaders.loaders import dataset_from_loaders
 from cnn_lstm_hyperopt.data.windows import Fold
 from cnn_lstm_hyperopt.errors import ConfigError, SaveDirError
@@ -17,7 +17,7 @@ from cnn_lstm_hyperopt.evaluation import dates_effect
 from cnn_lstm_hyperopt.evaluation.baselines.boosting import GradientBoosting
 from cnn_lstm_hyperopt.metrics import METRICS
 from cnn_lstm_hyperopt.pipeline.events import RunEvents
-from cnn_lstm_hyperopt.pipeline.fingerprint import ADAM_DECAY, fingerprint, require_same
+from cnn_lstm_hyperopt.pipeline.fingerprint import ADAM_DECAY, fingerprint, require_same, with_stored_space
 from cnn_lstm_hyperopt.pipeline.session import open_session
 from cnn_lstm_hyperopt.pipeline.setup import prepare_again, prepare_new, skill_threshold
 from cnn_lstm_hyperopt.search import SkillThreshold, StudyStorage, random_configuration
@@ -149,6 +149,22 @@ def test_class_weights_stay_those_of_the_study(settings_of, begun, dataset, metr
         storage.set_attribute("made_with", made_with)
     with raises(SaveDirError, "study-differs", "training.class_weights") if refused else nullcontext():
         prepare_again(settings(now), dataset, storage)
+
+
+@pytest.mark.parametrize("now", ["default", "changed"])
+def test_a_study_of_an_earlier_version_lacks_new_parameters(settings_of, begun, dataset, now):
+    """Its networks have no highway, whatever the default space is now."""
+    storage, new = begun(settings_of())
+    older = {key: value for key, value in new.made_with.items() if "highway" not in key}
+    storage.set_attribute("made_with", older)
+    settings = settings_of()
+    if now == "changed":
+        changed = settings.search_space.fixing({"highway.enabled": True})
+        settings = settings.model_copy(update={"search_space": changed})
+    settings = with_stored_space(settings, storage)
+    with raises(SaveDirError, "study-differs", "search_space.highway.enabled") if now == "changed" else nullcontext():
+        space = prepare_again(settings, dataset, storage).plan.space
+        assert space.domains["highway.enabled"] == Fixed(False)
 
 
 @pytest.mark.wording

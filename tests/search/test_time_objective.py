@@ -116,7 +116,7 @@ def test_the_same_seed_gives_the_same_trials_with_any_clock(whole, search, monke
         return now[0]
 
     clock = SimpleNamespace(perf_counter=leaping, process_time=leaping)
-    monkeypatch.setattr("cnn_lstm_hyperopt.training.trainer.time", clock)
+    monkeypatch.setattr("cnn_lstm_hyperopt.training.stopwatch.time", clock)
     again = search(6)
     assert without_clock(again) == without_clock(whole)
     assert min(float(row["measured_seconds"]) for row in again) > 1000

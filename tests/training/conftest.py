@@ -6,13 +6,13 @@ import pytest
 import torch
 
 from builders.trainings import CPU, SCALE, config, go_on, network, one_thread_and_a_seed  # noqa: F401
-from cnn_lstm_hyperopt.training import train, trainer
+from cnn_lstm_hyperopt.training import stopwatch, train
 from cnn_lstm_hyperopt.training.runtime.device import seeded_dropout
 
 
 @pytest.fixture(autouse=True)
 def _no_clock(monkeypatch):
-    monkeypatch.setattr(trainer, "LOOK_SECONDS", math.inf)
+    monkeypatch.setattr(stopwatch, "LOOK_SECONDS", math.inf)
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def clock(monkeypatch):
         def __init__(self, *networks):
             for net in networks:
                 net.register_forward_hook(self.tick)
-            monkeypatch.setattr(trainer, "time", self)
+            monkeypatch.setattr(stopwatch, "time", self)
 
         def tick(self, module, args, output):
             self.now += 64.0 if not module.training else 0.25 if self.warm else 32.0

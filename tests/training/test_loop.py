@@ -12,9 +12,9 @@ from sklearn.metrics import log_loss
 
 from builders.trainings import AUGMENTATION, PRUNE, SCALE, Training, network, windows
 from cnn_lstm_hyperopt.progress import CONTINUE, Action, Decision
-from cnn_lstm_hyperopt.training import NonFiniteLossError, evaluate, trainer
+from cnn_lstm_hyperopt.training import NonFiniteLossError, evaluate, stopwatch
 from cnn_lstm_hyperopt.training.loss_weighting import LOSS_WEIGHTINGS
-from cnn_lstm_hyperopt.training.trainer import FIRST_LOOK
+from cnn_lstm_hyperopt.training.stopwatch import FIRST_LOOK
 
 QUARTERS = (0.25, 0.5, 0.75)
 
@@ -33,7 +33,7 @@ def inputs_of(net):
 @pytest.mark.parametrize("action", [Action.PRUNE, Action.STOP])
 @pytest.mark.parametrize(("after", "steps"), [(0.3, 3), (0.4, 4), (2, 20), (2.25, 23)])
 def test_a_decision_ends_training_at_once_with_the_best_weights_so_far(monkeypatch, training, action, after, steps):
-    monkeypatch.setattr(trainer, "LOOK_SECONDS", -1.0)  # a report after each step
+    monkeypatch.setattr(stopwatch, "LOOK_SECONDS", -1.0)  # a report after each step
     net, decision, validation = network(), Decision(action, "enough"), windows(40, 2)
     trained, _ = inputs_of(net)
     options = {"on_report": lambda report: decision if report.epoch >= after else CONTINUE, "early_reports": QUARTERS}
@@ -124,7 +124,7 @@ def test_a_step_with_a_pause_counts_like_the_mean_of_the_steps_before(training, 
     """Real signals stop workers in tests/runs/test_worker_faults.py."""
     net, steps, continued = network(), [], []
     ticking = clock(net)
-    monkeypatch.setattr(trainer, "times_continued", lambda: len(continued))
+    monkeypatch.setattr(stopwatch, "times_continued", lambda: len(continued))
 
     def pause(module, args, output):
         steps.append(module.training)
@@ -140,7 +140,7 @@ def test_a_step_with_a_pause_counts_like_the_mean_of_the_steps_before(training, 
 
 
 def test_a_report_comes_about_once_a_second_within_a_long_epoch(training, clock, monkeypatch):
-    monkeypatch.setattr(trainer, "LOOK_SECONDS", 0.6)
+    monkeypatch.setattr(stopwatch, "LOOK_SECONDS", 0.6)
     net = network()
     clock(net)
     _, _, reports = training(windows(80, 1), windows(40, 2), net=net, max_epochs=1)
@@ -278,7 +278,7 @@ def test_the_best_epoch_is_that_of_the_lowest_mean_and_every_network_ends_with_i
 
 @pytest.mark.parametrize(("after", "steps"), [(2, [10, 14, 22]), (1.4, [10, 12, 11])])
 def test_a_decision_ends_all_folds_at_once_and_progress_counts_the_steps_of_all(monkeypatch, after, steps):
-    monkeypatch.setattr(trainer, "LOOK_SECONDS", -1.0)  # a report after each step
+    monkeypatch.setattr(stopwatch, "LOOK_SECONDS", -1.0)  # a report after each step
     together = Training(SIZES, max_epochs=9)
     passes = [inputs_of(net) for net in together.networks]
     outcome = together.run(lambda report: PRUNE if report.epoch >= after else CONTINUE).outcome

@@ -23,7 +23,7 @@ from cnn_lstm_hyperopt.progress import CONTINUE, Action, Decision
 from cnn_lstm_hyperopt.training import ValueScale, evaluate, read_checkpoint
 from cnn_lstm_hyperopt.training.cost_model import memory_mb
 from cnn_lstm_hyperopt.training.machine_benchmark import calibration_for
-from cnn_lstm_hyperopt.training.trainer import FIRST_LOOK
+from cnn_lstm_hyperopt.training.stopwatch import FIRST_LOOK
 from cnn_lstm_hyperopt.training.trial_trainer import TrialRunner
 
 PARAMS = params()

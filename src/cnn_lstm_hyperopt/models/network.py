@@ -27,6 +27,18 @@ class Output(NamedTuple):
         return Output(self.logits.float(), None if self.value is None else self.value.float())
 
 
+class LinearModel(NamedTuple):
+    """Linear model of window summaries: outputs = weights · summaries + biases. The value is in standardised units.
+
+    Attributes:
+        weights: ``(outputs, summaries)`` float32; the outputs are the logits of the classes and, with regression, the value.
+        biases: ``(outputs,)`` float32.
+    """
+
+    weights: Tensor
+    biases: Tensor
+
+
 class Network(nn.Module, abc.ABC):
     """A network that classifies windows and may predict a value.
 
@@ -34,9 +46,11 @@ class Network(nn.Module, abc.ABC):
 
     Attributes:
         config: configuration of the network.
+        starts_linear: whether a training calls :meth:`start_linear` before its first step.
     """
 
     config: NetworkConfig
+    starts_linear: bool = False
 
     @abc.abstractmethod
     def recompute_in_backward(self, recompute: bool) -> None:
@@ -45,3 +59,19 @@ class Network(nn.Module, abc.ABC):
     @abc.abstractmethod
     def forward(self, x: Tensor) -> Output:
         """Return the output for windows ``(batch, lookback, input_dim)``."""
+
+    def summaries(self, x: Tensor) -> Tensor:
+        """Return the window summaries ``(batch, summaries)`` of the linear highway, for windows as in :meth:`forward`.
+
+        Raises:
+            ValueError: the network has no linear highway.
+        """
+        raise ValueError("the network has no linear highway")
+
+    def start_linear(self, model: LinearModel) -> None:
+        """Set the weights so that the network computes ``model`` for all windows.
+
+        Raises:
+            ValueError: the network has no linear highway.
+        """
+        raise ValueError("the network has no linear highway")

@@ -53,7 +53,7 @@ class ParameterSpec:
         unused: value that is used while the parameter is inactive; None if no code reads an inactive parameter.
         one_task: fixed value in studies without a regression target; None if such studies search the parameter, too.
         earlier: value in studies and models of earlier versions, which lack the parameter. The value gives exactly the networks
-            of these versions. None if all versions have the parameter.
+            of these versions; a parameter that is inactive there may have any value. None if all versions have the parameter.
     """
 
     kind: Kind

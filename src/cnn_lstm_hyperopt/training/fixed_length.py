@@ -64,6 +64,9 @@ class _FixedTraining(Lockstep):
         self._fold, self._length = fold, length
         self._about = {**self._about, "fixed epochs": length.epochs}
 
+    def evaluate_start(self) -> None:
+        """Do nothing, because there are no validation windows."""
+
     def train_epoch(self) -> None:
         """Train for an epoch, unless a decision within the epoch ends the training."""
         self._epoch += 1

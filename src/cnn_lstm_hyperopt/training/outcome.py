@@ -17,7 +17,8 @@ class Outcome:
     All numbers are counted from the first epoch, also if the training was resumed.
 
     Attributes:
-        best_epoch: epoch with the lowest mean of the folds' validation losses; 0 if no epoch was finished.
+        best_epoch: epoch with the lowest mean of the folds' validation losses; 0 if no epoch was finished, or if no epoch is
+            better than the linear solution at which the networks started.
         best: evaluation at the best epoch, over all folds (:func:`over_folds`); None if no epoch was finished.
         epochs: number of epochs done; fractional if the training ended within an epoch.
         seconds: wall-clock seconds of the training steps of all folds.

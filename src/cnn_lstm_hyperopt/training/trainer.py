@@ -3,12 +3,9 @@
 In each epoch, the folds train one after the other; a report contains the mean over the folds.
 """
 
-import logging
 import math
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
 
 import torch
 
@@ -20,103 +17,11 @@ from cnn_lstm_hyperopt.training.fold import FoldTraining, training_facts
 from cnn_lstm_hyperopt.training.outcome import NonFiniteLossError, Outcome
 from cnn_lstm_hyperopt.training.patience import Patience
 from cnn_lstm_hyperopt.training.settings import TrainingConfig
+from cnn_lstm_hyperopt.training.stopwatch import Stopwatch
 from cnn_lstm_hyperopt.training.validation import Evaluation, ValueScale, over_folds
-from cnn_lstm_hyperopt.utils.processes import times_continued
-
-log = logging.getLogger(__name__)
-
-FIRST_LOOK = 4
-"""Number of steps before the first report, which contains the projected seconds of the training."""
-LOOK_SECONDS = 1.0
-"""Seconds between two reports within an epoch, so that a long epoch can be interrupted."""
 
 OnEpochEnd = Callable[[Decision, Callable[[], Checkpoint]], None]
 """Function that is called after each epoch with the decision and a checkpoint factory; the factory copies no tensors."""
-
-
-class _Stopwatch:
-    """Stopwatch that measures the seconds of training steps, and projects the seconds of all steps of a training.
-
-    The projection ignores the first step after each start or resume, because this step is a warm-up. If the process was suspended
-    within a step (Ctrl-Z, ``kill -STOP``), this step is counted with the mean seconds of the earlier steps; a first step is
-    counted with its CPU seconds. A suspension is detected only by the system's signal, so a slow step on a busy machine is
-    counted with all its seconds.
-    """
-
-    def __init__(self, device: torch.device, total_steps: int) -> None:
-        self._device, self._total_steps = device, total_steps
-        self._started = self._reported = 0.0
-        self._cold = True
-        self._steps = self._first_steps = 0
-        self._first_seconds = 0.0
-        self.seconds = self.evaluation_seconds = self.paused_seconds = 0.0
-        self._step_ended = self._computed = 0.0
-        self._continued = times_continued()
-
-    def start(self) -> None:
-        self._started = self._step_ended = time.perf_counter()
-        self._computed, self._continued = time.process_time(), times_continued()
-
-    def reported(self) -> None:
-        """Restart the interval of ``LOOK_SECONDS`` until the next report within an epoch."""
-        self._reported = time.perf_counter()
-
-    def step(self) -> bool:
-        """Count a finished step; return whether a report within the epoch is due."""
-        if times_continued() != self._continued:
-            self._subtract_pause()
-        self._step_ended = time.perf_counter()
-        self._steps += 1
-        if self._cold:
-            before, self._cold = self.seconds, False
-            self._first_steps += 1
-            self._first_seconds += self.stop() - before
-            self.start()
-            self.reported()
-        return self._steps == FIRST_LOOK or self._step_ended - self._reported > LOOK_SECONDS
-
-    def _subtract_pause(self) -> None:
-        """Subtract the time for which the process was suspended since the previous step."""
-        self._continued = times_continued()
-        taken = time.perf_counter() - self._step_ended
-        trained = self.seconds + self._step_ended - self._started
-        usual = trained / self._steps if self._steps else time.process_time() - self._computed
-        pause = max(0.0, taken - usual)
-        self._started += pause
-        self._reported += pause
-        self.paused_seconds += pause
-        log.info("the process was suspended for about %.1f s in a training step; this is not training time", pause)
-
-    def stop(self) -> float:
-        """Wait until the device has computed all steps; add the seconds since :meth:`start` and return the sum of all seconds."""
-        if self._device.type == "cuda":
-            torch.cuda.synchronize(self._device)
-        self.seconds += time.perf_counter() - self._started
-        return self.seconds
-
-    @property
-    def projected(self) -> float | None:
-        timed = self._steps - self._first_steps
-        if timed < 1:
-            return None
-        per_step = (self.seconds - self._first_seconds) / timed
-        return self.seconds + per_step * (self._total_steps - self._steps)
-
-    def state_dict(self) -> dict[str, Any]:
-        return {
-            "seconds": self.seconds,
-            "evaluation_seconds": self.evaluation_seconds,
-            "paused_seconds": self.paused_seconds,
-            "steps": self._steps,
-            "first_steps": self._first_steps,
-            "first_seconds": self._first_seconds,
-        }
-
-    def load_state_dict(self, state: dict[str, Any], /) -> None:
-        self.seconds, self.evaluation_seconds = state["seconds"], state["evaluation_seconds"]
-        self.paused_seconds = state.get("paused_seconds", 0.0)  # files of an earlier version have none
-        self._steps, self._first_steps = state["steps"], state["first_steps"]
-        self._first_seconds = state["first_seconds"]
 
 
 def train(
@@ -192,7 +97,7 @@ class Lockstep:
         self._epochs = config.max_epochs if epochs is None else epochs
         self._on_report, self._on_epoch_end = on_report, on_epoch_end
         self._steps = tuple(fold.steps for fold in folds)  # in an epoch
-        self.watch = _Stopwatch(folds[0].windows.device, sum(self._steps) * self._epochs)
+        self.watch = Stopwatch(folds[0].windows.device, sum(self._steps) * self._epochs)
         self.patience = Patience(minimum=config.min_patience, factor=config.patience_factor)
         self._epoch, self.progress, self.decision = 0, 0.0, CONTINUE
         self._complete = False  # all epochs are done, or patience is exhausted
@@ -208,13 +113,15 @@ class Lockstep:
         """Train to the end, from the checkpoint ``start`` if there is one, and return the result."""
         if start is not None:
             self.resume_from(start)
+        elif all(fold.network.starts_linear for fold in self._folds):
+            self.evaluate_start()
         while not self.over():
             self.train_epoch()
         for fold in self._folds:
             fold.finish()
-        best = [fold.best for fold in self._folds if fold.best is not None]
+        best = [fold.best for fold in self._folds if fold.best is not None and self.patience.best_epoch > 0]
         return Outcome(
-            best_epoch=self.patience.best_epoch,
+            best_epoch=self.patience.chosen_epoch,
             best=over_folds(best) if best else None,
             epochs=self.progress,
             seconds=self.watch.seconds,
@@ -239,6 +146,13 @@ class Lockstep:
         if start.finished:
             self.decision = start.decision
         self._notify_epoch_end()
+
+    def evaluate_start(self) -> None:
+        """Evaluate the networks before the first step; the start is a candidate for the best epoch and sends no report."""
+        evaluations = self._evaluate()
+        self.patience.start_loss = over_folds(evaluations).loss
+        for fold, evaluation in zip(self._folds, evaluations, strict=True):
+            fold.save_best(evaluation)
 
     def train_epoch(self) -> None:
         """Train and evaluate each fold for an epoch, unless a decision within the epoch ends the training."""
@@ -301,9 +215,8 @@ class Lockstep:
 
     def _evaluate(self) -> list[Evaluation]:
         """Evaluate each fold; raise an error if a loss is not finite or a score is undefined."""
-        started = time.perf_counter()
-        evaluations = [fold.evaluate() for fold in self._folds]  # returns host data, so the device has finished
-        self.watch.evaluation_seconds += time.perf_counter() - started
+        with self.watch.evaluating():
+            evaluations = [fold.evaluate() for fold in self._folds]  # returns host data, so the device has finished
         for fold, evaluation in zip(self._folds, evaluations, strict=True):
             self._require_finite(fold, fold.loss_so_far() + evaluation.loss)
             if not math.isfinite(evaluation.score):

@@ -33,6 +33,7 @@ from cnn_lstm_hyperopt.training import (
 )
 from cnn_lstm_hyperopt.training.cost_model import CostModel
 from cnn_lstm_hyperopt.training.fixed_length import FixedLength, train_fixed
+from cnn_lstm_hyperopt.training.linear_start import LinearStarts
 from cnn_lstm_hyperopt.training.memory_saving import save_memory, used_mb
 from cnn_lstm_hyperopt.training.runtime.allocator import give_back_pages, keep_freed_pages, reserve_blas_buffers
 from cnn_lstm_hyperopt.training.runtime.device import one_thread, seeded_dropout
@@ -111,6 +112,7 @@ class TrialRunner:
         reserve_blas_buffers()
         self._metric = metric
         self._folds = on_device(data.folds, device)
+        self._linear_starts = LinearStarts()
 
     def decision_weights(self, windows: Windows) -> NDArray[np.float64] | None:
         """Return the decision weights of a network trained on these windows; None: the most probable class is predicted."""
@@ -212,6 +214,7 @@ class TrialRunner:
 
         The fold's validation windows are not used. ``max_epochs`` is that of the earlier training.
         """
+        fold = replace(fold, validation=fold.validation.subset(np.empty(0, dtype=np.int64)))
         return self._train_with_retries(
             on_device([fold], self.device), params, max_epochs, number, "retraining", on_report, checkpoint, length
         )
@@ -273,10 +276,8 @@ class TrialRunner:
                 self._fold_training(fold, params, config, number, purpose if place == 1 else f"{purpose}, fold {place}")
                 for place, fold in enumerate(folds, start=1)
             ]
-            listen, on_epoch_end = (
-                self._limiting_memory(on_report),
-                None if checkpoint is None else _writing_to(checkpoint),
-            )
+            listen = self._limiting_memory(on_report)
+            on_epoch_end = None if checkpoint is None else _writing_to(checkpoint)
             if length is None:
                 outcome = train_folds(trainings, config, on_report=listen, start=start, on_epoch_end=on_epoch_end)
             else:
@@ -314,6 +315,7 @@ class TrialRunner:
 
         with seeded_dropout(seed("dropout"), self.device):
             network = build_network(self.costs.network_config(params), seed=seed("weights"), device=self.device)
+            self._linear_starts.apply(network, fold)
             network.register_forward_hook(_beat)
             return FoldTraining(
                 network,

@@ -1,6 +1,6 @@
 """Cost of the two branches, computed from their configurations. Each fusion class computes the cost of its fusion."""
 
-from cnn_lstm_hyperopt.models.cnn_lstm.params import CnnConfig, LstmConfig
+from cnn_lstm_hyperopt.models.cnn_lstm.params import CnnConfig, LstmConfig, highway_width
 from cnn_lstm_hyperopt.models.cost import Profile, attention, linear
 
 
@@ -38,3 +38,8 @@ def lstm_cost(input_dim: int, config: LstmConfig, steps: int) -> Profile:
         total += linear(config.width, config.attention_heads, times=steps, bias=False)
         total += Profile(multiply_adds=config.width * steps, sequence_elements=config.width * steps)
     return total
+
+
+def highway_cost(input_dim: int, outputs: int) -> Profile:
+    """Return the cost of the linear highway to ``outputs`` outputs of the heads. The means have no multiply-adds."""
+    return linear(highway_width(input_dim), outputs, bias=False)

@@ -4,7 +4,7 @@ from cnn_lstm_hyperopt.models.cnn_lstm.fusions.base import Fusion
 from cnn_lstm_hyperopt.models.cnn_lstm.params import CnnConfig, LstmConfig
 
 
-def sentence(cnn: CnnConfig, lstm: LstmConfig, fusion: Fusion) -> str:
+def sentence(cnn: CnnConfig, lstm: LstmConfig, fusion: Fusion, highway: str | None = None) -> str:
     """Return a phrase that describes a network."""
     sizes = ", ".join(map(str, cnn.filter_sizes))
     branch = f"convolutions over {sizes} bars ({cnn.num_filters} filters each, {cnn.activation}"
@@ -13,7 +13,9 @@ def sentence(cnn: CnnConfig, lstm: LstmConfig, fusion: Fusion) -> str:
     layers = f"{lstm.num_layers} {'bidirectional ' if lstm.bidirectional else ''}LSTM layer{'s' if lstm.num_layers > 1 else ''}"
     pooled = f"attention pooling with {lstm.attention_heads} heads" if lstm.attention_heads else "the last state"
     skips = ", skip connections" if lstm.skip_connections else ""
-    return f"{branch} and {layers} of {lstm.hidden_dim} units ({pooled}{skips}), joined by {fusion.method} of width {fusion.dim}"
+    joined = f"joined by {fusion.method} of width {fusion.dim}"
+    joined += ", plus a linear model of window means" if highway else ""
+    return f"{branch} and {layers} of {lstm.hidden_dim} units ({pooled}{skips}), {joined}"
 
 
 def columns(cnn: CnnConfig, lstm: LstmConfig, fusion: Fusion) -> dict[str, str]:

@@ -5,7 +5,7 @@ from typing import Any
 
 from cnn_lstm_hyperopt.models.cnn_lstm.config import CnnLstmConfig
 from cnn_lstm_hyperopt.models.cnn_lstm.describe import columns
-from cnn_lstm_hyperopt.models.cnn_lstm.params import PARAMETERS, read_cnn, read_fusion, read_lstm
+from cnn_lstm_hyperopt.models.cnn_lstm.params import PARAMETERS, read_cnn, read_fusion, read_highway, read_lstm
 from cnn_lstm_hyperopt.space.parameters import Params, Specs
 
 
@@ -18,7 +18,13 @@ class CnnLstmFamily:
 
     def config(self, params: Params, *, input_dim: int, n_classes: int, has_regression: bool) -> CnnLstmConfig:
         return CnnLstmConfig(
-            input_dim, n_classes, has_regression, read_cnn(params), read_lstm(params), read_fusion(params)
+            input_dim,
+            n_classes,
+            has_regression,
+            read_cnn(params),
+            read_lstm(params),
+            read_fusion(params),
+            read_highway(params),
         )
 
     def build(self, config: CnnLstmConfig) -> Any:

@@ -1,16 +1,18 @@
-"""CNN+LSTM network: two branches, a fusion, a classification head and an optional regression head."""
+"""CNN+LSTM network: two branches, a fusion, a classification head, an optional regression head and an optional highway."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor, nn
 
 from cnn_lstm_hyperopt.models.cnn_lstm.cnn import ConvBranch
+from cnn_lstm_hyperopt.models.cnn_lstm.highway import Highway, summaries
 from cnn_lstm_hyperopt.models.cnn_lstm.lstm import LstmBranch
 from cnn_lstm_hyperopt.models.layers.dropout import Dropout
 from cnn_lstm_hyperopt.models.layers.recompute import run
-from cnn_lstm_hyperopt.models.network import Network, Output
+from cnn_lstm_hyperopt.models.network import LinearModel, Network, Output
 
 if TYPE_CHECKING:
     from cnn_lstm_hyperopt.models.cnn_lstm.branch import BranchOutput, BranchShape
@@ -45,6 +47,9 @@ class CnnLstm(Network):
         self.dropout = Dropout(config.fusion.dropout)
         self.classify = nn.Linear(config.fusion.dim, config.n_classes)
         self.regress = nn.Linear(config.fusion.dim, 1) if config.has_regression else None
+        # last, so that the other layers get the same initial weights with and without the highway
+        self.highway = Highway(config.input_dim, config.n_classes, config.has_regression) if config.highway else None
+        self.starts_linear = config.highway == "linear"
         self.recompute_in_backward(False)
 
     def recompute_in_backward(self, recompute: bool) -> None:
@@ -54,4 +59,20 @@ class CnnLstm(Network):
         """Return the output for windows ``(batch, lookback, input_dim)``."""
         fused = self.dropout(run(self.fusion, self.cnn(x), self.lstm(x), recompute=self._recompute))  # (batch, dim)
         value = self.regress(fused).squeeze(-1) if self.regress is not None else None
-        return Output(self.classify(fused), value)
+        output = Output(self.classify(fused), value)
+        return output if self.highway is None else self.highway(x, output)
+
+    def summaries(self, x: Tensor) -> Tensor:
+        return summaries(x)
+
+    def start_linear(self, model: LinearModel) -> None:
+        """See the base class. The heads' weights become 0; their gradients are not 0, so the branches learn from step 2."""
+        if self.highway is None:
+            super().start_linear(model)
+            return
+        heads = [self.classify] if self.regress is None else [self.classify, self.regress]
+        with torch.no_grad():
+            self.highway.weights.weight.copy_(model.weights)
+            for head, biases in zip(heads, model.biases.split([each.out_features for each in heads]), strict=True):
+                head.weight.zero_()
+                head.bias.copy_(biases)

@@ -6,10 +6,12 @@ from cnn_lstm_hyperopt.models.cnn_lstm.branch import BranchShape
 from cnn_lstm_hyperopt.models.cnn_lstm.fusions import FUSION_PARAMETERS, FUSIONS
 from cnn_lstm_hyperopt.models.cnn_lstm.fusions.base import Fusion
 from cnn_lstm_hyperopt.models.layers.activations import ACTIVATIONS
-from cnn_lstm_hyperopt.space.domains import Choices, FloatRange, IntRange
+from cnn_lstm_hyperopt.space.domains import Choices, Fixed, FloatRange, IntRange
 from cnn_lstm_hyperopt.space.parameters import FLAG, ParameterSpec, Params, Width, read_group, value_of
 
 MAX_LAYERS = 16
+HIGHWAY_SPANS = (1, 5, 22)
+"""Numbers of last bars over which the highway takes means, in addition to the mean over the whole window."""
 
 
 def cnn_width(num_filters: int, filter_sizes: tuple[int, ...]) -> int:
@@ -20,6 +22,11 @@ def cnn_width(num_filters: int, filter_sizes: tuple[int, ...]) -> int:
 def lstm_width(hidden_dim: int, bidirectional: bool) -> int:
     """Return the number of outputs of the LSTM branch per time step."""
     return hidden_dim * (2 if bidirectional else 1)
+
+
+def highway_width(input_dim: int) -> int:
+    """Return the number of window summaries that the highway reads: a mean of each feature over each span."""
+    return (len(HIGHWAY_SPANS) + 1) * input_dim
 
 
 # Order matters: a parent precedes the parameters that depend on it.
@@ -55,6 +62,14 @@ PARAMETERS: dict[str, ParameterSpec] = {
         "flag", FLAG, when={"lstm.num_layers": tuple(range(2, MAX_LAYERS + 1))}, unused=False
     ),
     **FUSION_PARAMETERS,
+    "highway.enabled": ParameterSpec("flag", Fixed(False), earlier=False),
+    "highway.init": ParameterSpec(
+        "choice",
+        Fixed("linear"),
+        options=("random", "linear"),
+        when={"highway.enabled": (True,)},
+        earlier="linear",
+    ),
 }
 
 
@@ -120,3 +135,9 @@ def read_lstm(params: Params) -> LstmConfig:
 def read_fusion(params: Params) -> Fusion:
     """Return the fusion from the parameters of a full configuration."""
     return read_group(FUSIONS[value_of("fusion.method", params, PARAMETERS)], "fusion", params, PARAMETERS)
+
+
+def read_highway(params: Params) -> str | None:
+    """Return how the highway's weights are initialised, ``random`` or ``linear``; None: the network has no highway."""
+    highway: str | None = value_of("highway.init", params, PARAMETERS)
+    return highway

@@ -43,6 +43,8 @@ _WEAK: Mapping[str, Wish] = {
     "fusion.dim": _MIN,
     "fusion.dropout": _MIN,
     "fusion.attention_heads": 4,
+    "highway.enabled": _NO,
+    "highway.init": ("random", "linear"),
     "training.learning_rate": 1e-3,
     "training.batch_size": 64,
     "training.weight_decay": _MIN,
