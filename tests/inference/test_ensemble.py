@@ -85,8 +85,8 @@ def test_the_finalists_ensemble_is_made_of_all_seeds_and_at_least_as_good_as_the
             facts = chosen.finalist.rank, chosen.finalist.trial_number, chosen.runs[run].seed
             assert (member.model_rank, member.trial_number, member.seed) == facts
         predictions = [each.predictions(validation) for each in finalists]
-        mean = found.mean(predictions)
-        np.testing.assert_array_equal(mean.probabilities, found.ensemble.predict_windows(validation).probabilities)
+        mean, tempered = found.mean(predictions)
+        np.testing.assert_array_equal(tempered.probabilities, found.ensemble.predict_windows(validation).probabilities)
         assert found.validation_score == score(metric, labels, mean.probabilities)
         singles = [score(metric, labels, each.probabilities) for runs in predictions for each in runs]
         assert found.validation_score >= found.best_member_validation_score == max(singles)

@@ -81,7 +81,8 @@ def test_a_plain_network_an_ensemble_and_a_mean_of_seeds_are_exported(format, me
     models = [model_of(params("gated", cnn=False, lstm=lstm, bidirectional=False)) for lstm in (True, False)[:members]]
     weights = (0.75, 0.25)
     ensemble = Ensemble(tuple(Member(*pair, 1, 1, 1) for pair in zip(models, weights, strict=False)))
-    model = {1: models[0], 2: ensemble, 3: three_seeds(models[0].description)}[members]
+    tempered = replace(three_seeds(models[0].description), temperature=0.6)
+    model = {1: models[0], 2: replace(ensemble, temperature=1.5), 3: tempered}[members]
     assert 0 <= export_model(model, tmp_path / "model", format) < TOLERANCE
     require_same(model, tmp_path / "model", format)
     assert [path.name for path in tmp_path.iterdir()] == ["model"]

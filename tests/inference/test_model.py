@@ -21,6 +21,7 @@ from cnn_lstm_hyperopt.data.dataset import prepare_dataset
 from cnn_lstm_hyperopt.data.own_features import BUILT_IN
 from cnn_lstm_hyperopt.data.scaling import Scaler
 from cnn_lstm_hyperopt.errors import DataError, SaveDirError
+from cnn_lstm_hyperopt.inference.ensemble import Ensemble, Member
 from cnn_lstm_hyperopt.inference.metadata import ModelDescription
 from cnn_lstm_hyperopt.inference.model import DESCRIPTION, WEIGHTS, SavedModel, load_model
 from cnn_lstm_hyperopt.search import random_configuration
@@ -426,3 +427,30 @@ def test_predictions_that_are_no_numbers_are_an_error(folder, model, bars, datas
         _, code, text = error_of(predict)
         assert code == "predictions-not-finite"
         assert f"{count:,}" in text
+
+
+def test_a_temperature_is_stored_and_makes_the_probabilities_less_extreme(tmp_path):
+    plain = three_seeds(own_inputs())
+    model, windows = replace(plain, temperature=1.7), np.random.default_rng(0).normal(size=(40, 6, 2))
+    model.save(tmp_path / "model")
+    loaded, frame = load_model(tmp_path / "model"), plain.predict(windows)
+    assert loaded.temperature == 1.7
+    said, found = (each.filter(regex="probability").to_numpy() for each in (frame, loaded.predict(windows)))
+    np.testing.assert_allclose(found[:, 1] / found[:, 0], (said[:, 1] / said[:, 0]) ** (1 / 1.7), rtol=1e-5)
+    plain.save(tmp_path / "plain")
+    assert "temperature" not in json.loads((tmp_path / "plain" / "model.json").read_text())
+    both = Ensemble((Member(plain, 0.5, 1, 1, 1), Member(plain, 0.5, 2, 2, 1)), temperature=1.7)
+    both.save(tmp_path / "both")
+    np.testing.assert_allclose(
+        load_model(tmp_path / "both").predict(windows).filter(regex="probability").to_numpy(), found, rtol=1e-5
+    )
+    described = tmp_path / "both" / "member_2" / "model.json"
+    described.write_text(json.dumps(json.loads(described.read_text()) | {"temperature": 1.7}))
+    with pytest.raises(SaveDirError) as caught:
+        load_model(tmp_path / "both")
+    assert caught.value.code == "member-scaled"
+    for wrong in (0, "1", 1e9):
+        described.write_text(json.dumps(json.loads(described.read_text()) | {"temperature": wrong}))
+        with pytest.raises(SaveDirError) as caught:
+            load_model(tmp_path / "both" / "member_2")
+        assert caught.value.violations[0].field == "temperature"

@@ -24,6 +24,7 @@ from cnn_lstm_hyperopt.evaluation import (
     score_interval,
     score_predictions,
 )
+from cnn_lstm_hyperopt.inference.temperature import Calibrated
 from cnn_lstm_hyperopt.metrics import METRICS, score
 from cnn_lstm_hyperopt.pipeline import baseline_forecasts
 from cnn_lstm_hyperopt.pipeline.periods import PeriodPredictions
@@ -335,7 +336,7 @@ def test_each_period_has_the_predictions_of_its_own_models_and_baselines_and_all
     for number in (2, 3):
         model = mostly(labels_of(dataset)[there[number - 1]], 0.6, seed=number)
         said = model.predict_windows(dataset.period(number).test.open())
-        later.append(PeriodPredictions(number, [[said]], None, ()))
+        later.append(PeriodPredictions(number, [[said]], [Calibrated(said, said)], None, ()))
     found = evaluate_once([planted(1, first)], dataset, settings_of(), later=later)
     labels, pooled = labels_of(dataset), first.probabilities.copy()
     for each in later:

@@ -20,6 +20,7 @@ from cnn_lstm_hyperopt.inference.conformal import CONFORMAL, Conformal
 from cnn_lstm_hyperopt.inference.metadata import Features, ModelDescription
 from cnn_lstm_hyperopt.inference.predictor import Predictor
 from cnn_lstm_hyperopt.inference.stored_form import FormError, StoredForm
+from cnn_lstm_hyperopt.inference.temperature import scaled, stored
 from cnn_lstm_hyperopt.metrics.log_loss import MIN_PROBABILITY
 from cnn_lstm_hyperopt.models.network import Network
 from cnn_lstm_hyperopt.run_dir.paths import ENSEMBLE_FILE
@@ -128,13 +129,14 @@ class Ensemble(Predictor):
 
     Attributes:
         members: members of the ensemble, at least one; their weights add up to 1.
-        features, conformal: see :class:`.Predictor`.
+        features, conformal, temperature: see :class:`.Predictor`.
         description: description of the first member. The descriptions of other members differ only in ``params``.
     """
 
     members: tuple[Member, ...]
     features: Features | None = field(default=None, repr=False, compare=False)
     conformal: Conformal | None = None
+    temperature: float = 1.0
     description: ModelDescription = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -147,7 +149,7 @@ class Ensemble(Predictor):
     def predict_windows(self, windows: Windows) -> Predictions:
         """Return the weighted mean of the members' predictions; see :meth:`.Predictor.predict_windows`."""
         predictions = [each.model.predict_windows(windows) for each in self.members]
-        return mean_of(predictions, [each.weight for each in self.members])
+        return scaled(mean_of(predictions, [each.weight for each in self.members]), self.temperature)
 
     def save(self, folder: Path) -> None:
         """Write ``ensemble.json`` and a folder for each member into ``folder``. Create ``folder`` if it is missing."""
@@ -166,7 +168,8 @@ class Ensemble(Predictor):
                 }
             )
         sets = {} if self.conformal is None else {CONFORMAL: asdict(self.conformal)}
-        write_json(folder / ENSEMBLE_FILE, {"format": FORMAT, "members": entries, **sets})
+        content = {"format": FORMAT, "members": entries, **stored(self.temperature), **sets}
+        write_json(folder / ENSEMBLE_FILE, content)
 
 
 class StoredMember(StoredForm):

@@ -3,7 +3,8 @@
 The graph includes the scaling of inputs. The input ``features`` of the graph is (batch, lookback, features), float32, not
 scaled, with features in the order of ``model.json``. The outputs are ``probabilities`` (batch, classes) and, with a regression
 head, ``value`` (batch) in the target's units. With decision weights, the predicted ``class`` (batch) is also an output. The
-graph of an ensemble returns the weighted mean of its members' outputs.
+graph of an ensemble returns the weighted mean of its members' outputs. The probabilities are calibrated with the model's
+temperature.
 """
 
 import contextlib
@@ -58,7 +59,7 @@ class Graph(nn.Module):
         self.networks = nn.ModuleList(network for network, _ in model.parts())
         self.weights = [weight for _, weight in model.parts()]
         self.value_mean, self.value_std = about.value_scale.mean, about.value_scale.std
-        self.decision_weights = about.decision_weights
+        self.decision_weights, self.temperature = about.decision_weights, model.temperature
         self.scales = about.scaler is not None
         if about.scaler is not None:  # float64, like the scaling of bars
             self.register_buffer("mean", torch.tensor(about.scaler.mean, dtype=torch.float64))
@@ -74,12 +75,19 @@ class Graph(nn.Module):
         if self.scales:
             inputs = ((features.double() - self.mean) / self.std).clamp(-CLIP, CLIP).float()
         outputs = [network(inputs) for network in self.networks]
-        found = {PROBABILITIES: self._mean([torch.softmax(each.logits, dim=-1) for each in outputs])}
+        found = {PROBABILITIES: self._scaled(self._mean([torch.softmax(each.logits, dim=-1) for each in outputs]))}
         if outputs[0].value is not None:
             found[VALUE] = self._mean([each.value for each in outputs]) * self.value_std + self.value_mean
         if self.decision_weights is not None:
             found[CLASS] = (found[PROBABILITIES] * torch.tensor(self.decision_weights)).argmax(dim=-1)
         return found
+
+    def _scaled(self, probabilities: Tensor) -> Tensor:
+        """Return tempered probabilities, as :func:`cnn_lstm_hyperopt.evaluation.temperature.tempered` does."""
+        if self.temperature == 1.0:
+            return probabilities
+        powers = (probabilities / probabilities.amax(dim=-1, keepdim=True)) ** (1 / self.temperature)
+        return powers / powers.sum(dim=-1, keepdim=True)
 
     def _mean(self, parts: list[Tensor]) -> Tensor:
         """Return the weighted mean of the networks' outputs. A single output is returned unchanged."""

@@ -20,6 +20,7 @@ from cnn_lstm_hyperopt.inference.ensemble import Ensemble, Member, difference, m
 from cnn_lstm_hyperopt.inference.metadata import Features, ModelDescription
 from cnn_lstm_hyperopt.inference.predictor import Predictor
 from cnn_lstm_hyperopt.inference.stored_form import FormError, StoredForm
+from cnn_lstm_hyperopt.inference.temperature import StoredTemperature, scaled, stored
 from cnn_lstm_hyperopt.models.build import new_network
 from cnn_lstm_hyperopt.models.network import Network
 from cnn_lstm_hyperopt.run_dir.paths import ENSEMBLE_FILE, SEEDS
@@ -52,7 +53,7 @@ class SavedModel(Predictor):
         features: user's function that computes features; None: the model has no such features, or no function was passed.
         seed: seed of ``network``; 0: unknown.
         others: networks of the same configuration that were trained with other seeds.
-        conformal: prediction sets and intervals; None if the model has none.
+        conformal, temperature: see :class:`.Predictor`.
     """
 
     network: Network
@@ -61,6 +62,7 @@ class SavedModel(Predictor):
     seed: int = 0
     others: tuple[SeedNetwork, ...] = ()
     conformal: Conformal | None = None
+    temperature: float = 1.0
 
     def with_seeds(self, seed: int, others: Mapping[int, "SavedModel"]) -> "SavedModel":
         """Return a model that predicts the mean of this model and of models with other seeds.
@@ -75,7 +77,7 @@ class SavedModel(Predictor):
         To replace a model on disk, save into a new folder and then move this folder. So weights and description always match.
         """
         folder.mkdir(parents=True, exist_ok=True)
-        content = self.description.as_dict()
+        content = self.description.as_dict() | stored(self.temperature)
         if self.conformal is not None:
             content[CONFORMAL] = asdict(self.conformal)
         if self.others:
@@ -95,13 +97,14 @@ class SavedModel(Predictor):
         return tuple((network, 1 / len(networks)) for network in networks)
 
     def predict_windows(self, windows: Windows) -> Predictions:
-        """Return the mean of the networks' predictions for scaled windows.
+        """Return the mean of the networks' predictions for scaled windows, with tempered probabilities.
 
         Raises:
             DataError: a prediction is not finite.
         """
         networks, weights = zip(*self.parts(), strict=True)
-        return mean_of([self._predictions(network, windows) for network in networks], weights)
+        mean = mean_of([self._predictions(network, windows) for network in networks], weights)
+        return scaled(mean, self.temperature)
 
     def _predictions(self, network: Network, windows: Windows) -> Predictions:
         about = self.description
@@ -203,7 +206,7 @@ def _load_ensemble(folder: Path, features: Features | None) -> Ensemble:
     """Load an ensemble. Each member is checked like a model."""
     try:
         raw = parse_json(read_text(folder / ENSEMBLE_FILE, MAX_JSON_BYTES))
-        conformal = StoredConformal.taken_from(raw)
+        conformal, temperature = StoredConformal.taken_from(raw), StoredTemperature.taken_from(raw)
         entries = stored_members(raw)
     except ValueError as error:
         raise _form_error(folder, ENSEMBLE_FILE, error) from error
@@ -218,9 +221,12 @@ def _load_ensemble(folder: Path, features: Features | None) -> Ensemble:
         if other is not None:
             text = f"{entry.folder} and {entries[0].folder} must have the same {other}, otherwise their mean is meaningless"
             raise _refused(folder, ENSEMBLE_FILE, [text], code="members-differ")
+        if model.temperature != 1.0:
+            text = f"{entry.folder} must have no temperature, because the ensemble scales the mean of its members"
+            raise _refused(folder, ENSEMBLE_FILE, [text], code="member-scaled")
         members.append(Member(model, entry.weight, entry.model_rank, entry.trial_number, entry.seed))
     _check_function(features, members[0].model.description)
-    return Ensemble(tuple(members), features, conformal)
+    return Ensemble(tuple(members), features, conformal, temperature)
 
 
 def _load_single(folder: Path, features: Features | None) -> SavedModel:
@@ -230,13 +236,14 @@ def _load_single(folder: Path, features: Features | None) -> SavedModel:
     try:
         raw = parse_json(read_text(folder / DESCRIPTION, MAX_JSON_BYTES))
         seeds = _stored_seeds(raw) or [0]
-        conformal = StoredConformal.taken_from(raw)
+        conformal, temperature = StoredConformal.taken_from(raw), StoredTemperature.taken_from(raw)
         description = ModelDescription.from_dict(raw)
     except ValueError as error:
         raise _form_error(folder, DESCRIPTION, error) from error
     _check_function(features, description)
     first, *others = [_load_network(folder, name, description) for name in network_files(seeds)]
-    return SavedModel(first, description, features, seeds[0], tuple(map(SeedNetwork, seeds[1:], others)), conformal)
+    rest = tuple(map(SeedNetwork, seeds[1:], others))
+    return SavedModel(first, description, features, seeds[0], rest, conformal, temperature)
 
 
 def _load_network(folder: Path, name: str, description: ModelDescription) -> Network:

@@ -36,11 +36,13 @@ class Predictor(abc.ABC):
         description: inputs and outputs.
         features: user's function that computes features; None: the model has no such features, or no function was passed.
         conformal: prediction sets and intervals; None if the model has none.
+        temperature: temperature of the probabilities (:mod:`cnn_lstm_hyperopt.evaluation.temperature`); 1: no scaling.
     """
 
     description: ModelDescription
     features: Features | None
     conformal: Conformal | None = None
+    temperature: float = 1.0
 
     def __repr__(self) -> str:
         """Return one line of text about inputs and outputs. The details are in ``description``."""

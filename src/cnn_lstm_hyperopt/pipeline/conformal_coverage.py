@@ -1,14 +1,13 @@
-"""Conformal sets and intervals of a finalist: their calibration on validation windows and their coverage on test windows."""
+"""Coverage of the conformal sets and intervals of a model on the test windows."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cnn_lstm_hyperopt.data.windows import Windows
 from cnn_lstm_hyperopt.evaluation import Dependence, Interval, score_interval
-from cnn_lstm_hyperopt.inference.conformal import Conformal, calibrate
-from cnn_lstm_hyperopt.pipeline.retraining import Retrained
+from cnn_lstm_hyperopt.inference.conformal import Conformal
 from cnn_lstm_hyperopt.training import Predictions
 
 
@@ -49,12 +48,6 @@ class ConformalTest:
     classes: Coverage
     singletons: float
     values: Coverage | None
-
-
-def calibrated(retrained: Retrained, predictions: Predictions, validation: Windows) -> Retrained:
-    """Return the finalist with conformal sets, calibrated on its predictions for the validation windows."""
-    targets = None if validation.values is None else validation.values.numpy()
-    return replace(retrained, conformal=calibrate(validation.labels.numpy(), predictions, targets))
 
 
 def conformal_test(

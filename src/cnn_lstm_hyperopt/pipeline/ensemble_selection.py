@@ -8,8 +8,10 @@ import numpy as np
 from cnn_lstm_hyperopt.data.windows import Windows
 from cnn_lstm_hyperopt.inference.conformal import calibrate
 from cnn_lstm_hyperopt.inference.ensemble import ROUNDS, Ensemble, Member, mean_of, select
+from cnn_lstm_hyperopt.inference.temperature import Calibrated, scaled
 from cnn_lstm_hyperopt.metrics import if_defined
 from cnn_lstm_hyperopt.metrics import score as metric_score
+from cnn_lstm_hyperopt.pipeline.calibration import temperature_on
 from cnn_lstm_hyperopt.pipeline.retraining import Retrained
 from cnn_lstm_hyperopt.training import Predictions
 
@@ -21,8 +23,8 @@ class Blend:
     Attributes:
         ensemble: the ensemble of the models with positive weights. The member with the largest weight is first.
         places: for each member, the position of its finalist and the position of its training among the finalist's runs.
-        validation_score: the study's metric on the validation windows; None if undefined. This score is too high on average,
-            because the same windows selected the ensemble.
+        validation_score: the study's metric on the validation windows before temperature scaling; None if undefined. This score
+            is too high on average, because the same windows selected the ensemble.
         best_member_validation_score: score of the best single model on the validation windows, also too high on average.
     """
 
@@ -31,24 +33,32 @@ class Blend:
     validation_score: float | None
     best_member_validation_score: float | None
 
-    def mean(self, predictions: Sequence[Sequence[Predictions]]) -> Predictions:
+    def mean(self, predictions: Sequence[Sequence[Predictions]]) -> Calibrated:
         """Return the predictions of the ensemble, computed from the predictions of each run of each finalist."""
         chosen = [predictions[finalist][run] for finalist, run in self.places]
-        return mean_of(chosen, [each.weight for each in self.ensemble.members])
+        mean = mean_of(chosen, [each.weight for each in self.ensemble.members])
+        return Calibrated(mean, scaled(mean, self.ensemble.temperature))
 
 
 def blend(
-    retrained: Sequence[Retrained], predictions: Sequence[Sequence[Predictions]], validation: Windows, metric: str
+    retrained: Sequence[Retrained],
+    predictions: Sequence[Sequence[Predictions]],
+    validation: Windows,
+    metric: str,
+    *,
+    horizon: int = 1,
 ) -> Blend | None:
     """Select the ensemble with the best validation score. Return None if there is only one model.
 
-    The selection depends only on the models and the windows. So a resumed run selects the same ensemble.
+    The selection depends only on the models and the windows. So a resumed run selects the same ensemble. The temperature of the
+    ensemble is fitted after the selection (mean first, then calibration: Rahaman & Thiery 2021, NeurIPS).
 
     Args:
         retrained: finalists in order of rank.
         predictions: for each finalist, the predictions of each of its runs for the validation windows.
-        validation: the validation windows.
+        validation: the validation windows, on which the ensemble is selected and calibrated.
         metric: name of the study's metric.
+        horizon: number of bars that a label looks ahead.
     """
     places = [(finalist, run) for finalist, each in enumerate(retrained) for run in range(len(each.runs))]
     if len(places) < 2:
@@ -56,26 +66,24 @@ def blend(
     labels, decision = validation.labels.numpy(), predictions[0][0].decision_weights
     library = np.stack([predictions[finalist][run].probabilities for finalist, run in places])
 
-    targets = None if validation.values is None else validation.values.numpy()
-
     def chosen_in(rounds: int) -> Blend:
         weights = select(library, labels, lambda truth, mean: metric_score(metric, truth, mean, decision), rounds)
         order = [place for place in np.argsort(-weights, kind="stable").tolist() if weights[place] > 0]
         members = tuple(_member(retrained, places[place], float(weights[place])) for place in order)
         found = Blend(Ensemble(members), tuple(places[place] for place in order), None, best)
-        mean = found.mean(predictions)
-        return replace(
-            found,
-            ensemble=replace(found.ensemble, conformal=calibrate(labels, mean, targets)),
-            validation_score=if_defined(metric_score(metric, labels, mean.probabilities, decision)),
-        )
+        mean = found.mean(predictions).before.probabilities
+        return replace(found, validation_score=if_defined(metric_score(metric, labels, mean, decision)))
 
     singles = [if_defined(metric_score(metric, labels, each, decision)) for each in library]
     best = max((each for each in singles if each is not None), default=None)
     found = chosen_in(ROUNDS)
     if found.validation_score is not None and best is not None and found.validation_score < best:
-        return chosen_in(1)  # rounding to float32 can change the winner of two tied classes
-    return found
+        found = chosen_in(1)  # rounding to float32 can change the winner of two tied classes
+    targets = None if validation.values is None else validation.values.numpy()
+    mean = found.mean(predictions).before
+    temperature = temperature_on(validation, mean, horizon)
+    sets = calibrate(labels, scaled(mean, temperature), targets)
+    return replace(found, ensemble=replace(found.ensemble, conformal=sets, temperature=temperature))
 
 
 def _member(retrained: Sequence[Retrained], place: tuple[int, int], weight: float) -> Member:

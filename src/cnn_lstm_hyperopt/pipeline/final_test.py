@@ -8,9 +8,10 @@ from numpy.typing import NDArray
 
 from cnn_lstm_hyperopt.inference.latency import measure_latency
 from cnn_lstm_hyperopt.inference.model import SavedModel
+from cnn_lstm_hyperopt.inference.temperature import Calibrated
 from cnn_lstm_hyperopt.metrics import if_defined, score
+from cnn_lstm_hyperopt.pipeline.calibration import CalibrationEffect, calibrated
 from cnn_lstm_hyperopt.pipeline.confirmation import Confirmed
-from cnn_lstm_hyperopt.pipeline.conformal_coverage import calibrated
 from cnn_lstm_hyperopt.pipeline.earlier_results import EVALUATION, evaluation_settings
 from cnn_lstm_hyperopt.pipeline.ensemble_selection import blend
 from cnn_lstm_hyperopt.pipeline.events import trainings
@@ -26,7 +27,7 @@ from cnn_lstm_hyperopt.pipeline.results.model_folders import save_models, write_
 from cnn_lstm_hyperopt.pipeline.results.walk_forward import walk_forward_results
 from cnn_lstm_hyperopt.pipeline.retraining import Retraining
 from cnn_lstm_hyperopt.pipeline.session import Session
-from cnn_lstm_hyperopt.pipeline.test_evaluation import evaluate_once
+from cnn_lstm_hyperopt.pipeline.test_evaluation import TestResult, evaluate_once
 from cnn_lstm_hyperopt.pipeline.test_openings import record_opening
 from cnn_lstm_hyperopt.pipeline.walk_forward import Refits
 from cnn_lstm_hyperopt.progress import Decision
@@ -54,11 +55,14 @@ def evaluate_finalists(
         OSError: the folders can't be written.
     """
     settings, dataset = session.settings, session.dataset
-    validation = dataset.validation
+    validation, horizon, labels = dataset.validation, dataset.horizon, dataset.validation.labels.numpy()
     of_runs = [each.predictions(validation) for each in outcome.done]
-    means = [each.mean(predictions) for each, predictions in zip(outcome.done, of_runs, strict=True)]
-    done = [calibrated(each, mean, validation) for each, mean in zip(outcome.done, means, strict=True)]
-    found = blend(done, of_runs, validation, settings.study.metric)
+    done = [
+        calibrated(each, each.mean(predictions).before, validation, horizon)
+        for each, predictions in zip(outcome.done, of_runs, strict=True)
+    ]
+    means = [each.mean(predictions) for each, predictions in zip(done, of_runs, strict=True)]
+    found = blend(done, of_runs, validation, settings.study.metric, horizon=horizon)
     save_models(settings.save_dir, done, found)
     openings = record_opening(session.study.storage, done, periods=dataset.n_periods)
     with trainings(session.events, "Walk-forward test") if dataset.n_periods > 1 else nullcontext():
@@ -68,11 +72,17 @@ def evaluate_finalists(
         return []
     verdict = evaluate_once(done, dataset, settings, blend=found, evaluations=openings, later=later)
     entries = retrained_results(done, verdict, settings.save_dir)
-    for entry, each, mean in zip(entries, done, means, strict=True):
-        entry |= {"validation": _scores(validation.labels.numpy(), mean, settings.study.metric), **_costs(each.model)}
+    for entry, each, mean, tested in zip(entries, done, means, verdict.finalists, strict=True):
+        entry |= {
+            "validation": _scores(labels, mean.after, settings.study.metric),
+            "temperature_scaling": _scaling(each.temperature, labels, mean, tested),
+            **_costs(each.model),
+        }
     ensemble = None
     if found is not None and verdict.ensemble is not None:
         ensemble = ensemble_results(found, verdict.ensemble, settings.save_dir)
+        scaling = _scaling(found.ensemble.temperature, labels, found.mean(of_runs), verdict.ensemble)
+        ensemble["temperature_scaling"] = scaling
     results = {
         "confirmation": confirmation_results(confirmed),
         "retrained_models": entries,
@@ -103,7 +113,7 @@ def _failures(outcome: Retraining) -> list[dict[str, Any]]:
 def _scores(labels: NDArray[np.int64], predictions: Predictions, metric: str) -> dict[str, float | None]:
     """Return the study's metric and the log loss (nats) of a model's predictions for windows with the given classes.
 
-    A number is None if it is undefined.
+    A score is None if it is undefined.
     """
     probabilities, weights = predictions.probabilities, predictions.decision_weights
     found = {
@@ -111,6 +121,15 @@ def _scores(labels: NDArray[np.int64], predictions: Predictions, metric: str) ->
         "log_loss": -score("log_loss", labels, probabilities),
     }
     return {name: if_defined(value) for name, value in found.items()}
+
+
+def _scaling(temperature: float, labels: NDArray[np.int64], known: Calibrated, tested: TestResult) -> dict[str, Any]:
+    """Return the entry about the temperature of a model. ``known`` has the predictions for validation windows with ``labels``."""
+    return {
+        "temperature": temperature,
+        "validation": CalibrationEffect.of(labels, known).as_dict(),
+        "test": None if tested.scaling is None else tested.scaling.as_dict(),
+    }
 
 
 def _costs(model: SavedModel) -> dict[str, Any]:

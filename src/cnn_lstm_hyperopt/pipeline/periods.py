@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from cnn_lstm_hyperopt.data.splits import Integers
 from cnn_lstm_hyperopt.data.windows import Windows
+from cnn_lstm_hyperopt.inference.temperature import Calibrated
 from cnn_lstm_hyperopt.metrics import score
 from cnn_lstm_hyperopt.pipeline.baseline_forecasts import BaselineForecasts, replaced
 from cnn_lstm_hyperopt.training import Predictions
@@ -37,13 +38,15 @@ class PeriodPredictions:
     Attributes:
         number: number of the period, at least 2.
         models: predictions of each seed of each finalist.
+        finalists: predictions of each finalist, the mean of its seeds.
         ensemble: predictions of the ensemble; None: there is no ensemble.
         kept: models of earlier periods that predict this period.
     """
 
     number: int
     models: list[list[Predictions]]
-    ensemble: Predictions | None
+    finalists: list[Calibrated]
+    ensemble: Calibrated | None
     kept: tuple[KeptModel, ...] = ()
 
 
@@ -79,12 +82,14 @@ class TestPredictions:
 
     Attributes:
         models: predictions of each seed of each finalist.
+        finalists: predictions of each finalist, the mean of its seeds.
         ensemble: predictions of the ensemble; None: there is no ensemble.
         baselines: forecasts of the baselines.
     """
 
     models: list[list[Predictions]]
-    ensemble: Predictions | None
+    finalists: list[Calibrated]
+    ensemble: Calibrated | None
     baselines: BaselineForecasts
 
     def with_period(
@@ -97,14 +102,19 @@ class TestPredictions:
             period: predictions of models and ensemble for the period.
             baselines: forecasts of the baselines. The last rows of the forecasts are those for the period.
         """
+
+        def both(whole: Calibrated, part: Calibrated) -> Calibrated:
+            return Calibrated(_with_rows(whole.before, there, part.before), _with_rows(whole.after, there, part.after))
+
         ensemble = None
         if self.ensemble is not None and period.ensemble is not None:
-            ensemble = _with_rows(self.ensemble, there, period.ensemble)
+            ensemble = both(self.ensemble, period.ensemble)
         models = [
             [_with_rows(whole, there, part) for whole, part in zip(*runs, strict=True)]
             for runs in zip(self.models, period.models, strict=True)
         ]
-        return TestPredictions(models, ensemble, self.baselines.with_rows(there, baselines))
+        finalists = [both(whole, part) for whole, part in zip(self.finalists, period.finalists, strict=True)]
+        return TestPredictions(models, finalists, ensemble, self.baselines.with_rows(there, baselines))
 
 
 def _with_rows(whole: Predictions, there: Integers, part: Predictions) -> Predictions:

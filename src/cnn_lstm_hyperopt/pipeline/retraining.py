@@ -12,6 +12,7 @@ from cnn_lstm_hyperopt.inference.conformal import Conformal
 from cnn_lstm_hyperopt.inference.ensemble import mean_of
 from cnn_lstm_hyperopt.inference.metadata import ModelDescription
 from cnn_lstm_hyperopt.inference.model import SavedModel
+from cnn_lstm_hyperopt.inference.temperature import Calibrated, scaled
 from cnn_lstm_hyperopt.pipeline.confirmation import SEEDS_APART, TIME_IS_UP, Confirmation, until
 from cnn_lstm_hyperopt.progress import Action, Decision, OnReport
 from cnn_lstm_hyperopt.space.domains import Scalar
@@ -68,12 +69,14 @@ class Retrained:
         runs: results of the trainings that succeeded, at least one. There is at most one for each seed.
         failures: for each failed seed, a line with the reason.
         conformal: prediction sets of :attr:`model`; None if they are not calibrated.
+        temperature: temperature of :attr:`model`; 1 if none was fitted.
     """
 
     finalist: Finalist
     runs: tuple[SeedRun, ...]
     failures: tuple[str, ...] = ()
     conformal: Conformal | None = None
+    temperature: float = 1.0
 
     @property
     def kept(self) -> SeedRun:
@@ -92,7 +95,9 @@ class Retrained:
         This choice of the mean was fixed before the test.
         """
         kept = self.kept
-        model = kept.model if self.conformal is None else replace(kept.model, conformal=self.conformal)
+        model = kept.model
+        if self.conformal is not None or self.temperature != 1.0:
+            model = replace(model, conformal=self.conformal, temperature=self.temperature)
         if len(self.runs) == 1:
             return model
         return model.with_seeds(kept.seed, {run.seed: run.model for run in self.in_order[1:]})
@@ -101,10 +106,11 @@ class Retrained:
         """Return the predictions of the network of each of :attr:`runs` for scaled windows."""
         return [run.model.predict_windows(windows) for run in self.runs]
 
-    def mean(self, predictions: Sequence[Predictions]) -> Predictions:
+    def mean(self, predictions: Sequence[Predictions]) -> Calibrated:
         """Return the predictions of :attr:`model`, computed from the predictions of each of :attr:`runs`."""
         by_seed = {run.seed: each for run, each in zip(self.runs, predictions, strict=True)}
-        return mean_of([by_seed[run.seed] for run in self.in_order], [1 / len(self.runs)] * len(self.runs))
+        mean = mean_of([by_seed[run.seed] for run in self.in_order], [1 / len(self.runs)] * len(self.runs))
+        return Calibrated(mean, scaled(mean, self.temperature))
 
 
 @dataclass(frozen=True)

@@ -32,9 +32,11 @@ from cnn_lstm_hyperopt.evaluation import (
     years,
 )
 from cnn_lstm_hyperopt.inference.conformal import Conformal
+from cnn_lstm_hyperopt.inference.temperature import Calibrated
 from cnn_lstm_hyperopt.metrics import as_scored, if_defined
 from cnn_lstm_hyperopt.metrics import score as metric_score
 from cnn_lstm_hyperopt.pipeline.baseline_forecasts import baseline_forecasts
+from cnn_lstm_hyperopt.pipeline.calibration import CalibrationEffect
 from cnn_lstm_hyperopt.pipeline.conformal_coverage import ConformalTest, conformal_test
 from cnn_lstm_hyperopt.pipeline.ensemble_selection import Blend
 from cnn_lstm_hyperopt.pipeline.periods import PeriodPredictions, PeriodScores, TestPredictions, period_scores
@@ -60,6 +62,7 @@ class TestResult:
         seed_scores: score of each seed of a finalist by the study's metric; empty for a baseline.
         strategy: long/flat strategy of a finalist whose classes are directions; otherwise None.
         conformal: coverage of a finalist's conformal sets and intervals; None if it has no sets.
+        scaling: effect of a model's temperature on the test windows; None for a baseline.
     """
 
     name: str
@@ -75,6 +78,7 @@ class TestResult:
     years: tuple[GroupRow, ...] = ()
     strategy: Strategy | None = None
     conformal: ConformalTest | None = None
+    scaling: CalibrationEffect | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,13 +156,10 @@ def evaluate_once(
     first_fit = _first_fit(retrained, dataset, test, blend, seed=settings.study.seed)
     said = _with_later(first_fit, dataset, later, seed=settings.study.seed)
     predicted = said.baselines.probabilities
-    saved, records = (
-        [each.mean(predictions) for each, predictions in zip(retrained, found.models, strict=True)]
-        for found in (first_fit, said)
-    )
     first = f"model {retrained[0].finalist.rank}"
     metric, labels, compared = settings.study.metric, test.labels.numpy(), settings.verdict_metric
-    ours, decision = records[0].probabilities, records[0].decision_weights  # baselines have the same decision rule
+    record = said.finalists[0].after
+    ours, decision = record.probabilities, record.decision_weights  # baselines have the same decision rule
     judgement = judge(compared, labels, ours, predicted, dependence, model=first, decision_weights=decision)
     best = judgement.best_baseline
     scored = as_scored(compared, predicted[best], decision)
@@ -167,12 +168,14 @@ def evaluate_once(
     verdict = Verdict(
         judgement=judgement,
         finalists=tuple(
-            whole.model(f"model {each.finalist.rank}", predictions, runs, strategy, each.conformal, own)
-            for each, runs, predictions, own in zip(retrained, said.models, records, saved, strict=True)
+            whole.model(f"model {each.finalist.rank}", predictions, runs, strategy, each.conformal, own.after)
+            for each, runs, predictions, own in zip(
+                retrained, said.models, said.finalists, first_fit.finalists, strict=True
+            )
         ),
         ensemble=None
         if blend is None or first_fit.ensemble is None or said.ensemble is None
-        else whole.model(ENSEMBLE, said.ensemble, (), strategy, blend.ensemble.conformal, first_fit.ensemble),
+        else whole.model(ENSEMBLE, said.ensemble, (), strategy, blend.ensemble.conformal, first_fit.ensemble.after),
         baselines=tuple(
             whole.result(name, Predictions(each.astype(np.float32), said.baselines.values.get(name), decision))
             for name, each in predicted.items()
@@ -191,7 +194,8 @@ def _first_fit(
     """Return the predictions of models, ensemble and baselines that were fitted on the training windows of the dataset."""
     models = [each.predictions(test) for each in retrained]
     baselines = baseline_forecasts(dataset, (dataset.train, dataset.validation, test), seed=seed)
-    return TestPredictions(models, None if blend is None else blend.mean(models), baselines)
+    finalists = [each.mean(runs) for each, runs in zip(retrained, models, strict=True)]
+    return TestPredictions(models, finalists, None if blend is None else blend.mean(models), baselines)
 
 
 def _with_later(
@@ -275,7 +279,7 @@ class _Period:
     def model(
         self,
         name: str,
-        predictions: Predictions,
+        both: Calibrated,
         runs: Sequence[Predictions],
         strategy: TradingRules | None,
         conformal: Conformal | None,
@@ -285,12 +289,14 @@ class _Period:
 
         Args:
             name: name of the model.
-            predictions: predictions of the model, which are the mean over its seeds.
+            both: predictions of the model, which are the mean over its seeds, before and after temperature scaling. All results
+                are of the predictions after it.
             runs: predictions of the network of each seed.
             strategy: trading rules of the strategy; None without a strategy.
             conformal: conformal prediction sets of the model; None if it has no sets.
             saved: predictions of the saved model. In a walk-forward test, this is the model of the first period.
         """
+        predictions = both.after
         test, labels, decided = self.test, self.test.labels.numpy(), predictions.decided
         traded = None
         if strategy is not None and test.traded is not None:
@@ -305,4 +311,5 @@ class _Period:
             years=by_group(labels, decided, year) if test.dated and (year := years(test.dates)) is not None else (),
             strategy=traded,
             conformal=conformal_test(conformal, saved, test, self.dependence),
+            scaling=CalibrationEffect.of(labels, both),
         )

@@ -10,6 +10,7 @@ from pathlib import Path
 from cnn_lstm_hyperopt.data.dataset import Dataset
 from cnn_lstm_hyperopt.data.windows import Windows
 from cnn_lstm_hyperopt.execution import StopSignal
+from cnn_lstm_hyperopt.pipeline.calibration import calibrated
 from cnn_lstm_hyperopt.pipeline.ensemble_selection import Blend, blend
 from cnn_lstm_hyperopt.pipeline.periods import KeptModel, PeriodPredictions
 from cnn_lstm_hyperopt.pipeline.resume_state import ResumeState
@@ -64,7 +65,7 @@ class Refits:
         """
         session = self.session
         fits = [[_Fit(run, 1) for run in each.runs] for each in first]
-        ensemble, members = found, fits
+        finalists, ensemble, members = list(first), found, fits
         predicted = []
         for number in range(2, session.dataset.n_periods + 1):
             dataset = session.dataset.period(number)
@@ -73,21 +74,34 @@ class Refits:
             if isinstance(trained, Decision):
                 return trained
             fits, kept = trained
-            if not kept:
-                members = fits
             windows = {number: dataset.test.open()}
             for earlier in {fit.period for runs in (*fits, *members) for fit in runs} - {number}:
                 windows[earlier] = session.dataset.period(number, scaled_as=earlier).test.open()
             models = _predictions(fits, windows)
-            if ensemble is not None and not kept:
-                refitted = [
-                    replace(each, runs=tuple(fit.run for fit in runs)) for each, runs in zip(first, fits, strict=True)
-                ]
-                of_runs = [each.predictions(dataset.validation) for each in refitted]
-                ensemble = blend(refitted, of_runs, dataset.validation, session.settings.study.metric)
+            mixed = {each.model_rank for each in kept}  # with models of two scales: they keep the temperature
+            finalists = [
+                self._calibrated(each, [fit.run for fit in runs], dataset, fitted=each.finalist.rank not in mixed)
+                for each, runs in zip(finalists, fits, strict=True)
+            ]
+            if not kept:
+                members = fits
+                if ensemble is not None:
+                    of_runs = [each.predictions(dataset.validation) for each in finalists]
+                    metric, horizon = session.settings.study.metric, dataset.horizon
+                    ensemble = blend(finalists, of_runs, dataset.validation, metric, horizon=horizon)
             mean = None if ensemble is None else ensemble.mean(_predictions(members, windows))
-            predicted.append(PeriodPredictions(number, models, mean, tuple(kept)))
+            means = [each.mean(said) for each, said in zip(finalists, models, strict=True)]
+            predicted.append(PeriodPredictions(number, models, means, mean, tuple(kept)))
         return predicted
+
+    @staticmethod
+    def _calibrated(each: Retrained, runs: list[SeedRun], dataset: Dataset, *, fitted: bool) -> Retrained:
+        """Return the finalist with the runs of a period. If ``fitted``, its temperature is fitted on the period's validation."""
+        if not fitted:
+            return replace(each, runs=tuple(runs))
+        new = replace(each, runs=tuple(runs), temperature=1.0, conformal=None)
+        mean = new.mean(new.predictions(dataset.validation)).before
+        return calibrated(new, mean, dataset.validation, dataset.horizon)
 
     def _fits(
         self, first: Sequence[Retrained], earlier: Sequence[Sequence[_Fit]], number: int, dataset: Dataset

@@ -18,6 +18,7 @@ from cnn_lstm_hyperopt.evaluation.strategy_text import strategy_lines
 from cnn_lstm_hyperopt.inference.metadata import ModelDescription
 from cnn_lstm_hyperopt.metrics import METRICS
 from cnn_lstm_hyperopt.models import family_of
+from cnn_lstm_hyperopt.pipeline.calibration import scaling_text
 from cnn_lstm_hyperopt.pipeline.ensemble_selection import Blend
 from cnn_lstm_hyperopt.pipeline.results.front_matter import front_matter
 from cnn_lstm_hyperopt.pipeline.retraining import Retrained
@@ -224,8 +225,8 @@ def _figures(entry: Mapping[str, Any], results: Mapping[str, Any], *, validated:
             for who, test in rows
         ),
         "",
-        f"Expected calibration error on test: {_number(metrics['test_calibration_error'])}; `metrics.json` has the table. The"
-        " probabilities are the network's own, without calibration.",
+        f"Expected calibration error on test: {_number(metrics['test_calibration_error'])}; `metrics.json` has the table."
+        f" {scaling_text(entry)}",
         *(each for line in (strategy_lines(metrics["strategy"]) if metrics["strategy"] else ()) for each in ("", line)),
     ]
 

@@ -149,8 +149,11 @@ def verdict_lines(verdict: Verdict, retrained: Sequence[Retrained]) -> list[str]
     n = [row.n for row in first.calibration]
     confidence = float(np.average([row.confidence for row in first.calibration], weights=n))
     right = float(np.average([row.right for row in first.calibration], weights=n))
+    scaling = first.scaling
+    before = "" if scaling is None else f"; {scaling.calibration_error[0]:.3f} before temperature scaling"
     lines.append(
-        f"Calibration: mean confidence {confidence:.1%}, correct {right:.1%} (error {first.scores.calibration_error:.3f})."
+        f"Calibration: mean confidence {confidence:.1%}, correct {right:.1%}"
+        f" (error {first.scores.calibration_error:.3f}{before})."
     )
     if (r2 := first.scores.r2) is not None:
         level = level_text(verdict.judgement.level)

@@ -7,6 +7,7 @@ from typing import Any
 from cnn_lstm_hyperopt.config import dump_settings
 from cnn_lstm_hyperopt.evaluation.grades import COLOURS, known_grade
 from cnn_lstm_hyperopt.evaluation.strategy_text import shown_strategies
+from cnn_lstm_hyperopt.pipeline.calibration import scaling_text
 from cnn_lstm_hyperopt.reporting.console.pruning import pruning_lines
 from cnn_lstm_hyperopt.reporting.html.charts import MIN_WINDOWS, curve_trials, objectives
 from cnn_lstm_hyperopt.reporting.html.confusion import confusion
@@ -79,7 +80,12 @@ def shown(value: Any) -> str:
     return digits(value, ".4g") if value is None or isinstance(value, float) else str(value)
 
 
-FILTERS: dict[str, Callable[..., Any]] = {"digits": digits, "shown": shown, "seconds": seconds_text}
+FILTERS: dict[str, Callable[..., Any]] = {
+    "digits": digits,
+    "shown": shown,
+    "seconds": seconds_text,
+    "scaling": scaling_text,
+}
 """Jinja filters that the template of the page uses, by name."""
 
 
