@@ -170,7 +170,9 @@ def test_seeds_steps_calibration_regression_and_strategy_of_the_first_model(judg
     assert found[0] == pytest.approx(list(first.seed_scores), abs=5e-5)
     assert found[1] == pytest.approx([0.66, 0.61, first.score], abs=5e-5)
     confidence = 100 * first.predictions.probabilities.max(axis=1).mean()
-    assert found[2] == pytest.approx([confidence, 100 * first.score, first.scores.calibration_error], abs=0.05)
+    assert found[2] == pytest.approx(
+        [confidence, 100 * first.score, first.scores.calibration_error, first.scaling.calibration_error[0]], abs=0.05
+    )
     r2 = first.scores.r2
     others = [value for name, value in r2.against.items() if name != r2.reference]
     assert found[3] == pytest.approx([r2.value, *r2.interval, *others], abs=5e-4)

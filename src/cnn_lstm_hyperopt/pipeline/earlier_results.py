@@ -112,10 +112,9 @@ class EarlierResults:
         if isinstance(model, Ensemble) or kept["validation_loss"] is None:
             return None
         networks |= {each.seed: each.network for each in model.others}
+        plain = replace(model, seed=0, others=(), conformal=None, temperature=1.0)
         return tuple(
-            self._run(
-                replace(model, network=networks[each["seed"]], seed=0, others=(), conformal=None), each, kept, most
-            )
+            self._run(replace(plain, network=networks[each["seed"]]), each, kept, most)
             for each, most in zip(entry["seeds"], epochs, strict=True)
         )
 

@@ -1,11 +1,14 @@
 """Single evaluation of all finalists on the test set, and the writing of the results."""
 
+from collections.abc import Sequence
 from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cnn_lstm_hyperopt.data.dataset import Dataset
+from cnn_lstm_hyperopt.inference.ensemble import Ensemble
 from cnn_lstm_hyperopt.inference.latency import measure_latency
 from cnn_lstm_hyperopt.inference.model import SavedModel
 from cnn_lstm_hyperopt.inference.temperature import Calibrated
@@ -25,7 +28,7 @@ from cnn_lstm_hyperopt.pipeline.results.final_results import (
 from cnn_lstm_hyperopt.pipeline.results.model_card import model_cards
 from cnn_lstm_hyperopt.pipeline.results.model_folders import save_models, write_retrained
 from cnn_lstm_hyperopt.pipeline.results.walk_forward import walk_forward_results
-from cnn_lstm_hyperopt.pipeline.retraining import Retraining
+from cnn_lstm_hyperopt.pipeline.retraining import Retrained, Retraining
 from cnn_lstm_hyperopt.pipeline.session import Session
 from cnn_lstm_hyperopt.pipeline.test_evaluation import TestResult, evaluate_once
 from cnn_lstm_hyperopt.pipeline.test_openings import record_opening
@@ -55,14 +58,10 @@ def evaluate_finalists(
         OSError: the folders can't be written.
     """
     settings, dataset = session.settings, session.dataset
-    validation, horizon, labels = dataset.validation, dataset.horizon, dataset.validation.labels.numpy()
+    validation, labels = dataset.validation, dataset.validation.labels.numpy()
     of_runs = [each.predictions(validation) for each in outcome.done]
-    done = [
-        calibrated(each, each.mean(predictions).before, validation, horizon)
-        for each, predictions in zip(outcome.done, of_runs, strict=True)
-    ]
-    means = [each.mean(predictions) for each, predictions in zip(done, of_runs, strict=True)]
-    found = blend(done, of_runs, validation, settings.study.metric, horizon=horizon)
+    done = _calibrated(outcome, of_runs, dataset)
+    found = blend(done, of_runs, validation, settings.study.metric, horizon=dataset.horizon)
     save_models(settings.save_dir, done, found)
     openings = record_opening(session.study.storage, done, periods=dataset.n_periods)
     with trainings(session.events, "Walk-forward test") if dataset.n_periods > 1 else nullcontext():
@@ -72,17 +71,14 @@ def evaluate_finalists(
         return []
     verdict = evaluate_once(done, dataset, settings, blend=found, evaluations=openings, later=later)
     entries = retrained_results(done, verdict, settings.save_dir)
-    for entry, each, mean, tested in zip(entries, done, means, verdict.finalists, strict=True):
-        entry |= {
-            "validation": _scores(labels, mean.after, settings.study.metric),
-            "temperature_scaling": _scaling(each.temperature, labels, mean, tested),
-            **_costs(each.model),
-        }
+    for entry, each, predictions, tested in zip(entries, done, of_runs, verdict.finalists, strict=True):
+        mean = each.mean(predictions)
+        entry["validation"] = _scores(labels, mean.after, settings.study.metric)
+        entry |= {"temperature_scaling": _scaling(each, labels, mean, tested), **_costs(each.model)}
     ensemble = None
     if found is not None and verdict.ensemble is not None:
         ensemble = ensemble_results(found, verdict.ensemble, settings.save_dir)
-        scaling = _scaling(found.ensemble.temperature, labels, found.mean(of_runs), verdict.ensemble)
-        ensemble["temperature_scaling"] = scaling
+        ensemble["temperature_scaling"] = _scaling(found.ensemble, labels, found.mean(of_runs), verdict.ensemble)
     results = {
         "confirmation": confirmation_results(confirmed),
         "retrained_models": entries,
@@ -101,6 +97,14 @@ def evaluate_finalists(
     session.final.update(results)
     session.events.on_test(verdict, done, openings)
     return entries
+
+
+def _calibrated(outcome: Retraining, of_runs: Sequence[Sequence[Predictions]], dataset: Dataset) -> list[Retrained]:
+    """Return the finalists with temperatures and conformal sets. ``of_runs`` has their predictions for the validation windows."""
+    return [
+        calibrated(each, each.mean(predictions).before, dataset.validation, dataset.horizon)
+        for each, predictions in zip(outcome.done, of_runs, strict=True)
+    ]
 
 
 def _failures(outcome: Retraining) -> list[dict[str, Any]]:
@@ -123,10 +127,12 @@ def _scores(labels: NDArray[np.int64], predictions: Predictions, metric: str) ->
     return {name: if_defined(value) for name, value in found.items()}
 
 
-def _scaling(temperature: float, labels: NDArray[np.int64], known: Calibrated, tested: TestResult) -> dict[str, Any]:
+def _scaling(
+    model: Retrained | Ensemble, labels: NDArray[np.int64], known: Calibrated, tested: TestResult
+) -> dict[str, Any]:
     """Return the entry about the temperature of a model. ``known`` has the predictions for validation windows with ``labels``."""
     return {
-        "temperature": temperature,
+        "temperature": model.temperature,
         "validation": CalibrationEffect.of(labels, known).as_dict(),
         "test": None if tested.scaling is None else tested.scaling.as_dict(),
     }
