@@ -135,10 +135,10 @@ def test_it_shows_a_forecast_twice_the_same_and_writes_nothing(config, save_dir,
 
 
 class Shares(RunEvents):
-    """Keeps the share of the training windows, and the number of trials in the forecast."""
+    """Keeps the share of the training windows, the limits, and the number of trials in the forecast."""
 
     def on_setup(self, setup):
-        self.share = setup.dataset.train_share
+        self.share, self.limits = setup.dataset.train_share, setup.plan.limits
 
     def on_forecast(self, setup, search, final):
         self.trials = search.trials
@@ -162,6 +162,21 @@ def test_the_share_of_windows_follows_the_limit_and_stays_with_the_study(tiny, s
     assert shares[0] == 1.0
     assert shares[1] in (0.5, 0.25, 0.125)
     assert shares[1] == shares[2] == shares[3]
+
+
+def test_the_limit_of_small_data_stays_with_the_study(tiny, settings_with, monkeypatch):
+    """An explicit limit replaces it; it never limits a running trial."""
+    events, study = Shares(), {**tiny["study"], "n_trials": 1}
+    monkeypatch.setattr("cnn_lstm_hyperopt.search.cost_forecast.SMALL_DATA", 10**6)
+    dry_run(settings_with(limits={"trial_seconds": 60}), events, resume=False)
+    assert (events.limits.seconds, events.limits.proposal_seconds) == (60, None)
+    with contextlib.suppress(EmptyFrontError):
+        run(settings_with(study=study), events, resume=False)
+    new = events.limits
+    assert (new.seconds, new.proposal_seconds) == (300, 8.0)
+    monkeypatch.setattr("cnn_lstm_hyperopt.search.cost_forecast.SMALL_DATA", 1)
+    dry_run(settings_with(study=study), events, resume=True)
+    assert events.limits == new
 
 
 def test_of_an_existing_study_it_forecasts_the_missing_trials_and_changes_no_byte(

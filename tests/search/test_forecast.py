@@ -3,6 +3,7 @@
 import itertools
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,6 +13,9 @@ from cnn_lstm_hyperopt.search import Cost, Limits, Proposer, with_fixed
 from cnn_lstm_hyperopt.search.cost_forecast import (
     BYTES_A_TRIAL,
     BYTES_A_WINDOW,
+    SMALL_DATA,
+    SMALL_DATA_SECONDS,
+    SMALL_DATA_SHARE,
     TRAIN_SHARES,
     TRIAL_SECONDS,
     WORKER_SECONDS,
@@ -21,6 +25,7 @@ from cnn_lstm_hyperopt.search.cost_forecast import (
     final_forecast,
     forecast,
     makespan,
+    small_data_seconds,
 )
 
 jobs = st.lists(st.integers(0, 12), max_size=14)
@@ -100,6 +105,19 @@ def test_the_share_agrees_with_counting_at_every_share(sampled, limit):
 
     expected = max(filter(fits, TRAIN_SHARES), default=min(TRAIN_SHARES))
     assert choose_train_share(sampled, limit, cost) == expected
+
+
+@pytest.mark.parametrize("scale", [0.001, 1.0, 1000.0])
+def test_small_data_leave_at_least_a_tenth_of_the_space(sampled, scale):
+    """Below the limit are all configurations of at most 8 s, or the cheapest tenth."""
+    cost = lambda params: Cost(scale * int(params["lstm.hidden_dim"]), 1.0)  # noqa: E731
+    limit = small_data_seconds(sampled, SMALL_DATA - 1, cost)
+    seconds = np.sort([cost(params).seconds for params in sampled.configurations])
+    left = len(sampled.within(Limits(proposal_seconds=limit), cost))
+    tenth = seconds[math.floor(SMALL_DATA_SHARE * (len(seconds) - 1))]
+    assert left == np.sum(seconds <= max(SMALL_DATA_SECONDS, tenth))
+    assert left >= SMALL_DATA_SHARE * len(seconds)
+    assert small_data_seconds(sampled, SMALL_DATA, cost) is None
 
 
 def plan_of(cost, **changed):

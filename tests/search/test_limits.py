@@ -1,7 +1,5 @@
 """Limits on proposals, and first proposals known beforehand."""
 
-import math
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -23,10 +21,14 @@ bounds = st.none() | st.floats(0, 10)
 amounts = st.floats(0, 10)
 
 
-@given(limits=st.builds(Limits, bounds, bounds, bounds), cost=st.builds(Cost, amounts, amounts, amounts))
+@given(limits=st.builds(Limits, bounds, bounds, bounds, bounds), cost=st.builds(Cost, amounts, amounts, amounts))
 def test_a_cost_is_allowed_when_no_limit_is_below_it(limits, cost):
-    largest = [math.inf if limit is None else limit for limit in (limits.seconds, limits.size_mb, limits.memory_mb)]
-    assert limits.allow(cost) == all(amount <= limit for amount, limit in zip(cost, largest, strict=True))
+    largest = (limits.seconds, limits.size_mb, limits.memory_mb, limits.proposal_seconds)
+    beyond = (
+        limit is not None and amount > limit for amount, limit in zip((*cost, cost.seconds), largest, strict=True)
+    )
+    assert limits.allow(cost) == (not any(beyond))
+    assert limits.none == (set(largest) == {None})
 
 
 ALL = Limits(51.2, 12.8, 400.0)

@@ -3,7 +3,7 @@
 from cnn_lstm_hyperopt.execution.stop import CTRL_C, TIMEOUT, StopSignal
 from cnn_lstm_hyperopt.execution.trial_events import ActivityReporter, Backup, OutsideTrials, TrialEvents
 from cnn_lstm_hyperopt.execution.trial_loop import EXHAUSTED, FINISHED, delete_stale_checkpoints, run_trials
-from cnn_lstm_hyperopt.execution.worker_plan import memory_limit, starts_as_json, study_plan, with_stored_starts
+from cnn_lstm_hyperopt.execution.worker_plan import as_stored, memory_limit, starts_as_json, study_plan
 from cnn_lstm_hyperopt.execution.worker_pool import delete_worker_files, resolve_workers, run_with_workers
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "OutsideTrials",
     "StopSignal",
     "TrialEvents",
+    "as_stored",
     "delete_stale_checkpoints",
     "delete_worker_files",
     "memory_limit",
@@ -24,5 +25,4 @@ __all__ = [
     "run_with_workers",
     "starts_as_json",
     "study_plan",
-    "with_stored_starts",
 ]

@@ -22,7 +22,7 @@ from cnn_lstm_hyperopt.execution.stop import StopSignal
 from cnn_lstm_hyperopt.execution.trial_events import TrialEvents
 from cnn_lstm_hyperopt.execution.trial_loop import run_trials
 from cnn_lstm_hyperopt.execution.validation_files import ValidationWriter
-from cnn_lstm_hyperopt.execution.worker_plan import memory_limit, study_plan, with_stored_starts
+from cnn_lstm_hyperopt.execution.worker_plan import as_stored, memory_limit, study_plan
 from cnn_lstm_hyperopt.execution.worker_pool import ALIVE, RECYCLED, STARTUP_SECONDS, STORAGE_FAILED, STUDY_FAILED
 from cnn_lstm_hyperopt.progress import ProgressReport
 from cnn_lstm_hyperopt.run_dir.paths import (
@@ -172,7 +172,7 @@ def _work(save_dir: Path, number: int, workers: int, stop: StopSignal) -> None:
             memory_mb=memory_limit(settings, device, workers=workers),
         )
         skill = SkillThreshold(**storage.attribute("skill_gate"))
-        plan = with_stored_starts(study_plan(settings, skill, runner, device, workers=workers), storage)
+        plan = as_stored(study_plan(settings, skill, runner, device, workers=workers), storage)
         study = Study(storage, plan, claim=_Claim(save_dir / LOCK_FILE), worker=number)
         writer = ValidationWriter(save_dir / VALIDATION, data.folds)
         callbacks: list[TrialEvents] = [writer, _Place(), _MemoryWatch(stop, settings.limits.worker_growth_mb)]

@@ -50,10 +50,14 @@ def starts_as_json(starts: Sequence[InitialTrial]) -> list[dict[str, Any]]:
     return [asdict(start) for start in starts]
 
 
-def with_stored_starts(plan: StudyPlan, storage: StudyStorage) -> StudyPlan:
-    """Return the plan of an existing study, with its stored initial trials."""
+def as_stored(plan: StudyPlan, storage: StudyStorage) -> StudyPlan:
+    """Return the plan of an existing study, with its stored initial trials and its stored limit of proposals.
+
+    Studies of earlier versions have no such limit.
+    """
     starts = tuple(InitialTrial(**start) for start in storage.attribute("starts") or ())
-    return replace(plan, starts=starts, begun_with=storage.attribute("begun_with"))
+    limits = replace(plan.limits, proposal_seconds=storage.attribute("proposal_seconds"))
+    return replace(plan, starts=starts, limits=limits, begun_with=storage.attribute("begun_with"))
 
 
 def memory_limit(settings: Settings, device: torch.device, *, workers: int) -> float | None:

@@ -173,6 +173,7 @@ def _new_storage(settings: Settings, setup: Setup) -> StudyStorage:
         "n_trials": settings.study.n_trials,
         "speeds": setup.runner.speeds.as_dict(),
         "train_share": setup.dataset.train_share,
+        "proposal_seconds": setup.plan.limits.proposal_seconds,
         "starts": starts_as_json(setup.plan.starts),
         "begun_with": settings.study.n_trials,
         "enqueue": None if settings.study.enqueue is None else str(settings.study.enqueue),

@@ -15,7 +15,7 @@ from cnn_lstm_hyperopt.data.dataset import Dataset
 from cnn_lstm_hyperopt.data.windows import Fold, Windows
 from cnn_lstm_hyperopt.errors import ConfigError
 from cnn_lstm_hyperopt.evaluation import Power, dates_effect, design_effect
-from cnn_lstm_hyperopt.execution import memory_limit, resolve_workers, study_plan, with_stored_starts
+from cnn_lstm_hyperopt.execution import as_stored, memory_limit, resolve_workers, study_plan
 from cnn_lstm_hyperopt.metrics import METRICS
 from cnn_lstm_hyperopt.pipeline.fingerprint import decoupled_adam, fingerprint, require_same, without_effect
 from cnn_lstm_hyperopt.pipeline.power_estimate import estimate_power
@@ -38,6 +38,7 @@ from cnn_lstm_hyperopt.search.cost_forecast import (
     expected_epoch_share,
     final_forecast,
     forecast,
+    small_data_seconds,
 )
 from cnn_lstm_hyperopt.search.initial_trials.enqueueing import read_enqueued
 from cnn_lstm_hyperopt.search.initial_trials.portfolio import portfolio_in
@@ -199,7 +200,7 @@ def prepare_again(settings: Settings, dataset: Dataset, storage: StudyStorage) -
     power = storage.attribute("power")
     return replace(
         setup,
-        plan=with_stored_starts(setup.plan, storage),
+        plan=as_stored(setup.plan, storage),
         warnings=(*setup.warnings, *earlier),
         stored_power=None if power is None else Power.from_stored(power),
     )
@@ -215,8 +216,10 @@ def _prepare(
 ) -> Setup:
     """Prepare a new or a stored study.
 
-    If ``train_share`` is None, the share comes from the settings or from the time limit of a trial.
+    If ``train_share`` is None, the study is new. Then the share comes from the settings or from the time limit of a trial, and
+    proposals on small data have a limit of seconds.
     """
+    is_new = train_share is None
     if settings.training.precision not in ("auto", *speeds.speeds):
         raise ConfigError(
             f"training.precision={settings.training.precision}: this device supports {' and '.join(speeds.speeds)} in"
@@ -248,6 +251,10 @@ def _prepare(
         dataset = dataset.with_train_share(train_share)
         runner = runner_on(dataset)
         plan = replace(plan, cost=runner.costs.cost)
+    if is_new and settings.limits.trial_seconds == "auto":
+        fold = dataset.folds[0]
+        seconds = small_data_seconds(sampled, len(fold.train) + len(fold.validation), plan.cost)
+        plan = replace(plan, limits=replace(plan.limits, proposal_seconds=seconds))
     return Setup(settings, dataset, skill, runner, plan, sampled, workers, made_with)
 
 

@@ -13,6 +13,11 @@ from cnn_lstm_hyperopt.space.domains import Scalar
 SAMPLED = 1000
 """Number of random configurations that represent the search space in a forecast."""
 TRAIN_SHARES = (1.0, 0.5, 0.25, 0.125)
+SMALL_DATA, SMALL_DATA_SECONDS, SMALL_DATA_SHARE = 500, 8.0, 0.1
+"""Number of windows below which data are small, and the maximum predicted seconds of a trial on small data.
+
+With 8 s a trial, 30 trials take 2 minutes on 2 cores. The limit is higher if fewer than a tenth of the search space meets it.
+"""
 TRIAL_SECONDS, WORKER_SECONDS = 0.3, 6.0
 """Seconds to propose, build and store a trial (without training), and seconds to start a worker."""
 BYTES_A_WINDOW, BYTES_A_TRIAL = 12, 8000
@@ -92,6 +97,22 @@ def choose_train_share(sampled: SampledSpace, seconds_limit: float | None, cost:
         if np.mean(share * on_all <= seconds_limit) >= 0.5:
             return share
     return TRAIN_SHARES[-1]
+
+
+def small_data_seconds(sampled: SampledSpace, n_windows: int, cost: Callable[..., Cost]) -> float | None:
+    """Return the maximum predicted seconds of a proposal on small data; None from :data:`SMALL_DATA` windows on.
+
+    Large networks take most of the time of a search on small data, and small networks are as accurate there.
+
+    Args:
+        sampled: random configurations of the search space.
+        n_windows: number of training and validation windows.
+        cost: function that returns the predicted cost of a configuration.
+    """
+    if n_windows >= SMALL_DATA:
+        return None
+    seconds = [cost(params).seconds for params in sampled.configurations]
+    return max(SMALL_DATA_SECONDS, float(np.quantile(seconds, SMALL_DATA_SHARE)))
 
 
 def expected_epoch_share(max_epochs: int, min_patience: int) -> float:

@@ -23,16 +23,22 @@ class Limits:
     """Limits on the predicted cost of a trial; None means no limit.
 
     A proposal that is predicted to exceed a limit is replaced by another proposal.
+
+    Attributes:
+        seconds: maximum seconds of the training steps. A running trial that is slower ends early.
+        proposal_seconds: maximum predicted seconds of a proposal, if this limit is lower than ``seconds``. A running trial may
+            exceed it, because the machine may be slower than predicted.
     """
 
     seconds: float | None = None
     size_mb: float | None = None
     memory_mb: float | None = None
+    proposal_seconds: float | None = None
 
     @property
     def none(self) -> bool:
         """Whether no limit is set."""
-        return self.seconds is None and self.size_mb is None and self.memory_mb is None
+        return all(each is None for each in (self.seconds, self.size_mb, self.memory_mb, self.proposal_seconds))
 
     def allow(self, cost: Cost) -> bool:
         """Return whether a predicted cost is within all limits."""
@@ -40,6 +46,7 @@ class Limits:
             limit is None or amount <= limit
             for limit, amount in (
                 (self.seconds, cost.seconds),
+                (self.proposal_seconds, cost.seconds),
                 (self.size_mb, cost.size_mb),
                 (self.memory_mb, cost.memory_mb),
             )
@@ -48,9 +55,10 @@ class Limits:
     def __str__(self) -> str:
         """Return the limits as text: ``300 s of training a trial, 50 MB of weights``, or ``none``."""
         parts = [
-            f"{limit:,.0f} {unit}" if limit >= 100 else f"{limit:g} {unit}"
+            f"{limit:,.0f} {unit}" if limit >= 100 else f"{limit:.3g} {unit}"
             for limit, unit in (
                 (self.seconds, "s of training a trial"),
+                (self.proposal_seconds, "s of predicted training a trial"),
                 (self.size_mb, "MB of weights"),
                 (self.memory_mb, "MB of memory"),
             )

@@ -23,7 +23,17 @@ FORMAT = 6
 """Version of the format in which studies are stored."""
 UNMARKED_FORMAT = 5
 """Earlier version of the format, whose studies can be resumed; trials in this format have no marks."""
-MADE_WITH = ("made_with", "skill_gate", "speeds", "train_share", "starts", "begun_with", "enqueue", "power")
+MADE_WITH = (
+    "made_with",
+    "skill_gate",
+    "speeds",
+    "train_share",
+    "starts",
+    "begun_with",
+    "enqueue",
+    "power",
+    "proposal_seconds",
+)
 """Names of the study attributes that never change after the study is created."""
 
 

@@ -13,7 +13,9 @@ class LimitSettings(Section):
     trial_seconds: float | Literal["auto"] | None = Field(
         "auto",
         description="maximum training time of a trial in seconds. Configurations predicted to take longer are not tried; "
-        "a trial that takes 25 % longer than this ends early. auto: 300 on a CPU, no limit on a GPU; null: no limit",
+        "a trial that takes 25 % longer than this ends early. auto: 300 on a CPU, no limit on a GPU; with fewer than 500 "
+        "windows, only configurations predicted to take at most 8 s, or as long as a tenth of the search space, are tried; "
+        "null: no limit",
     )
     size_mb: float | None = Field(
         None, gt=0, le=MAX_MB, description="maximum size of a model in MB; larger models are not tried; null: no limit"
