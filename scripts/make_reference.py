@@ -96,6 +96,9 @@ The kind of a parameter decides what a short list means:
 | range | `[0.1, 0.5]` | any number between the two |
 | log range | `[1e-5, 1e-2]` | any number between the two, uniform in the logarithm |
 
+`search_space.architecture` selects the default values: `classic` (column *default*, the table of the specification) or `full`
+(column *full*; empty: as in `classic`). The flag `--architecture` sets it, too. Values in YAML replace the default values.
+
 A single value fixes a parameter. The long forms `{low: 1e-5, high: 1e-2, log: true}`, `{choices: [1, 2]}` and `{fixed: 0.1}`
 always work."""
 
@@ -104,6 +107,7 @@ FAMILIES = {
     "Samplers": ("sampler.type", "search/samplers"),
     "Pruners": ("pruner.type", "search/pruners"),
     "Sources of bars": ("data.source", "data/sources"),
+    "Convolution blocks beside parallel": ("search_space.cnn.block", "models/cnn_lstm/blocks"),
     "Fusions": ("search_space.fusion.method", "models/cnn_lstm/fusions"),
     "Optimisers": ("search_space.training.optimizer", "training/optimizers"),
     "Learning-rate schedules": ("search_space.training.scheduler", "training/schedules"),
@@ -238,7 +242,7 @@ def settings() -> str:
         parts += [f"## {name}", (section.__doc__ or "").replace("``", "`"), _fields(f"{name}.", section.model_fields)]
     parts += [
         SPACE,
-        _table(("parameter", "kind", "default", "allowed", "condition"), map(_parameter, PARAMETERS.items())),
+        _table(("parameter", "kind", "default", "full", "allowed", "condition"), map(_parameter, PARAMETERS.items())),
     ]
     parts.append("## Options by name")
     for heading, (setting, folder) in FAMILIES.items():
@@ -328,13 +332,14 @@ def _number(value: Any) -> str:
 # ---------------------------------------------------------------------- search space
 
 
-def _parameter(item: tuple[str, ParameterSpec]) -> tuple[str, str, str, str, str]:
+def _parameter(item: tuple[str, ParameterSpec]) -> tuple[str, str, str, str, str, str]:
     name, spec = item
+    full = _domain(spec.full, spec) if spec.full is not None else ""
     conditions = [f"`{parent}` is {_values(values)}" for parent, values in spec.when.items()]
     if spec.divides is not None:
         of = " and ".join(f"`{each}`" for each in spec.divides.parameters)
         conditions.append(f"must divide the width that {of} {'give' if ' and ' in of else 'gives'}")
-    return f"`{name}`", KINDS[spec.kind], _domain(spec.default, spec), _allowed(spec), "; ".join(conditions)
+    return f"`{name}`", KINDS[spec.kind], _domain(spec.default, spec), full, _allowed(spec), "; ".join(conditions)
 
 
 def _values(values: tuple[Scalar, ...]) -> str:

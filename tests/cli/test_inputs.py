@@ -269,7 +269,7 @@ def test_every_flag_is_tried_above_or_is_a_switch() -> None:
     tried = {
         flag.replace("--no-", "--") for arguments, *_ in rows for flag in arguments.split() if flag.startswith("--")
     }
-    switches = "use-real-data batch-size enqueue resume demo dry-run recalibrate quiet verbose debug config data-dir"
+    switches = "use-real-data batch-size architecture enqueue resume demo dry-run recalibrate quiet verbose debug config data-dir"
     assert {"--" + f.name.replace("_", "-") for f in fields(RunOptions)} == tried | {f"--{s}" for s in switches.split()}
 
 

@@ -309,6 +309,7 @@ def test_dump_is_plain_yaml_with_every_setting_and_reads_back_unchanged(read_tex
     assert settings.data.symbols == ("NO", "BRK.B")
     assert settings.search_space.domains["regularization.l1"] == FloatRange(1e-7, 1e-3, log=True)
     tree = yaml.safe_load(dump_settings(settings))
+    assert tree["search_space"].pop("architecture") == "classic"
     names = {f"{group}.{key}" for group, keys in tree["search_space"].items() for key in keys}
     assert (set(tree), names) == (set(Settings.model_fields), set(settings.search_space.domains))
     assert tree["data"]["split"] == [0.6, 0.25, 0.15]

@@ -26,8 +26,9 @@ STUDY = ", ".join(Settings.model_fields["study"].annotation.model_fields)
         ("data: {split: [0.5, 0.5]}", "data.split must be a list of 3 values, but got [0.5, 0.5]"),
         (
             "search_space: {cnn: {hidden_dim: 64}}",
-            "search_space.cnn.hidden_dim is not a parameter; cnn has num_filters, filter_sizes, dropout, activation,"
-            " residual, attention, attention_heads; did you mean lstm.hidden_dim?",
+            "search_space.cnn.hidden_dim is not a parameter; cnn has block, num_filters, filter_sizes, dropout, activation,"
+            " residual, attention, attention_heads, blocks, dilation_growth, norm, squeeze_excite, downsampling, summary;"
+            " did you mean lstm.hidden_dim?",
         ),
         (
             "search_space: {cnn: {activation: rleu}}",

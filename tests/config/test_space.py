@@ -66,6 +66,7 @@ OURS = {
     "augmentation.switch": Fixed(False),
     "highway.enabled": Fixed(False),
     "highway.init": Fixed("linear"),
+    **{name: Fixed(spec.earlier) for name, spec in PARAMETERS.items() if spec.full and spec.earlier is not None},
 }
 """Parameters that the specification does not name."""
 FURTHER = {
@@ -82,6 +83,11 @@ CONDITIONS = {
     "cnn.attention_heads": {"cnn.attention": (True,)},
     "lstm.attention_heads": {"lstm.attention": (True,)},
     "lstm.skip_connections": {"lstm.num_layers": tuple(range(2, 17))},
+    "lstm.summary": {"lstm.attention": (False,)},
+    **{
+        f"cnn.{name}": {"cnn.block": ("fcn", "inception")}
+        for name in ("blocks", "dilation_growth", "norm", "squeeze_excite", "downsampling", "summary")
+    },
     "fusion.attention_heads": {"fusion.method": ("attention",)},
     "regularization.l1": {"regularization.l1_switch": (True,)},
     "highway.init": {"highway.enabled": (True,)},

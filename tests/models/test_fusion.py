@@ -46,7 +46,7 @@ def test_every_fusion_has_its_parameters_as_fields_and_the_weights_that_it_count
     own = [f"fusion.{name}" for name in FUSIONS[method].parameters]
     assert own == [f"fusion.{each.name}" for each in fields(FUSIONS[method])][3:]
     assert all(PARAMETERS[name].when["fusion.method"] == (method,) for name in own)
-    counted = fusion_of(method).cost(CNN, LSTM, 7).parameters
+    counted = fusion_of(method).cost(CNN, LSTM, (7, 5)).parameters
     assert counted == sum(weight.numel() for weight in layers_of(method).parameters())
 
 

@@ -125,6 +125,7 @@ def test_only_the_seed_decides_the_weights_and_the_global_generator_is_left_alon
 GROUPS, SIZE, LARGE, BATCH, LOOKBACK = 12, 25, 4, 4, 4
 SPACE = parse_space(
     {
+        "architecture": "full",
         "augmentation": {"switch": [False, True]},
         "highway": {"enabled": [False, True], "init": ["random", "linear"]},
     }
@@ -132,7 +133,7 @@ SPACE = parse_space(
 
 
 def network_config(params):
-    return models.network_config(params, input_dim=FEATURES, n_classes=3, has_regression=True)
+    return models.network_config(params, input_dim=FEATURES, n_classes=3, has_regression=True, lookback=LOOKBACK)
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from cnn_lstm_hyperopt import CNNLSTMHyperparameterOptimizer
 from cnn_lstm_hyperopt.config import PARAMETERS, Choices, Fixed, FloatRange, Params, SearchSpace
 from cnn_lstm_hyperopt.models.cnn_lstm.fusions import FUSIONS
 from cnn_lstm_hyperopt.search import Cost, Limits, StudyPlan
-from cnn_lstm_hyperopt.search.initial_trials.portfolio import PORTFOLIO, nearest, portfolio_in
+from cnn_lstm_hyperopt.search.initial_trials.portfolio import FULL_PORTFOLIO, PORTFOLIO, nearest, portfolio_in
 from cnn_lstm_hyperopt.space.domains import Domain, decode_sizes
 
 FULL = make_space()
@@ -50,6 +50,25 @@ def test_in_the_full_space_an_entry_is_that_of_its_paper(name: str, network: Any
     assert shown(params, *weak) == (0.1, 1e-6, 5.0, 0.0)
     assert shown(params, "multi_task.balancing", "multi_task.classification_weight") == ("fixed", 0.8)
     assert not any(params[flag] for flag in ("cnn.attention", "lstm.attention", "regularization.l1_switch"))
+
+
+def test_the_architecture_full_begins_with_stacked_blocks() -> None:
+    space = make_space({"architecture": "full"})
+    starts = {start.origin: start.params for start in portfolio_in(plan_of(space)).starts}
+    assert list(starts) == list(FULL_PORTFOLIO) == ["fcn", "lstm", "inception", "lstm-fcn", "small"]
+    names = (
+        "cnn.block",
+        "cnn.num_filters",
+        "cnn.filter_sizes",
+        "cnn.blocks",
+        "cnn.norm",
+        "lstm.input",
+        "lstm.hidden_dim",
+    )
+    assert shown(starts["fcn"], *names) == ("fcn", 32, "3-5-7", 3, "batch", "transposed", 8)
+    assert shown(starts["inception"], *names) == ("inception", 8, "9-19-39", 3, "batch", "transposed", 8)
+    assert shown(starts["lstm-fcn"], *names) == ("fcn", 128, "3-5-7", 3, "batch", "transposed", 8)
+    assert shown(starts["small"], "cnn.block", "cnn.num_filters", "lstm.hidden_dim") == ("parallel", 8, 8)
 
 
 def test_entries_are_tried_in_order_unless_equal_or_beyond_the_limits() -> None:

@@ -15,6 +15,7 @@ from cnn_lstm_hyperopt.config.schema.search import PrunerName, SamplerName
 from cnn_lstm_hyperopt.config.schema.study import MetricName
 from cnn_lstm_hyperopt.errors import ConfigError
 from cnn_lstm_hyperopt.run_dir.paths import CONFIG_FILE
+from cnn_lstm_hyperopt.space.search_space import Architecture
 
 T = TypeVar("T")
 
@@ -56,6 +57,7 @@ _SETTING_OF_FLAG = {
 _FLAG_OF_SETTING = {
     **{setting: f"--{flag.replace('_', '-')}" for flag, setting in _SETTING_OF_FLAG.items()},
     "search_space.training.batch_size": "--batch-size",
+    "search_space.architecture": "--architecture",
     "retrain.enabled": "--retrain-best",
 }
 """Name of the flag of each setting, for error messages."""
@@ -226,6 +228,14 @@ class RunOptions(DataOptions):
         int | None,
         Parameter(converter=whole, group=_SEARCH, help="Fixed training batch size, which is then not searched."),
     ] = None
+    architecture: Annotated[
+        Architecture | None,
+        Parameter(
+            group=_SEARCH,
+            help="Default search space of the networks. classic: the table of the specification; full: also stacked convolutions,"
+            " batch norm, GRU, CNN and LSTM in series, and small networks. [default: classic]",
+        ),
+    ] = None
     seed: Annotated[int | None, _setting("seed", _SEARCH, converter=whole)] = None
     enqueue: Annotated[Path | None, _setting("enqueue", _SEARCH, converter=path_of)] = None
     portfolio: Annotated[bool | None, _setting("portfolio", _SEARCH, negative="--no-portfolio")] = None
@@ -271,8 +281,9 @@ class RunOptions(DataOptions):
     def overrides(self) -> dict[str, Any]:
         """Return the flags that the user has set, as nested settings."""
         tree = super().overrides()
-        if self.batch_size is not None:
-            put(tree, "search_space.training.batch_size", self.batch_size)
+        for name, value in (("training.batch_size", self.batch_size), ("architecture", self.architecture)):
+            if value is not None:
+                put(tree, f"search_space.{name}", value)
         if self.retrain_best:
             put(tree, "retrain.enabled", True)
         return tree

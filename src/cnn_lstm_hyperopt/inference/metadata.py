@@ -166,6 +166,7 @@ class ModelDescription:
             input_dim=len(self.features),
             n_classes=self.n_classes,
             has_regression=self.has_regression,
+            lookback=self.lookback,
         )
 
     def as_dict(self) -> dict[str, Any]:

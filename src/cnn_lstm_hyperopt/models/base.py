@@ -48,11 +48,17 @@ class Family(Protocol):
     parameters: Specs
     structure: str
 
-    def config(self, params: Params, *, input_dim: int, n_classes: int, has_regression: bool) -> NetworkConfig:
+    def config(
+        self, params: Params, *, input_dim: int, n_classes: int, has_regression: bool, lookback: int | None = None
+    ) -> NetworkConfig:
         """Return the network's configuration for these parameters; see :class:`NetworkConfig` for the other arguments.
 
+        Args:
+            params: parameters of a full configuration.
+            lookback: number of bars in a window; None if the network does not need it.
+
         Raises:
-            ConfigError: a parameter is missing.
+            ConfigError: a parameter is missing, or the network needs ``lookback``.
         """
 
     def build(self, config: Any) -> Any:  # a Network; its module loads torch

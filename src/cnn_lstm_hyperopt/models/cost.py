@@ -3,6 +3,20 @@
 from dataclasses import dataclass
 
 BYTES_PER_PARAMETER = 4  # float32
+STEPS_OF_A_POOL, SQUEEZE = 2, 4
+
+
+def pooled_steps(steps: int) -> int:
+    """Return the number of steps after downsampling: half of ``steps``, rounded up. A sequence of one step stays one step."""
+    return -(-steps // STEPS_OF_A_POOL)
+
+
+def squeezed_width(width: int) -> int:
+    """Return the hidden units of :class:`.SqueezeExcite`: a quarter of the channels.
+
+    The paper's sixteenth would be below 1 for small networks.
+    """
+    return max(1, width // SQUEEZE)
 
 
 @dataclass(frozen=True)
@@ -12,7 +26,7 @@ class Profile:
     Different kinds of operations are counted separately, because a machine performs them at different speeds.
 
     Attributes:
-        parameters: number of learned parameters; the networks have no buffers.
+        parameters: number of learned parameters.
         multiply_adds: multiply-adds in all matrix products and convolutions, including the recurrent and the narrow
             multiply-adds, without norms and activations.
         recurrent_multiply_adds: multiply-adds of the LSTM layers.
@@ -23,6 +37,7 @@ class Profile:
         sequence_elements: number of elements of all other sequences that are stored for the backward pass, including the
             sequences of dropout and norms.
         attention_scores: number of attention scores: queries × keys × heads.
+        buffers: number of stored numbers that are not learned: the statistics of batch normalisation.
     """
 
     parameters: int = 0
@@ -33,11 +48,12 @@ class Profile:
     recurrent_states: int = 0
     sequence_elements: int = 0
     attention_scores: int = 0
+    buffers: int = 0
 
     @property
     def size_mb(self) -> float:
-        """Size of the stored parameters in MB (10^6 bytes)."""
-        return self.parameters * BYTES_PER_PARAMETER / 1e6
+        """Size of the stored parameters and buffers in MB (10^6 bytes)."""
+        return (self.parameters + self.buffers) * BYTES_PER_PARAMETER / 1e6
 
     def __add__(self, other: "Profile") -> "Profile":
         return Profile(*(mine + its for mine, its in zip(vars(self).values(), vars(other).values(), strict=True)))
@@ -47,6 +63,11 @@ def linear(inputs: int, outputs: int, *, times: int = 1, bias: bool = True, narr
     """Return the cost of a linear layer that is applied ``times`` times per window. ``narrow`` if its inputs are the features."""
     multiply_adds = inputs * outputs * times
     return Profile((inputs + bias) * outputs, multiply_adds, narrow_multiply_adds=multiply_adds if narrow else 0)
+
+
+def convolution(inputs: int, outputs: int, size: int, *, steps: int, narrow: bool) -> Profile:
+    """Return the cost of a convolution without bias over ``steps`` steps. ``narrow`` if its inputs are the features."""
+    return linear(inputs * size, outputs, times=steps, bias=False, narrow=narrow)
 
 
 def attention(query_dim: int, source_dim: int, width: int, *, queries: int, steps: int, heads: int) -> Profile:

@@ -42,7 +42,8 @@ class LinearModel(NamedTuple):
 class Network(nn.Module, abc.ABC):
     """A network that classifies windows and may predict a value.
 
-    A network has no buffers. The output for a window does not depend on the other windows of the batch.
+    In evaluation mode, the output for a window does not depend on the other windows of the batch. In training mode, the output
+    depends on the other windows only if the configuration has batch normalisation. Only batch normalisation has buffers.
 
     Attributes:
         config: configuration of the network.

@@ -37,7 +37,11 @@ def family_of(params: Params) -> Family:
     return FAMILIES[str(params.get(FAMILY, next(iter(FAMILIES))))]
 
 
-def network_config(params: Params, *, input_dim: int, n_classes: int, has_regression: bool) -> NetworkConfig:
+def network_config(
+    params: Params, *, input_dim: int, n_classes: int, has_regression: bool, lookback: int | None = None
+) -> NetworkConfig:
     """Return the network's configuration for the parameters of a full configuration; see :meth:`.Family.config`."""
     family = family_of(params)
-    return family.config(params, input_dim=input_dim, n_classes=n_classes, has_regression=has_regression)
+    return family.config(
+        params, input_dim=input_dim, n_classes=n_classes, has_regression=has_regression, lookback=lookback
+    )

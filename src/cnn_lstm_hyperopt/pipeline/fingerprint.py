@@ -12,6 +12,7 @@ from cnn_lstm_hyperopt.data.dataset import Dataset
 from cnn_lstm_hyperopt.errors import SaveDirError, Violation
 from cnn_lstm_hyperopt.metrics import METRICS
 from cnn_lstm_hyperopt.search import StudyStorage, TrialRecord, with_fixed
+from cnn_lstm_hyperopt.space.search_space import ARCHITECTURE, ARCHITECTURES
 from cnn_lstm_hyperopt.utils.nested import flattened
 from cnn_lstm_hyperopt.utils.text import counted
 
@@ -74,9 +75,10 @@ def _stored_fingerprint(storage: StudyStorage, settings: Settings, dataset: Data
     """Return the stored fingerprint of a study.
 
     If the stored number of folds is ``auto``, it is replaced by the number used. Studies of earlier versions had no class
-    weights and lack some parameters.
+    weights and lack some parameters; their architecture is ``classic``.
     """
     made_with = dict(storage.attribute("made_with"))
+    made_with.setdefault(f"{SPACE}.{ARCHITECTURE}", ARCHITECTURES[0])
     for name in _lacking(made_with):
         made_with[f"{SPACE}.{name}"] = {"fixed": PARAMETERS[name].earlier}
     if CLASS_WEIGHTS not in made_with:

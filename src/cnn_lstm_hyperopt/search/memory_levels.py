@@ -36,5 +36,11 @@ def memory_levels(batch_size: int) -> tuple[MemoryLevel, ...]:
 
 
 def levels_of(params: Params) -> tuple[MemoryLevel, ...]:
-    """Return the memory levels of a full configuration; a configuration without a batch size counts as one with batch size 1."""
+    """Return the memory levels of a full configuration; a configuration without a batch size counts as one with batch size 1.
+
+    Batch normalisation of a part of a batch would have other statistics. So a configuration with batch normalisation has only
+    whole batches, without and with gradient checkpointing.
+    """
+    if params.get("cnn.norm") == "batch":
+        return MemoryLevel(1), MemoryLevel(1, gradient_checkpointing=True)
     return memory_levels(int(params.get("training.batch_size", 1)))

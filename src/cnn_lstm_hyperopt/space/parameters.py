@@ -54,6 +54,7 @@ class ParameterSpec:
         one_task: fixed value in studies without a regression target; None if such studies search the parameter, too.
         earlier: value in studies and models of earlier versions, which lack the parameter. The value gives exactly the networks
             of these versions; a parameter that is inactive there may have any value. None if all versions have the parameter.
+        full: default domain in a search space of the architecture ``full``; None: the same domain as ``default``.
     """
 
     kind: Kind
@@ -67,6 +68,11 @@ class ParameterSpec:
     unused: Scalar | None = None
     one_task: Scalar | None = None
     earlier: Scalar | None = None
+    full: Domain | None = None
+
+    def domain(self, architecture: str) -> Domain:
+        """Return the default domain in a search space of the architecture ``classic`` or ``full``."""
+        return self.full if architecture == "full" and self.full is not None else self.default
 
     def exists(self, params: Params) -> bool:
         """Return whether the parameter is active in a configuration with these values of its parents."""

@@ -6,7 +6,7 @@ from typing import Any
 
 from cnn_lstm_hyperopt.space.domains import Domain, Scalar
 from cnn_lstm_hyperopt.space.parameters import Specs
-from cnn_lstm_hyperopt.space.search_space import SearchSpace, values_of
+from cnn_lstm_hyperopt.space.search_space import ARCHITECTURE, ARCHITECTURES, SearchSpace, values_of
 from cnn_lstm_hyperopt.space.values import SpaceError, parse_domain, parse_value
 from cnn_lstm_hyperopt.utils.text import did_you_mean, printable, shown
 
@@ -30,16 +30,26 @@ def plain(raw: Any, levels: int = 8) -> Any:
 def parse_space(raw: Mapping[str, Any] | None, specs: Specs) -> tuple[SearchSpace, list[SpaceError]]:
     """Return the search space in a YAML mapping; parameters that the mapping does not contain keep their default domains.
 
+    The key ``architecture`` selects the default domains.
+
     Returns:
         The space, and a list of all errors, which is empty if the space is valid.
     """
-    domains: dict[str, Domain] = {name: spec.default for name, spec in specs.items()}
+    given = dict(raw or {})
+    architecture = given.pop(ARCHITECTURE, ARCHITECTURES[0])
     errors: list[SpaceError] = []
+    if architecture not in ARCHITECTURES:
+        field, options = f"search_space.{ARCHITECTURE}", ", ".join(ARCHITECTURES)
+        text = f"{field} must be one of {options}, but got {shown(architecture)}{did_you_mean(architecture, ARCHITECTURES)}"
+        errors.append(SpaceError(text, "unknown-architecture", field))
+        architecture = ARCHITECTURES[0]
+    domains: dict[str, Domain] = {name: spec.domain(architecture) for name, spec in specs.items()}
     groups = sorted({name.split(".")[0] for name in specs})
-    for group, keys in (raw or {}).items():
+    for group, keys in given.items():
         field = f"search_space.{printable(str(group), 80)}"
         if group not in groups:
-            text = f"{field} is not a group; choose from {', '.join(groups)}{did_you_mean(group, groups, specs)}"
+            known = [ARCHITECTURE, *groups]
+            text = f"{field} is not a group; choose from {', '.join(known)}{did_you_mean(group, known, specs)}"
             errors.append(SpaceError(text, "unknown-group", field))
         elif not isinstance(keys, Mapping):
             text = f"{field} must hold parameter names, but got {shown(keys)}"
@@ -55,7 +65,7 @@ def parse_space(raw: Mapping[str, Any] | None, specs: Specs) -> tuple[SearchSpac
                     domains[name] = parse_domain(specs[name], value)
                 except SpaceError as error:
                     errors.append(error.at(f"search_space.{name}"))
-    space = SearchSpace(domains, specs)
+    space = SearchSpace(domains, specs, architecture)
     return space, errors or list(_head_errors(space))
 
 

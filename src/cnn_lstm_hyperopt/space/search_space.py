@@ -2,12 +2,18 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal, get_args
 
 from cnn_lstm_hyperopt.space.domains import Choices, Domain, Fixed, IntRange, Scalar
-from cnn_lstm_hyperopt.space.parameters import ParameterSpec, Params, Specs
+from cnn_lstm_hyperopt.space.parameters import ParameterSpec, Params, Specs, value_of
 from cnn_lstm_hyperopt.space.values import SpaceError, parse_value
 from cnn_lstm_hyperopt.utils.text import did_you_mean, shown
+
+ARCHITECTURE = "architecture"
+"""Key of a search space in YAML that selects one of :data:`ARCHITECTURES`."""
+Architecture = Literal["classic", "full"]
+ARCHITECTURES: tuple[Architecture, ...] = get_args(Architecture)
+"""Architectures: names of the default domains of all parameters. The first architecture is the default."""
 
 
 @dataclass(frozen=True)
@@ -17,15 +23,17 @@ class SearchSpace:
     Attributes:
         domains: domain of each parameter by name.
         specs: specification of each parameter by name.
+        architecture: name of the default domains, one of :data:`ARCHITECTURES`.
     """
 
     domains: Mapping[str, Domain]
     specs: Specs
+    architecture: str = ARCHITECTURES[0]
 
     @classmethod
-    def of(cls, specs: Specs) -> "SearchSpace":
-        """Return a space of these parameters with their default domains."""
-        return cls({name: spec.default for name, spec in specs.items()}, specs)
+    def of(cls, specs: Specs, architecture: str = ARCHITECTURES[0]) -> "SearchSpace":
+        """Return a space of these parameters with the default domains of an architecture."""
+        return cls({name: spec.domain(architecture) for name, spec in specs.items()}, specs, architecture)
 
     def active(self, params: Params) -> Iterator[str]:
         """Yield the names of the parameters that are active with the parents' values in ``params``, in the order of the space.
@@ -41,7 +49,12 @@ class SearchSpace:
         width = self.specs[name].divides
         if width is None:
             return None
-        return width.of(*(self.specs[parent].typed(params[parent]) for parent in width.parameters))
+        return width.of(
+            *(
+                self.specs[parent].typed(params[parent]) if parent in params else value_of(parent, params, self.specs)
+                for parent in width.parameters
+            )
+        )
 
     def legal(self, name: str, value: Scalar, params: Params) -> Scalar:
         """Return ``value``, or a legal number of attention heads if ``value`` is one that does not divide its width.
@@ -113,9 +126,9 @@ class SearchSpace:
                 values[name] = earlier
         return self.fixing(values)
 
-    def as_dict(self) -> dict[str, dict[str, Any]]:
+    def as_dict(self) -> dict[str, Any]:
         """Return the space in its long YAML form, by group of parameters; :func:`.parse_space` reads this form."""
-        groups: dict[str, dict[str, Any]] = {}
+        groups: dict[str, Any] = {ARCHITECTURE: self.architecture}
         for name, domain in self.domains.items():
             group, key = name.split(".")
             groups.setdefault(group, {})[key] = _long_form(self.specs[name], domain)

@@ -34,6 +34,7 @@ class TrialCosts:
             input_dim=self._data.folds[0].train.input_dim,
             n_classes=self._data.n_classes,
             has_regression=self._data.has_regression,
+            lookback=self._data.folds[0].train.lookback,
         )
 
     def profile(self, params: Params) -> Profile:

@@ -16,16 +16,11 @@ class CnnLstmFamily:
     parameters: Specs = PARAMETERS
     structure = "two branches that read the same window"
 
-    def config(self, params: Params, *, input_dim: int, n_classes: int, has_regression: bool) -> CnnLstmConfig:
-        return CnnLstmConfig(
-            input_dim,
-            n_classes,
-            has_regression,
-            read_cnn(params),
-            read_lstm(params),
-            read_fusion(params),
-            read_highway(params),
-        )
+    def config(
+        self, params: Params, *, input_dim: int, n_classes: int, has_regression: bool, lookback: int | None = None
+    ) -> CnnLstmConfig:
+        cnn, lstm, fusion = read_cnn(params), read_lstm(params), read_fusion(params)
+        return CnnLstmConfig(input_dim, n_classes, has_regression, cnn, lstm, fusion, read_highway(params), lookback)
 
     def build(self, config: CnnLstmConfig) -> Any:
         from cnn_lstm_hyperopt.models.cnn_lstm.network import CnnLstm

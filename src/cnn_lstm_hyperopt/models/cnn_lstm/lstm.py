@@ -1,4 +1,4 @@
-"""Recurrent branch: stacked LSTM layers, optionally bidirectional, with skip connections and attention pooling."""
+"""Recurrent branch: stacked LSTM or GRU layers, optionally bidirectional, with skip connections and attention pooling."""
 
 import torch
 from torch import Tensor, nn
@@ -7,11 +7,12 @@ from cnn_lstm_hyperopt.models.cnn_lstm.branch import BranchOutput
 from cnn_lstm_hyperopt.models.cnn_lstm.params import LstmConfig
 from cnn_lstm_hyperopt.models.layers.attention import AttentionPooling
 from cnn_lstm_hyperopt.models.layers.dropout import Dropout
+from cnn_lstm_hyperopt.models.layers.pooling import SUMMARIES
 from cnn_lstm_hyperopt.models.layers.recompute import run
 
 
 class LstmBranch(nn.Module):
-    """Stack of ``nn.LSTM`` layers, each followed by dropout.
+    """Stack of ``nn.LSTM`` or ``nn.GRU`` (Cho et al. 2014, arXiv 1406.1078) layers, each followed by dropout.
 
     Attributes:
         recompute: whether the backward pass recomputes each layer and the pooling.
@@ -22,8 +23,10 @@ class LstmBranch(nn.Module):
         self.skip_connections = config.skip_connections
         self.bidirectional = config.bidirectional
         self.hidden_dim = config.hidden_dim
+        self.summary = config.summary
+        cell = {"lstm": nn.LSTM, "gru": nn.GRU}[config.cell]
         self.layers = nn.ModuleList(
-            nn.LSTM(
+            cell(
                 input_dim if layer == 0 else config.width,
                 config.hidden_dim,
                 batch_first=True,
@@ -42,9 +45,10 @@ class LstmBranch(nn.Module):
             out = run(self._layer, layer, sequence, recompute=self.recompute)
             # The first layer changes the width, so identity shortcuts (He et al. 2016) start at the second.
             sequence = sequence + out if self.skip_connections and depth > 0 else out
-        if self.pooling is None:
-            return BranchOutput(sequence, self._last(sequence))
-        return BranchOutput(sequence, run(self.pooling, sequence, recompute=self.recompute))
+        if self.pooling is not None:
+            return BranchOutput(sequence, run(self.pooling, sequence, recompute=self.recompute))
+        summary = self._last(sequence) if self.summary == "last" else SUMMARIES[self.summary](sequence)
+        return BranchOutput(sequence, summary)
 
     def _layer(self, layer: nn.Module, sequence: Tensor) -> Tensor:
         dropped: Tensor = self.dropout(layer(sequence)[0])

@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from cnn_lstm_hyperopt.models.cnn_lstm.blocks import PARALLEL
 from cnn_lstm_hyperopt.models.cnn_lstm.cnn import ConvBranch
 from cnn_lstm_hyperopt.models.cnn_lstm.highway import Highway, summaries
 from cnn_lstm_hyperopt.models.cnn_lstm.lstm import LstmBranch
+from cnn_lstm_hyperopt.models.cnn_lstm.params import CNN, TRANSPOSED, WINDOW
+from cnn_lstm_hyperopt.models.cnn_lstm.stack import StackedBranch
 from cnn_lstm_hyperopt.models.layers.dropout import Dropout
 from cnn_lstm_hyperopt.models.layers.recompute import run
 from cnn_lstm_hyperopt.models.network import LinearModel, Network, Output
@@ -33,16 +36,20 @@ class FusionLayers(nn.ModuleDict):
 
 
 class CnnLstm(Network):
-    """Network with a CNN branch and an LSTM branch, which read the same window, a fusion and output heads.
+    """Network with a CNN branch and an LSTM branch, which usually read the same window, a fusion and output heads.
 
-    The network has no batch normalisation, so the output for a window does not depend on the other windows of the batch.
+    The LSTM branch may read the sequence of the CNN branch instead (in series), or the window with time and features exchanged
+    (Karim et al. 2018, arXiv 1709.05206).
     """
+
+    config: CnnLstmConfig
 
     def __init__(self, config: CnnLstmConfig) -> None:
         super().__init__()
         self.config = config
-        self.cnn = ConvBranch(config.input_dim, config.cnn)
-        self.lstm = LstmBranch(config.input_dim, config.lstm)
+        branch = ConvBranch if config.cnn.block == PARALLEL else StackedBranch
+        self.cnn = branch(config.input_dim, config.cnn)
+        self.lstm = LstmBranch(config.lstm_input_dim, config.lstm)
         self.fusion = FusionLayers(config.fusion, config.cnn.shape, config.lstm.shape)
         self.dropout = Dropout(config.fusion.dropout)
         self.classify = nn.Linear(config.fusion.dim, config.n_classes)
@@ -57,7 +64,9 @@ class CnnLstm(Network):
 
     def forward(self, x: Tensor) -> Output:
         """Return the output for windows ``(batch, lookback, input_dim)``."""
-        fused = self.dropout(run(self.fusion, self.cnn(x), self.lstm(x), recompute=self._recompute))  # (batch, dim)
+        cnn = self.cnn(x)
+        source = {WINDOW: x, CNN: cnn.sequence, TRANSPOSED: x.transpose(1, 2)}[self.config.lstm.input]
+        fused = self.dropout(run(self.fusion, cnn, self.lstm(source), recompute=self._recompute))  # (batch, dim)
         value = self.regress(fused).squeeze(-1) if self.regress is not None else None
         output = Output(self.classify(fused), value)
         return output if self.highway is None else self.highway(x, output)

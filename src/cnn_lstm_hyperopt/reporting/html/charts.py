@@ -266,7 +266,11 @@ def _cost(content: Content) -> pd.DataFrame:
             continue
         params = with_fixed(content.space, record.params)
         network = network_config(
-            params, input_dim=width, n_classes=max(2, len(classes)), has_regression=bool(data.get("value_name"))
+            params,
+            input_dim=width,
+            n_classes=max(2, len(classes)),
+            has_regression=bool(data.get("value_name")),
+            lookback=lookback,
         )
         rows[record.number] = (
             (record.attributes.get("measured_seconds") or record.seconds) / epochs,

@@ -25,6 +25,7 @@ _MIN, _MAX = 0.0, 1e9
 _NO, _YES = (False, True), (True, False)
 
 _WEAK: Mapping[str, Wish] = {
+    "cnn.block": ("parallel", "fcn", "inception"),
     "cnn.num_filters": _MIN,
     "cnn.filter_sizes": "1",
     "cnn.dropout": _MIN,
@@ -32,6 +33,12 @@ _WEAK: Mapping[str, Wish] = {
     "cnn.residual": _NO,
     "cnn.attention": _NO,
     "cnn.attention_heads": 4,
+    "cnn.blocks": 3,
+    "cnn.dilation_growth": 1,
+    "cnn.norm": ("batch", "group", "layer"),
+    "cnn.squeeze_excite": _NO,
+    "cnn.downsampling": ("none", "max", "mean"),
+    "cnn.summary": ("mean", "max", "mean_last", "attention"),
     "lstm.hidden_dim": _MIN,
     "lstm.num_layers": 1,
     "lstm.dropout": _MIN,
@@ -39,6 +46,9 @@ _WEAK: Mapping[str, Wish] = {
     "lstm.attention": _NO,
     "lstm.attention_heads": 4,
     "lstm.skip_connections": _NO,
+    "lstm.cell": ("lstm", "gru"),
+    "lstm.input": ("window", "cnn", "transposed"),
+    "lstm.summary": ("last", "mean", "max"),
     "fusion.method": ("concatenation", "gated", "attention", "bilinear"),
     "fusion.dim": _MIN,
     "fusion.dropout": _MIN,
@@ -126,6 +136,47 @@ PORTFOLIO: Mapping[str, Mapping[str, Wish]] = {
 }
 """Portfolio entries by name, in the order in which the study tries them."""
 
+_STACK: Mapping[str, Wish] = {
+    "cnn.block": ("fcn", "inception", "parallel"),
+    "lstm.input": ("transposed", "cnn", "window"),
+    "training.batch_size": 16,
+}
+"""Wanted values of the entries that stack blocks: a small recurrent branch that reads the transposed window."""
+
+_FCN: Mapping[str, Wish] = {**_STACK, "cnn.num_filters": 32}
+"""Wang, Yan & Oates 2017, "Time series classification from scratch with deep neural networks", arXiv 1611.06455: three blocks of
+convolution, batch norm and ReLU, then the mean over time; batches of 16, Adam with a learning rate of 1e-3.
+
+Adapted: a quarter of the paper's filters, so that the trial is cheap; filters of the space's odd lengths.
+"""
+
+_INCEPTION: Mapping[str, Wish] = {
+    **_STACK,
+    "cnn.block": ("inception", "fcn", "parallel"),
+    "cnn.num_filters": 8,
+    "cnn.filter_sizes": "9-19-39",
+    "cnn.residual": _YES,
+}
+"""InceptionTime as in the entry ``cnn``, but with three of its blocks, batch norm and a quarter of its filters."""
+
+_LSTM_FCN_WHOLE: Mapping[str, Wish] = {
+    **_STACK,
+    "cnn.num_filters": 128,
+    "lstm.hidden_dim": 8,
+    "lstm.dropout": 0.8,
+    "training.batch_size": 128,
+}
+"""LSTM-FCN (see above) with three blocks in sequence and the dimension shuffle: the LSTM reads the transposed window."""
+
+FULL_PORTFOLIO: Mapping[str, Mapping[str, Wish]] = {
+    "fcn": {**_WEAK, **_FCN},
+    "lstm": PORTFOLIO["lstm"],
+    "inception": {**_WEAK, **_INCEPTION},
+    "lstm-fcn": {**_WEAK, **_LSTM_FCN_WHOLE},
+    "small": PORTFOLIO["small"],
+}
+"""Portfolio entries of the architecture ``full``, in the order in which the study tries them."""
+
 
 @dataclass(frozen=True)
 class Portfolio:
@@ -148,7 +199,8 @@ def portfolio_in(plan: StudyPlan) -> Portfolio:
     taken: dict[str, Params] = {}
     same: dict[str, str] = {}
     beyond: list[str] = []
-    for name, wishes in PORTFOLIO.items():
+    entries = FULL_PORTFOLIO if plan.space.architecture == "full" else PORTFOLIO
+    for name, wishes in entries.items():
         params = {key: value for key, value in nearest(plan.space, wishes).items() if key in searched}
         earlier = next((other for other, its in taken.items() if its == params), None)
         if earlier is not None:

@@ -13,8 +13,10 @@ FUSIONS: Mapping[str, type[Fusion]] = members(__name__, Fusion)
 
 FUSION_PARAMETERS: dict[str, ParameterSpec] = {
     "fusion.method": ParameterSpec("choice", Choices(tuple(FUSIONS)), options=tuple(FUSIONS)),
-    "fusion.dim": ParameterSpec("choice", Choices((128, 256, 512, 1024)), low=1, high=8192),
-    "fusion.dropout": ParameterSpec("float", FloatRange(0.1, 0.4), low=0.0, high=0.95),
+    "fusion.dim": ParameterSpec(
+        "choice", Choices((128, 256, 512, 1024)), low=1, high=8192, full=Choices((16, 32, 64, 128, 256))
+    ),
+    "fusion.dropout": ParameterSpec("float", FloatRange(0.1, 0.4), low=0.0, high=0.95, full=FloatRange(0.0, 0.4)),
     **{
         f"fusion.{key}": replace(spec, when={"fusion.method": (name,), **spec.when})
         for name, member in FUSIONS.items()

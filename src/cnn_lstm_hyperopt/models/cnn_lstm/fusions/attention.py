@@ -29,10 +29,10 @@ class CrossAttention(Fusion):
 
     attention_heads: int
 
-    def cost(self, cnn: BranchShape, lstm: BranchShape, steps: int) -> Profile:
+    def cost(self, cnn: BranchShape, lstm: BranchShape, steps: tuple[int, int]) -> Profile:
         return (
-            attention(cnn.summary_width, lstm.width, self.dim, queries=1, steps=steps, heads=self.attention_heads)
-            + attention(lstm.summary_width, cnn.width, self.dim, queries=1, steps=steps, heads=self.attention_heads)
+            attention(cnn.summary_width, lstm.width, self.dim, queries=1, steps=steps[1], heads=self.attention_heads)
+            + attention(lstm.summary_width, cnn.width, self.dim, queries=1, steps=steps[0], heads=self.attention_heads)
             + linear(2 * self.dim, self.dim)
         )
 

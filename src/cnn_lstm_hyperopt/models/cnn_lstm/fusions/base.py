@@ -43,8 +43,8 @@ class Fusion(abc.ABC):
     dropout: float
 
     @abc.abstractmethod
-    def cost(self, cnn: BranchShape, lstm: BranchShape, steps: int) -> Profile:
-        """Return the cost of the fusion on windows of ``steps`` bars."""
+    def cost(self, cnn: BranchShape, lstm: BranchShape, steps: tuple[int, int]) -> Profile:
+        """Return the cost of the fusion. ``steps`` has the numbers of steps of the CNN sequence and the LSTM sequence."""
 
     @abc.abstractmethod
     def layers(self, cnn: BranchShape, lstm: BranchShape) -> dict[str, nn.Module]:

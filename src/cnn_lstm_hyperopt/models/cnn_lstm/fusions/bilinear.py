@@ -20,7 +20,7 @@ class LowRankBilinear(Fusion):
     name, place = "bilinear", 4
     description = "low-rank bilinear pooling: a projection of the elementwise product of both branches"
 
-    def cost(self, cnn: BranchShape, lstm: BranchShape, steps: int) -> Profile:
+    def cost(self, cnn: BranchShape, lstm: BranchShape, steps: tuple[int, int]) -> Profile:
         branches = linear(cnn.summary_width, self.dim) + linear(lstm.summary_width, self.dim)
         return branches + linear(self.dim, self.dim)
 

@@ -20,7 +20,7 @@ class Concatenation(Fusion):
     name, place = "concatenation", 1
     description = "a dense layer with ReLU on both branch outputs, side by side"
 
-    def cost(self, cnn: BranchShape, lstm: BranchShape, steps: int) -> Profile:
+    def cost(self, cnn: BranchShape, lstm: BranchShape, steps: tuple[int, int]) -> Profile:
         return linear(cnn.summary_width + lstm.summary_width, self.dim)
 
     def layers(self, cnn: BranchShape, lstm: BranchShape) -> dict[str, nn.Module]:

@@ -28,7 +28,7 @@ class GatedUnit(Fusion):
         "gated multimodal unit (arXiv 1702.01992): a learned network gate sets the weights of the two branches"
     )
 
-    def cost(self, cnn: BranchShape, lstm: BranchShape, steps: int) -> Profile:
+    def cost(self, cnn: BranchShape, lstm: BranchShape, steps: tuple[int, int]) -> Profile:
         both = cnn.summary_width + lstm.summary_width
         return linear(cnn.summary_width, self.dim) + linear(lstm.summary_width, self.dim) + linear(both, self.dim)
 
