@@ -47,6 +47,7 @@ ONLY_SOMETIMES = (
     "retrained_models[].test_metrics.strategy.",  # of directions
     "overfitting.deflated_sharpe.",
     "retraining_failures[].",
+    "skipped_baselines[].",
     "walk_forward[].",  # of several test periods
     "test_openings[].periods",
 )

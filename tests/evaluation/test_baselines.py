@@ -21,6 +21,7 @@ from cnn_lstm_hyperopt.evaluation import (
     earlier_windows,
     fit_baselines,
     last_labels,
+    not_installed,
     recent_counts,
 )
 from cnn_lstm_hyperopt.evaluation.baselines.boosting import GradientBoosting
@@ -316,6 +317,7 @@ def test_baselines_without_their_package_or_without_bars_and_an_order_are_skippe
             found = fit_baselines(*parts, n_classes=2, seed=0)
         assert set(BASELINES) - set(found) == {name for names in lines for name in names.split(", ")}
         assert len(caplog.records) == len(lines)
+        assert not_installed(parts[0]) == tuple(name for name, why in lines.items() if why.startswith("cnn-lstm"))
         for names, why in lines.items():
             (line,) = (record.message for record in caplog.records if names in record.message)
             assert why in line

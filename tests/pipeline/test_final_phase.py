@@ -19,9 +19,11 @@ from cnn_lstm_hyperopt.cli import main
 from cnn_lstm_hyperopt.config import load_settings
 from cnn_lstm_hyperopt.data.dataset import prepare_dataset
 from cnn_lstm_hyperopt.errors import InterruptedRunError, StorageFailedError
+from cnn_lstm_hyperopt.evaluation import BASELINES
 from cnn_lstm_hyperopt.execution import StopSignal
 from cnn_lstm_hyperopt.inference.model import load_model
 from cnn_lstm_hyperopt.models.build import build_network
+from cnn_lstm_hyperopt.pipeline.advice import skipped_baselines_text
 from cnn_lstm_hyperopt.pipeline.confirmation import SEEDS_APART, TIME_IS_UP, Measurement
 from cnn_lstm_hyperopt.pipeline.events import RunEvents, to_all
 from cnn_lstm_hyperopt.pipeline.final_phase import run_final_phase
@@ -35,6 +37,7 @@ from cnn_lstm_hyperopt.reporting.console.terminal import Terminal
 from cnn_lstm_hyperopt.search import StudyStorage
 from cnn_lstm_hyperopt.training import NonFiniteLossError
 from cnn_lstm_hyperopt.training.trial_trainer import TrainedNetwork, TrialRunner
+from cnn_lstm_hyperopt.utils.text import install_command
 
 pytestmark = pytest.mark.usefixtures("quick_final_round")
 
@@ -265,6 +268,25 @@ def test_changed_evaluation_settings_judge_the_stored_models_again_in_the_same_e
     back = world.run()
     before, after = ({key: each.results[key] for key in ("verdict", "baselines", "ensemble")} for each in (first, back))
     assert json.dumps(after) == json.dumps(before)
+
+
+@pytest.mark.slow
+def test_a_baseline_whose_package_is_installed_later_is_added_to_the_results(world, monkeypatch):
+    kind = BASELINES["persistence"]
+    monkeypatch.setattr(kind, "package", "no_such_package")
+    monkeypatch.setattr(kind, "extra", "some")
+    skipped = world.run().results
+    assert [each["name"] for each in skipped["baselines"]] == ["majority class"]
+    assert skipped["skipped_baselines"] == [{"name": "persistence", "extra": "some"}]
+    assert "persistence" in (text := skipped_baselines_text(skipped["skipped_baselines"]))
+    assert install_command("some") in text
+    monkeypatch.setattr(kind, "package", None)
+    added = world.run()
+    assert ([each["name"] for each in added.results["baselines"]], added.opened) == (
+        ["majority class", "persistence"],
+        1,
+    )
+    assert (added.results["skipped_baselines"], added.results["test_openings"]) == ([], skipped["test_openings"])
 
 
 @pytest.mark.slow

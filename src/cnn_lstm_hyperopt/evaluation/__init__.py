@@ -3,7 +3,7 @@
 Most functions take arrays and return numbers.
 """
 
-from cnn_lstm_hyperopt.evaluation.baselines import BASELINES, fit_baselines
+from cnn_lstm_hyperopt.evaluation.baselines import BASELINES, fit_baselines, not_installed
 from cnn_lstm_hyperopt.evaluation.baselines.base import UNKNOWN, Baseline, Sample, base_rates
 from cnn_lstm_hyperopt.evaluation.baselines.known_labels import earlier_windows, last_labels, last_values, recent_counts
 from cnn_lstm_hyperopt.evaluation.dependence import Dependence
@@ -61,6 +61,7 @@ __all__ = [
     "last_values",
     "level_text",
     "long_flat",
+    "not_installed",
     "paired_interval",
     "probabilistic_sharpe",
     "probability_of_backtest_overfitting",

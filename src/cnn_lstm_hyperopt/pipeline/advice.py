@@ -5,10 +5,11 @@ from enum import StrEnum
 from typing import Any
 
 from cnn_lstm_hyperopt.config import Settings
+from cnn_lstm_hyperopt.evaluation import BASELINES
 from cnn_lstm_hyperopt.metrics import METRICS
 from cnn_lstm_hyperopt.search import StudyPlan, TrialRecord
 from cnn_lstm_hyperopt.search.pruning_stats import LIMIT
-from cnn_lstm_hyperopt.utils.text import counted
+from cnn_lstm_hyperopt.utils.text import counted, install_command
 
 
 class Interface(StrEnum):
@@ -28,6 +29,27 @@ def preference_text(verdict: Mapping[str, Any]) -> str | None:
     if baseline is None:
         return None
     return f"prefer {baseline}, a simple baseline. It is cheaper, and model 1 is {verdict['grade']}."
+
+
+def skipped_baselines(names: Sequence[str]) -> list[dict[str, str]]:
+    """Return an entry of ``results.json`` for each baseline whose package is not installed, with the extra that installs it."""
+    return [{"name": name, "extra": BASELINES[name].extra} for name in names]
+
+
+def skipped_baselines_text(skipped: Sequence[Mapping[str, str]]) -> str | None:
+    """Return a sentence that names the skipped baselines and the command that installs their packages.
+
+    Args:
+        skipped: entry ``skipped_baselines`` of ``results.json``. The text is None if this list is empty.
+    """
+    if not skipped:
+        return None
+    names, extras = (", ".join(each["name"] for each in skipped), ",".join(each["extra"] for each in skipped))
+    packages = "its package is" if len(skipped) == 1 else "their packages are"
+    return (
+        f"Not compared: {names}, because {packages} not installed. To compare, run {install_command(extras)}, then resume"
+        " this study."
+    )
 
 
 def empty_front_text(settings: Settings, plan: StudyPlan, records: Sequence[TrialRecord], interface: Interface) -> str:

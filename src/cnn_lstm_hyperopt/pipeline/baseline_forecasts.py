@@ -18,6 +18,7 @@ from cnn_lstm_hyperopt.evaluation import (
     fit_baselines,
     last_labels,
     last_values,
+    not_installed,
     recent_counts,
 )
 from cnn_lstm_hyperopt.evaluation.baselines.base import Baseline
@@ -35,11 +36,13 @@ class BaselineForecasts:
         probabilities: class probabilities ``(windows, classes)`` by name of the baseline. The majority class is first.
         values: forecasts ``(windows,)`` of the regression target by name of the baseline, for baselines that forecast it.
         n_training_windows: number of training windows that the baselines used.
+        not_installed: names of baselines that are missing because their packages are not installed.
     """
 
     probabilities: dict[str, Floats]
     values: dict[str, NDArray[np.float32]]
     n_training_windows: int
+    not_installed: tuple[str, ...] = ()
 
     @property
     def references(self) -> dict[str, NDArray[np.float32]]:
@@ -113,6 +116,7 @@ def baseline_forecasts(
             if parts and name not in lacking
         },
         len(train),
+        not_installed(train, kinds),
     )
 
 

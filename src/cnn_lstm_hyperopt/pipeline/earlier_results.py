@@ -7,6 +7,7 @@ from typing import Any
 from cnn_lstm_hyperopt.config import Settings, readable
 from cnn_lstm_hyperopt.data.trades import TRADED
 from cnn_lstm_hyperopt.errors import SaveDirError
+from cnn_lstm_hyperopt.evaluation import BASELINES
 from cnn_lstm_hyperopt.inference.ensemble import Ensemble
 from cnn_lstm_hyperopt.inference.model import SavedModel, load_model
 from cnn_lstm_hyperopt.metrics import score
@@ -60,8 +61,9 @@ class EarlierResults:
 
     @property
     def changes(self) -> list[str]:
-        """A text for each setting of the evaluation that differs from the earlier run and affects the test results.
+        """A text for each difference from the earlier run that affects the test results.
 
+        A difference is another setting of the evaluation, or a baseline whose package was installed since then.
         Results of earlier versions lack the settings, so only the verdict's metric is compared. Costs of trades affect only
         the strategy of the target ``direction``.
         """
@@ -70,11 +72,13 @@ class EarlierResults:
         before = stored or ({} if metric is None else {"verdict_metric": metric})
         names = [name for name in before if self.session.dataset.target == TRADED or name == "verdict_metric"]
         now = evaluation_settings(self.session.settings)
+        skipped = [each["name"] for each in self.session.final.get("skipped_baselines", ())]
+        added = [name for name in skipped if name in BASELINES and BASELINES[name].is_installed()]
         return [
             f"{EVALUATION}.{name} is {now[name]}, but the stored results have {before[name]}"
             for name in names
             if name in now and now[name] != before[name]
-        ]
+        ] + [f"the baseline {name} is now installed, but the stored results lack it" for name in added]
 
     def retraining(self) -> Retraining | None:
         """Return the stored models of the finalists as the result of a retraining.

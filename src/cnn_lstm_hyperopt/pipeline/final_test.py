@@ -13,6 +13,7 @@ from cnn_lstm_hyperopt.inference.latency import measure_latency
 from cnn_lstm_hyperopt.inference.model import SavedModel
 from cnn_lstm_hyperopt.inference.temperature import Calibrated
 from cnn_lstm_hyperopt.metrics import if_defined, score
+from cnn_lstm_hyperopt.pipeline.advice import skipped_baselines
 from cnn_lstm_hyperopt.pipeline.calibration import CalibrationEffect, calibrated
 from cnn_lstm_hyperopt.pipeline.confirmation import Confirmed
 from cnn_lstm_hyperopt.pipeline.earlier_results import EVALUATION, evaluation_settings
@@ -30,7 +31,7 @@ from cnn_lstm_hyperopt.pipeline.results.model_folders import save_models, write_
 from cnn_lstm_hyperopt.pipeline.results.walk_forward import walk_forward_results
 from cnn_lstm_hyperopt.pipeline.retraining import Retrained, Retraining
 from cnn_lstm_hyperopt.pipeline.session import Session
-from cnn_lstm_hyperopt.pipeline.test_evaluation import TestResult, evaluate_once
+from cnn_lstm_hyperopt.pipeline.test_evaluation import TestResult, Verdict, evaluate_once
 from cnn_lstm_hyperopt.pipeline.test_openings import record_opening
 from cnn_lstm_hyperopt.pipeline.walk_forward import Refits
 from cnn_lstm_hyperopt.progress import Decision
@@ -84,7 +85,7 @@ def evaluate_finalists(
         "retrained_models": entries,
         "ensemble": ensemble,
         "retraining_failures": _failures(outcome),
-        "baselines": baseline_results(verdict),
+        **_baselines(verdict),
         "verdict": verdict_results(verdict, done[0]),
         "walk_forward": walk_forward_results(verdict),
         "full_epochs": settings.retrain.full_epochs,
@@ -105,6 +106,13 @@ def _calibrated(outcome: Retraining, of_runs: Sequence[Sequence[Predictions]], d
         calibrated(each, each.mean(predictions).before, dataset.validation, dataset.horizon)
         for each, predictions in zip(outcome.done, of_runs, strict=True)
     ]
+
+
+def _baselines(verdict: Verdict) -> dict[str, Any]:
+    return {
+        "baselines": baseline_results(verdict),
+        "skipped_baselines": skipped_baselines(verdict.skipped_baselines),
+    }
 
 
 def _failures(outcome: Retraining) -> list[dict[str, Any]]:

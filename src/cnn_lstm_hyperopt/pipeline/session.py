@@ -41,6 +41,7 @@ FINAL_KEYS = (
     "ensemble",
     "retraining_failures",
     "baselines",
+    "skipped_baselines",
     "verdict",
     "walk_forward",
     "full_epochs",

@@ -92,6 +92,7 @@ class Verdict:
         baselines: test results of the baselines, the majority class first. Persistence is included only if last labels are
             known.
         baseline_windows: number of training windows that the baselines used.
+        skipped_baselines: names of baselines that are missing because their packages are not installed.
         windows: the test windows.
         metric: name of the study's metric. The judgement may use another metric.
         evaluations: number of evaluations on this test set so far, including this evaluation.
@@ -110,6 +111,7 @@ class Verdict:
     ensemble: TestResult | None = None
     periods: tuple[PeriodScores, ...] = ()
     period_of: NDArray[np.int64] | None = None
+    skipped_baselines: tuple[str, ...] = ()
 
     @property
     def sentence(self) -> str:
@@ -184,6 +186,7 @@ def evaluate_once(
         windows=test,
         metric=metric,
         evaluations=evaluations,
+        skipped_baselines=said.baselines.not_installed,
     )
     return verdict if dataset.periods is None else _by_period(verdict, dataset.periods, later)
 

@@ -10,6 +10,7 @@ from cnn_lstm_hyperopt.evaluation.baselines.logistic import LogisticBaseline
 from cnn_lstm_hyperopt.evaluation.baselines.minirocket import MiniRocket
 from cnn_lstm_hyperopt.evaluation.baselines.ridge import RidgeRegression
 from cnn_lstm_hyperopt.evaluation.baselines.simple import MajorityClass, Persistence, RollingFrequency
+from cnn_lstm_hyperopt.utils.text import install_command
 
 log = logging.getLogger(__name__)
 
@@ -46,11 +47,17 @@ def fit_baselines(
     for name, kind in (BASELINES if kinds is None else kinds).items():
         if (need := kind.lacks(train)) is not None:
             skipped.setdefault(need, []).append(name)
-        elif (missing := kind.missing()) is not None:
-            log.info("%s", missing)
+        elif not kind.is_installed():
+            log.info("Skipped baseline %s. To add it: %s", name, install_command(kind.extra))
         else:
             fitted[name] = kind()
             fitted[name].fit(train, validation, n_classes=n_classes, seed=seed)
     for need, names in skipped.items():
         log.info("Skipped baselines, which need %s: %s", need, ", ".join(names))
     return fitted
+
+
+def not_installed(train: Sample, kinds: Mapping[str, type[Baseline]] | None = None) -> tuple[str, ...]:
+    """Return the names of the baselines ``kinds`` that the windows would allow, but whose packages are not installed."""
+    chosen = BASELINES if kinds is None else kinds
+    return tuple(name for name, kind in chosen.items() if kind.lacks(train) is None and not kind.is_installed())

@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnn_lstm_hyperopt.data.market_history import MarketHistory
-from cnn_lstm_hyperopt.utils.text import install_command
 
 Inputs = NDArray[np.float32]
 Labels = NDArray[np.int64]
@@ -80,11 +79,9 @@ class Baseline(abc.ABC):
     """Extra of this project that installs the package."""
 
     @classmethod
-    def missing(cls) -> str | None:
-        """Return a sentence with the command that installs the missing package, or None if no package is missing."""
-        if cls.package is None or find_spec(cls.package) is not None:
-            return None
-        return f"The baseline {cls.name} is skipped: {install_command(cls.extra)} adds it"
+    def is_installed(cls) -> bool:
+        """Return True if the optional package is installed, or if the baseline needs no package."""
+        return cls.package is None or find_spec(cls.package) is not None
 
     @classmethod
     def lacks(cls, sample: Sample) -> str | None:

@@ -81,6 +81,7 @@ def _results(session: Session) -> dict[str, Any]:
         "retrained_models": [],
         "ensemble": None,
         "baselines": [],
+        "skipped_baselines": [],
         "verdict": untested,
         "walk_forward": [],
         **session.final,

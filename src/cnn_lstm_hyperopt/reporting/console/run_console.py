@@ -13,7 +13,7 @@ from cnn_lstm_hyperopt.evaluation import Grade
 from cnn_lstm_hyperopt.evaluation.grades import known_grade
 from cnn_lstm_hyperopt.execution import FINISHED
 from cnn_lstm_hyperopt.metrics import METRICS
-from cnn_lstm_hyperopt.pipeline.advice import Interface
+from cnn_lstm_hyperopt.pipeline.advice import Interface, skipped_baselines, skipped_baselines_text
 from cnn_lstm_hyperopt.pipeline.confirmation import Candidate, Confirmed
 from cnn_lstm_hyperopt.pipeline.events import RunEvents
 from cnn_lstm_hyperopt.pipeline.results.selection import SelectionBias
@@ -261,6 +261,8 @@ class RunConsole(RunEvents):
             terminal.table(walk_forward_table(verdict))
         for line in verdict_lines(verdict, retrained):
             terminal.say(line)
+        if (skipped := skipped_baselines_text(skipped_baselines(verdict.skipped_baselines))) is not None:
+            terminal.say(skipped)
         if len(verdict.finalists) > 1 or verdict.ensemble is not None:
             terminal.say("Only model 1 counts: choosing another by these scores overfits the test set.")
         if openings == 1:

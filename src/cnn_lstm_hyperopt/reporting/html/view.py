@@ -7,6 +7,7 @@ from typing import Any
 from cnn_lstm_hyperopt.config import dump_settings
 from cnn_lstm_hyperopt.evaluation.grades import COLOURS, known_grade
 from cnn_lstm_hyperopt.evaluation.strategy_text import shown_strategies
+from cnn_lstm_hyperopt.pipeline.advice import skipped_baselines_text
 from cnn_lstm_hyperopt.pipeline.calibration import scaling_text
 from cnn_lstm_hyperopt.reporting.console.pruning import pruning_lines
 from cnn_lstm_hyperopt.reporting.html.charts import MIN_WINDOWS, curve_trials, objectives
@@ -42,6 +43,7 @@ def view(table: TrialTable) -> dict[str, Any]:
         "verdict": _verdict(content),
         "tiles": _tiles(content),
         "leaderboard": leaderboard(content),
+        "skipped_baselines": skipped_baselines_text(content.results.get("skipped_baselines") or ()),
         "walk_forward": content.results.get("walk_forward") or [],
         "front": content.front,
         "objective": content.skill.words,
