@@ -5,7 +5,7 @@ import torch
 
 from builders.trainings import CPU
 from cnn_lstm_hyperopt.config import PARAMETERS
-from cnn_lstm_hyperopt.models import FAMILIES, family_of, network_config
+from cnn_lstm_hyperopt.models import FAMILIES, family_of, network_config, size_parameters
 from cnn_lstm_hyperopt.models.build import build_network
 from cnn_lstm_hyperopt.models.registry import FAMILY, parameters_of
 from cnn_lstm_hyperopt.search import random_configuration
@@ -38,6 +38,16 @@ def test_a_family_describes_the_built_network(family):
         assert config.cost(lookback=6).parameters == sum(weight.numel() for weight in network.state_dict().values())
         assert config.describe()
         assert all(family.columns(params).values())
+
+
+def test_the_parameters_that_can_change_the_size_are_found():
+    space = SearchSpace.of(PARAMETERS)
+    configurations = [random_configuration(space, 0, number) for number in range(20)]
+    found = size_parameters(configurations)
+    assert {"cnn.num_filters", "cnn.filter_sizes", "lstm.hidden_dim", "lstm.num_layers", "fusion.method"} <= found
+    assert all(name.split(".")[0] in ("cnn", "lstm", "fusion") for name in found)
+    assert not any("dropout" in name or "activation" in name for name in found)
+    assert size_parameters(configurations[:1]) == size_parameters([]) == set()
 
 
 def test_a_second_family_adds_its_parameters_and_the_choice_between_the_two():

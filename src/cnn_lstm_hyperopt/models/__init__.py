@@ -5,6 +5,6 @@ Importing this package does not load torch; a family loads torch when it builds 
 
 from cnn_lstm_hyperopt.models.base import Family, NetworkConfig
 from cnn_lstm_hyperopt.models.cost import Profile
-from cnn_lstm_hyperopt.models.registry import FAMILIES, family_of, network_config
+from cnn_lstm_hyperopt.models.registry import FAMILIES, family_of, network_config, size_parameters
 
-__all__ = ["FAMILIES", "Family", "NetworkConfig", "Profile", "family_of", "network_config"]
+__all__ = ["FAMILIES", "Family", "NetworkConfig", "Profile", "family_of", "network_config", "size_parameters"]

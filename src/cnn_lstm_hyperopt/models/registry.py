@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
+from cnn_lstm_hyperopt.errors import ConfigError
 from cnn_lstm_hyperopt.models.base import Family, NetworkConfig
 from cnn_lstm_hyperopt.models.cnn_lstm.family import CnnLstmFamily
 from cnn_lstm_hyperopt.space.domains import Fixed
@@ -12,6 +13,8 @@ _MEMBERS: tuple[Family, ...] = (CnnLstmFamily(),)
 
 FAMILIES: Mapping[str, Family] = {family.name: family for family in _MEMBERS}
 """Families by name; the first family is the default."""
+_MAX_CONFIGURATIONS = 25
+"""Maximum number of configurations that :func:`size_parameters` reads."""
 FAMILY = "model.family"
 """Name of the parameter that selects a configuration's family; the parameter exists if there are several families."""
 
@@ -30,6 +33,36 @@ def parameters_of(families: Iterable[Family]) -> dict[str, ParameterSpec]:
         for name, spec in family.parameters.items():
             found[name] = replace(spec, when={FAMILY: (family.name,), **spec.when})
     return found
+
+
+def size_parameters(configurations: Iterable[Params]) -> set[str]:
+    """Return the names of the parameters that can change the size of a network.
+
+    In each full configuration, each parameter of the family gets the values of the other configurations. The name is returned if
+    the size differs at least once. Dropout and the parameters of a training never change the size.
+    """
+    known = list(configurations)[:_MAX_CONFIGURATIONS]
+    found: set[str] = set()
+    for params in known:
+        size = _size(params)
+        for name in family_of(params).parameters:
+            others = {each[name] for each in known if name in each} if name in params and name not in found else ()
+            sizes = {_size({**params, name: value}) for value in others}
+            if sizes - {size, None}:
+                found.add(name)
+    return found
+
+
+def _size(params: Params) -> float | None:
+    """Return the size in MB of a network with a few inputs; None if a parameter is missing or does not fit the others."""
+    try:
+        return (
+            network_config(params, input_dim=3, n_classes=2, has_regression=False, lookback=64)
+            .cost(lookback=64)
+            .size_mb
+        )
+    except ConfigError:
+        return None
 
 
 def family_of(params: Params) -> Family:

@@ -1,7 +1,7 @@
 """Parameter importance, estimated from a study's trials."""
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import optuna
 from optuna.importance import PedAnovaImportanceEvaluator
@@ -25,7 +25,9 @@ MIN_BEST = 10
 """Minimum number of best trials whose parameter values are compared with those of all trials."""
 
 
-def importances(storage: StudyStorage, skill: SkillThreshold) -> dict[str, dict[str, float]]:
+def importances(
+    storage: StudyStorage, skill: SkillThreshold, *, of_size: Collection[str] | None = None
+) -> dict[str, dict[str, float]]:
     """Return the importance of each parameter for each objective and for ``front`` (the non-dominated rank).
 
     For each objective, the importances of all parameters sum to 1. PED-ANOVA (Watanabe, Bansal and Hutter 2023, arXiv 2304.10255)
@@ -37,6 +39,8 @@ def importances(storage: StudyStorage, skill: SkillThreshold) -> dict[str, dict[
     Args:
         storage: storage of the study.
         skill: skill threshold of the study.
+        of_size: parameters that can change the model size; other parameters get no importance for the size. None: all
+            parameters.
 
     Returns:
         ``{"score": {"training.learning_rate": 0.4, …}, "seconds": …, "size_mb": …, "front": …}``, parameters in descending order
@@ -57,7 +61,8 @@ def importances(storage: StudyStorage, skill: SkillThreshold) -> dict[str, dict[
     with quiet_optuna(), warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # low targets are intended; a choice was tried only once
         share = max(0.1, MIN_BEST / len(complete))
-        return {name: _importance(study, target, share) for name, target in targets.items()}
+        found = {name: _importance(study, target, share) for name, target in targets.items()}
+    return {name: _shares(parts, of_size if name == "size_mb" else None) for name, parts in found.items()}
 
 
 def _own_study(storage: StudyStorage) -> optuna.Study:
@@ -89,7 +94,13 @@ def _ranks(complete: Sequence[FrozenTrial], skill: SkillThreshold) -> dict[int, 
 def _importance(study: optuna.Study, target: Callable[[FrozenTrial], float], share: float) -> dict[str, float]:
     evaluator = PedAnovaImportanceEvaluator(target_quantile=share)
     found = optuna.importance.get_param_importances(study, evaluator=evaluator, target=target, normalize=False)
-    total = sum(found.values())
+    return dict(found)
+
+
+def _shares(parts: dict[str, float], chosen: Collection[str] | None) -> dict[str, float]:
+    """Return the importances of the chosen parameters as shares that sum to 1, the largest first."""
+    kept = {name: part for name, part in parts.items() if chosen is None or name in chosen}
+    total = sum(kept.values())
     if not total > _NOTHING:
         return {}
-    return {name: float(part) / total for name, part in sorted(found.items(), key=lambda item: (-item[1], item[0]))}
+    return {name: float(part) / total for name, part in sorted(kept.items(), key=lambda item: (-item[1], item[0]))}

@@ -90,6 +90,7 @@ def test_the_important_parameters_are_found_and_the_front_ranks_first(tmp_path):
     assert next(iter(content.importances["score"])) == "training.learning_rate"
     assert next(iter(content.importances["seconds"])) == "lstm.hidden_dim"
     assert [sum(found.values()) for found in content.importances.values()] == pytest.approx([1] * 4)
+    assert all(name.split(".")[0] in ("cnn", "lstm", "fusion") for name in content.importances["size_mb"])
     trials = optuna.load_study(study_name=None, storage=f"sqlite:///{folder / 'study.db'}").trials
     ranks = _ranks([trial for trial in trials if trial.values], content.skill)
     assert {number for number, rank in ranks.items() if rank == 0} == {record.number for record in content.front}

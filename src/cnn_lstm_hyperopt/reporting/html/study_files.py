@@ -8,20 +8,23 @@ from typing import Any
 
 import pandas as pd
 
-from cnn_lstm_hyperopt.config import SearchSpace, Settings, load_settings
+from cnn_lstm_hyperopt.config import PARAMETERS, SearchSpace, Settings, load_settings
 from cnn_lstm_hyperopt.errors import SaveDirError
+from cnn_lstm_hyperopt.models import size_parameters
 from cnn_lstm_hyperopt.pipeline.results.final_results import PREDICTIONS
 from cnn_lstm_hyperopt.pipeline.results.search_results import read_results
 from cnn_lstm_hyperopt.run_dir.lock import is_running
 from cnn_lstm_hyperopt.run_dir.paths import CONFIG_FILE, RESULTS_FILE, STUDY_FILE, model_folder
 from cnn_lstm_hyperopt.search import (
     SkillThreshold,
+    State,
     StudyStorage,
     TrialRecord,
     above_chance,
     read_description,
     reported_front,
     study_space,
+    with_fixed,
 )
 from cnn_lstm_hyperopt.search.importance import importances
 from cnn_lstm_hyperopt.utils.text import one_line
@@ -106,7 +109,8 @@ def read_content(save_dir: Path, *, running: bool | None = None) -> Content:
                 code="study-not-ours",
             )
         skill, openings = SkillThreshold(**stored), len(storage.attribute("test_openings") or ())
-        important = importances(storage, skill)
+        settings, data = load_settings(save_dir / CONFIG_FILE, environment={}), read_description(save_dir)
+        important = importances(storage, skill, of_size=_size_parameters(records, study_space(settings, data)))
         outside = storage.news()
     finally:
         storage.close()
@@ -120,7 +124,7 @@ def read_content(save_dir: Path, *, running: bool | None = None) -> Content:
     return Content(
         save_dir=save_dir,
         name=name,
-        settings=load_settings(save_dir / CONFIG_FILE, environment={}),
+        settings=settings,
         skill=skill,
         n_trials=n_trials,
         running=is_running(save_dir) if running is None else running,
@@ -128,11 +132,17 @@ def read_content(save_dir: Path, *, running: bool | None = None) -> Content:
         records=records,
         times=times,
         results=results,
-        data=read_description(save_dir),
+        data=data,
         importances=important,
         predictions=_predictions(save_dir, results),
         outside=outside,
     )
+
+
+def _size_parameters(records: Sequence[TrialRecord], space: SearchSpace) -> set[str]:
+    """Return the parameters that can change the model size, found with the configurations of the completed trials."""
+    known = [record for record in records if record.state is State.COMPLETE and set(record.params) <= set(PARAMETERS)]
+    return size_parameters(with_fixed(space, record.params) for record in known)
 
 
 def _predictions(save_dir: Path, results: Mapping[str, Any]) -> dict[int, pd.DataFrame]:
