@@ -14,6 +14,7 @@ if TYPE_CHECKING:
         run_cnn_lstm_hyperparameter_optimization,
     )
     from cnn_lstm_hyperopt.config import Settings, load_settings
+    from cnn_lstm_hyperopt.evaluation.baselines.own_windows import BaselineWindows
     from cnn_lstm_hyperopt.inference.model import SavedModel, load_model
 
 logging.getLogger(__name__).addHandler(logging.NullHandler())  # programs set their own handler; a run writes run.log
@@ -21,6 +22,7 @@ logging.getLogger(__name__).addHandler(logging.NullHandler())  # programs set th
 _HOME = {
     "CNNLSTMHyperparameterOptimizer": "api",
     "run_cnn_lstm_hyperparameter_optimization": "api",
+    "BaselineWindows": "evaluation.baselines.own_windows",
     "SavedModel": "inference.model",
     "load_model": "inference.model",
     "Settings": "config",
@@ -28,6 +30,7 @@ _HOME = {
 }
 
 __all__ = [
+    "BaselineWindows",
     "CNNLSTMHyperparameterOptimizer",
     "SavedModel",
     "Settings",

@@ -11,13 +11,14 @@ from typing import Any
 
 import optuna
 
-from cnn_lstm_hyperopt.config import DataSettings, Settings, load_settings
+from cnn_lstm_hyperopt.config import Settings, load_settings
 from cnn_lstm_hyperopt.config.loader import merge, read_settings
 from cnn_lstm_hyperopt.config.profiles import config_path
 from cnn_lstm_hyperopt.config.yaml_reader import read_yaml
+from cnn_lstm_hyperopt.data.dataloaders.arguments import refuse_facts_of_loaders, require_only_what_loaders_need
 from cnn_lstm_hyperopt.data.dataloaders.loaders import dataset_from_loaders
 from cnn_lstm_hyperopt.data.dataset import Dataset, prepare_dataset
-from cnn_lstm_hyperopt.errors import ConfigError, HyperoptError, Violation
+from cnn_lstm_hyperopt.errors import ConfigError, HyperoptError
 from cnn_lstm_hyperopt.execution import StopSignal
 from cnn_lstm_hyperopt.pipeline.advice import Interface
 from cnn_lstm_hyperopt.pipeline.events import RunEvents, to_all
@@ -51,6 +52,8 @@ class CNNLSTMHyperparameterOptimizer:
             patient or a machine) count as dependent.
         save_dir: directory for all output.
         study_name: name of the study.
+        baselines: your own baselines, each as ``"module:function"``; see the guide "Compare with your own model". None: those of
+            ``config``.
         config: settings as a YAML file, a profile (``"small"``, ``"laptop"``, ``"gpu"``, ``"demo"``), or a nested mapping
             such as ``{"training": {"max_epochs": 5}}``.
         resume: True to continue the study in ``save_dir``.
@@ -70,6 +73,7 @@ class CNNLSTMHyperparameterOptimizer:
         *,
         dates: Sequence[Any] | None = None,
         groups: Sequence[Any] | None = None,
+        baselines: Sequence[str] | None = None,
         config: Config | None = None,
         resume: bool = False,
         quiet: bool = False,
@@ -79,11 +83,13 @@ class CNNLSTMHyperparameterOptimizer:
         self._base = read_settings(config, "config")
         self._file = config_path(config, "config") if isinstance(config, (str, os.PathLike)) else None
         self._arguments: dict[str, Any] = {} if save_dir is None else {"save_dir": save_dir}
+        if baselines is not None:
+            self._arguments["evaluation"] = {"baselines": baselines}
         if data_loaders is None:
-            _refuse_facts_of_loaders(input_dim=input_dim, dates=dates, groups=groups)
+            refuse_facts_of_loaders(input_dim=input_dim, dates=dates, groups=groups)
         asked = self._settings({})
         if data_loaders is not None:
-            _require_only_what_loaders_need(asked.data)
+            require_only_what_loaders_need(asked.data)
         if resume:  # settings that are not given keep their stored values
             stored = asked.save_dir / CONFIG_FILE
             self._base = merge(read_yaml(stored) if stored.is_file() else {}, self._base)
@@ -259,43 +265,6 @@ def _require_types(study_name: Any, **flags: Any) -> None:
         raise ConfigError(text, field="study.name", code="string-type")
 
 
-def _refuse_facts_of_loaders(**given: Any) -> None:
-    """Refuse arguments that describe DataLoaders if no DataLoaders are given."""
-    for name, value in given.items():
-        if value is not None:
-            text = f"{name} describes data_loaders, but got {shown(value)} without them; leave it out, or give data_loaders"
-            raise ConfigError(text, field=name, code="needs-loaders")
-
-
-_NOT_CHECKED = {"cv_folds", "horizon", "train_share", "feature_columns", "features"}
-"""Settings of the data section that this module does not check for DataLoaders.
-
-These settings apply to DataLoaders, or pydantic refuses them for DataLoaders.
-"""
-
-
-def _require_only_what_loaders_need(asked: DataSettings) -> None:
-    """Refuse settings of the data section that have no effect on DataLoaders, unless they have their default values."""
-    usual = DataSettings().model_dump()
-    given = {
-        name: value
-        for name, value in asked.model_dump().items()
-        if name not in _NOT_CHECKED and value != usual[name] and value != "loaders"
-    }
-    if "data_dir" in given:
-        del given["source"]  # data_dir implies the source
-    if given:
-        named = ", ".join(
-            f"data.{name}={shown(str(value) if isinstance(value, Path) else value)}" for name, value in given.items()
-        )
-        them = "it" if len(given) == 1 else "them"
-        raise ConfigError(
-            f"{named}: data_loaders bring their own windows, labels and split; leave {them} out, or give bars instead of"
-            " data_loaders",
-            violations=[Violation(f"data.{name}", "unused-with-loaders") for name in given],
-        )
-
-
 def _close_in_process(opened: contextlib.ExitStack, process: int) -> None:
     """Close the files of an optimizer. Do nothing in a forked process, because another process opened the files."""
     if os.getpid() == process:
@@ -313,6 +282,7 @@ def run_cnn_lstm_hyperparameter_optimization(
     study_name: str | None = None,
     dates: Sequence[Any] | None = None,
     groups: Sequence[Any] | None = None,
+    baselines: Sequence[str] | None = None,
     full_epochs: int | None = None,
     pruner_type: str | None = None,
     sampler_type: str | None = None,
@@ -338,6 +308,7 @@ def run_cnn_lstm_hyperparameter_optimization(
         study_name,
         dates=dates,
         groups=groups,
+        baselines=baselines,
         config=config,
         resume=resume,
         quiet=quiet,

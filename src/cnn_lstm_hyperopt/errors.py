@@ -11,6 +11,7 @@ HyperoptError
     ├── StudyFailedError        too many trials failed in a row
     ├── TrialChangedError       another program changed a running trial
     ├── EmptyFrontError         no trial is complete
+    ├── BaselineError           a user's own baseline fails in the final test
     ├── CheckpointError         training can't continue from a checkpoint file
     ├── MemoryLimitError        a training needs more memory than limits.memory_mb; also a MemoryError
     ├── StorageFailedError      the disk is full or read-only; study.db is locked, damaged or missing
@@ -98,6 +99,10 @@ class TrialChangedError(RunError):
 
 class EmptyFrontError(RunError):
     """No trial is complete, so there is nothing to retrain."""
+
+
+class BaselineError(RunError):
+    """A user's own baseline fails in the final test, although the check before the first trial found no error."""
 
 
 class CheckpointError(RunError):

@@ -246,6 +246,7 @@ def test_an_exception_is_one_line_and_a_traceback_with_debug(
         ("--top-k 2", "retrain.top_k", 2),
         ("--full-epochs 9", "retrain.full_epochs", 9),
         ("--test-periods 4", "evaluation.test_periods", 4),
+        ("--baseline mine:a --baseline mine:b", "evaluation.baselines", ("mine:a", "mine:b")),
         ("--workers 3", "workers", 3),
         ("--workers auto", "workers", "auto"),
         ("--save-dir there", "save_dir", Path("there")),

@@ -47,6 +47,7 @@ _SETTING_OF_FLAG = {
     "top_k": "retrain.top_k",
     "full_epochs": "retrain.full_epochs",
     "test_periods": "evaluation.test_periods",
+    "baseline": "evaluation.baselines",
     "workers": "workers",
     "save_dir": "save_dir",
     "report": "report",
@@ -64,10 +65,7 @@ _FLAG_OF_SETTING = {
 
 
 def _help(flag: str) -> str:
-    """Return the help text of a flag: the description and the default of its setting.
-
-    Null and empty values are shown as "default".
-    """
+    """Return the help text of a flag: description and default of its setting. Null and empty values read "default"."""
     model: Any = Settings
     *sections, name = _SETTING_OF_FLAG[flag].split(".")
     for section in sections:
@@ -246,6 +244,7 @@ class RunOptions(DataOptions):
     top_k: Annotated[int | None, _setting("top_k", _RETRAIN, converter=whole)] = None
     full_epochs: Annotated[int | None, _setting("full_epochs", _RETRAIN, converter=whole)] = None
     test_periods: Annotated[int | None, _setting("test_periods", _RETRAIN, converter=whole)] = None
+    baseline: Annotated[tuple[str, ...] | None, _setting("baseline", _RETRAIN, negative="")] = None
     save_dir: Annotated[Path | None, _setting("save_dir", _RUN, converter=path_of)] = None
     study_name: Annotated[str | None, _setting("study_name", _RUN)] = None
     device: Annotated[str | None, _setting("device", _RUN)] = None

@@ -6,17 +6,12 @@ The command ``python -P … cnn_lstm_hyperopt.data.bounded_check FOLDER`` reads 
 answer into the folder. The process of this command ends when its standard input closes, because then the run has ended.
 """
 
-import contextlib
 import json
 import mmap
 import os
-import signal
-import subprocess
 import sys
 import tempfile
-import threading
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +20,16 @@ import pandas as pd
 from cnn_lstm_hyperopt.config.schema.data import DataSettings
 from cnn_lstm_hyperopt.data.bars import Bars
 from cnn_lstm_hyperopt.data.own_features import FeatureSet, feature_set, longest_segments
-from cnn_lstm_hyperopt.data.own_function import RETURNED_TWICE, load_function
+from cnn_lstm_hyperopt.data.own_function import load_function
 from cnn_lstm_hyperopt.errors import DataError
-from cnn_lstm_hyperopt.utils.processes import module_command
+from cnn_lstm_hyperopt.utils.bounded_process import (
+    RETURNED_TWICE,
+    end_group,
+    end_with_the_run,
+    ended_text,
+    has_returned_twice,
+    run_bounded,
+)
 from cnn_lstm_hyperopt.utils.text import shown_name
 
 _REQUEST, _ANSWER, _PROCESSES = "request.json", "answer.json", "processes"
@@ -37,7 +39,6 @@ _MEMORY_SHARE, _MIN_MEMORY = 0.8, 10**9
 """Limit of additional memory for the check: a share of the memory that is free at the start, and a minimum in bytes."""
 _STARTS = ("os.fork", "os.forkpty", "os.posix_spawn", "subprocess.Popen")
 """Audit events that Python raises before it starts a process."""
-_POLL_SECONDS = 0.05
 
 
 def checked_feature_set(settings: DataSettings, bars: Sequence[Bars]) -> FeatureSet:
@@ -85,20 +86,8 @@ def _check(settings: DataSettings, segments: Sequence[tuple[str, pd.DataFrame]])
 
 
 def _run(folder: Path, seconds: float) -> tuple[str, str]:
-    """Run the process of the check, then kill its child processes.
-
-    Return the code and the text of its error, or empty texts.
-    """
-    command = module_command("cnn_lstm_hyperopt.data.bounded_check", folder)
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)  # noqa: S603 - our own module, no shell
-    deadline = time.monotonic() + seconds
-    try:
-        with _interruptible():
-            while process.poll() is None and time.monotonic() < deadline:
-                time.sleep(_POLL_SECONDS)
-        code = process.poll()
-    finally:
-        _kill_group(process)
+    """Run the process of the check. Return the code and the text of its error, or empty texts."""
+    code = run_bounded("cnn_lstm_hyperopt.data.bounded_check", folder, seconds)
     if code is None:
         return "check-too-long", (
             f"the check took longer than {seconds:g} s, so it was ended; make the function faster, or raise"
@@ -109,40 +98,9 @@ def _run(folder: Path, seconds: float) -> tuple[str, str]:
             "returns in two processes: it calls os.fork(); compute the features in the process that calls the function"
         )
     if code or not (folder / _ANSWER).exists():
-        ended = f"signal {-code}, perhaps for lack of memory" if code < 0 else f"exit code {code}"
-        text = f"ends the process that calls it ({ended}); it must return a frame, or raise an error"
+        text = f"ends the process that calls it ({ended_text(code)}); it must return a frame, or raise an error"
         return "process-ended", text
     return "", ""
-
-
-@contextlib.contextmanager
-def _interruptible() -> Iterator[None]:
-    """Context in which Ctrl-C and SIGTERM raise KeyboardInterrupt.
-
-    Interrupting is safe because the run has nothing to save yet.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: signal.signal(number, signal.default_int_handler) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, signal.SIG_DFL if handler is None else handler)
-
-
-def _kill_group(process: "subprocess.Popen[bytes]") -> None:
-    """Kill a process and all of its descendants, even if the process itself has ended."""
-    if hasattr(os, "killpg"):
-        try:
-            os.killpg(process.pid, signal.SIGKILL)  # a group keeps its number until its last process ends
-        except (ProcessLookupError, PermissionError):  # all have ended (macOS raises PermissionError then)
-            process.poll()
-    process.kill()
-    process.wait()
-    if process.stdin is not None:
-        process.stdin.close()
 
 
 # ---------------------------------------------------------------------- in the bounded process
@@ -158,7 +116,7 @@ def main(arguments: Sequence[str]) -> int:
         Bars(symbol, pd.read_parquet(folder / f"{number}.parquet"), "none")
         for number, symbol in enumerate(request["symbols"])
     ]
-    threading.Thread(target=_end_with_the_run, daemon=True).start()
+    end_with_the_run()
     _bound_memory()
     _bound_processes(folder)
     answer: dict[str, Any]
@@ -168,22 +126,10 @@ def main(arguments: Sequence[str]) -> int:
         answer = {"error": str(error), "field": error.field, "code": error.code}
     except KeyboardInterrupt:
         answer = {"interrupted": True}
-    if _has_returned_twice():
+    if has_returned_twice():
         return RETURNED_TWICE
     (folder / _ANSWER).write_text(json.dumps(answer), encoding="utf-8")
     return 0
-
-
-def _end_with_the_run() -> None:
-    while os.read(0, 1):  # not sys.stdin: a thread that reads sys.stdin blocks the exit of the interpreter
-        continue
-    _end_group()
-
-
-def _end_group() -> None:
-    if hasattr(os, "killpg"):
-        os.killpg(os.getpgrp(), signal.SIGKILL)
-    os._exit(1)
 
 
 def _bound_memory() -> None:
@@ -216,22 +162,9 @@ def _bound_processes(folder: Path) -> None:
         started[:8] = number.to_bytes(8, "little")
         if number > _MAX_PROCESSES:
             (folder / _PROCESSES).touch()
-            _end_group()
+            end_group()
 
     sys.addaudithook(count)
-
-
-def _has_returned_twice() -> bool:
-    """Return True if the user's function copied this process with ``os.fork`` and also returned in the copy."""
-    if not hasattr(os, "fork"):
-        return False
-    try:
-        while (ended := os.waitpid(-1, os.WNOHANG))[0]:
-            if os.waitstatus_to_exitcode(ended[1]) == RETURNED_TWICE:
-                return True
-    except ChildProcessError:  # this process has no child processes
-        return False
-    return False
 
 
 if __name__ == "__main__":

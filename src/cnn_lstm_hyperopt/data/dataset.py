@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnn_lstm_hyperopt.config.schema.data import DataSettings
-from cnn_lstm_hyperopt.config.schema.retrain import EvaluationSettings, Execution
+from cnn_lstm_hyperopt.config.schema.retrain import EvaluationSettings
 from cnn_lstm_hyperopt.data.bars import Bars
 from cnn_lstm_hyperopt.data.bounded_check import checked_feature_set
 from cnn_lstm_hyperopt.data.describe import data_warnings, describe
@@ -199,7 +199,7 @@ def prepare_dataset(
     Args:
         settings: section ``data`` of the settings.
         loaded: result of ``load_bars(settings)``, which are bars and warnings; None: this function calls ``load_bars``.
-        evaluation: section ``evaluation`` of the settings, for trades and test periods.
+        evaluation: section ``evaluation`` of the settings, for trades, test periods and own baselines.
         pooled: True to add the training and validation windows as one training set, for the final refit.
 
     Raises:
@@ -208,7 +208,7 @@ def prepare_dataset(
     """
     bars, source_warnings = loaded or load_bars(settings)
     labelling, features = labeller(settings), checked_feature_set(settings, bars)
-    table, cuts, split = _split_table(bars, settings, labelling, features, evaluation.execution)
+    table, cuts, split = _split_table(bars, settings, labelling, features, evaluation)
     scaler, whole, splits = _scaled(table, split, settings.lookback)
     indices, folds = _folds(table, cuts, settings, whole, split, labelling.class_names)
     warnings = (*source_warnings, *data_warnings(bars, settings, splits=splits, cuts=cuts, folds=folds))
@@ -255,13 +255,18 @@ def _half_spreads(bars: Sequence[Bars], evaluation: EvaluationSettings, cuts: tu
 
 
 def _split_table(
-    bars: Sequence[Bars], settings: DataSettings, labelling: Labeller, features: FeatureSet, execution: Execution
+    bars: Sequence[Bars],
+    settings: DataSettings,
+    labelling: Labeller,
+    features: FeatureSet,
+    evaluation: EvaluationSettings,
 ) -> tuple[WindowTable, tuple[Any, Any], NDArray[np.int8]]:
     """Return the windows, the first dates of the validation and the test split, and the split of each window.
 
     Trades that are decided before the test period and end in the test period are left out.
     """
-    table = window_table(bars, settings, labelling, features, execution)
+    with_prices = bool(evaluation.baselines)
+    table = window_table(bars, settings, labelling, features, evaluation.execution, with_prices=with_prices)
     cuts = cut_dates(table.dates, settings.split)
     split = assign(table.dates, table.reach, cuts, furthest=table.furthest)
     return table.without_trades_into(cuts[1]), cuts, split

@@ -50,6 +50,8 @@ class Labeller:
             The result at a bar depends on this bar and earlier bars only. The result is NaN where there are too few earlier
             bars.
         in_logs: True if the value is the logarithm of a size, as the level is; False if the value is a move.
+        edges: (classes − 1,) ascending boundaries between the classes, relative to the usual size of a move. If ``in_logs``,
+            a boundary is a difference from the level. Otherwise it is a change of the price, in units of the usual size.
     """
 
     class_names: tuple[str, ...]
@@ -58,6 +60,7 @@ class Labeller:
     label: Callable[[pd.DataFrame], Labels]
     level: Callable[[pd.DataFrame], Floats]
     in_logs: bool
+    edges: tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -117,8 +120,9 @@ def _direction(settings: DataSettings) -> Labeller:
         return _fixed(classes, np.log(ahead / now), np.isfinite(ahead) & np.isfinite(width), horizon)
 
     if settings.direction_classes == 2:
-        return Labeller(("down or flat", "up"), value_name, 1, two, _usual_move, False)
-    return Labeller(("down", "flat", "up"), value_name, ATR_BARS + 1, three, _usual_move, False)
+        return Labeller(("down or flat", "up"), value_name, 1, two, _usual_move, False, (0.0,))
+    edges = (-dead_zone, dead_zone)
+    return Labeller(("down", "flat", "up"), value_name, ATR_BARS + 1, three, _usual_move, False, edges)
 
 
 def _volatility(settings: DataSettings) -> Labeller:
@@ -139,7 +143,7 @@ def _volatility(settings: DataSettings) -> Labeller:
     bars = "bar t+1" if horizon == 1 else f"bars t+1..t+{horizon}"
     value_name = f"ln(ln(high / low)) of {bars}"
     return Labeller(
-        ("calm", "volatile"), value_name, HISTORY + horizon - 1, label, lambda frame: np.log(usual(frame)), True
+        ("calm", "volatile"), value_name, HISTORY + horizon - 1, label, lambda frame: np.log(usual(frame)), True, (0.0,)
     )
 
 
@@ -179,7 +183,7 @@ def _triple_barrier(settings: DataSettings) -> Labeller:
         return Labels(classes.astype(np.int64), np.log(exits / close), valid, reach.astype(np.int64))
 
     names = ("lower barrier", "neither", "upper barrier")
-    return Labeller(names, "ln(exit / C[t])", ATR_BARS + 1, label, _usual_move, False)
+    return Labeller(names, "ln(exit / C[t])", ATR_BARS + 1, label, _usual_move, False, (-down, up))
 
 
 LABELLERS: dict[Target, Callable[[DataSettings], Labeller]] = {

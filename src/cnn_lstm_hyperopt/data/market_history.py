@@ -13,6 +13,8 @@ SPANS = (1, 5, 22, 60)
 """Numbers of bars over which ranges and returns are averaged: day, week and month as in Corsi 2009, and the label's history."""
 N_RANGES = len(SPANS)
 """Number of columns about ranges, which come before the columns about returns."""
+_LARGEST_FALL = -1 + 1e-9
+"""Lowest change of a price. A boundary between classes may be a fall of more than 100 %, which no price reaches."""
 Floats = NDArray[np.float64]
 
 
@@ -30,12 +32,16 @@ class MarketHistory:
         level: (rows,) float32, logarithm of the usual size of a move (``Labeller.level``).
         segment: (rows,) int64, number of the row's segment. Different symbols have different segments.
         in_logs: True if values are the logarithm of a size (``Labeller.in_logs``).
+        edges: boundaries between the classes, relative to the usual size of a move (``Labeller.edges``).
+        prices: (rows, 5) float32 open, high, low, close and volume of the row's bar; None: not needed.
     """
 
     columns: NDArray[np.float32]
     level: NDArray[np.float32]
     segment: NDArray[np.int64]
     in_logs: bool
+    edges: tuple[float, ...] = ()
+    prices: NDArray[np.float32] | None = None
 
     def relative(self, values: Floats, rows: NDArray[np.int64]) -> Floats:
         """Return values (windows,) relative to the usual size of a move at the windows' last rows (windows,).
@@ -50,6 +56,17 @@ class MarketHistory:
         level = self.level[rows].astype(np.float64)
         return relative + level if self.in_logs else relative * np.exp(level)
 
+    def class_edges(self, rows: NDArray[np.int64]) -> Floats:
+        """Return the values that separate the classes at the windows' last rows, (windows, classes − 1).
+
+        The values are ascending, and a window's values are known at its end.
+        """
+        level = self.level[rows, None].astype(np.float64)
+        edges = np.asarray(self.edges)
+        if self.in_logs:
+            return np.asarray(level + edges)
+        return np.asarray(np.log1p(np.maximum(edges * np.exp(level), _LARGEST_FALL)))
+
     def returns(self) -> Floats:
         """Return the log return of each row's bar, (rows,)."""
         return self.columns[:, N_RANGES].astype(np.float64) * np.exp(self.level.astype(np.float64))
@@ -61,11 +78,14 @@ def joined(parts: Sequence[MarketHistory]) -> MarketHistory:
     for part in parts:
         segments.append(part.segment + n_segments)
         n_segments += 1 + int(part.segment.max(initial=-1))
+    prices = [part.prices for part in parts if part.prices is not None]
     return MarketHistory(
         np.concatenate([part.columns for part in parts]),
         np.concatenate([part.level for part in parts]),
         np.concatenate(segments),
         parts[0].in_logs,
+        parts[0].edges,
+        np.concatenate(prices) if len(prices) == len(parts) else None,
     )
 
 

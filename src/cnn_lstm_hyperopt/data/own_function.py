@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.machinery import PathFinder
 from typing import Any
 
@@ -16,12 +17,11 @@ from numpy.typing import NDArray
 
 from cnn_lstm_hyperopt.data.features import FEATURE_NAMES
 from cnn_lstm_hyperopt.errors import DataError
+from cnn_lstm_hyperopt.utils.bounded_process import end_copies
 from cnn_lstm_hyperopt.utils.text import printable, shown_name, shown_names, typed_line
 
 _MAX_COLUMNS = 1_000
 _MAX_NAME = 100
-RETURNED_TWICE = 77
-"""Exit code for copies of this process in which a user's function returned. The function made the copies with ``os.fork``."""
 Array = NDArray[np.float64]
 
 
@@ -53,7 +53,7 @@ class OwnFunction:
             try:
                 made = self.call(passed)
             finally:
-                _end_copies(process)
+                end_copies(process)
         except KeyboardInterrupt:
             raise
         except BaseException as error:
@@ -106,25 +106,35 @@ class OwnFunction:
         return _error(self.reference, f" ({symbol}): {text}", code=code)
 
 
-def _error(reference: str, text: str, *, code: str) -> DataError:
-    return DataError(f"data.features {shown_name(reference)}{text}", field="data.features", code=code)
+def _error(reference: str, text: str, *, code: str, setting: str = "data.features") -> DataError:
+    return DataError(f"{setting} {shown_name(reference)}{text}", field=setting, code=code)
 
 
 def load_function(reference: str) -> OwnFunction:
+    """Return the feature function ``module:function``; see :func:`load_callable`."""
+    return OwnFunction(reference, load_callable(reference, "data.features"))
+
+
+def load_callable(reference: str, setting: str) -> Callable[..., Any]:
     """Return the function ``module:function``. The module is in the current directory or installed.
 
     The named module is searched first in the current directory. All other imports search the current directory last, so a
     user's file with the name of a library does not replace the library.
 
+    Args:
+        reference: name of the function, as ``module:function``.
+        setting: the setting that names the function, for the text of errors.
+
     Raises:
         DataError: the module or function does not exist, or the import of the module raises an error.
     """
+    error = partial(_error, reference, setting=setting)
     name, _, function = reference.partition(":")
     try:
         here = os.getcwd()
-    except OSError as error:
-        text = f" can't be imported, because the working directory is gone ({error.strerror}); go to another"
-        raise _error(reference, text, code="no-working-directory") from error
+    except OSError as gone:
+        text = f" can't be imported, because the working directory is gone ({gone.strerror}); go to another"
+        raise error(text, code="no-working-directory") from gone
     if here not in sys.path and "" not in sys.path:
         sys.path.append(here)
     importlib.invalidate_caches()
@@ -134,37 +144,29 @@ def load_function(reference: str) -> OwnFunction:
             _import_from(here, name.partition(".")[0])
             module = importlib.import_module(name)
         finally:
-            _end_copies(process)
+            end_copies(process)
     except KeyboardInterrupt:
         raise
-    except BaseException as error:
-        missing = error.name if isinstance(error, ModuleNotFoundError) else None
+    except BaseException as raised:
+        missing = raised.name if isinstance(raised, ModuleNotFoundError) else None
         if missing is None or not f"{name}.".startswith(f"{missing}."):
-            text = f": importing {shown_name(name)} raises {typed_line(error)}"
-            raise _error(reference, text, code="import-raises") from error
+            text = f": importing {shown_name(name)} raises {typed_line(raised)}"
+            raise error(text, code="import-raises") from raised
         text = (
             f": there is no module {shown_name(missing)}, neither in the current directory {printable(here)} nor installed; start"
             " from the directory of the file, or name it as package.module:function"
         )
-        raise _error(reference, text, code="no-module") from error
+        raise error(text, code="no-module") from raised
     call = getattr(module, function, None)
     if call is None:
         own = [key for key, each in vars(module).items() if callable(each) and getattr(each, "__module__", "") == name]
         text = f": the module {shown_name(name)} has no function {shown_name(function)}"
-        raise _error(reference, f"{text}; it has: {shown_names(own)}" if own else text, code="no-function")
+        raise error(f"{text}; it has: {shown_names(own)}" if own else text, code="no-function")
     if not callable(call):
         text = f": {function} is no function, but {type(call).__name__}"
-        raise _error(reference, text, code="not-callable")
-    return OwnFunction(reference, call)
-
-
-def _end_copies(process: int) -> None:
-    """End this process if it is a copy that the user's function made with ``os.fork``.
-
-    After a fork, the function returns in both processes.
-    """
-    if os.getpid() != process:
-        os._exit(RETURNED_TWICE)
+        raise error(text, code="not-callable")
+    found: Callable[..., Any] = call
+    return found
 
 
 def _import_from(folder: str, name: str) -> None:

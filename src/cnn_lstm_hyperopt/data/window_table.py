@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from cnn_lstm_hyperopt.config.schema.data import DataSettings
 from cnn_lstm_hyperopt.config.schema.retrain import Execution
-from cnn_lstm_hyperopt.data.bars import Bars
+from cnn_lstm_hyperopt.data.bars import COLUMNS, Bars
 from cnn_lstm_hyperopt.data.features import WARM_UP, segments
 from cnn_lstm_hyperopt.data.labels import Labeller, Labels, labeller
 from cnn_lstm_hyperopt.data.market_history import MarketHistory, joined, market_columns
@@ -90,8 +90,12 @@ def window_table(
     labelling: Labeller,
     features: FeatureSet,
     execution: Execution = "next_open",
+    *,
+    with_prices: bool = False,
 ) -> WindowTable:
     """Return the labelled windows of the bars of all symbols, with their trades.
+
+    If ``with_prices``, the market history has the prices of all rows.
 
     Raises:
         DataError: there are too few bars for a single window.
@@ -99,7 +103,7 @@ def window_table(
     parts: list[WindowTable] = []
     offset = 0
     for bars in every:
-        part = _symbol_table(bars, settings, labelling, features, execution, offset)
+        part = _symbol_table(bars, settings, labelling, features, execution, offset, with_prices=with_prices)
         offset += len(part.features)
         parts.append(part)
     if not sum(len(part.starts) for part in parts):
@@ -123,7 +127,14 @@ def window_table(
 
 
 def _symbol_table(
-    bars: Bars, settings: DataSettings, labelling: Labeller, features: FeatureSet, execution: Execution, offset: int
+    bars: Bars,
+    settings: DataSettings,
+    labelling: Labeller,
+    features: FeatureSet,
+    execution: Execution,
+    offset: int,
+    *,
+    with_prices: bool,
 ) -> WindowTable:
     """Return the labelled windows of one symbol. The rows of the symbol begin at row ``offset`` of the series."""
     rows = feature_rows(bars.frame, settings.lookback, settings.max_gap_days, features, symbol=bars.symbol)
@@ -136,7 +147,12 @@ def _symbol_table(
     traded, exits = trades(bars.frame, rows.segment, decided, horizon=settings.horizon, execution=execution)
     columns, level = _market(bars.frame, rows.segment, labelling)
     market = MarketHistory(
-        columns[rows.bars], level[rows.bars], rows.segment[rows.bars].astype(np.int64), labelling.in_logs
+        columns[rows.bars],
+        level[rows.bars],
+        rows.segment[rows.bars].astype(np.int64),
+        labelling.in_logs,
+        labelling.edges,
+        bars.frame[list(COLUMNS)].to_numpy(np.float32)[rows.bars] if with_prices else None,
     )
     equal = bool((purged[decided] == settings.purge_bars).all())  # True unless labels end at barriers; avoids a copy
     return WindowTable(

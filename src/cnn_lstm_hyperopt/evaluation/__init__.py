@@ -6,6 +6,8 @@ Most functions take arrays and return numbers.
 from cnn_lstm_hyperopt.evaluation.baselines import BASELINES, fit_baselines, not_installed
 from cnn_lstm_hyperopt.evaluation.baselines.base import UNKNOWN, Baseline, Sample, base_rates
 from cnn_lstm_hyperopt.evaluation.baselines.known_labels import earlier_windows, last_labels, last_values, recent_counts
+from cnn_lstm_hyperopt.evaluation.baselines.own import OwnForecast, own_forecast
+from cnn_lstm_hyperopt.evaluation.baselines.own_windows import BaselineWindows
 from cnn_lstm_hyperopt.evaluation.dependence import Dependence
 from cnn_lstm_hyperopt.evaluation.intervals import paired_interval, score_interval
 from cnn_lstm_hyperopt.evaluation.label_dependence import dates_effect, design_effect
@@ -29,6 +31,7 @@ __all__ = [
     "BASELINES",
     "UNKNOWN",
     "Baseline",
+    "BaselineWindows",
     "CalibrationRow",
     "Comparison",
     "Dependence",
@@ -39,6 +42,7 @@ __all__ = [
     "Judgement",
     "Market",
     "Overfitting",
+    "OwnForecast",
     "Power",
     "Returns",
     "Sample",
@@ -62,6 +66,7 @@ __all__ = [
     "level_text",
     "long_flat",
     "not_installed",
+    "own_forecast",
     "paired_interval",
     "probabilistic_sharpe",
     "probability_of_backtest_overfitting",

@@ -1,5 +1,6 @@
 """Sentences of a verdict about the model's score, its comparison with baselines, and the limits of the comparison."""
 
+from cnn_lstm_hyperopt.evaluation.baselines.base import is_own
 from cnn_lstm_hyperopt.evaluation.skill_test import CHANCE, Comparison, Grade, Judgement
 from cnn_lstm_hyperopt.metrics import METRICS
 from cnn_lstm_hyperopt.metrics.log_loss import LogLoss
@@ -86,6 +87,8 @@ def _preference(judged: Judgement) -> list[str]:
     if name is None:
         return []
     reason = "better" if judged.grade is Grade.WORSE else "the test does not show that the model is better"
+    if is_own(name):
+        return [f"Prefer your own baseline, {name}: {'it is better' if reason == 'better' else reason}."]
     return [f"Prefer the simple baseline, {name}: it is cheaper, and {reason}."]
 
 

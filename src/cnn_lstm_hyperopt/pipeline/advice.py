@@ -6,6 +6,7 @@ from typing import Any
 
 from cnn_lstm_hyperopt.config import Settings
 from cnn_lstm_hyperopt.evaluation import BASELINES
+from cnn_lstm_hyperopt.evaluation.baselines.base import is_own
 from cnn_lstm_hyperopt.metrics import METRICS
 from cnn_lstm_hyperopt.search import StudyPlan, TrialRecord
 from cnn_lstm_hyperopt.search.pruning_stats import LIMIT
@@ -28,6 +29,8 @@ def preference_text(verdict: Mapping[str, Any]) -> str | None:
     baseline = verdict.get("preferred_baseline")
     if baseline is None:
         return None
+    if is_own(baseline):
+        return f"prefer {baseline}, your own baseline. Model 1 is {verdict['grade']}."
     return f"prefer {baseline}, a simple baseline. It is cheaper, and model 1 is {verdict['grade']}."
 
 

@@ -13,6 +13,7 @@ from cnn_lstm_hyperopt.data.splits import evenly_spread
 from cnn_lstm_hyperopt.data.windows import Windows
 from cnn_lstm_hyperopt.evaluation import (
     BASELINES,
+    OwnForecast,
     Sample,
     earlier_windows,
     fit_baselines,
@@ -47,7 +48,17 @@ class BaselineForecasts:
     @property
     def references(self) -> dict[str, NDArray[np.float32]]:
         """Forecasts of the regression target, by name of the forecast, such as ``training mean``."""
-        return {BASELINES[name].value_name: each for name, each in self.values.items()}
+        named = {name: BASELINES[name].value_name for name in self.values if name in BASELINES}
+        return {named.get(name, name): each for name, each in self.values.items()}
+
+    def joined_by(self, name: str, forecast: OwnForecast) -> "BaselineForecasts":
+        """Return a copy with the forecasts of one of the user's baselines, which has this name."""
+        values = {} if forecast.values is None else {name: forecast.values.astype(np.float32)}
+        return replace(
+            self,
+            probabilities={**self.probabilities, name: forecast.probabilities},
+            values={**self.values, **values},
+        )
 
     def with_rows(self, there: NDArray[np.int64], other: "BaselineForecasts") -> "BaselineForecasts":
         """Return a copy in which the forecasts at the positions ``there`` are replaced by the last rows of other forecasts.
@@ -95,7 +106,7 @@ def baseline_forecasts(
     samples = _Samples(dataset, splits)
     limit = window_limit(dataset, BASELINE_WINDOWS, BASELINE_NUMBERS)
     limits = limit if training_limit is None else training_limit, limit
-    train, validation = (samples.of(part, _spread(len(splits[part]), limits[part])) for part in (0, 1))
+    train, validation = (samples.of(part, spread_positions(len(splits[part]), limits[part])) for part in (0, 1))
     baselines = fit_baselines(train, validation, n_classes=dataset.n_classes, seed=seed, kinds=kinds)
     probabilities: dict[str, list[Floats]] = {name: [] for name in baselines}
     values: dict[str, list[Floats]] = {name: [] for name in baselines}
@@ -163,6 +174,6 @@ class _Samples:
         )
 
 
-def _spread(count: int, limit: int) -> NDArray[np.int64]:
+def spread_positions(count: int, limit: int) -> NDArray[np.int64]:
     """Return at most ``limit`` evenly spread positions of windows."""
     return evenly_spread(count, min(1.0, limit / count))

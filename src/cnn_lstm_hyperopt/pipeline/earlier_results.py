@@ -25,7 +25,8 @@ EVALUATION = "evaluation"
 
 def evaluation_settings(settings: Settings) -> dict[str, Any]:
     """Return the settings of the evaluation for ``results.json``. The verdict's metric is the name of a metric."""
-    return {**settings.evaluation.model_dump(mode="json"), "verdict_metric": settings.verdict_metric}
+    chosen = settings.evaluation.model_dump(mode="json", exclude={"baseline_seconds"})
+    return {**chosen, "verdict_metric": settings.verdict_metric}
 
 
 @dataclass(frozen=True)
@@ -64,13 +65,14 @@ class EarlierResults:
         """A text for each difference from the earlier run that affects the test results.
 
         A difference is another setting of the evaluation, or a baseline whose package was installed since then.
-        Results of earlier versions lack the settings, so only the verdict's metric is compared. Costs of trades affect only
-        the strategy of the target ``direction``.
+        Results of earlier versions lack the settings, so only the verdict's metric and the own baselines are compared. Costs of
+        trades affect only the strategy of the target ``direction``.
         """
         stored = self.session.final.get(EVALUATION) or {}
         metric = (self.session.final.get("verdict") or {}).get("metric")
-        before = stored or ({} if metric is None else {"verdict_metric": metric})
-        names = [name for name in before if self.session.dataset.target == TRADED or name == "verdict_metric"]
+        before = {"baselines": [], **(stored or ({} if metric is None else {"verdict_metric": metric}))}
+        always = ("verdict_metric", "baselines")
+        names = [name for name in before if self.session.dataset.target == TRADED or name in always]
         now = evaluation_settings(self.session.settings)
         skipped = [each["name"] for each in self.session.final.get("skipped_baselines", ())]
         added = [name for name in skipped if name in BASELINES and BASELINES[name].is_installed()]

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnn_lstm_hyperopt.data.dataset import Dataset
+from cnn_lstm_hyperopt.errors import BaselineError, DataError
 from cnn_lstm_hyperopt.inference.ensemble import Ensemble
 from cnn_lstm_hyperopt.inference.latency import measure_latency
 from cnn_lstm_hyperopt.inference.model import SavedModel
@@ -17,8 +18,9 @@ from cnn_lstm_hyperopt.pipeline.advice import skipped_baselines
 from cnn_lstm_hyperopt.pipeline.calibration import CalibrationEffect, calibrated
 from cnn_lstm_hyperopt.pipeline.confirmation import Confirmed
 from cnn_lstm_hyperopt.pipeline.earlier_results import EVALUATION, evaluation_settings
-from cnn_lstm_hyperopt.pipeline.ensemble_selection import blend
+from cnn_lstm_hyperopt.pipeline.ensemble_selection import Blend, blend
 from cnn_lstm_hyperopt.pipeline.events import trainings
+from cnn_lstm_hyperopt.pipeline.periods import PeriodPredictions
 from cnn_lstm_hyperopt.pipeline.results.final_results import (
     baseline_results,
     confirmation_results,
@@ -35,15 +37,14 @@ from cnn_lstm_hyperopt.pipeline.test_evaluation import TestResult, Verdict, eval
 from cnn_lstm_hyperopt.pipeline.test_openings import record_opening
 from cnn_lstm_hyperopt.pipeline.walk_forward import Refits
 from cnn_lstm_hyperopt.progress import Decision
+from cnn_lstm_hyperopt.run_dir.paths import resume_command
 from cnn_lstm_hyperopt.training import Predictions
 
 
 def evaluate_finalists(
     session: Session, confirmed: Confirmed, outcome: Retraining, refits: Refits
 ) -> list[dict[str, Any]]:
-    """Test the finalists, their ensemble and the baselines, then write the folders of the models.
-
-    The evaluation is recorded before the first training that uses windows of the test set.
+    """Test finalists, ensemble and baselines, then write the folders of the models. Record the evaluation before it begins.
 
     Args:
         session: session of the study. The session's attribute ``final`` receives the results, with the keys
@@ -57,6 +58,7 @@ def evaluate_finalists(
 
     Raises:
         OSError: the folders can't be written.
+        BaselineError: a user's baseline violates a rule.
     """
     settings, dataset = session.settings, session.dataset
     validation, labels = dataset.validation, dataset.validation.labels.numpy()
@@ -70,7 +72,7 @@ def evaluate_finalists(
     if isinstance(later, Decision):
         session.events.on_walk_forward_interrupted(later.reason)
         return []
-    verdict = evaluate_once(done, dataset, settings, blend=found, evaluations=openings, later=later)
+    verdict = _evaluated(done, session, found, openings, later)
     entries = retrained_results(done, verdict, settings.save_dir)
     for entry, each, predictions, tested in zip(entries, done, of_runs, verdict.finalists, strict=True):
         mean = each.mean(predictions)
@@ -98,6 +100,23 @@ def evaluate_finalists(
     session.final.update(results)
     session.events.on_test(verdict, done, openings)
     return entries
+
+
+def _evaluated(
+    done: Sequence[Retrained],
+    session: Session,
+    found: Blend | None,
+    openings: int,
+    later: Sequence[PeriodPredictions],
+) -> Verdict:
+    """Return the result of :func:`.evaluate_once`. An error of a user's baseline says how to continue."""
+    settings = session.settings
+    try:
+        return evaluate_once(done, session.dataset, settings, blend=found, evaluations=openings, later=later)
+    except DataError as error:
+        text = f"{error}. The retrained models are saved; correct the function and continue with:"
+        command = resume_command(settings.save_dir)
+        raise BaselineError(f"{text} {command}", field=error.field, code=error.code) from error
 
 
 def _calibrated(outcome: Retraining, of_runs: Sequence[Sequence[Predictions]], dataset: Dataset) -> list[Retrained]:

@@ -18,6 +18,7 @@ from cnn_lstm_hyperopt.evaluation import Power, dates_effect, design_effect
 from cnn_lstm_hyperopt.execution import as_stored, memory_limit, resolve_workers, study_plan
 from cnn_lstm_hyperopt.metrics import METRICS
 from cnn_lstm_hyperopt.pipeline.fingerprint import decoupled_adam, fingerprint, require_same, without_effect
+from cnn_lstm_hyperopt.pipeline.own_baselines import check_own_baselines
 from cnn_lstm_hyperopt.pipeline.power_estimate import estimate_power
 from cnn_lstm_hyperopt.run_dir.paths import STUDY_FILE
 from cnn_lstm_hyperopt.search import (
@@ -166,7 +167,9 @@ def prepare_new(settings: Settings, dataset: Dataset, *, on_benchmark: Callable[
 
     Raises:
         ConfigError: precision, limits or enqueued trials are invalid.
+        DataError: one of the user's baselines violates a rule.
     """
+    check_own_baselines(settings, dataset)
     device = resolve_device(settings.training.device)
     speeds = calibration_for(device, remeasure=recalibrate, on_start=on_benchmark)
     setup = _with_first_trials(_prepare(settings, dataset, device, speeds, skill_threshold(settings, dataset.folds)))
@@ -180,6 +183,7 @@ def prepare_again(settings: Settings, dataset: Dataset, storage: StudyStorage) -
     Raises:
         SaveDirError: the stored study has another search space, other data or another target.
         ConfigError: the enqueued trials differ from those at the start of the study.
+        DataError: one of the user's baselines violates a rule.
     """
     device = resolve_device(settings.training.device)
     require_same(storage, settings, dataset, device)
@@ -191,6 +195,7 @@ def prepare_again(settings: Settings, dataset: Dataset, storage: StudyStorage) -
             field="study.enqueue",
             code="enqueue-differs",
         )
+    check_own_baselines(settings, dataset)
     speeds = CostModel.from_dict(storage.attribute("speeds"))
     skill = SkillThreshold.from_stored(storage.attribute("skill_gate"), settings.save_dir / STUDY_FILE)
     setup = _prepare(settings, dataset, device, speeds, skill, float(storage.attribute("train_share")))

@@ -35,10 +35,11 @@ from cnn_lstm_hyperopt.inference.conformal import Conformal
 from cnn_lstm_hyperopt.inference.temperature import Calibrated
 from cnn_lstm_hyperopt.metrics import as_scored, if_defined
 from cnn_lstm_hyperopt.metrics import score as metric_score
-from cnn_lstm_hyperopt.pipeline.baseline_forecasts import baseline_forecasts
+from cnn_lstm_hyperopt.pipeline.baseline_forecasts import BaselineForecasts, baseline_forecasts
 from cnn_lstm_hyperopt.pipeline.calibration import CalibrationEffect
 from cnn_lstm_hyperopt.pipeline.conformal_coverage import ConformalTest, conformal_test
 from cnn_lstm_hyperopt.pipeline.ensemble_selection import Blend
+from cnn_lstm_hyperopt.pipeline.own_baselines import Parts, forecasts_of
 from cnn_lstm_hyperopt.pipeline.periods import PeriodPredictions, PeriodScores, TestPredictions, period_scores
 from cnn_lstm_hyperopt.pipeline.retraining import Retrained
 from cnn_lstm_hyperopt.run_dir.paths import ENSEMBLE
@@ -140,9 +141,7 @@ def evaluate_once(
     evaluations: int = 1,
     later: Sequence[PeriodPredictions] = (),
 ) -> Verdict:
-    """Evaluate all finalists, their ensemble and the baselines on the test set.
-
-    In a walk-forward test, the predictions of all periods are judged together.
+    """Evaluate all finalists, their ensemble and the baselines on the test set. All periods are judged together.
 
     Args:
         retrained: retrained finalists in order of rank, at least one.
@@ -152,11 +151,14 @@ def evaluate_once(
         evaluations: number of evaluations on this test set, including this evaluation. This number determines the confidence
             level of all intervals.
         later: predictions of the later periods of a walk-forward test, by models that were trained again.
+
+    Raises:
+        DataError: one of the user's baselines violates a rule.
     """
     test = dataset.test.open()
     dependence = Dependence.of(test, horizon=dataset.horizon).for_evaluation(evaluations)
-    first_fit = _first_fit(retrained, dataset, test, blend, seed=settings.study.seed)
-    said = _with_later(first_fit, dataset, later, seed=settings.study.seed)
+    first_fit = _first_fit(retrained, dataset, test, blend, settings)
+    said = _with_later(first_fit, dataset, later, settings)
     predicted = said.baselines.probabilities
     first = f"model {retrained[0].finalist.rank}"
     metric, labels, compared = settings.study.metric, test.labels.numpy(), settings.verdict_metric
@@ -192,17 +194,17 @@ def evaluate_once(
 
 
 def _first_fit(
-    retrained: Sequence[Retrained], dataset: Dataset, test: Windows, blend: Blend | None, *, seed: int
+    retrained: Sequence[Retrained], dataset: Dataset, test: Windows, blend: Blend | None, settings: Settings
 ) -> TestPredictions:
     """Return the predictions of models, ensemble and baselines that were fitted on the training windows of the dataset."""
     models = [each.predictions(test) for each in retrained]
-    baselines = baseline_forecasts(dataset, (dataset.train, dataset.validation, test), seed=seed)
+    baselines = _baselines(dataset, (dataset.train, dataset.validation, test), settings)
     finalists = [each.mean(runs) for each, runs in zip(retrained, models, strict=True)]
     return TestPredictions(models, finalists, None if blend is None else blend.mean(models), baselines)
 
 
 def _with_later(
-    first_fit: TestPredictions, dataset: Dataset, later: Sequence[PeriodPredictions], *, seed: int
+    first_fit: TestPredictions, dataset: Dataset, later: Sequence[PeriodPredictions], settings: Settings
 ) -> TestPredictions:
     """Return the predictions for all test windows, with new predictions for the later periods.
 
@@ -211,9 +213,17 @@ def _with_later(
     said = first_fit
     for each in later:
         period = dataset.period(each.number, with_purged=True)
-        forecasts = baseline_forecasts(period, (period.train, period.validation, period.test.open()), seed=seed)
+        forecasts = _baselines(period, (period.train, period.validation, period.test.open()), settings)
         said = said.with_period(dataset.positions(each.number), each, forecasts)
     return said
+
+
+def _baselines(dataset: Dataset, parts: Parts, settings: Settings) -> BaselineForecasts:
+    """Return the forecasts of the built-in and of the user's own baselines for the test windows, which come last in ``parts``."""
+    found = baseline_forecasts(dataset, parts, seed=settings.study.seed)
+    for reference in settings.evaluation.baselines:
+        found = found.joined_by(reference, forecasts_of(reference, dataset, parts, settings))
+    return found
 
 
 def _by_period(verdict: Verdict, table: PeriodTable, later: Sequence[PeriodPredictions]) -> Verdict:

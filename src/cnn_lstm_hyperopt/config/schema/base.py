@@ -118,6 +118,8 @@ def _function_reference(value: str) -> str:
 
 FunctionReference = Annotated[str, AfterValidator(_function_reference)]
 """Type of a reference to a function, written as ``module:function``."""
+Names = BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value)
+"""Validator of a field with a list of names, which is stored as a tuple."""
 Directory = Annotated[Path, BeforeValidator(as_path)]
 InputDirectory = Annotated[Path | None, BeforeValidator(as_path), AfterValidator(_absolute)]
 InputPath = Annotated[

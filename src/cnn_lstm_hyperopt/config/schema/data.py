@@ -5,12 +5,13 @@ import re
 from datetime import date
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from cnn_lstm_hyperopt.config.schema.base import (
     MAX_SECONDS,
     FunctionReference,
     InputDirectory,
+    Names,
     Section,
     SettingError,
     legible_name,
@@ -32,7 +33,7 @@ _MAX_FOLDS = 50
 """Maximum number of folds. Each trial trains one network for each fold."""
 
 _Multiple = Annotated[float, Field(gt=0, le=1_000)]
-_Names = Annotated[tuple[str, ...], BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value)]
+_Names = Annotated[tuple[str, ...], Names]
 
 
 def _is_number(text: str) -> bool:

@@ -2,9 +2,9 @@
 
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
-from cnn_lstm_hyperopt.config.schema.base import Section
+from cnn_lstm_hyperopt.config.schema.base import MAX_SECONDS, FunctionReference, Names, Section, SettingError
 from cnn_lstm_hyperopt.metrics import METRICS
 
 if TYPE_CHECKING:
@@ -48,6 +48,18 @@ class EvaluationSettings(Section):
         description="metric that compares the model with chance and with the baselines on the test set, and so decides the "
         "grade; study: the metric of the study. The accuracy is always reported, too",
     )
+    baselines: Annotated[tuple[FunctionReference, ...], Names] = Field(
+        (),
+        description="module:function of each of your own baselines, such as a zero-shot model; they are compared with the models "
+        "like the built-in baselines",
+    )
+    baseline_seconds: float = Field(
+        3600.0,
+        gt=0,
+        le=MAX_SECONDS,
+        description="time limit in seconds for one of your own baselines to fit and to forecast the windows of one test period. "
+        "The baseline runs in a separate process, which is stopped at the limit",
+    )
     test_periods: int = Field(
         1,
         ge=1,
@@ -73,3 +85,11 @@ class EvaluationSettings(Section):
         description="prices at which the strategy trades: the open or the close of the bar after the window, or the close of the "
         "window's last bar (same_close, which no order can reach and which profits from bid-ask bounce)",
     )
+
+    @field_validator("baselines")
+    @classmethod
+    def _unique(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(value)) != len(value):
+            twice = next(name for name in value if value.count(name) > 1)
+            raise SettingError(f"names a function twice: {twice}; remove one", "duplicate-function")
+        return value

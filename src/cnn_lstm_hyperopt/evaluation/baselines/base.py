@@ -133,3 +133,8 @@ def spread(probabilities: NDArray[np.floating], classes: NDArray[np.int64], rate
     found[:, classes] = probabilities * (1 - rates[missing].sum())
     found[:, missing] = rates[missing]
     return found
+
+
+def is_own(name: str) -> bool:
+    """Return True if a baseline is a user's own baseline. Its name is module:function, and no other name has a colon."""
+    return ":" in name
