@@ -20,9 +20,9 @@ from cnn_lstm_hyperopt import (
     run_cnn_lstm_hyperparameter_optimization,
 )
 from cnn_lstm_hyperopt.config import Choices
-from cnn_lstm_hyperopt.data.dataset import prepare_dataset
 from cnn_lstm_hyperopt.errors import HyperoptError, SaveDirError
 from cnn_lstm_hyperopt.evaluation import Grade
+from cnn_lstm_hyperopt.pipeline.run import dataset_of
 
 Run = tuple[Path, dict[str, Any]]
 SEARCH_KEYS = {"study_name", "n_trials_completed", "best_trials", "optimization_history", "timestamp"}
@@ -109,7 +109,7 @@ def test_saved_model_predicts_bars_without_the_study(finished: Run) -> None:
     entry = results["retrained_models"][0]
     model = load_model(entry["model_path"])
     settings = load_settings(save_dir / "config.yaml")
-    test = prepare_dataset(settings.data).test.open()
+    test = dataset_of(settings, resume=False).test.open()
     again = model.predict_windows(test)
     accuracy = float(np.mean(again.classes == test.labels.numpy()))
     assert accuracy == pytest.approx(entry["test_metrics"]["test_class_acc"])

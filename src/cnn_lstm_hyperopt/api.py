@@ -17,13 +17,14 @@ from cnn_lstm_hyperopt.config.profiles import config_path
 from cnn_lstm_hyperopt.config.yaml_reader import read_yaml
 from cnn_lstm_hyperopt.data.dataloaders.arguments import refuse_facts_of_loaders, require_only_what_loaders_need
 from cnn_lstm_hyperopt.data.dataloaders.loaders import dataset_from_loaders
-from cnn_lstm_hyperopt.data.dataset import Dataset, prepare_dataset
+from cnn_lstm_hyperopt.data.dataset import Dataset
 from cnn_lstm_hyperopt.errors import ConfigError, HyperoptError
 from cnn_lstm_hyperopt.execution import StopSignal
 from cnn_lstm_hyperopt.pipeline.advice import Interface
 from cnn_lstm_hyperopt.pipeline.events import RunEvents, to_all
 from cnn_lstm_hyperopt.pipeline.final_phase import run_final_phase
 from cnn_lstm_hyperopt.pipeline.results.writer import write_results
+from cnn_lstm_hyperopt.pipeline.run import dataset_of
 from cnn_lstm_hyperopt.pipeline.save_dir_check import check_save_dir
 from cnn_lstm_hyperopt.pipeline.search_phase import search_and_write
 from cnn_lstm_hyperopt.pipeline.session import Session, open_session
@@ -117,29 +118,27 @@ class CNNLSTMHyperparameterOptimizer:
                 code="no-data",
             )
         check_save_dir(self.settings.save_dir, resume=resume, data_dir=self.settings.data.data_dir)
-        self.dataset = self._dataset(data_loaders, input_dim, dates, groups)
+        of_loaders = None if data_loaders is None else self._dataset(data_loaders, input_dim, dates, groups)
+        self.dataset = of_loaders or dataset_of(self.settings, resume=resume)
 
     def _dataset(
         self,
-        loaders: Sequence[Iterable[Any]] | None,
+        loaders: Sequence[Iterable[Any]],
         input_dim: int | None,
         dates: Sequence[Any] | None,
         groups: Sequence[Any] | None,
     ) -> Dataset:
-        if loaders is not None:
-            asked = self.settings.data
-            share = 1.0 if asked.train_share == "auto" else asked.train_share
-            return dataset_from_loaders(
-                loaders,
-                input_dim,
-                dates=dates,
-                groups=groups,
-                train_share=share,
-                horizon=asked.horizon,
-                cv_folds=asked.cv_folds,
-                seed=self.settings.study.seed,
-            )
-        return prepare_dataset(self.settings.data, evaluation=self.settings.evaluation)
+        asked = self.settings.data
+        return dataset_from_loaders(
+            loaders,
+            input_dim,
+            dates=dates,
+            groups=groups,
+            train_share=1.0 if asked.train_share == "auto" else asked.train_share,
+            horizon=asked.horizon,
+            cv_folds=asked.cv_folds,
+            seed=self.settings.study.seed,
+        )
 
     @property
     def study(self) -> optuna.Study:

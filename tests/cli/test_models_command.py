@@ -143,7 +143,8 @@ def test_a_model_with_a_function_runs_it_only_if_the_user_names_it(save_dir, bar
     (tmp_path / "swing_of_mine.py").write_text(swing)
     monkeypatch.syspath_prepend(tmp_path)
     about = json.loads((save_dir / "retrained_model_1" / "model.json").read_text())
-    del about["conformal"]  # not of the description
+    for key in ("conformal", "temperature"):  # not of the description
+        about.pop(key, None)
     scaler = {name: [*about["scaler"][name], 1.0] for name in ("mean", "std")}  # of one more input
     about |= {"features": [*about["features"], "swing"], "feature_function": "swing_of_mine:swing", "scaler": scaler}
     model = changed_model(save_dir / "retrained_model_1", **about)

@@ -18,7 +18,8 @@ from cnn_lstm_hyperopt.data.windows import Windows
 
 def bars(**changed) -> Dataset:
     """Two symbols, not in alphabetical order."""
-    return prepare_dataset(DataSettings(symbols=("SYN3", "SYN1"), lookback=10, train_share=0.5, **changed))
+    data = DataSettings(symbols=("SYN3", "SYN1"), lookback=10, train_share=0.5, **changed)
+    return prepare_dataset(data, groups=("volume_ratios", "market"))
 
 
 def loaders(*, values: bool, train_share: float = 0.5, **marks) -> Dataset:
@@ -70,6 +71,7 @@ def test_what_is_read_is_what_was_written_to_the_bit(dataset, path):
         assert_same(mine.validation, theirs.validation)
         assert (mine.value_mean, mine.value_std) == (theirs.value_mean, theirs.value_std)
     assert (read.n_classes, read.has_regression) == (written.n_classes, written.has_regression)
+    assert read.columns == written.columns
     assert (type(read.n_classes), type(read.has_regression)) == (int, bool)
 
 

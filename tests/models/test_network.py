@@ -123,17 +123,21 @@ def test_only_the_seed_decides_the_weights_and_the_global_generator_is_left_alon
 
 
 GROUPS, SIZE, LARGE, BATCH, LOOKBACK = 12, 25, 4, 4, 4
+INPUTS = {key: [False, True] for key in ("relative_ranges", "volume_ratios", "market", "window_norm")}
 SPACE = parse_space(
     {
         "architecture": "full",
         "augmentation": {"switch": [False, True]},
         "highway": {"enabled": [False, True], "init": ["random", "linear"]},
+        "inputs": INPUTS,
     }
 )[0]
+COLUMNS = {"relative_ranges": (7, 8), "volume_ratios": (9,), "market": (10,)}
 
 
 def network_config(params):
-    return models.network_config(params, input_dim=FEATURES, n_classes=3, has_regression=True, lookback=LOOKBACK)
+    shape = {"input_dim": FEATURES, "n_classes": 3, "has_regression": True, "lookback": LOOKBACK}
+    return models.network_config(params, **shape, columns=COLUMNS)
 
 
 @pytest.fixture(scope="module")

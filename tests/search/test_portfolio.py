@@ -141,7 +141,7 @@ def test_in_any_space_entries_are_legal_nearest_and_always_the_same(seed: int) -
 
 @pytest.mark.parametrize("portfolio", [True, False])
 def test_a_study_begins_with_the_portfolio_unless_it_is_off(tiny: dict[str, Any], portfolio: bool) -> None:
-    config = {**tiny, "study": {"portfolio": portfolio}, "limits": {"size_mb": 0.013}}
+    config = {**tiny, "study": {"portfolio": portfolio}, "limits": {"size_mb": 0.016}}
     with CNNLSTMHyperparameterOptimizer(config=config, quiet=True) as optimizer:
         optimizer.optimize(n_trials=4 if portfolio else 1)
         trials = optimizer.study.trials

@@ -179,8 +179,10 @@ def _predicted(model: "Predictor", every: Sequence["Bars"], *, start: date | Non
     from cnn_lstm_hyperopt.inference.predictor import SYMBOL, joined
 
     tables = []
+    market = model.market({bars.symbol: bars.frame for bars in every})
     for bars in every:
-        table = model.predict_frame(bars.frame, bars.symbol, last=1 if last else None)
+        of_market = market.get(bars.symbol)
+        table = model.predict_frame(bars.frame, bars.symbol, last=1 if last else None, market=of_market)
         table.insert(0, SYMBOL, bars.symbol)
         newest = bars.frame.index[-1]
         if last and table["date"].iloc[-1] != newest:  # an older prediction would look like the newest

@@ -65,10 +65,11 @@ def data(*, options: DataOptions | None = None) -> None:
     given = options or DataOptions()
     settings = settings_of(given.config, given.overrides())
     _symbols_need_real_bars(given, settings)
+    from cnn_lstm_hyperopt.models.inputs import possible_groups
     from cnn_lstm_hyperopt.reporting.console.terminal import Terminal
     from cnn_lstm_hyperopt.reporting.data_report import report_data
 
-    report_data(settings.data, Terminal())
+    report_data(settings.data, Terminal(), possible_groups(settings.search_space))
 
 
 @app.command

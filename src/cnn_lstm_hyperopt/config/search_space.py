@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from cnn_lstm_hyperopt.models.inputs import PARAMETERS as INPUTS
 from cnn_lstm_hyperopt.models.registry import FAMILIES, parameters_of
 from cnn_lstm_hyperopt.space import parsing
 from cnn_lstm_hyperopt.space.domains import Choices, Fixed, FloatRange, Scalar, encode
@@ -71,7 +72,7 @@ _TRAINING: dict[str, ParameterSpec] = {
     ),
 }
 
-PARAMETERS: dict[str, ParameterSpec] = {**parameters_of(FAMILIES.values()), **_TRAINING}
+PARAMETERS: dict[str, ParameterSpec] = {**parameters_of(FAMILIES.values()), **INPUTS, **_TRAINING}
 """Specification of each parameter, by name. If a parameter depends on another parameter, it comes after the other."""
 
 

@@ -19,7 +19,7 @@ import pandas as pd
 
 from cnn_lstm_hyperopt.config.schema.data import DataSettings
 from cnn_lstm_hyperopt.data.bars import Bars
-from cnn_lstm_hyperopt.data.own_features import FeatureSet, feature_set, longest_segments
+from cnn_lstm_hyperopt.data.own_features import FeatureSet, feature_set, groups_of, longest_segments
 from cnn_lstm_hyperopt.data.own_function import load_function
 from cnn_lstm_hyperopt.errors import DataError
 from cnn_lstm_hyperopt.utils.bounded_process import (
@@ -41,7 +41,7 @@ _STARTS = ("os.fork", "os.forkpty", "os.posix_spawn", "subprocess.Popen")
 """Audit events that Python raises before it starts a process."""
 
 
-def checked_feature_set(settings: DataSettings, bars: Sequence[Bars]) -> FeatureSet:
+def checked_feature_set(settings: DataSettings, bars: Sequence[Bars], groups: Sequence[str] = ()) -> FeatureSet:
     """Return the inputs that the settings name. A bounded process first checks the user's function, see :func:`feature_set`.
 
     Raises:
@@ -50,9 +50,9 @@ def checked_feature_set(settings: DataSettings, bars: Sequence[Bars]) -> Feature
     """
     segments = longest_segments(bars, settings.max_gap_days)
     if settings.features is None or not segments:
-        return feature_set(settings, bars)
+        return feature_set(settings, bars, groups)
     added = _check(settings, segments)
-    return FeatureSet(settings.feature_columns, load_function(settings.features), tuple(added))
+    return FeatureSet(settings.feature_columns, load_function(settings.features), tuple(added), groups_of(bars, groups))
 
 
 def _check(settings: DataSettings, segments: Sequence[tuple[str, pd.DataFrame]]) -> list[str]:

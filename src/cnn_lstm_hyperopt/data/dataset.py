@@ -19,7 +19,7 @@ from cnn_lstm_hyperopt.data.own_features import FeatureSet
 from cnn_lstm_hyperopt.data.periods import PeriodTable, period_table
 from cnn_lstm_hyperopt.data.pooled import Pooled, pooled_bars
 from cnn_lstm_hyperopt.data.scaling import Scaler
-from cnn_lstm_hyperopt.data.sources import load_bars, open_source
+from cnn_lstm_hyperopt.data.sources import load_bars
 from cnn_lstm_hyperopt.data.splits import (
     PURGED,
     SPLIT_NAMES,
@@ -47,11 +47,13 @@ class TrialData:
         folds: folds over which the score of a trial is averaged. Without cross-validation there is one fold.
         n_classes: number of classes.
         has_regression: True if windows have a regression target.
+        columns: channels of the windows that belong to each group of features, by name of the group.
     """
 
     folds: tuple[Fold, ...]
     n_classes: int
     has_regression: bool
+    columns: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,6 +175,7 @@ class Dataset:
             folds=tuple(_for_trials(fold, self.train_share) for fold in self.folds),
             n_classes=self.n_classes,
             has_regression=self.has_regression,
+            columns={} if self.feature_set is None else self.feature_set.group_columns,
         )
 
 
@@ -193,21 +196,22 @@ def prepare_dataset(
     *,
     evaluation: EvaluationSettings = _USUAL,
     pooled: bool = False,
+    groups: Sequence[str] = (),
 ) -> Dataset:
     """Return the dataset that the settings describe: read bars, compute labels and splits, and cut scaled windows.
 
     Args:
         settings: section ``data`` of the settings.
-        loaded: result of ``load_bars(settings)``, which are bars and warnings; None: this function calls ``load_bars``.
+        loaded: result of ``load_bars(settings)``; None: this function calls ``load_bars``.
         evaluation: section ``evaluation`` of the settings, for trades, test periods and own baselines.
         pooled: True to add the training and validation windows as one training set, for the final refit.
+        groups: groups of features to compute beside the eleven features of all windows, see :data:`.FEATURE_GROUPS`.
 
     Raises:
-        DataError: a symbol or a date range has no bars, or bars are invalid or too few.
-        ConfigError: a traded symbol has no half-spread.
+        InputError: a symbol or a date range has no bars, bars are invalid or too few, or a traded symbol has no half-spread.
     """
     bars, source_warnings = loaded or load_bars(settings)
-    labelling, features = labeller(settings), checked_feature_set(settings, bars)
+    labelling, features = labeller(settings), checked_feature_set(settings, bars, groups)
     table, cuts, split = _split_table(bars, settings, labelling, features, evaluation)
     scaler, whole, splits = _scaled(table, split, settings.lookback)
     indices, folds = _folds(table, cuts, settings, whole, split, labelling.class_names)
@@ -234,7 +238,6 @@ def prepare_dataset(
         description=describe(
             bars,
             settings,
-            source=open_source(settings),
             labeller=labelling,
             features=features.describe(table.features),
             n_segments=table.n_segments,

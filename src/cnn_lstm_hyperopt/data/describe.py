@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from cnn_lstm_hyperopt.config.schema.data import DataSettings
 from cnn_lstm_hyperopt.data.bars import Bars, date_text
+from cnn_lstm_hyperopt.data.feature_groups import GROUP_FEATURES
 from cnn_lstm_hyperopt.data.labels import HISTORY, Labeller
-from cnn_lstm_hyperopt.data.sources.base import Source
+from cnn_lstm_hyperopt.data.sources import open_source
 from cnn_lstm_hyperopt.data.splits import SPLIT_NAMES
 from cnn_lstm_hyperopt.data.window_table import bars_needed
 from cnn_lstm_hyperopt.data.windows import Fold, Windows
@@ -24,7 +25,6 @@ def describe(
     bars: Sequence[Bars],
     settings: DataSettings,
     *,
-    source: Source,
     labeller: Labeller,
     features: Mapping[str, Any],
     n_segments: Mapping[str, int],
@@ -41,7 +41,6 @@ def describe(
     Args:
         bars: bars of all symbols.
         settings: settings of the data.
-        source: source of the bars.
         labeller: the target, with the names of the classes and of the values.
         features: description of the inputs: their names, and the origin of the user's own inputs.
         n_segments: number of segments of each symbol's bars.
@@ -51,7 +50,7 @@ def describe(
         purged: (purged windows,) symbol of each purged window.
         warnings: warnings of the source of the bars, and warnings about the data.
     """
-    n_classes = len(labeller.class_names)
+    n_classes, source = len(labeller.class_names), open_source(settings)
     facts: dict[str, Any] = {
         "target": settings.target,
         "class_names": list(labeller.class_names),
@@ -69,7 +68,7 @@ def describe(
         **_cross_validation(settings, folds),
         "windows": {each.symbol: _windows(each.symbol, splits, purged) for each in bars},
     }
-    digest = hashlib.sha256(json.dumps(facts, sort_keys=True, allow_nan=False).encode()).hexdigest()
+    digest = hashlib.sha256(json.dumps(_hashed(facts), sort_keys=True, allow_nan=False).encode()).hexdigest()
     for each in bars:  # the wording of a finding does not change the data
         facts["symbols"][each.symbol]["problems"] = [problem.as_dict() for problem in each.problems]
     return {
@@ -80,6 +79,16 @@ def describe(
         "warnings": list(warnings),
         "sha256": digest,
     }
+
+
+def _hashed(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the facts that identify the data.
+
+    Groups of built-in features are left out, because they depend only on the bars. So the hash is that of earlier versions, which
+    did not have these groups.
+    """
+    kept = [name for name in facts["features"] if name not in GROUP_FEATURES]
+    return {name: value for name, value in facts.items() if name != "feature_groups"} | {"features": kept}
 
 
 def data_warnings(

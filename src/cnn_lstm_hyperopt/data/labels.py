@@ -133,10 +133,10 @@ def _volatility(settings: DataSettings) -> Labeller:
     horizon = settings.horizon
 
     def usual(frame: pd.DataFrame) -> Floats:
-        return np.asarray(pd.Series(_ranges(frame, horizon)).rolling(HISTORY).median().to_numpy(np.float64))
+        return np.asarray(pd.Series(ranges(frame, horizon)).rolling(HISTORY).median().to_numpy(np.float64))
 
     def label(frame: pd.DataFrame) -> Labels:
-        spread, median = _ranges(frame, horizon), usual(frame)
+        spread, median = ranges(frame, horizon), usual(frame)
         ahead = _ahead(spread, horizon)
         return _fixed(ahead > median, np.log(ahead), np.isfinite(ahead) & np.isfinite(median), horizon)
 
@@ -204,10 +204,10 @@ def average_true_range(frame: pd.DataFrame) -> Floats:
 
 def log_ranges(frame: pd.DataFrame) -> Floats:
     """Return the logarithm of each bar's range, (bars,). The range is max(ln(high / low), 1e-5)."""
-    return np.asarray(np.log(_ranges(frame, 1)))
+    return np.asarray(np.log(ranges(frame)))
 
 
-def _ranges(frame: pd.DataFrame, bars: int) -> Floats:
+def ranges(frame: pd.DataFrame, bars: int = 1) -> Floats:
     """Return at each bar the range of the last ``bars`` bars, at least 1e-5, with NaN for the first bars."""
     highest = frame["high"].rolling(bars).max().to_numpy(np.float64)
     lowest = frame["low"].rolling(bars).min().to_numpy(np.float64)

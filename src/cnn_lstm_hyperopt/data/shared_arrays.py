@@ -42,6 +42,7 @@ def save_trial_data(path: Path, data: TrialData) -> None:
     facts: dict[str, Any] = {
         **{name: getattr(data, name) for name in _FACTS},
         "value_scales": [[fold.value_mean, fold.value_std] for fold in data.folds],
+        "columns": data.columns,
         "lookback": first.lookback,
         "dates": {part: windows.dates.dtype.str for part, windows in parts.items()},
         "dated": {part: windows.dated for part, windows in parts.items()},
@@ -76,4 +77,5 @@ def load_trial_data(path: Path) -> TrialData:
         Fold(windows(f"{number}.train"), windows(f"{number}.validation"), *scale)
         for number, scale in enumerate(facts["value_scales"])
     )
-    return TrialData(folds=folds, **{name: facts[name] for name in _FACTS})
+    columns = {group: tuple(places) for group, places in facts["columns"].items()}
+    return TrialData(folds=folds, columns=columns, **{name: facts[name] for name in _FACTS})

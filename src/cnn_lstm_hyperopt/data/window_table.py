@@ -102,8 +102,17 @@ def window_table(
     """
     parts: list[WindowTable] = []
     offset = 0
+    market_rows = features.market({bars.symbol: bars.frame for bars in every}, settings.max_gap_days)
     for bars in every:
-        part = _symbol_table(bars, settings, labelling, features, execution, offset, with_prices=with_prices)
+        rows = feature_rows(
+            bars.frame,
+            settings.lookback,
+            settings.max_gap_days,
+            features,
+            symbol=bars.symbol,
+            market=market_rows.pop(bars.symbol, None),
+        )
+        part = _symbol_table(bars, settings, labelling, rows, execution, offset, with_prices=with_prices)
         offset += len(part.features)
         parts.append(part)
     if not sum(len(part.starts) for part in parts):
@@ -130,14 +139,13 @@ def _symbol_table(
     bars: Bars,
     settings: DataSettings,
     labelling: Labeller,
-    features: FeatureSet,
+    rows: "FeatureRows",
     execution: Execution,
     offset: int,
     *,
     with_prices: bool,
 ) -> WindowTable:
     """Return the labelled windows of one symbol. The rows of the symbol begin at row ``offset`` of the series."""
-    rows = feature_rows(bars.frame, settings.lookback, settings.max_gap_days, features, symbol=bars.symbol)
     labels = frame_labels(bars.frame, rows.segment, labelling)
     ends = rows.ends[labels.valid[rows.bars[rows.ends]]]
     decided = rows.bars[ends]
@@ -196,6 +204,7 @@ def feature_rows(
     features: FeatureSet = BUILT_IN,
     *,
     symbol: str = "bars",
+    market: NDArray[np.float64] | None = None,
 ) -> FeatureRows:
     """Return the features and the windows of a frame of :class:`~cnn_lstm_hyperopt.data.bars.Bars`.
 
@@ -205,6 +214,7 @@ def feature_rows(
         max_gap_days: longest hole in a segment, in days; a longer hole starts a new segment.
         features: names of the inputs, and how to compute them from bars.
         symbol: name of the bars, for the text of errors.
+        market: (bars, 4) features of the group ``market``; None: ``features`` does not have this group.
 
     Raises:
         DataError: a user's feature violates a rule, or no possible window has values of the feature.
@@ -217,7 +227,8 @@ def feature_rows(
     for start, stop in _borders(segment):
         if stop - start <= WARM_UP:
             continue  # no complete row
-        part = features.compute(frame.iloc[start:stop], symbol)[WARM_UP:]
+        of_market = None if market is None else market[start:stop]
+        part = features.compute(frame.iloc[start:stop], symbol, of_market)[WARM_UP:]
         parts.append(part)
         bars.append(np.arange(start + WARM_UP, stop, dtype=np.int64))
         ends.append(rows + _full_windows(part, lookback))
@@ -253,6 +264,7 @@ def frame_windows(
     features: FeatureSet = BUILT_IN,
     *,
     symbol: str = "bars",
+    market: NDArray[np.float64] | None = None,
 ) -> tuple[NDArray[np.float64], Integers, NDArray[np.datetime64]]:
     """Return windows without labels, for predictions on new bars.
 
@@ -262,12 +274,13 @@ def frame_windows(
         max_gap_days: longest hole in a segment, in days; a longer hole starts a new segment.
         features: names of the inputs, and how to compute them from bars.
         symbol: name of the bars, for the text of errors.
+        market: (bars, 4) features of the group ``market``; None: ``features`` does not have this group.
 
     Returns:
         The unscaled features (rows, features), the last row ``end`` of each window (windows,), and the dates of the decisions
         (windows,), datetime64[ns]. A window has the rows ``end − lookback + 1 .. end``.
     """
-    rows = feature_rows(frame, lookback, max_gap_days, features, symbol=symbol)
+    rows = feature_rows(frame, lookback, max_gap_days, features, symbol=symbol, market=market)
     dates = pd.DatetimeIndex(frame.index).as_unit("ns").to_numpy()
     return rows.features, rows.ends, dates[rows.bars[rows.ends]]
 

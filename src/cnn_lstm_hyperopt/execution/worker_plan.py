@@ -8,7 +8,7 @@ import torch
 
 from cnn_lstm_hyperopt.config import PrunerSettings, SamplerSettings, Settings
 from cnn_lstm_hyperopt.config.schema.search import AUTO_PRUNER, AUTO_SAMPLER
-from cnn_lstm_hyperopt.search import InitialTrial, Limits, SkillThreshold, StudyPlan, StudyStorage
+from cnn_lstm_hyperopt.search import InitialTrial, Limits, SkillThreshold, StudyPlan, StudyStorage, space_of_data
 from cnn_lstm_hyperopt.training.runtime.memory import total_mb
 from cnn_lstm_hyperopt.training.trial_trainer import TrialRunner
 
@@ -21,7 +21,7 @@ def study_plan(
 ) -> StudyPlan:
     """Return the plan of a study from its settings and data."""
     return StudyPlan(
-        space=settings.search_space if runner.data.has_regression else settings.search_space.for_one_task(),
+        space=space_of_data(settings.search_space, runner.data.columns, one_task=not runner.data.has_regression),
         sampler=_settled(settings.sampler, AUTO_SAMPLER),
         pruner=_settled(settings.pruner, AUTO_PRUNER),
         seed=settings.study.seed,

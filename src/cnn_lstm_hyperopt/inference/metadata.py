@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Annotated, Any, Literal, get_args
 
 import pandas as pd
@@ -19,7 +19,9 @@ from cnn_lstm_hyperopt.config.schema.base import FunctionReference
 from cnn_lstm_hyperopt.config.schema.data import Target
 from cnn_lstm_hyperopt.config.search_space import params_errors
 from cnn_lstm_hyperopt.data.dataset import Dataset
+from cnn_lstm_hyperopt.data.feature_groups import FEATURE_GROUPS, columns_of, in_order
 from cnn_lstm_hyperopt.data.labels import OWN_UNITS, OwnUnit
+from cnn_lstm_hyperopt.data.market_features import MARKET
 from cnn_lstm_hyperopt.data.own_features import BUILT_IN, FeatureSet
 from cnn_lstm_hyperopt.data.own_function import OwnFunction
 from cnn_lstm_hyperopt.data.scaling import Scaler
@@ -74,6 +76,8 @@ class ModelDescription:
         bar_seconds: median time between the training bars in seconds; None: unknown.
         decision_weights: weight of each class. The predicted class has the largest product of probability and weight. None:
             the most probable class is predicted.
+        feature_groups: groups of built-in features beside the eleven features of all models of bars.
+        market: names of the symbols whose bars the group ``market`` needs; empty without this group.
     """
 
     params: Params
@@ -90,6 +94,8 @@ class ModelDescription:
     feature_function: str | None = None
     bar_seconds: float | None = None
     decision_weights: tuple[float, ...] | None = None
+    feature_groups: tuple[str, ...] = ()
+    market: tuple[str, ...] = ()
 
     @classmethod
     def of(
@@ -117,6 +123,8 @@ class ModelDescription:
             max_gap_days=max_gap_days,
             bar_seconds=dataset.train.step_seconds,
             decision_weights=decision_weights,
+            feature_groups=inputs.groups,
+            market=tuple(dataset.description["symbols"]) if MARKET in inputs.groups else (),
         )
 
     @property
@@ -148,7 +156,7 @@ class ModelDescription:
             DataError: the model needs the function and it was not passed.
         """
         if self.feature_function is None:
-            return FeatureSet(self.feature_columns)
+            return FeatureSet(self.feature_columns, groups=self.feature_groups)
         if function is None:
             raise DataError(
                 f"this model uses features that {self.feature_function} computes. Functions named in files are never run;"
@@ -156,8 +164,9 @@ class ModelDescription:
                 field="features",
                 code="feature-function-required",
             )
-        added = self.features[len(BUILT_IN.names) + len(self.feature_columns) :]
-        return FeatureSet(self.feature_columns, OwnFunction(self.feature_function, function), added)
+        others = FeatureSet(self.feature_columns, groups=self.feature_groups)
+        added = self.features[len(others.names) :]
+        return replace(others, function=OwnFunction(self.feature_function, function), added=added)
 
     def network_config(self) -> NetworkConfig:
         """Return the configuration of the network's architecture."""
@@ -167,6 +176,7 @@ class ModelDescription:
             n_classes=self.n_classes,
             has_regression=self.has_regression,
             lookback=self.lookback,
+            columns=columns_of(self.feature_groups),
         )
 
     def as_dict(self) -> dict[str, Any]:
@@ -187,6 +197,8 @@ class ModelDescription:
             "max_gap_days": self.max_gap_days,
             "bar_seconds": self.bar_seconds,
             "decision_weights": None if self.decision_weights is None else list(self.decision_weights),
+            "feature_groups": list(self.feature_groups),
+            "market": list(self.market),
         }
 
     @classmethod
@@ -210,6 +222,7 @@ _Name = Annotated[str, Field(max_length=200), AfterValidator(_legible)]
 _Names = Annotated[tuple[_Name, ...], Field(max_length=10_000), AfterValidator(_unique)]
 _Weight = Annotated[float, Field(gt=0, le=1e9)]
 _Numbers = Annotated[tuple[float, ...], Field(max_length=10_000)]
+_Groups = tuple[Literal["relative_ranges", "volume_ratios", "market"], ...]
 _OF_LOADERS = "y_class"
 """Name of the target of a model that was trained on a user's DataLoaders."""
 
@@ -244,6 +257,8 @@ class StoredDescription(StoredForm):
     decision_weights: Annotated[tuple[_Weight, ...], BeforeValidator(_as_tuple)] | None = (
         None  # older models lack this key
     )
+    feature_groups: Annotated[_Groups, BeforeValidator(_as_tuple)] = ()  # older models lack this key
+    market: Annotated[_Names, BeforeValidator(_as_tuple)] = ()  # older models lack this key
 
     @field_validator("params")
     @classmethod
@@ -280,10 +295,16 @@ class StoredDescription(StoredForm):
 
         A model that was trained on DataLoaders may have any features.
         """
-        made_of_bars = (*BUILT_IN.names, *self.feature_columns)
+        made_of_bars = FeatureSet(self.feature_columns, groups=self.feature_groups).names
+        if in_order(self.feature_groups) != self.feature_groups:
+            raise ValueError(f"feature_groups must be different and in the order {shown_names(list(FEATURE_GROUPS))}")
+        if bool(self.market) != (MARKET in self.feature_groups):
+            raise ValueError("market must name the symbols of the group market, and be empty without this group")
         if self.scaler is None:
-            if self.feature_columns or self.feature_function is not None:
-                raise ValueError("scaler is required with feature_columns or a feature_function, but got nothing")
+            if self.feature_groups or self.feature_columns or self.feature_function is not None:
+                raise ValueError(
+                    "scaler is required with feature_groups, feature_columns or a feature_function, but got nothing"
+                )
             return
         if self.features[: len(made_of_bars)] != made_of_bars:
             raise ValueError(

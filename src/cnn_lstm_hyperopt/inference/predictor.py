@@ -14,19 +14,19 @@ from cnn_lstm_hyperopt.data.bars import normalise_bars
 from cnn_lstm_hyperopt.data.features import WARM_UP
 from cnn_lstm_hyperopt.data.frequency import duration, step_seconds
 from cnn_lstm_hyperopt.data.labels import OwnUnit
-from cnn_lstm_hyperopt.data.tables.columns import LARGEST
+from cnn_lstm_hyperopt.data.market_features import FREQUENCIES_APART
 from cnn_lstm_hyperopt.data.window_table import frame_windows
 from cnn_lstm_hyperopt.data.windows import Windows
 from cnn_lstm_hyperopt.errors import DataError
+from cnn_lstm_hyperopt.inference.arrays import checked_rows
 from cnn_lstm_hyperopt.inference.conformal import Conformal
+from cnn_lstm_hyperopt.inference.market import MarketRows, market_rows, needs_market
 from cnn_lstm_hyperopt.inference.metadata import Features, ModelDescription
 from cnn_lstm_hyperopt.models.network import Network
 from cnn_lstm_hyperopt.training import Predictions
 from cnn_lstm_hyperopt.utils.text import shown_name
 
 SYMBOL = "symbol"
-_FREQUENCIES_APART = 1.9
-"""Factor between the times between bars from which two frequencies differ. Daily bars of two markets differ by less."""
 
 
 class Predictor(abc.ABC):
@@ -122,10 +122,16 @@ class Predictor(abc.ABC):
             a regression head there are also ``value_low`` and ``value_high``, and both in per cent.
 
         Raises:
-            DataError: the bars are not a frame, invalid, too few or of another frequency than in training. Or the user's
+            DataError: the bars are not a frame, invalid, too few or of another frequency than in training. Or the model needs
+                the bars of several symbols. Or the user's
                 function is missing or violates a rule. Or the model was trained on DataLoaders, or a prediction is not
                 finite.
         """
+        frame = self._checked(bars, symbol)
+        return self.predict_frame(frame, shown_name(symbol), market=self.market({symbol: frame}).get(symbol))
+
+    def _checked(self, bars: Any, symbol: str) -> pd.DataFrame:
+        """Return checked bars of one symbol; see :meth:`predict_bars` for the errors."""
         self.require_bars()
         symbol = shown_name(symbol)
         if not isinstance(bars, pd.DataFrame):
@@ -137,8 +143,11 @@ class Predictor(abc.ABC):
             )
         self.description.feature_set(self.features)  # a missing function is reported first
         columns = self.description.feature_columns
-        frame = normalise_bars(symbol, bars, "the frame of bars", columns=columns, can_drop=False).frame
-        return self.predict_frame(frame, symbol)
+        return normalise_bars(symbol, bars, "the frame of bars", columns=columns, can_drop=False).frame
+
+    def market(self, frames: Mapping[str, pd.DataFrame]) -> MarketRows:
+        """Return the features of the market for checked bars by symbol, see :func:`.market_rows`."""
+        return market_rows(frames, self.description, [network.config for network, _ in self.parts()])
 
     def require_bars(self) -> None:
         """Raise DataError unless the model was trained on bars.
@@ -151,13 +160,20 @@ class Predictor(abc.ABC):
             text = f"this model reads inputs of DataLoaders ({', '.join(about.features[:3])}, …), not bars"
             raise DataError(text, field="bars", code="model-reads-no-bars")
 
-    def predict_frame(self, frame: pd.DataFrame, symbol: str, last: int | None = None) -> pd.DataFrame:
+    def predict_frame(
+        self,
+        frame: pd.DataFrame,
+        symbol: str,
+        last: int | None = None,
+        market: NDArray[np.float64] | None = None,
+    ) -> pd.DataFrame:
         """Return the predictions of :meth:`predict_bars` for a checked frame of :class:`~cnn_lstm_hyperopt.data.bars.Bars`.
 
         Args:
             frame: (bars,) bars of one symbol.
             symbol: name of the bars, for the text of errors.
             last: number of newest windows to predict; None: all windows.
+            market: features of the market at these bars, from :meth:`market`; None: the model's windows do not have them.
         """
         about = self.description
         if about.scaler is None:
@@ -165,7 +181,9 @@ class Predictor(abc.ABC):
             raise RuntimeError("a model of bars has a scaler")
         inputs = about.feature_set(self.features)
         self._require_frequency(frame, symbol)
-        features, ends, dates = frame_windows(frame, about.lookback, about.max_gap_days, inputs, symbol=symbol)
+        features, ends, dates = frame_windows(
+            frame, about.lookback, about.max_gap_days, inputs, symbol=symbol, market=market
+        )
         if not len(ends):
             raise DataError(
                 f"{symbol}: {len(frame)} bars contain no full window of {about.lookback} bars; give at least"
@@ -185,7 +203,7 @@ class Predictor(abc.ABC):
         trained, actual = self.description.bar_seconds, step_seconds(pd.DatetimeIndex(frame.index).as_unit("ns").asi8)
         if trained is None or actual is None:
             return
-        if max(trained / actual, actual / trained) > _FREQUENCIES_APART:
+        if max(trained / actual, actual / trained) > FREQUENCIES_APART:
             raise DataError(
                 f"{symbol}: the bars are {duration(actual)} apart, but this model was trained on bars {duration(trained)} apart;"
                 " give bars of that frequency",
@@ -208,9 +226,14 @@ class Predictor(abc.ABC):
 
     def _predict_symbols(self, parts: Any) -> pd.DataFrame:
         """Return one frame with the predictions for all symbols."""
+        if needs_market(self.description, [network.config for network, _ in self.parts()]):
+            checked = {symbol: self._checked(bars, symbol) for symbol, bars in parts}
+            market = self.market(checked)
+            tables = ((name, self.predict_frame(frame, name, market=market[name])) for name, frame in checked.items())
+        else:
+            tables = ((symbol, self.predict_bars(bars, symbol)) for symbol, bars in parts)
         frames: list[pd.DataFrame] = []
-        for symbol, bars in parts:
-            frame = self.predict_bars(bars, symbol)
+        for symbol, frame in tables:
             frame.insert(0, SYMBOL, symbol)
             frames.append(frame)
         if not frames:
@@ -220,34 +243,9 @@ class Predictor(abc.ABC):
 
     def _predict_array(self, data: Any) -> pd.DataFrame:
         about = self.description
-        wanted = (about.lookback, len(about.features))
-        shape = tuple(data.shape)
-        if len(shape) != 3 or shape[1:] != wanted or not shape[0]:
-            raise DataError(
-                f"windows must be an array of the shape (windows, {wanted[0]}, {wanted[1]}): lookback and features of this model,"
-                f" but have the shape {shape}; give at least one window of {', '.join(map(shown_name, about.features[:3]))}, …",
-                field="data",
-                code="windows-shape",
-            )
-        if isinstance(data, torch.Tensor):
-            dense = data.detach().cpu().to_dense()
-            data = (dense.float() if dense.dtype is torch.bfloat16 else dense).numpy()
-        array = data
-        if array.dtype.kind not in "fiub":
-            text = f"windows must hold numbers, but hold {array.dtype}; convert them with .astype('float32')"
-            raise DataError(text, field="data", code="windows-not-numbers")
-        rows = array.reshape(-1, wanted[1]).astype(np.float64)
-        invalid = ~(np.abs(rows) <= LARGEST)
-        if invalid.any():
-            row, place = (int(each) for each in np.argwhere(invalid)[0])
-            raise DataError(
-                f"windows must hold numbers within {LARGEST:g}, but {shown_name(about.features[place])} of window"
-                f" {row // wanted[0]} is {rows[row, place]:g}; leave out windows with missing values",
-                field="data",
-                code="windows-not-finite",
-            )
+        rows = checked_rows(data, about)
         scaled = rows.astype(np.float32) if about.scaler is None else about.scaler.transform_to_float32(rows)
-        return self._predicted(scaled, np.arange(shape[0], dtype=np.int64) * wanted[0])
+        return self._predicted(scaled, np.arange(0, len(rows), about.lookback, dtype=np.int64))
 
     def _predicted(
         self,

@@ -3,12 +3,16 @@
 import torch
 
 from cnn_lstm_hyperopt.models.base import NetworkConfig
+from cnn_lstm_hyperopt.models.input_network import InputsNetwork
+from cnn_lstm_hyperopt.models.inputs import InputsConfig
 from cnn_lstm_hyperopt.models.network import Network
 from cnn_lstm_hyperopt.models.registry import FAMILIES
 
 
 def new_network(config: NetworkConfig) -> Network:
     """Build a network whose initial weights come from torch's global random number generator."""
+    if isinstance(config, InputsConfig):
+        return InputsNetwork(config, new_network(config.network))
     network: Network = FAMILIES[config.family].build(config)
     return network
 

@@ -6,8 +6,10 @@ from dataclasses import replace
 from cnn_lstm_hyperopt.errors import ConfigError
 from cnn_lstm_hyperopt.models.base import Family, NetworkConfig
 from cnn_lstm_hyperopt.models.cnn_lstm.family import CnnLstmFamily
+from cnn_lstm_hyperopt.models.inputs import PARAMETERS as INPUTS
+from cnn_lstm_hyperopt.models.inputs import PER_CHANNEL, WINDOW_NORM, Columns, InputsConfig, chosen_columns
 from cnn_lstm_hyperopt.space.domains import Fixed
-from cnn_lstm_hyperopt.space.parameters import ParameterSpec, Params
+from cnn_lstm_hyperopt.space.parameters import ParameterSpec, Params, value_of
 
 _MEMBERS: tuple[Family, ...] = (CnnLstmFamily(),)
 
@@ -71,10 +73,29 @@ def family_of(params: Params) -> Family:
 
 
 def network_config(
-    params: Params, *, input_dim: int, n_classes: int, has_regression: bool, lookback: int | None = None
+    params: Params,
+    *,
+    input_dim: int,
+    n_classes: int,
+    has_regression: bool,
+    lookback: int | None = None,
+    columns: Columns | None = None,
 ) -> NetworkConfig:
-    """Return the network's configuration for the parameters of a full configuration; see :meth:`.Family.config`."""
-    family = family_of(params)
-    return family.config(
-        params, input_dim=input_dim, n_classes=n_classes, has_regression=has_regression, lookback=lookback
+    """Return the network's configuration for the parameters of a full configuration.
+
+    Args:
+        params: the full configuration.
+        input_dim: number of channels of a window.
+        n_classes, has_regression: see :class:`.NetworkConfig`.
+        lookback: number of bars of a window, see :meth:`.Family.config`.
+        columns: channels of the groups of features that the configuration may leave out; None: there are no groups.
+    """
+    chosen, family = chosen_columns(params, input_dim, columns or {}), family_of(params)
+    window_norm = value_of(WINDOW_NORM, params, INPUTS)
+    inputs = len(chosen) * (PER_CHANNEL if window_norm else 1)
+    network = family.config(
+        params, input_dim=inputs, n_classes=n_classes, has_regression=has_regression, lookback=lookback
     )
+    if len(chosen) == input_dim and not window_norm:
+        return network
+    return InputsConfig(input_dim, n_classes, has_regression, network, chosen, window_norm)

@@ -3,9 +3,10 @@
 from typing import Any
 
 from cnn_lstm_hyperopt.config import Settings
-from cnn_lstm_hyperopt.data.dataset import prepare_dataset
+from cnn_lstm_hyperopt.data.dataset import Dataset, prepare_dataset
 from cnn_lstm_hyperopt.errors import EmptyFrontError, InterruptedRunError
 from cnn_lstm_hyperopt.execution import OutsideTrials, StopSignal
+from cnn_lstm_hyperopt.models.inputs import possible_groups
 from cnn_lstm_hyperopt.pipeline.events import RunEvents
 from cnn_lstm_hyperopt.pipeline.final_phase import run_final_phase
 from cnn_lstm_hyperopt.pipeline.results.writer import write_results
@@ -15,7 +16,7 @@ from cnn_lstm_hyperopt.pipeline.session import open_session
 from cnn_lstm_hyperopt.pipeline.setup import prepare_again, prepare_new
 from cnn_lstm_hyperopt.run_dir.paths import STUDY_FILE, resume_command
 from cnn_lstm_hyperopt.run_dir.run_log import log_phase
-from cnn_lstm_hyperopt.search import StudyStorage, TrialRecord
+from cnn_lstm_hyperopt.search import StudyStorage, TrialRecord, stored_groups
 from cnn_lstm_hyperopt.search.cost_forecast import Forecast
 
 
@@ -38,7 +39,7 @@ def run(settings: Settings, events: RunEvents, *, resume: bool, recalibrate: boo
     events.on_settings(settings)
     stop = StopSignal(settings.study.timeout)
     with stop.listening():
-        dataset = prepare_dataset(settings.data, evaluation=settings.evaluation)
+        dataset = dataset_of(settings, resume=resume)
         with open_session(settings, dataset, resume=resume, events=events, recalibrate=recalibrate) as session:
             results = search_and_write(session, stop)
             if settings.retrain.enabled and not stop.interrupted and results["best_trials"]:
@@ -60,6 +61,16 @@ def run(settings: Settings, events: RunEvents, *, resume: bool, recalibrate: boo
         return results
 
 
+def dataset_of(settings: Settings, *, resume: bool) -> Dataset:
+    """Return the dataset of a run, with the groups of features that its search space may use.
+
+    A resumed study keeps the groups with which its models were trained.
+    """
+    stored = stored_groups(settings.save_dir) if resume else None
+    groups = possible_groups(settings.search_space) if stored is None else stored
+    return prepare_dataset(settings.data, evaluation=settings.evaluation, groups=groups)
+
+
 def dry_run(settings: Settings, events: RunEvents, *, resume: bool, recalibrate: bool = False) -> Forecast:
     """Forecast the cost of a run without starting a trial or writing files.
 
@@ -70,7 +81,7 @@ def dry_run(settings: Settings, events: RunEvents, *, resume: bool, recalibrate:
     events.on_settings(settings)
     with held_for_a_check(settings.save_dir):
         check_save_dir(settings.save_dir, resume=resume)
-    dataset = prepare_dataset(settings.data, evaluation=settings.evaluation)
+    dataset = dataset_of(settings, resume=resume)
     records: list[TrialRecord] = []
     if not resume:
         setup = prepare_new(settings, dataset, on_benchmark=events.on_benchmark_start, recalibrate=recalibrate)

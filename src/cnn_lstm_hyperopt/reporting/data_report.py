@@ -17,12 +17,13 @@ from cnn_lstm_hyperopt.reporting.console.terminal import Terminal
 from cnn_lstm_hyperopt.utils.text import counted
 
 
-def report_data(settings: DataSettings, terminal: Terminal) -> None:
+def report_data(settings: DataSettings, terminal: Terminal, groups: Sequence[str]) -> None:
     """Show the bars, their problems, the windows and the splits on the terminal; write no files.
 
     Args:
         settings: section ``data``: the source, symbols and dates of the bars, the checks and the splits.
         terminal: receives the output.
+        groups: groups of features that the search space may use.
 
     Raises:
         DataError: some bars can't be used. The usable bars are shown before the error.
@@ -38,7 +39,7 @@ def report_data(settings: DataSettings, terminal: Terminal) -> None:
     _show_bars(bars, settings, terminal)
     for text in warnings:
         terminal.warn(text)
-    dataset = prepare_dataset(settings, (bars, warnings))
+    dataset = prepare_dataset(settings, (bars, warnings), groups=groups)
     facts = dataset.description
     terminal.say(
         f"Target {dataset.target} ({', '.join(dataset.class_names)}), horizon {dataset.horizon}, lookback {dataset.lookback},"

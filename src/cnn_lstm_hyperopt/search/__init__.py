@@ -26,7 +26,13 @@ from cnn_lstm_hyperopt.search.skill_threshold import SkillThreshold, no_skill, u
 from cnn_lstm_hyperopt.search.storage import StudyStorage
 from cnn_lstm_hyperopt.search.study import Study
 from cnn_lstm_hyperopt.search.study_plan import StudyPlan
-from cnn_lstm_hyperopt.search.study_space import read_description, study_space
+from cnn_lstm_hyperopt.search.study_space import (
+    FEATURE_GROUPS,
+    read_description,
+    space_of_data,
+    stored_groups,
+    study_space,
+)
 from cnn_lstm_hyperopt.search.trial import (
     DIED,
     KILLED,
@@ -41,6 +47,7 @@ from cnn_lstm_hyperopt.search.trial import (
 __all__ = [
     "CONFIRMED_PER_MODEL",
     "DIED",
+    "FEATURE_GROUPS",
     "KILLED",
     "LACKED_MEMORY",
     "Assignment",
@@ -76,6 +83,8 @@ __all__ = [
     "read_description",
     "reported_front",
     "selected",
+    "space_of_data",
+    "stored_groups",
     "study_space",
     "undefined_in",
     "with_fixed",

@@ -1,13 +1,17 @@
 """The search space of a stored study: the space in its settings, without the parameters that have no effect on its data."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from cnn_lstm_hyperopt.config import SearchSpace, Settings
 from cnn_lstm_hyperopt.errors import SaveDirError
+from cnn_lstm_hyperopt.models.inputs import without_missing_groups
 from cnn_lstm_hyperopt.run_dir.paths import DATA_FILE
 from cnn_lstm_hyperopt.utils.reading import MAX_JSON_BYTES, parse_json, read_text
+
+FEATURE_GROUPS = "feature_groups"
+"""Key in ``data.json`` with the names of the groups of features."""
 
 
 def read_description(save_dir: Path) -> Mapping[str, Any]:
@@ -28,12 +32,30 @@ def read_description(save_dir: Path) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
+def stored_groups(save_dir: Path) -> tuple[str, ...] | None:
+    """Return the groups of features of a study's data. The groups are empty in studies of earlier versions.
+
+    Return None if ``data.json`` is missing or damaged. A resumed run writes this file again.
+    """
+    try:
+        description = read_description(save_dir)
+    except SaveDirError:
+        return None
+    return tuple(description.get(FEATURE_GROUPS, ())) if description else None
+
+
 def study_space(settings: Settings, description: Mapping[str, Any]) -> SearchSpace:
     """Return the search space of a study.
 
     Args:
         settings: settings in the study's ``config.yaml``.
         description: content of the study's ``data.json``; data without a ``value_name`` have one task.
+            Data of earlier versions have no groups of features.
     """
     one_task = description.get("value_name", "") is None
-    return settings.search_space.for_one_task() if one_task else settings.search_space
+    return space_of_data(settings.search_space, description.get(FEATURE_GROUPS, ()), one_task=one_task)
+
+
+def space_of_data(space: SearchSpace, groups: Iterable[str], *, one_task: bool) -> SearchSpace:
+    """Return the space without the parameters that have no effect on data with these groups of features."""
+    return without_missing_groups(space.for_one_task() if one_task else space, groups)

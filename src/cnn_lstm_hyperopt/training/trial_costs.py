@@ -35,6 +35,7 @@ class TrialCosts:
             n_classes=self._data.n_classes,
             has_regression=self._data.has_regression,
             lookback=self._data.folds[0].train.lookback,
+            columns=self._data.columns,
         )
 
     def profile(self, params: Params) -> Profile:

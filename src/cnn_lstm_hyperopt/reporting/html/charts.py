@@ -9,6 +9,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from scipy.stats import binomtest
 
+from cnn_lstm_hyperopt.data.feature_groups import columns_of
 from cnn_lstm_hyperopt.models import network_config
 from cnn_lstm_hyperopt.reporting.html.chart_style import (
     BAR,
@@ -24,7 +25,7 @@ from cnn_lstm_hyperopt.reporting.html.chart_style import (
 )
 from cnn_lstm_hyperopt.reporting.html.study_files import Content
 from cnn_lstm_hyperopt.reporting.html.trial_table import TrialTable
-from cnn_lstm_hyperopt.search import State, hypervolume_history, with_fixed
+from cnn_lstm_hyperopt.search import FEATURE_GROUPS, State, hypervolume_history, with_fixed
 from cnn_lstm_hyperopt.search.pareto_front import finish_order
 
 MAX_CURVES = 60
@@ -271,6 +272,7 @@ def _cost(content: Content) -> pd.DataFrame:
             n_classes=max(2, len(classes)),
             has_regression=bool(data.get("value_name")),
             lookback=lookback,
+            columns=columns_of(data.get(FEATURE_GROUPS, ())),
         )
         rows[record.number] = (
             (record.attributes.get("measured_seconds") or record.seconds) / epochs,

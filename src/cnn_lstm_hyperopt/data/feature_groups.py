@@ -1,0 +1,63 @@
+"""Groups of built-in features that a network may leave out, with the functions that compute them from the bars of a segment."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from cnn_lstm_hyperopt.data.features import FEATURE_NAMES
+from cnn_lstm_hyperopt.data.market_features import MARKET, MARKET_FEATURES
+from cnn_lstm_hyperopt.data.relative_features import (
+    RELATIVE_RANGES,
+    VOLUME_RATIOS,
+    write_relative_ranges,
+    write_volume_ratios,
+)
+
+Array = NDArray[np.float64]
+
+FEATURE_GROUPS: Mapping[str, tuple[str, ...]] = {
+    "relative_ranges": RELATIVE_RANGES,
+    "volume_ratios": VOLUME_RATIOS,
+    MARKET: MARKET_FEATURES,
+}
+"""Names of the features of each group. The flag ``inputs.GROUP`` of the search space decides whether a network gets them."""
+GROUP_FEATURES = tuple(name for names in FEATURE_GROUPS.values() for name in names)
+_WRITERS: Mapping[str, Callable[[pd.DataFrame, Array], None]] = {
+    "relative_ranges": write_relative_ranges,
+    "volume_ratios": write_volume_ratios,
+}
+
+
+def in_order(groups: Sequence[str]) -> tuple[str, ...]:
+    """Return groups in the order of their channels."""
+    return tuple(group for group in FEATURE_GROUPS if group in groups)
+
+
+def columns_of(groups: Sequence[str]) -> dict[str, tuple[int, ...]]:
+    """Return the channels of each group in windows that have these groups. The groups follow the eleven other features."""
+    columns, first = {}, len(FEATURE_NAMES)
+    for group in groups:
+        columns[group] = tuple(range(first, first + len(FEATURE_GROUPS[group])))
+        first += len(FEATURE_GROUPS[group])
+    return columns
+
+
+def write_groups(frame: pd.DataFrame, groups: Sequence[str], market: Array | None, out: Array) -> None:
+    """Write the features of groups at the bars of one segment.
+
+    Args:
+        frame: (bars,) float64 columns open, high, low, close, volume.
+        groups: names of the groups, in the order of their channels.
+        market: (bars, 4) features of the group ``market``; None: the group is not among ``groups``.
+        out: (bars, 11 or more); the channels of :func:`columns_of` are written.
+    """
+    for group, columns in columns_of(groups).items():
+        part = out[:, columns[0] : columns[-1] + 1]
+        if group != MARKET:
+            _WRITERS[group](frame, part)
+        elif market is None:
+            raise ValueError("the group market needs the bars of all symbols")
+        else:
+            part[:] = market

@@ -1,0 +1,80 @@
+"""Inputs of a network: groups of channels that a configuration may leave out, and normalisation over the window.
+
+The parameters belong to no family. A family's network gets only the chosen channels. :mod:`.input_network` has the layers.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+from cnn_lstm_hyperopt.models.base import NetworkConfig
+from cnn_lstm_hyperopt.models.cost import Profile
+from cnn_lstm_hyperopt.space.domains import Fixed
+from cnn_lstm_hyperopt.space.parameters import ParameterSpec, Params, value_of
+from cnn_lstm_hyperopt.space.search_space import SearchSpace
+
+GROUPS = ("relative_ranges", "volume_ratios", "market")
+"""Groups of built-in features that a configuration may leave out, in the order of their channels."""
+WINDOW_NORM = "inputs.window_norm"
+PER_CHANNEL = 3
+"""Number of inputs per channel with normalisation: the normalised channel, its mean and its log standard deviation."""
+
+PARAMETERS: dict[str, ParameterSpec] = {
+    "inputs.relative_ranges": ParameterSpec("flag", Fixed(True), earlier=False),
+    "inputs.volume_ratios": ParameterSpec("flag", Fixed(True), earlier=False),
+    "inputs.market": ParameterSpec("flag", Fixed(False), earlier=False),
+    WINDOW_NORM: ParameterSpec("flag", Fixed(False), earlier=False),
+}
+
+Columns = Mapping[str, tuple[int, ...]]
+"""Channels of each group of features in a dataset, by name of the group."""
+
+
+@dataclass(frozen=True)
+class InputsConfig(NetworkConfig):
+    """Configuration of a network that gets only some channels of the windows, or normalised channels.
+
+    Attributes:
+        network: configuration of the family's network, whose ``input_dim`` is the number of its inputs.
+        columns: channels that the network gets, ascending.
+        window_norm: whether each channel is normalised over the window.
+    """
+
+    family: ClassVar[str] = "inputs"
+    network: NetworkConfig
+    columns: tuple[int, ...]
+    window_norm: bool
+
+    def cost(self, *, lookback: int) -> Profile:
+        """See the base class. The chosen or normalised channels are a copy of the window."""
+        return self.network.cost(lookback=lookback) + Profile(sequence_elements=lookback * self.network.input_dim)
+
+    def describe(self) -> str:
+        normalised = ", normalised over the window," if self.window_norm else ""
+        return f"{len(self.columns)} of {self.input_dim} inputs{normalised} to {self.network.describe()}"
+
+
+def chosen_columns(params: Params, input_dim: int, columns: Columns) -> tuple[int, ...]:
+    """Return the channels that a configuration chooses: all channels, without those of groups whose flag is off."""
+    left_out = {
+        place
+        for group, places in columns.items()
+        if not value_of(f"inputs.{group}", params, PARAMETERS)
+        for place in places
+    }
+    return tuple(place for place in range(input_dim) if place not in left_out)
+
+
+def channels_of(config: NetworkConfig) -> tuple[int, ...]:
+    """Return the channels that a network uses."""
+    return config.columns if isinstance(config, InputsConfig) else tuple(range(config.input_dim))
+
+
+def possible_groups(space: SearchSpace) -> tuple[str, ...]:
+    """Return the groups of features that a configuration of the space may use."""
+    return tuple(group for group in GROUPS if space.domains[f"inputs.{group}"].contains(True))
+
+
+def without_missing_groups(space: SearchSpace, groups: Iterable[str]) -> SearchSpace:
+    """Return the space for data that have only these groups of features. The flags of other groups are fixed at false."""
+    return space.fixing({f"inputs.{group}": False for group in GROUPS if group not in set(groups)})
