@@ -23,6 +23,7 @@ from cnn_lstm_hyperopt.execution import StopSignal
 from cnn_lstm_hyperopt.pipeline.advice import Interface
 from cnn_lstm_hyperopt.pipeline.events import RunEvents, to_all
 from cnn_lstm_hyperopt.pipeline.final_phase import run_final_phase
+from cnn_lstm_hyperopt.pipeline.final_refit import with_final_refit
 from cnn_lstm_hyperopt.pipeline.results.writer import write_results
 from cnn_lstm_hyperopt.pipeline.run import dataset_of
 from cnn_lstm_hyperopt.pipeline.save_dir_check import check_save_dir
@@ -199,7 +200,7 @@ class CNNLSTMHyperparameterOptimizer:
         stop = StopSignal()
         with stop.listening():
             entries = run_final_phase(session, stop)
-            self._finish(session, stop, write_results(session))
+            self._finish(session, stop, with_final_refit(session, stop, write_results(session)))
         if stop.interrupted:
             raise KeyboardInterrupt
         return entries

@@ -247,6 +247,7 @@ def test_an_exception_is_one_line_and_a_traceback_with_debug(
         ("--full-epochs 9", "retrain.full_epochs", 9),
         ("--test-periods 4", "evaluation.test_periods", 4),
         ("--baseline mine:a --baseline mine:b", "evaluation.baselines", ("mine:a", "mine:b")),
+        ("--no-refit", "retrain.refit", False),
         ("--workers 3", "workers", 3),
         ("--workers auto", "workers", "auto"),
         ("--save-dir there", "save_dir", Path("there")),
@@ -369,7 +370,7 @@ def test_help_lists_the_commands_that_work(capsys: Any) -> None:
 
 @pytest.mark.parametrize(
     ("command", "options", "negatives"),
-    [("run", RunOptions, {"--no-portfolio", "--no-mlflow", "--no-report"}), ("data", DataOptions, set())],
+    [("run", RunOptions, {"--no-portfolio", "--no-mlflow", "--no-refit", "--no-report"}), ("data", DataOptions, set())],
 )
 def test_help_lists_every_flag_with_its_description(
     capsys: Any, command: str, options: Any, negatives: set[str]

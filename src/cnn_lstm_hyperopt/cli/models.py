@@ -31,6 +31,11 @@ Model = Annotated[
     ),
 ]
 
+Tested = Annotated[
+    bool,
+    Parameter(negative="", help="Use the tested model even if the folder has a final refit."),
+]
+
 Force = Annotated[
     bool,
     Parameter(
@@ -64,6 +69,7 @@ def predict(
     on_bad_bars: Annotated[
         BadBars, Parameter(help="Invalid bars: error (stop), drop (remove them), or keep (keep them where possible).")
     ] = "error",
+    tested: Tested = False,
     force: Force = False,
     debug: Debug = False,
 ) -> None:
@@ -84,7 +90,7 @@ def predict(
     place = None
     if output is not None:
         place = checked_output(output, is_predictions, command="predict", force=force, data_dir=data_dir)
-    predictor = _loaded(model, features)
+    predictor = _loaded(model, features, tested=tested)
     bars = _read(data_dir, symbols or (), end, on_bad_bars, predictor)
     table = _predicted(predictor, bars, start=start, last=last)
     text = csv_frame(table).to_csv(index=False)
@@ -104,6 +110,7 @@ def export(
         Path | None,
         Parameter(converter=path_of, help="File to write. [default: model.onnx or model.pt2 in the model's folder]"),
     ] = None,
+    tested: Tested = False,
     force: Force = False,
     debug: Debug = False,
 ) -> None:
@@ -118,7 +125,7 @@ def export(
 
     path = output or model / DEFAULT_NAMES[format]
     place = checked_output(path, is_export, command="export", force=force)
-    predictor = _loaded(model, None, runs=False)
+    predictor = _loaded(model, None, tested=tested, runs=False)
     try:
         difference = export_model(predictor, place, format)
     except OSError as error:
@@ -126,14 +133,16 @@ def export(
     print(f"Written to {path}; its outputs differ from the model's by {difference:.1e} at most")
 
 
-def _loaded(folder: Path, features: str | None, *, runs: bool = True) -> "Predictor":
-    """Load a model with the feature function that the user names.
+def _loaded(folder: Path, features: str | None, *, tested: bool, runs: bool = True) -> "Predictor":
+    """Load a model with the feature function that the user names. Print a line on standard error if it is a final refit.
 
     A function that only the model's folder names is never run.
     """
     from cnn_lstm_hyperopt.inference.model import load_model
 
-    found = load_model(folder)
+    found = load_model(folder, tested=tested)
+    if found.refit is not None:
+        print(f"{found.refit.sentence} --tested uses the tested model.", file=sys.stderr)
     needed = found.description.feature_function
     if not runs:
         return found
@@ -155,7 +164,7 @@ def _loaded(folder: Path, features: str | None, *, runs: bool = True) -> "Predic
         raise ConfigError(text, field="--features", code="not-a-reference")
     from cnn_lstm_hyperopt.data.own_function import load_function
 
-    return load_model(folder, features=load_function(features).call)
+    return load_model(folder, features=load_function(features).call, tested=tested)
 
 
 def _read(

@@ -16,6 +16,7 @@ from cnn_lstm_hyperopt.config.schema.study import MetricName
 from cnn_lstm_hyperopt.errors import ConfigError
 from cnn_lstm_hyperopt.run_dir.paths import CONFIG_FILE
 from cnn_lstm_hyperopt.space.search_space import Architecture
+from cnn_lstm_hyperopt.utils.nested import put
 
 T = TypeVar("T")
 
@@ -46,6 +47,7 @@ _SETTING_OF_FLAG = {
     "pruner": "pruner.type",
     "top_k": "retrain.top_k",
     "full_epochs": "retrain.full_epochs",
+    "refit": "retrain.refit",
     "test_periods": "evaluation.test_periods",
     "baseline": "evaluation.baselines",
     "workers": "workers",
@@ -245,6 +247,7 @@ class RunOptions(DataOptions):
     full_epochs: Annotated[int | None, _setting("full_epochs", _RETRAIN, converter=whole)] = None
     test_periods: Annotated[int | None, _setting("test_periods", _RETRAIN, converter=whole)] = None
     baseline: Annotated[tuple[str, ...] | None, _setting("baseline", _RETRAIN, negative="")] = None
+    refit: Annotated[bool | None, _setting("refit", _RETRAIN, negative="--no-refit")] = None
     save_dir: Annotated[Path | None, _setting("save_dir", _RUN, converter=path_of)] = None
     study_name: Annotated[str | None, _setting("study_name", _RUN)] = None
     device: Annotated[str | None, _setting("device", _RUN)] = None
@@ -339,11 +342,3 @@ def require_symbols(symbols: Sequence[str] | None) -> None:
     if symbols == ():
         text = "--symbols needs at least one name, such as --symbols AAPL MSFT; leave it out for all"
         raise ConfigError(text, field="--symbols", code="empty-list")
-
-
-def put(tree: dict[str, Any], path: str, value: Any) -> None:
-    """Set the value at a dotted path, such as ``study.n_trials``, in nested dicts."""
-    *sections, name = path.split(".")
-    for section in sections:
-        tree = tree.setdefault(section, {})
-    tree[name] = value

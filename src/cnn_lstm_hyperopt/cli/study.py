@@ -20,7 +20,6 @@ from cnn_lstm_hyperopt.cli.options import (
     config_of,
     directory,
     path_of,
-    put,
     seconds,
     settings_of,
     whole,
@@ -29,6 +28,7 @@ from cnn_lstm_hyperopt.config import Settings
 from cnn_lstm_hyperopt.config.profiles import DEMO
 from cnn_lstm_hyperopt.errors import ConfigError, InterruptedRunError
 from cnn_lstm_hyperopt.run_dir.paths import BACKUP_FILE, RESULTS_FILE, STUDY_FILE, command, resume_command
+from cnn_lstm_hyperopt.utils.nested import put
 from cnn_lstm_hyperopt.utils.processes import THREAD_VARIABLES, outliving_the_terminal
 
 
@@ -81,6 +81,14 @@ def resume(
     retrain_best: Annotated[
         bool, Parameter(negative="", help="Retrain the best trials, even if the run was started without this flag.")
     ] = False,
+    refit: Annotated[
+        bool | None,
+        Parameter(
+            negative="--no-refit",
+            help="Train the best retrained model again on training and validation windows, for use by predict, or do not."
+            " [default: as before]",
+        ),
+    ] = None,
     workers: Workers = None,
     mlflow: Annotated[
         bool | None,
@@ -98,6 +106,7 @@ def resume(
         save_dir=save_dir,
         n_trials=n_trials,
         retrain_best=retrain_best,
+        refit=refit,
         workers=workers,
         mlflow=mlflow,
         tracking_uri=tracking_uri,
@@ -236,6 +245,9 @@ def _symbols_need_real_bars(given: DataOptions, settings: Settings) -> None:
 
 
 def _run(settings: Settings, given: RunOptions, *, resume: bool) -> None:
+    if given.refit and not settings.retrain.enabled:
+        text = "--refit needs tested models, but this study does not retrain; add --retrain-best"
+        raise ConfigError(text, field="retrain.refit", code="refit-without-retraining")
     for name in THREAD_VARIABLES:
         os.environ.setdefault(name, "1")  # before torch is imported; one single-threaded process per core is fastest
     import logging

@@ -1,6 +1,7 @@
 """Models on disk: weights as safetensors, all other facts as JSON. Loading needs no study and unpickles nothing."""
 
 import json
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -19,14 +20,18 @@ from cnn_lstm_hyperopt.inference.conformal import CONFORMAL, Conformal, StoredCo
 from cnn_lstm_hyperopt.inference.ensemble import Ensemble, Member, difference, mean_of, stored_members
 from cnn_lstm_hyperopt.inference.metadata import Features, ModelDescription
 from cnn_lstm_hyperopt.inference.predictor import Predictor
+from cnn_lstm_hyperopt.inference.refit import REFIT, Refit, StoredRefit, refit_folder
 from cnn_lstm_hyperopt.inference.stored_form import FormError, StoredForm
 from cnn_lstm_hyperopt.inference.temperature import StoredTemperature, scaled, stored
+from cnn_lstm_hyperopt.inference.weight_check import weight_errors
 from cnn_lstm_hyperopt.models.build import new_network
 from cnn_lstm_hyperopt.models.network import Network
 from cnn_lstm_hyperopt.run_dir.paths import ENSEMBLE_FILE, SEEDS
 from cnn_lstm_hyperopt.training import Predictions, as_predictions, predict
 from cnn_lstm_hyperopt.utils.reading import MAX_JSON_BYTES, parse_json, read_text
 from cnn_lstm_hyperopt.utils.text import listed, one_line, printable, shown, shown_name
+
+log = logging.getLogger(__name__)
 
 WEIGHTS, DESCRIPTION = "model.safetensors", "model.json"
 NETWORKS = "networks"
@@ -54,6 +59,7 @@ class SavedModel(Predictor):
         seed: seed of ``network``; 0: unknown.
         others: networks of the same configuration that were trained with other seeds.
         conformal, temperature: see :class:`.Predictor`.
+        refit: facts about the final refit; None: the model is no refit.
     """
 
     network: Network
@@ -63,6 +69,7 @@ class SavedModel(Predictor):
     others: tuple[SeedNetwork, ...] = ()
     conformal: Conformal | None = None
     temperature: float = 1.0
+    refit: Refit | None = None
 
     def with_seeds(self, seed: int, others: Mapping[int, "SavedModel"]) -> "SavedModel":
         """Return a model that predicts the mean of this model and of models with other seeds.
@@ -80,6 +87,8 @@ class SavedModel(Predictor):
         content = self.description.as_dict() | stored(self.temperature)
         if self.conformal is not None:
             content[CONFORMAL] = asdict(self.conformal)
+        if self.refit is not None:
+            content[REFIT] = self.refit.as_dict()
         if self.others:
             (folder / SEEDS).mkdir(exist_ok=True)
             seeds = [self.seed, *(each.seed for each in self.others)]
@@ -166,16 +175,17 @@ def _stored_seeds(raw: Any) -> list[int]:
     return seeds
 
 
-def load_model(folder: str | Path, features: Features | None = None) -> SavedModel | Ensemble:
+def load_model(folder: str | Path, features: Features | None = None, *, tested: bool = False) -> SavedModel | Ensemble:
     """Load the model in ``folder``, such as ``retrained_model_1`` or ``ensemble``, on the CPU.
 
-    Code that the folder names is never run.
+    If the folder has a final refit, the refit is loaded, and the log says so. Code that the folder names is never run.
 
     Args:
         folder: folder of a model (``model.json``, ``model.safetensors``) or of an ensemble (``ensemble.json``,
             members).
         features: user's function that computes features, such as ``mine.more``. This function is needed if the model was
             trained with such a function; ``predict_bars`` calls the function.
+        tested: True to load the tested model even if the folder has a final refit.
 
     Raises:
         SaveDirError: a file is missing or invalid.
@@ -191,7 +201,18 @@ def load_model(folder: str | Path, features: Features | None = None) -> SavedMod
     folder = Path(folder)
     if not _holds(folder, DESCRIPTION) and _holds(folder, ENSEMBLE_FILE):
         return _load_ensemble(folder, features)
-    return _load_single(folder, features)
+    place = refit_folder(folder)
+    if tested or not _holds(place, DESCRIPTION):
+        return _load_single(folder, features)
+    if place.is_symlink():
+        text = f"{REFIT} is a link, which may point elsewhere; copy the folder itself, or load the tested model"
+        raise _refused(folder, REFIT, [text], code="refit-is-link")
+    found = _load_single(place, features)
+    if found.refit is None:
+        text = f"the entry {REFIT} is missing, so this folder is no final refit; load the tested model"
+        raise _refused(place, DESCRIPTION, [text], code="no-refit")
+    log.info("%s: %s", folder, found.refit.sentence)
+    return found
 
 
 def _holds(folder: Path, name: str) -> bool:
@@ -237,13 +258,14 @@ def _load_single(folder: Path, features: Features | None) -> SavedModel:
         raw = parse_json(read_text(folder / DESCRIPTION, MAX_JSON_BYTES))
         seeds = _stored_seeds(raw) or [0]
         conformal, temperature = StoredConformal.taken_from(raw), StoredTemperature.taken_from(raw)
+        refit = StoredRefit.taken_from(raw)
         description = ModelDescription.from_dict(raw)
     except ValueError as error:
         raise _form_error(folder, DESCRIPTION, error) from error
     _check_function(features, description)
     first, *others = [_load_network(folder, name, description) for name in network_files(seeds)]
     rest = tuple(map(SeedNetwork, seeds[1:], others))
-    return SavedModel(first, description, features, seeds[0], rest, conformal, temperature)
+    return SavedModel(first, description, features, seeds[0], rest, conformal, temperature, refit)
 
 
 def _load_network(folder: Path, name: str, description: ModelDescription) -> Network:
@@ -254,7 +276,7 @@ def _load_network(folder: Path, name: str, description: ModelDescription) -> Net
         expected = new_network(description.network_config()).state_dict()
     try:
         with safe_open(folder / name, framework="pt") as file:
-            errors = _weight_errors(file, expected)
+            errors = weight_errors(file, expected)
         weights = {} if errors else load_file(folder / name)
     except (OSError, SafetensorError, ValueError, RuntimeError) as error:
         raise _not_weights(folder, name, error) from error
@@ -320,19 +342,3 @@ def _not_weights(folder: Path, name: str, error: Exception) -> SaveDirError:
         )
         return _refused(folder, name, [text], code="pickle")
     return _refused(folder, name, [f"it is not a safetensors file: {one_line(error)}"], code="not-safetensors")
-
-
-def _weight_errors(file: Any, expected: Mapping[str, torch.Tensor]) -> list[str]:
-    """Return texts about the differences between the tensors in a file's header and the tensors of the described network."""
-    there = set(file.keys())
-    errors = [f"{name} is missing" for name in expected if name not in there]
-    errors += [f"{printable(name, 80)} is not a weight of this network" for name in sorted(there - set(expected))]
-    for name, tensor in expected.items():
-        if name in there:
-            part = file.get_slice(name)
-            shape, kind = list(part.get_shape()), str(part.get_dtype())
-            if shape != list(tensor.shape):
-                errors.append(f"{name} must have the shape {list(tensor.shape)}, but has {shown(shape)}")
-            if kind != "F32":
-                errors.append(f"{name} must hold float32 (F32), but holds {kind}")
-    return errors

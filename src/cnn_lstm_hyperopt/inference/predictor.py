@@ -22,6 +22,7 @@ from cnn_lstm_hyperopt.inference.arrays import checked_rows
 from cnn_lstm_hyperopt.inference.conformal import Conformal
 from cnn_lstm_hyperopt.inference.market import MarketRows, market_rows, needs_market
 from cnn_lstm_hyperopt.inference.metadata import Features, ModelDescription
+from cnn_lstm_hyperopt.inference.refit import Refit
 from cnn_lstm_hyperopt.models.network import Network
 from cnn_lstm_hyperopt.training import Predictions
 from cnn_lstm_hyperopt.utils.text import shown_name
@@ -37,22 +38,24 @@ class Predictor(abc.ABC):
         features: user's function that computes features; None: the model has no such features, or no function was passed.
         conformal: prediction sets and intervals; None if the model has none.
         temperature: temperature of the probabilities (:mod:`cnn_lstm_hyperopt.evaluation.temperature`); 1: no scaling.
+        refit: facts about the final refit; None: the model is no refit.
     """
 
     description: ModelDescription
     features: Features | None
     conformal: Conformal | None = None
     temperature: float = 1.0
+    refit: Refit | None = None
 
     def __repr__(self) -> str:
         """Return one line of text about inputs and outputs. The details are in ``description``."""
         about = self.description
         networks = [network for network, _ in self.parts()]
         parameters = sum(weight.numel() for network in networks for weight in network.parameters())
-        members = f", networks={len(networks)}" if len(networks) > 1 else ""
+        more = f", networks={len(networks)}" * (len(networks) > 1) + ", refit=True" * (self.refit is not None)
         return (
             f"{type(self).__name__}(target={about.target!r}, lookback={about.lookback}, features={len(about.features)},"
-            f" classes={about.n_classes}, regression={about.has_regression}{members}, parameters={parameters:,})"
+            f" classes={about.n_classes}, regression={about.has_regression}{more}, parameters={parameters:,})"
         )
 
     @abc.abstractmethod
@@ -155,9 +158,8 @@ class Predictor(abc.ABC):
         Raises:
             DataError: the model was trained on DataLoaders.
         """
-        about = self.description
-        if about.scaler is None:
-            text = f"this model reads inputs of DataLoaders ({', '.join(about.features[:3])}, …), not bars"
+        if self.description.scaler is None:
+            text = f"this model reads inputs of DataLoaders ({', '.join(self.description.features[:3])}, …), not bars"
             raise DataError(text, field="bars", code="model-reads-no-bars")
 
     def predict_frame(

@@ -13,10 +13,11 @@ from cnn_lstm_hyperopt.inference.model import SavedModel, load_model
 from cnn_lstm_hyperopt.metrics import score
 from cnn_lstm_hyperopt.pipeline.confirmation import TIME_IS_UP
 from cnn_lstm_hyperopt.pipeline.results.model_folders import holds_ensemble, holds_model
+from cnn_lstm_hyperopt.pipeline.results.training_record import SeedRecord, read_training_record
 from cnn_lstm_hyperopt.pipeline.retraining import Finalist, Retrained, Retraining, SeedRun
 from cnn_lstm_hyperopt.pipeline.session import Session
 from cnn_lstm_hyperopt.progress import CONTINUE, Action, Decision
-from cnn_lstm_hyperopt.run_dir.paths import model_folder
+from cnn_lstm_hyperopt.run_dir.paths import TRAINING_FILE, model_folder
 from cnn_lstm_hyperopt.training import Evaluation, Outcome
 
 EVALUATION = "evaluation"
@@ -110,7 +111,9 @@ class EarlierResults:
     def _runs(self, entry: dict[str, Any], epochs: Sequence[int]) -> tuple[SeedRun, ...] | None:
         """Return the runs of a stored model, from its folder and its entry of ``results.json``; None if it can't be read."""
         try:
-            model = load_model(model_folder(self.session.save_dir, entry["model_rank"]))
+            folder = model_folder(self.session.save_dir, entry["model_rank"])
+            model = load_model(folder, tested=True)
+            trained = read_training_record(folder) if (folder / TRAINING_FILE).is_file() else ()
         except SaveDirError:
             return None
         kept = entry["training_results"]
@@ -119,12 +122,15 @@ class EarlierResults:
             return None
         networks |= {each.seed: each.network for each in model.others}
         plain = replace(model, seed=0, others=(), conformal=None, temperature=1.0)
+        records = {record.seed: record for record in trained}
         return tuple(
-            self._run(replace(plain, network=networks[each["seed"]]), each, kept, most)
+            self._run(replace(plain, network=networks[each["seed"]]), each, kept, most, records.get(each["seed"]))
             for each, most in zip(entry["seeds"], epochs, strict=True)
         )
 
-    def _run(self, model: SavedModel, seed: dict[str, Any], kept: dict[str, Any], epochs: int) -> SeedRun:
+    def _run(
+        self, model: SavedModel, seed: dict[str, Any], kept: dict[str, Any], epochs: int, record: SeedRecord | None
+    ) -> SeedRun:
         validation = self.session.dataset.validation
         predictions = model.predict_windows(validation)
         accuracy = score("accuracy", validation.labels.numpy(), predictions.probabilities, predictions.decision_weights)
@@ -132,11 +138,12 @@ class EarlierResults:
             accuracy = kept["validation_accuracy"]
         cut_short = seed["seed"] == kept["seed"] and kept["cut_short_by"] is not None
         outcome = Outcome(
-            best_epoch=kept["best_epoch"],
+            best_epoch=kept["best_epoch"] if record is None else record.best_epoch,
             best=Evaluation(seed["validation_loss"], accuracy, None, predictions, seed["validation_score"]),
             epochs=kept["epochs"],
             seconds=seed["training_time"],
             projected_seconds=None,
             decision=Decision(Action.STOP, TIME_IS_UP) if cut_short else CONTINUE,
+            losses=() if record is None else record.validation_losses,
         )
         return SeedRun(seed["seed"], model, outcome, epochs, cut_short)

@@ -8,6 +8,7 @@ from typing import Any
 
 from cnn_lstm_hyperopt.config import Settings
 from cnn_lstm_hyperopt.execution import TrialEvents
+from cnn_lstm_hyperopt.inference.refit import Refit
 from cnn_lstm_hyperopt.pipeline.confirmation import Candidate, Confirmed
 from cnn_lstm_hyperopt.pipeline.results.selection import SelectionBias
 from cnn_lstm_hyperopt.pipeline.retraining import Finalist, Retrained
@@ -147,6 +148,15 @@ class RunEvents(TrialEvents):
 
     def on_test(self, verdict: Verdict, retrained: Sequence[Retrained], openings: int) -> None:
         """Called when the finalists were tested. ``openings`` is the number of evaluations on the test set so far."""
+
+    def on_refit_start(self, model_rank: int, facts: Refit, seeds: int) -> None:
+        """Called before the tested model is trained again with each seed on training and validation windows."""
+
+    def on_refit_interrupted(self, reason: str) -> None:
+        """Called if the final refit was interrupted. A resumed run completes it."""
+
+    def on_refit_end(self, facts: Refit) -> None:
+        """Called when the final refit was saved."""
 
     # ------------------------------------------------------------------ results
 

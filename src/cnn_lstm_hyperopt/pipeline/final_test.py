@@ -30,6 +30,7 @@ from cnn_lstm_hyperopt.pipeline.results.final_results import (
 )
 from cnn_lstm_hyperopt.pipeline.results.model_card import model_cards
 from cnn_lstm_hyperopt.pipeline.results.model_folders import save_models, write_retrained
+from cnn_lstm_hyperopt.pipeline.results.refit_folder import kept_refit
 from cnn_lstm_hyperopt.pipeline.results.walk_forward import walk_forward_results
 from cnn_lstm_hyperopt.pipeline.retraining import Retrained, Retraining
 from cnn_lstm_hyperopt.pipeline.session import Session
@@ -97,7 +98,7 @@ def evaluate_finalists(
     }
     cards = model_cards(done, found, results, data=dataset.description, study=settings.study.name)
     write_retrained(settings.save_dir, done, verdict, entries, ensemble=ensemble, cards=cards)
-    session.final.update(results)
+    session.final.update({**results, "refit": kept_refit(settings.save_dir, session.final.get("refit"), entries[0])})
     session.events.on_test(verdict, done, openings)
     return entries
 

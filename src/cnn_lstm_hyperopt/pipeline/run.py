@@ -9,6 +9,7 @@ from cnn_lstm_hyperopt.execution import OutsideTrials, StopSignal
 from cnn_lstm_hyperopt.models.inputs import possible_groups
 from cnn_lstm_hyperopt.pipeline.events import RunEvents
 from cnn_lstm_hyperopt.pipeline.final_phase import run_final_phase
+from cnn_lstm_hyperopt.pipeline.final_refit import with_final_refit
 from cnn_lstm_hyperopt.pipeline.results.writer import write_results
 from cnn_lstm_hyperopt.pipeline.save_dir_check import check_save_dir, held_for_a_check
 from cnn_lstm_hyperopt.pipeline.search_phase import search_and_write
@@ -45,7 +46,7 @@ def run(settings: Settings, events: RunEvents, *, resume: bool, recalibrate: boo
             if settings.retrain.enabled and not stop.interrupted and results["best_trials"]:
                 run_final_phase(session, stop)
                 log_phase("results")
-                results = write_results(session)
+                results = with_final_refit(session, stop, write_results(session))
             log_phase("finished")
             if settings.report and not stop.interrupted:
                 events.on_report_due(settings.save_dir)
@@ -68,7 +69,7 @@ def dataset_of(settings: Settings, *, resume: bool) -> Dataset:
     """
     stored = stored_groups(settings.save_dir) if resume else None
     groups = possible_groups(settings.search_space) if stored is None else stored
-    return prepare_dataset(settings.data, evaluation=settings.evaluation, groups=groups)
+    return prepare_dataset(settings.data, evaluation=settings.evaluation, pooled=settings.retrain.refit, groups=groups)
 
 
 def dry_run(settings: Settings, events: RunEvents, *, resume: bool, recalibrate: bool = False) -> Forecast:

@@ -24,6 +24,7 @@ from cnn_lstm_hyperopt.run_dir.paths import (
     DATA_FILE,
     FIGURES,
     FINAL,
+    REFIT_CHECKPOINTS,
     RESULTS_FILE,
     STUDY_FILE,
 )
@@ -48,6 +49,7 @@ FINAL_KEYS = (
     "seeds",
     "evaluation",
     "retrained_after_trials",
+    "refit",
 )
 """Keys of ``results.json`` that the final phase writes."""
 
@@ -123,7 +125,9 @@ def open_session(
         # another run may have used the directory since the first check
         check_save_dir(save_dir, resume=resume, data_dir=settings.data.data_dir)
         delete_worker_files(save_dir)  # files of a killed run
-        remove_parts(save_dir, save_dir / FIGURES, save_dir / CHECKPOINTS / FINAL)
+        remove_parts(
+            save_dir, save_dir / FIGURES, *(save_dir / CHECKPOINTS / name for name in (FINAL, REFIT_CHECKPOINTS))
+        )
         storage = StudyStorage(save_dir / STUDY_FILE) if setup is None else _new_storage(settings, setup)
         try:
             if setup is None:

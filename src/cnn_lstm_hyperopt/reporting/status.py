@@ -278,6 +278,10 @@ def _next_steps(save_dir: Path, found: _StudyState) -> list[str]:
         return [f"Next: {resume}"]
     if not lines and (results is None or results.get("n_trials_completed", progress.done) != progress.done):
         return [f"Next: {resume} (writes the results)"]
+    asks_refit = settings is not None and settings.retrain.enabled and settings.retrain.refit
+    if retrained and asks_refit and not (results or {}).get("refit"):
+        call = f"{resume}.retrain_best_models()" if progress.source == "loaders" else resume
+        return [f"{counted(len(retrained), 'model')} retrained and tested. Next: {call} (completes the final refit)"]
     if retrained and not progress.retrainings:
         return [f"Done: {counted(len(retrained), 'model')} retrained and tested; see {save_dir / RESULTS_FILE}"]
     in_python = progress.source == "loaders"

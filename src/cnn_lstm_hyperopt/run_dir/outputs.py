@@ -16,6 +16,7 @@ from cnn_lstm_hyperopt.run_dir.paths import (
     STUDY_FILE,
     STUDY_FILES,
     STUDY_FOLDERS,
+    TRAINING_FILE,
 )
 from cnn_lstm_hyperopt.utils.text import printable
 
@@ -24,7 +25,15 @@ PRODUCER = "cnn-lstm-hyperopt"
 PRODUCER_FILE = "producer.txt"
 """Name of an extra file in a ``torch.export`` program. The extra file contains the name of this program."""
 _HEAD_BYTES = 4096
-_MODEL_FILES = ("model.safetensors", "model.json", "metrics.json", "predictions.csv", ENSEMBLE_FILE, MODEL_CARD)
+_MODEL_FILES = (
+    "model.safetensors",
+    "model.json",
+    "metrics.json",
+    "predictions.csv",
+    ENSEMBLE_FILE,
+    MODEL_CARD,
+    TRAINING_FILE,
+)
 _TABLE_START = re.compile(rb"symbol,date,class,([a-z_]+,)*probability_0,")
 Recognise = Callable[[Path, bytes], bool]
 

@@ -59,7 +59,7 @@ def log_pytorch_model(folder: Path, run_id: str) -> str:
     Raises:
         TrackingError: the folder contains an ensemble.
     """
-    model = load_model(folder)
+    model = load_model(folder, tested=True)
     if not isinstance(model, SavedModel):
         text = f"{folder} holds an ensemble, where a single model should be; remove {folder} and resume"
         raise TrackingError(text, code="not-a-single-model")

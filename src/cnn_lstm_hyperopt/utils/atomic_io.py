@@ -1,10 +1,11 @@
-"""Functions that write files completely or not at all, and the path of the cache directory."""
+"""Functions that write files completely or not at all or remove folders, and the path of the cache directory."""
 
 import contextlib
 import json
 import os
 import re
 import secrets
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -99,3 +100,19 @@ def remove_parts(*folders: Path, of: Path | None = None) -> None:
             if of is None or whole_path(part).name == of.name[:_NAME_LENGTH]:
                 with contextlib.suppress(OSError):  # a remaining part file does no harm
                     part.unlink()
+
+
+def remove_folder(folder: Path) -> None:
+    """Remove a folder. If the path is a symbolic link, remove only the link."""
+    if folder.is_symlink():
+        folder.unlink()
+    elif folder.exists():
+        shutil.rmtree(folder)
+
+
+def flush_folder(folder: Path) -> None:
+    """Flush all files of a folder to the disk."""
+    for path in folder.rglob("*"):
+        if path.is_file():
+            with path.open("r+b") as file:
+                os.fsync(file.fileno())

@@ -17,3 +17,11 @@ def flattened(tree: Mapping[str, Any], prefix: str = "", levels: int = 40) -> di
         inner = isinstance(value, Mapping) and value and levels > 1
         flat |= flattened(value, f"{prefix}{key}.", levels - 1) if inner else {f"{prefix}{key}": value}
     return flat
+
+
+def put(tree: dict[str, Any], path: str, value: Any) -> None:
+    """Set the value at a dotted path, such as ``study.n_trials``, in nested dicts."""
+    *sections, name = path.split(".")
+    for section in sections:
+        tree = tree.setdefault(section, {})
+    tree[name] = value

@@ -38,6 +38,12 @@ class RetrainSettings(Section):
         le=100,
         description="number of seeds with which each of the top_k models is retrained; the model predicts the mean of all seeds",
     )
+    refit: bool = Field(
+        False,
+        description="after the test, train the best retrained model again on training and validation windows, for the median of "
+        "the best epochs of its seeds. predict then uses this refit; all test figures are of the tested model. "
+        "limits.retrain_seconds does not limit the refit",
+    )
 
 
 class EvaluationSettings(Section):

@@ -5,8 +5,6 @@ The folders are written under temporary names and renamed when complete.
 
 import itertools
 import json
-import os
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +17,8 @@ from cnn_lstm_hyperopt.inference.model import DESCRIPTION, WEIGHTS
 from cnn_lstm_hyperopt.inference.predictor import predictions_frame
 from cnn_lstm_hyperopt.pipeline.ensemble_selection import Blend
 from cnn_lstm_hyperopt.pipeline.results.final_results import METRICS_FILE, PREDICTIONS
+from cnn_lstm_hyperopt.pipeline.results.refit_folder import keep_refit
+from cnn_lstm_hyperopt.pipeline.results.training_record import write_training_record
 from cnn_lstm_hyperopt.pipeline.retraining import Retrained
 from cnn_lstm_hyperopt.pipeline.test_evaluation import TestResult, Verdict
 from cnn_lstm_hyperopt.run_dir.paths import (
@@ -29,7 +29,7 @@ from cnn_lstm_hyperopt.run_dir.paths import (
     model_folder,
     model_folders,
 )
-from cnn_lstm_hyperopt.utils.atomic_io import write_json
+from cnn_lstm_hyperopt.utils.atomic_io import flush_folder, remove_folder, write_json
 from cnn_lstm_hyperopt.utils.spreadsheets import csv_frame
 
 
@@ -56,7 +56,9 @@ def save_models(save_dir: Path, retrained: Sequence[Retrained], blend: Blend | N
     So a later error can't lose the models.
     """
     for each in retrained:
-        each.model.save(_emptied(_beside(model_folder(save_dir, each.finalist.rank))))
+        folder = _emptied(_beside(model_folder(save_dir, each.finalist.rank)))
+        each.model.save(folder)
+        write_training_record(folder, each)
     if blend is not None:
         blend.ensemble.save(_emptied(_beside(ensemble_folder(save_dir))))
 
@@ -99,12 +101,12 @@ def write_retrained(
                 old.rename(_free_name(old))
             continue
         aside = save_dir / f".{old.name}.old"
-        _remove(aside)
+        remove_folder(aside)
         old.rename(aside)
     for each in written:
         _beside(each.place).rename(each.place)
     for old in model_folders(save_dir, rf"\.(retrained_model_\d+|{ENSEMBLE})\.(part|old)"):
-        _remove(old)
+        remove_folder(old)
 
 
 def _is_ours(folder: Path) -> bool:
@@ -123,7 +125,8 @@ def _complete(written: _Written, verdict: Verdict, card: str | None) -> None:
     _write_predictions(folder / PREDICTIONS, verdict, written)
     if card is not None:
         (folder / MODEL_CARD).write_text(card, encoding="utf-8", newline="\n")
-    _flush(folder)
+    keep_refit(written.place, folder, written.entry)
+    flush_folder(folder)
 
 
 def holds_model(save_dir: Path, entry: dict[str, Any]) -> bool:
@@ -156,25 +159,9 @@ def _beside(place: Path) -> Path:
 
 def _emptied(folder: Path) -> Path:
     """Delete a folder if it exists, create an empty folder at the same path, and return the path."""
-    _remove(folder)
+    remove_folder(folder)
     folder.mkdir()
     return folder
-
-
-def _remove(folder: Path) -> None:
-    """Remove a folder. If the path is a symbolic link, remove only the link."""
-    if folder.is_symlink():
-        folder.unlink()
-    elif folder.exists():
-        shutil.rmtree(folder)
-
-
-def _flush(folder: Path) -> None:
-    """Flush all files of a folder to the disk."""
-    for path in folder.rglob("*"):
-        if path.is_file():
-            with path.open("r+b") as file:
-                os.fsync(file.fileno())
 
 
 def _write_predictions(path: Path, verdict: Verdict, written: _Written) -> None:

@@ -84,6 +84,7 @@ def _results(session: Session) -> dict[str, Any]:
         "skipped_baselines": [],
         "verdict": untested,
         "walk_forward": [],
+        "refit": None,
         **session.final,
         "overfitting": bias,
         "test_openings": study.storage.attribute("test_openings") or [],
