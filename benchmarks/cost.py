@@ -23,11 +23,12 @@ from functools import cache
 import numpy as np
 import torch
 
-from cnn_lstm_hyperopt.config import Settings, TrainingSettings
+from cnn_lstm_hyperopt.config import Settings, TrainingSettings, load_settings
 from cnn_lstm_hyperopt.data.dataset import prepare_dataset
 from cnn_lstm_hyperopt.progress import CONTINUE, Action, Decision, ProgressReport
 from cnn_lstm_hyperopt.search import random_configuration
 from cnn_lstm_hyperopt.space.domains import Scalar
+from cnn_lstm_hyperopt.space.search_space import ARCHITECTURES
 from cnn_lstm_hyperopt.training.cost_model import CostModel
 from cnn_lstm_hyperopt.training.machine_benchmark import CACHE_VARIABLE, calibration_for
 from cnn_lstm_hyperopt.training.trial_trainer import TrialRunner
@@ -80,6 +81,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--configurations", type=int, default=100)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--architecture", choices=ARCHITECTURES, default=ARCHITECTURES[0])
     parser.add_argument("--longest-step", type=float, default=4.0, help="seconds; configurations beyond are left out")
     given = parser.parse_args()
 
@@ -88,7 +90,8 @@ def main() -> None:
         started = time.perf_counter()
         speeds, runner = preparation()
         calibrated = time.perf_counter() - started
-        settings, left_out, number = Settings(), 0, 0
+        settings = load_settings(None, {"search_space": {"architecture": given.architecture}}, {})
+        left_out = number = 0
         chosen = []
         while len(chosen) < given.configurations:
             params = random_configuration(settings.search_space, given.seed, number)
@@ -110,7 +113,8 @@ def main() -> None:
     print(f"{machine_line()}; calibration {calibrated:.0f} s, median error of its fit {speeds.error:.1%}")
     share = np.mean([precision == "bfloat16" for precision in precisions])
     print(
-        f"{len(seconds)} random configurations of the whole space, {left_out} slower ones left out, {share:.0%} in bfloat16\n"
+        f"{len(seconds)} random configurations of the architecture {given.architecture}, {left_out} slower ones left out,"
+        f" {share:.0%} in bfloat16\n"
     )
     print("| predicted ÷ measured | median | median error | 95 % are within | smallest | largest |")
     print("|---|---|---|---|---|---|")

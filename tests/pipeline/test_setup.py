@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from builders.errors import raises
-from cnn_lstm_hyperopt.config import Fixed, Settings
+from cnn_lstm_hyperopt.config import PARAMETERS, Fixed, Settings
 from cnn_lstm_hyperopt.data.dataloaders.loaders import dataset_from_loaders
 from cnn_lstm_hyperopt.data.windows import Fold
 from cnn_lstm_hyperopt.errors import ConfigError, SaveDirError
@@ -155,7 +155,9 @@ def test_class_weights_stay_those_of_the_study(settings_of, begun, dataset, metr
 def test_a_study_of_an_earlier_version_lacks_new_parameters(settings_of, begun, dataset, now):
     """Its networks have no highway, whatever the default space is now."""
     storage, new = begun(settings_of())
-    older = {key: value for key, value in new.made_with.items() if "highway" not in key}
+    lacking = {"architecture", *(name for name, spec in PARAMETERS.items() if spec.earlier is not None)}
+    older = {key: value for key, value in new.made_with.items() if key.removeprefix("search_space.") not in lacking}
+    assert len(older) == len(new.made_with) - len(lacking)
     storage.set_attribute("made_with", older)
     settings = settings_of()
     if now == "changed":

@@ -16,12 +16,12 @@ from cnn_lstm_hyperopt.config import parse_space
 from cnn_lstm_hyperopt.models import Profile, network_config
 from cnn_lstm_hyperopt.search import random_configuration
 from cnn_lstm_hyperopt.training import machine_benchmark
-from cnn_lstm_hyperopt.training.cost_model import TERMS, CostModel, fit_speeds, memory_mb, work
+from cnn_lstm_hyperopt.training.cost_model import EARLIER_TERMS, TERMS, CostModel, fit_speeds, memory_mb, work
 from cnn_lstm_hyperopt.training.machine_benchmark import CACHE_VARIABLE, cache_file, calibrate, calibration_for
 from cnn_lstm_hyperopt.training.optimizers import OPTIMIZERS
 from cnn_lstm_hyperopt.training.runtime.precision import supported_precisions
 
-PER_STEP = [TERMS.index(name) for name in ("step", "parameter", "recurrent weight read")]
+PER_STEP = [TERMS.index(name) for name in ("step", "parameter", "recurrent weight read", "layer", "GRU step")]
 PER_WINDOW = [index for index in range(len(TERMS)) if index not in PER_STEP]
 batch_sizes, optimizers = st.integers(1, 4096), st.sampled_from(sorted(OPTIMIZERS))
 precisions = st.sampled_from(["float32", "bfloat16"])
@@ -43,10 +43,10 @@ def measured_amounts(rng, steps):
 def test_work_has_each_term_once_in_order():
     assert list(TERMS) == [
         *("step", "parameter", "recurrent multiply-add", "recurrent weight read", "recurrent state"),
-        *("narrow multiply-add", "other multiply-add", "sequence element", "attention score"),
+        *("narrow multiply-add", "other multiply-add", "sequence element", "attention score", "layer", "GRU step"),
     ]
-    amounts = work(Profile(1, 10 + 100 + 1000, 10, 100, 7, 11, 13, 17), 2)
-    assert amounts.tolist() == [1, 1, 20, 7, 22, 200, 2000, 26, 34]
+    amounts = work(Profile(1, 10 + 100 + 1000, 10, 100, 7, 11, 13, 17, layers=19, gru_steps=23), 2)
+    assert amounts.tolist() == [1, 1, 20, 7, 22, 200, 2000, 26, 34, 19, 23]
 
 
 @given(profile=profiles(), other=profiles(), size=batch_sizes, more=batch_sizes)
@@ -130,7 +130,7 @@ def test_a_step_takes_the_sum_over_its_work_and_an_evaluation_its_share(profile,
 
 def test_the_faster_precision_depends_on_the_shape_of_the_step():
     """bfloat16 starts later and multiplies faster: it wins beyond 1,024 multiply-adds, and a tie is float32's."""
-    slow, fast = ((step, *[0.0] * 5, each, 0.0, 0.0) for step, each in ((1.0, 2**-9), (2.0, 2**-10)))
+    slow, fast = ((step, *[0.0] * 5, each, *[0.0] * (len(TERMS) - 7)) for step, each in ((1.0, 2**-9), (2.0, 2**-10)))
     both = model(bfloat16=fast, float32=slow)
     chosen = [both.faster_precision(Profile(multiply_adds=amount), 1) for amount in (0, 1023, 1024, 1025, 10**6)]
     assert chosen == ["float32", "float32", "float32", "bfloat16", "bfloat16"]
@@ -170,7 +170,12 @@ def test_optimisers_store_as_many_numbers_as_memory_counts(name):
 
 def test_a_measurement_describes_the_machine_and_predicts_finite_seconds_all_over_the_space(monkeypatch):
     """A measurement of a second: three small configurations, one timed step each."""
-    small = {"CONFIGURATIONS": 3, "STEPS": 1, "LARGEST_PARAMETERS": 500_000, "STEP_SECONDS": 0.005}
+    small = {
+        "CONFIGURATIONS": {"classic": 2, "full": 1},
+        "STEPS": 1,
+        "LARGEST_PARAMETERS": 500_000,
+        "STEP_SECONDS": 0.005,
+    }
     for name, value in small.items():
         monkeypatch.setattr(machine_benchmark, name, value)
     threads, state = torch.get_num_threads(), torch.get_rng_state()
@@ -216,11 +221,19 @@ def test_the_first_call_measures_and_the_next_read_the_cache(cache):
 
 BROKEN = [b"", b"{", b"[]", b"null", b"7", b'"speeds"', b"{}", b"\xef\xbb\xbf{}", b"\xff\xfe\x00\x80"]
 BROKEN += [b"[" * 50_000, b'{"error": NaN}', b" " * 200_000, b'{"a\x1b[31m": 1, "a\x1b[31m": 2}']
-NUMBERS = [[1.0] * 3, ["1"] * 9, [-1.0] * 9, [True] * 9, [10**350] * 9, [0] * 9, [1.0] * 9]  # the last: no bfloat16
+N = len(TERMS)
+NUMBERS = [[1.0] * 3, ["1"] * N, [-1.0] * N, [True] * N, [10**350] * N, [0] * N, [1.0] * N]  # the last: no bfloat16
 WRONG = [{"speeds": {"float32": each}, "evaluation": {"float32": 1}} for each in NUMBERS]
-WRONG += [{"speeds": {"float32": [1.0] * 9}, "evaluation": {"float32": 1, "bfloat16": 1}}, {"terms": ["step"]}]
+WRONG += [{"speeds": {"float32": [1.0] * N}, "evaluation": {"float32": 1, "bfloat16": 1}}, {"terms": ["step"]}]
 WRONG += [{"speeds": {"\x1b[31m": []}}, {"speeds": None}, {"evaluation": {}}, {"process_mb": -1}, {"error": None}]
 WRONG += [{"device": 5}, {"terms": 5}]
+EARLIER = {"speeds": {"float32": [1.0] * 9}, "evaluation": {"float32": 0.5}, "terms": list(EARLIER_TERMS)}
+WRONG += [EARLIER]
+
+
+def test_a_study_of_an_earlier_version_has_no_seconds_for_new_kinds_of_work(speeds):
+    found = CostModel.from_dict({**speeds.as_dict(), **EARLIER})
+    assert found.speeds["float32"] == (*[1.0] * 9, *[0.0] * (N - 9))
 
 
 @pytest.mark.parametrize("content", [*BROKEN, *WRONG], ids=lambda content: str(content)[:50])

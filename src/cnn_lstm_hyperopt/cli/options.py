@@ -275,7 +275,7 @@ class RunOptions(DataOptions):
         ),
     ] = False
     recalibrate: Annotated[
-        bool, _switch("Measure the speed of this machine again (a dozen seconds), for this study and later ones.", _RUN)
+        bool, _switch("Measure the speed of this machine again (20 seconds), for this study and later ones.", _RUN)
     ] = False
     quiet: Annotated[bool, _switch(_QUIET_HELP, _RUN)] = False
     verbose: Annotated[bool, _switch(_VERBOSE_HELP, _RUN)] = False

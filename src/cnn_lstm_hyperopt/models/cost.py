@@ -38,6 +38,9 @@ class Profile:
             sequences of dropout and norms.
         attention_scores: number of attention scores: queries × keys × heads.
         buffers: number of stored numbers that are not learned: the statistics of batch normalisation.
+        layers: number of layers and of other operations on sequences. Each has a fixed cost per training step, which dominates in
+            small networks.
+        gru_steps: number of steps of all GRU layers. PyTorch has no fused kernel for them on a CPU.
     """
 
     parameters: int = 0
@@ -49,6 +52,8 @@ class Profile:
     sequence_elements: int = 0
     attention_scores: int = 0
     buffers: int = 0
+    layers: int = 0
+    gru_steps: int = 0
 
     @property
     def size_mb(self) -> float:
@@ -62,7 +67,8 @@ class Profile:
 def linear(inputs: int, outputs: int, *, times: int = 1, bias: bool = True, narrow: bool = False) -> Profile:
     """Return the cost of a linear layer that is applied ``times`` times per window. ``narrow`` if its inputs are the features."""
     multiply_adds = inputs * outputs * times
-    return Profile((inputs + bias) * outputs, multiply_adds, narrow_multiply_adds=multiply_adds if narrow else 0)
+    narrow_adds = multiply_adds if narrow else 0
+    return Profile((inputs + bias) * outputs, multiply_adds, narrow_multiply_adds=narrow_adds, layers=1)
 
 
 def convolution(inputs: int, outputs: int, size: int, *, steps: int, narrow: bool) -> Profile:
@@ -80,5 +86,5 @@ def attention(query_dim: int, source_dim: int, width: int, *, queries: int, step
     products = 2 * queries * steps * width  # scores, then the weighted sum
     elements = (queries + 2 * steps) * width  # queries, keys and values
     return projections + Profile(
-        multiply_adds=products, sequence_elements=elements, attention_scores=queries * steps * heads
+        multiply_adds=products, sequence_elements=elements, attention_scores=queries * steps * heads, layers=1
     )

@@ -39,7 +39,7 @@ class RunEvents(TrialEvents):
         """
 
     def on_benchmark_start(self) -> None:
-        """Called when the measurement of this machine's speed begins. The measurement takes about 12 seconds."""
+        """Called when the measurement of this machine's speed begins. The measurement takes about 20 seconds."""
 
     def on_setup(self, setup: Setup) -> None:
         """Called when the data, the search space and the costs of trials are known."""

@@ -126,6 +126,14 @@ class SearchSpace:
                 values[name] = earlier
         return self.fixing(values)
 
+    def with_earlier(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a full configuration with the values of active parameters that its version did not have."""
+        full = dict(params)
+        for name in self.active(full):
+            if name not in full and self.specs[name].earlier is not None:
+                full[name] = self.specs[name].earlier
+        return full
+
     def as_dict(self) -> dict[str, Any]:
         """Return the space in its long YAML form, by group of parameters; :func:`.parse_space` reads this form."""
         groups: dict[str, Any] = {ARCHITECTURE: self.architecture}

@@ -28,8 +28,12 @@ TERMS = (
     "other multiply-add",
     "sequence element",
     "attention score",
+    "layer",
+    "GRU step",
 )
 """Kinds of work of a training step. A speed is the number of seconds per unit of one kind of work."""
+EARLIER_TERMS = TERMS[:9]
+"""Kinds of work in studies of versions without the architecture ``full``."""
 
 
 def work(profile: Profile, batch_size: int) -> NDArray[np.float64]:
@@ -49,6 +53,8 @@ def work(profile: Profile, batch_size: int) -> NDArray[np.float64]:
             batch_size * profile.recurrent_multiply_adds,
             profile.recurrent_reads,
             *(batch_size * amount for amount in by_window),
+            profile.layers,
+            profile.gru_steps,
         ],
         dtype=np.float64,
     )
@@ -109,6 +115,8 @@ class CostModel:
     def from_dict(cls, raw: Mapping[str, Any]) -> "CostModel":
         """Create the cost model from the result of :meth:`as_dict`.
 
+        Speeds of earlier versions have no seconds for the kinds of work that they lack. Their studies have no such work.
+
         Raises:
             ValueError: the data are not the speeds of a device, or are speeds of other kinds of work.
         """
@@ -117,7 +125,7 @@ class CostModel:
         missing = [each.name for each in fields(cls) if each.name not in raw]
         if missing:
             raise ValueError(f"{', '.join(missing)} is missing")
-        if raw.get("terms") != list(TERMS):
+        if raw.get("terms") not in (list(TERMS), list(EARLIER_TERMS)):
             raise ValueError("it was measured by another version")
         for name in ("device", "measured"):
             if not isinstance(raw[name], str):
@@ -132,9 +140,10 @@ class CostModel:
                 raise ValueError(f"{name} must have float32 and may have bfloat16, nothing else")
         if set(speeds) != set(evaluation):
             raise ValueError("speeds and evaluation must have the same precisions")
+        count = len(raw["terms"])
         for precision, each in speeds.items():
-            if not isinstance(each, (list, tuple)) or len(each) != len(TERMS) or not all(map(_is_amount, each)):
-                raise ValueError(f"speeds.{precision} must be {len(TERMS)} finite numbers ≥ 0")
+            if not isinstance(each, (list, tuple)) or len(each) != count or not all(map(_is_amount, each)):
+                raise ValueError(f"speeds.{precision} must be {count} finite numbers ≥ 0")
             if not any(each):
                 raise ValueError(f"speeds.{precision} must not all be 0")
         for name, number in (("process_mb", raw["process_mb"]), ("error", raw["error"]), *evaluation.items()):
@@ -143,7 +152,7 @@ class CostModel:
         return cls(
             device=raw["device"],
             measured=raw["measured"],
-            speeds={precision: tuple(each) for precision, each in speeds.items()},
+            speeds={precision: (*each, *[0.0] * (len(TERMS) - count)) for precision, each in speeds.items()},
             evaluation=dict(evaluation),
             process_mb=raw["process_mb"],
             error=raw["error"],

@@ -1,4 +1,4 @@
-"""Measurement of this machine's speed, which takes about 12 seconds per device and is cached for all studies.
+"""Measurement of this machine's speed, which takes about 20 seconds per device and is cached for all studies.
 
 The measurement does not depend on a study's data or search space, so two studies with the same seed get the same predicted
 costs. The result is stored in the user's cache directory, and each study stores a copy of the result that it uses.
@@ -24,7 +24,7 @@ from cnn_lstm_hyperopt.models import NetworkConfig, Profile, network_config
 from cnn_lstm_hyperopt.models.build import build_network
 from cnn_lstm_hyperopt.search import random_configuration
 from cnn_lstm_hyperopt.training import TrainingConfig, ValueScale, predict
-from cnn_lstm_hyperopt.training.cost_model import CostModel, fit_speeds, work
+from cnn_lstm_hyperopt.training.cost_model import TERMS, CostModel, fit_speeds, work
 from cnn_lstm_hyperopt.training.runtime.allocator import give_back_pages, keep_freed_pages
 from cnn_lstm_hyperopt.training.runtime.device import one_thread, seeded_dropout
 from cnn_lstm_hyperopt.training.runtime.memory import resident_mb
@@ -38,7 +38,8 @@ __all__ = ["CACHE_VARIABLE", "cache_file", "calibrate", "calibration_for", "devi
 
 log = logging.getLogger(__name__)
 
-CONFIGURATIONS = 20
+CONFIGURATIONS = {"classic": 20, "full": 16}
+"""Number of timed configurations of each architecture."""
 LARGEST_PARAMETERS = 10_000_000
 STEPS = 4
 FEATURES, LOOKBACK, SHORTEST_LOOKBACK = 11, 60, 6
@@ -68,7 +69,7 @@ def calibration_for(
     Args:
         device: device of the trials.
         remeasure: whether to measure even if the cache has the speeds of the device.
-        on_start: function that is called before a measurement, which takes about 12 seconds.
+        on_start: function that is called before a measurement, which takes about 20 seconds.
     """
     path = cache_file(device)
     if not remeasure and path.is_file():
@@ -92,7 +93,10 @@ def _read_cache(path: Path, device: torch.device) -> CostModel:
     Raises:
         ValueError: the file can't be read, or the speeds in a precision of this device are missing.
     """
-    model = CostModel.from_dict(parse_json(read_text(path, MAX_BYTES)))
+    raw = parse_json(read_text(path, MAX_BYTES))
+    model = CostModel.from_dict(raw)
+    if raw["terms"] != list(TERMS):
+        raise ValueError("it was measured by another version")
     missing = [precision for precision in supported_precisions(device) if precision not in model.speeds]
     if missing:
         raise ValueError(f"speeds in {' and '.join(missing)} are missing")
@@ -145,20 +149,25 @@ def calibrate(device: torch.device) -> CostModel:
 
 
 def _configurations() -> Iterator[tuple[Params, NetworkConfig, int]]:
-    """Yield random configurations of the default search space, each with its network and a lookback with which steps are fast."""
-    space, _ = parse_space({})
-    found = number = 0
-    while found < CONFIGURATIONS:
-        params = random_configuration(space, 0, number)
-        number += 1
-        network = network_config(params, input_dim=FEATURES, n_classes=2, has_regression=True)
-        profile = network.cost(lookback=LOOKBACK)
-        seconds = 3 * int(params["training.batch_size"]) * profile.multiply_adds / ASSUMED_MULTIPLY_ADDS
-        too_slow = seconds * SHORTEST_LOOKBACK / LOOKBACK > SLOWEST_STEP_SECONDS
-        if too_slow or profile.parameters > LARGEST_PARAMETERS:
-            continue
-        found += 1
-        yield params, network, int(np.clip(LOOKBACK * STEP_SECONDS / seconds, SHORTEST_LOOKBACK, LOOKBACK))
+    """Yield random configurations of both architectures, each with its network and a lookback with which steps are fast."""
+    for architecture, wanted in CONFIGURATIONS.items():
+        space, _ = parse_space({"architecture": architecture})
+        found = number = 0
+        while found < wanted:
+            params = random_configuration(space, 0, number)
+            number += 1
+            profile = _network(params, LOOKBACK).cost(lookback=LOOKBACK)
+            seconds = 3 * int(params["training.batch_size"]) * profile.multiply_adds / ASSUMED_MULTIPLY_ADDS
+            too_slow = seconds * SHORTEST_LOOKBACK / LOOKBACK > SLOWEST_STEP_SECONDS
+            if too_slow or profile.parameters > LARGEST_PARAMETERS:
+                continue
+            found += 1
+            lookback = int(np.clip(LOOKBACK * STEP_SECONDS / seconds, SHORTEST_LOOKBACK, LOOKBACK))
+            yield params, _network(params, lookback), lookback
+
+
+def _network(params: Params, lookback: int) -> NetworkConfig:
+    return network_config(params, input_dim=FEATURES, n_classes=2, has_regression=True, lookback=lookback)
 
 
 def _windows(lookback: int) -> Windows:

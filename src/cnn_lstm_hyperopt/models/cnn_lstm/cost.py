@@ -17,7 +17,7 @@ def cnn_cost(input_dim: int, config: CnnConfig, lookback: int) -> Profile:
         total += _block_cost(inputs, block, config, steps)
         inputs = block.width
         if config.downsampling != "none":
-            total += Profile(sequence_elements=inputs * steps)
+            total += Profile(sequence_elements=inputs * steps, layers=2)
             steps = pooled_steps(steps)
     width = config.width
     if config.block != PARALLEL:
@@ -35,14 +35,16 @@ def _block_cost(inputs: int, block: Block, config: CnnConfig, steps: int) -> Pro
     """Return the cost of a :class:`.StackedBlock` on ``inputs`` channels of ``steps`` steps, without downsampling."""
     width, narrow = block.width, block.position == 0
     total = block.cost(inputs, steps)
-    total += Profile(parameters=2 * width, sequence_elements=3 * steps * width)  # convolution, norm, activation
+    total += Profile(
+        parameters=2 * width, sequence_elements=3 * steps * width, layers=2
+    )  # convolution, norm, activation
     if config.norm == "batch":
         total += Profile(buffers=2 * width + 1)
     if config.squeeze_excite:
         hidden = squeezed_width(width)
-        total += linear(width, hidden) + linear(hidden, width) + Profile(sequence_elements=steps * width)
+        total += linear(width, hidden) + linear(hidden, width) + Profile(sequence_elements=steps * width, layers=2)
     if config.residual:
-        total += Profile(sequence_elements=steps * width)
+        total += Profile(sequence_elements=steps * width, layers=1)
         if inputs != width:
             total += linear(inputs, width, times=steps, narrow=narrow)
     return total
@@ -85,6 +87,8 @@ def lstm_cost(input_dim: int, config: LstmConfig, steps: int) -> Profile:
             recurrent_multiply_adds=multiply_adds,
             recurrent_reads=directions * matrices * hidden * hidden * steps,
             recurrent_states=config.width * steps,
+            layers=directions,
+            gru_steps=directions * steps if config.cell == "gru" else 0,
         )
     if config.attention_heads:
         total += _attention_pooling(config.width, config.attention_heads, steps)

@@ -221,8 +221,9 @@ def _without_dropped(raw: Any, space: SearchSpace) -> Any:
     """Return a configuration (``raw``) without the parameters that have no effect if the data have only one task.
 
     The parameters are removed if the new study fixes them, or if ``raw`` contains the values at which studies of one task fix
-    these parameters.
+    these parameters. Parameters that the earlier version of a study did not have are added.
     """
+    raw = space.with_earlier(raw) if isinstance(raw, Mapping) else raw
     dropped = {name: spec.one_task for name, spec in space.specs.items() if spec.one_task is not None}
     of_new = all(space.domains[name] == Fixed(value) for name, value in dropped.items())
     if not isinstance(raw, Mapping) or not (of_new or all(raw.get(name) == value for name, value in dropped.items())):

@@ -32,7 +32,7 @@ class Inception(Block):
 
     def cost(self, inputs: int, steps: int) -> Profile:
         first = self.position == 0
-        total = Profile(sequence_elements=inputs * steps)  # maximums
+        total = Profile(sequence_elements=inputs * steps, layers=2)  # maximums; concatenation
         total += convolution(inputs, self.num_filters, 1, steps=steps, narrow=first)
         narrow, read = first, inputs
         if self._bottleneck(inputs):
