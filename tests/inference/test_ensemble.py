@@ -17,6 +17,7 @@ from cnn_lstm_hyperopt.inference.ensemble import Ensemble, Member, select
 from cnn_lstm_hyperopt.inference.model import load_model
 from cnn_lstm_hyperopt.metrics import METRICS, score
 from cnn_lstm_hyperopt.pipeline.ensemble_selection import blend
+from cnn_lstm_hyperopt.pipeline.linear_members import linear_members
 from cnn_lstm_hyperopt.training import ValueScale
 
 
@@ -85,7 +86,7 @@ def test_the_finalists_ensemble_is_made_of_all_seeds_and_at_least_as_good_as_the
             facts = chosen.finalist.rank, chosen.finalist.trial_number, chosen.runs[run].seed
             assert (member.model_rank, member.trial_number, member.seed) == facts
         predictions = [each.predictions(validation) for each in finalists]
-        mean, tempered = found.mean(predictions)
+        mean, tempered = found.mean(predictions, validation)
         np.testing.assert_array_equal(tempered.probabilities, found.ensemble.predict_windows(validation).probabilities)
         assert found.validation_score == score(metric, labels, mean.probabilities)
         singles = [score(metric, labels, each.probabilities) for runs in predictions for each in runs]
@@ -99,6 +100,40 @@ def test_an_ensemble_of_one_member_is_no_better_than_it_is_and_of_one_model_ther
     found = blend([one, constant], [each.predictions(validation) for each in (one, constant)], validation, "accuracy")
     assert found.validation_score == found.best_member_validation_score == 1.0
     assert blend([one], [one.predictions(validation)], validation, "accuracy") is None
+
+
+def test_linear_baselines_are_members_where_they_are_better_and_predict_from_disk(apple, tmp_path):
+    """The ensemble of two models that know nothing is made of baselines, and a good model stays in the ensemble."""
+    dataset = apple(lookback=10)
+    labels, nothing = dataset.validation.labels.numpy(), np.full((len(dataset.validation), 2), 0.5)
+    baselines = linear_members(dataset, seed=0, max_gap_days=10.0, decision_weights=None)
+    assert [each.name for each in baselines] == ["logistic regression", "ridge regression"]
+    unknowing = [planted(rank, Planted(nothing, nothing[:, 0])) for rank in (1, 2)]
+    predictions = [each.predictions(dataset.validation) for each in unknowing]
+    found = blend(unknowing, predictions, dataset.validation, "log_loss", baselines=baselines)
+    members = found.ensemble.members
+    assert {each.baseline for each in members} & {"logistic regression", "ridge regression"}
+    only = [replace(each, weight=1 / len(members)) for each in members if each.baseline]
+    kept = Ensemble(tuple(replace(each, weight=1 / len(only)) for each in only), conformal=found.ensemble.conformal)
+    kept.save(tmp_path / "ensemble")
+    loaded = load_model(tmp_path / "ensemble")
+    assert [each.baseline for each in loaded.members] == [each.baseline for each in only]
+    saved, again = (each.predict_windows(dataset.validation) for each in (kept, loaded))
+    np.testing.assert_array_equal(saved.probabilities, again.probabilities)
+    np.testing.assert_array_equal(saved.values, again.values)
+    assert score("auc", labels, again.probabilities) > 0.6
+    good = [planted(1, mostly(labels, 0.95, seed=1)), planted(2, mostly(labels, 0.95, seed=2))]
+    said = [each.predictions(dataset.validation) for each in good]
+    assert found.places[0] is None
+    mixed = blend(good, said, dataset.validation, "log_loss", baselines=baselines)
+    assert mixed.places[0] is not None
+
+
+def test_a_linear_model_of_another_lookback_is_refused(apple, tmp_path):
+    linear_members(apple(lookback=10), seed=0, max_gap_days=10.0, decision_weights=None)[0].model.save(tmp_path)
+    raw = json.loads((tmp_path / "model.json").read_text())
+    (tmp_path / "model.json").write_text(json.dumps(raw | {"lookback": 11}))
+    assert error_of(tmp_path) == ("params.linear.steps", "value-error")
 
 
 def model(number, **changed):
@@ -164,7 +199,8 @@ FIRST, SECOND = 0, 1
         (FIRST, {"weight": -0.5}, "weight", "greater-than"),
         (FIRST, {"weight": "0.75"}, "weight", "float-type"),
         (FIRST, {"seed": True}, "seed", "int-type"),
-        (FIRST, {"seed": None}, "seed", "int-type"),
+        (FIRST, {"seed": None}, "baseline", "value-error"),
+        (FIRST, {"baseline": "ridge regression"}, "baseline", "value-error"),
         (SECOND, {"path": "/etc"}, "path", "extra-forbidden"),
     ],
 )

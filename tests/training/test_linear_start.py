@@ -11,6 +11,8 @@ from sklearn.metrics import log_loss
 
 from builders.trainings import FEATURES, LOOKBACK, SCALE, Training, assert_same_end, stop_after, structured, windows
 from cnn_lstm_hyperopt.data.windows import Fold
+from cnn_lstm_hyperopt.models.input_network import InputsNetwork
+from cnn_lstm_hyperopt.models.inputs import InputsConfig
 from cnn_lstm_hyperopt.training import evaluate, last_good
 from cnn_lstm_hyperopt.training.linear_start import PENALTIES, LinearStarts, logistic, ridge
 
@@ -123,3 +125,14 @@ def test_without_validation_windows_training_windows_select_the_penalties(dated)
         validation=data.validation.subset(np.empty(0, dtype=np.int64)),
     )
     assert evaluate(started(silent), data.validation, SCALE).accuracy > 0.85
+
+
+def test_networks_with_other_inputs_have_solutions_of_their_own():
+    data, starts = fold(), LinearStarts()
+    for columns in ((0, 1), (1, 2), (0, 1)):
+        shape = {"n_classes": 2, "has_regression": True}
+        inner = structured("gated", highway="linear", input_dim=2, **shape)
+        network = InputsNetwork(InputsConfig(FEATURES, 2, True, inner.config, columns, False), inner)
+        starts.apply(network, data)
+        learned = evaluate(network, data.validation, SCALE).accuracy > 0.8
+        assert learned is (0 in columns)  # the labels depend on the first feature

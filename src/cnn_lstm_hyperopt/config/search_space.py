@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from cnn_lstm_hyperopt.models.inputs import PARAMETERS as INPUTS
+from cnn_lstm_hyperopt.models.linear import LINEAR_PARAMETERS, is_linear
 from cnn_lstm_hyperopt.models.registry import FAMILIES, parameters_of
 from cnn_lstm_hyperopt.space import parsing
 from cnn_lstm_hyperopt.space.domains import Choices, Fixed, FloatRange, Scalar, encode
@@ -93,12 +94,15 @@ def typed_group(group: str, params: Params) -> dict[str, Any]:
 
 def params_errors(params: Mapping[str, Any]) -> list[SpaceError]:
     """Return the errors of a configuration in readable form. Parameters of the training may be missing without an error."""
+    if is_linear(params):
+        return parsing.params_errors(params, LINEAR_PARAMETERS, LINEAR_PARAMETERS)
     return parsing.params_errors(params, parameters_of(FAMILIES.values()), PARAMETERS)
 
 
 def readable(params: Params) -> dict[str, Any]:
     """Convert parameters from their stored form to their readable form. Only filter sizes differ: they become a list."""
-    return {name: PARAMETERS[name].readable(value) for name, value in params.items()}
+    specs = LINEAR_PARAMETERS if is_linear(params) else PARAMETERS
+    return {name: specs[name].readable(value) for name, value in params.items()}
 
 
 def stored(params: Mapping[str, Any]) -> dict[str, Scalar]:

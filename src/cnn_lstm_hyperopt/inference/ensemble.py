@@ -13,11 +13,11 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, field_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from cnn_lstm_hyperopt.data.windows import Windows
 from cnn_lstm_hyperopt.inference.conformal import CONFORMAL, Conformal
-from cnn_lstm_hyperopt.inference.metadata import Features, ModelDescription
+from cnn_lstm_hyperopt.inference.metadata import Features, ModelDescription, legible
 from cnn_lstm_hyperopt.inference.predictor import Predictor
 from cnn_lstm_hyperopt.inference.stored_form import FormError, StoredForm
 from cnn_lstm_hyperopt.inference.temperature import scaled, stored
@@ -111,16 +111,25 @@ class Member:
     Attributes:
         model: the model of the member.
         weight: weight of the model's predictions, above 0.
-        model_rank: rank of the finalist whose configuration the model has.
-        trial_number: number of the finalist's trial.
-        seed: seed with which the model was trained.
+        model_rank: rank of the finalist whose configuration the model has; None for a baseline.
+        trial_number: number of the finalist's trial; None for a baseline.
+        seed: seed with which the model was trained; None for a baseline.
+        baseline: name of the baseline that the model is; None for a finalist's model.
     """
 
     model: Predictor
     weight: float
-    model_rank: int
-    trial_number: int
-    seed: int
+    model_rank: int | None = None
+    trial_number: int | None = None
+    seed: int | None = None
+    baseline: str | None = None
+
+    @property
+    def origin(self) -> dict[str, Any]:
+        """Facts that identify the model, for JSON files."""
+        if self.baseline is not None:
+            return {"baseline": self.baseline}
+        return {"model_rank": self.model_rank, "trial_number": self.trial_number, "seed": self.seed}
 
 
 @dataclass(frozen=True, repr=False)
@@ -158,15 +167,7 @@ class Ensemble(Predictor):
         for number, each in enumerate(self.members, start=1):
             name = f"member_{number}"
             each.model.save(folder / name)
-            entries.append(
-                {
-                    "folder": name,
-                    "weight": each.weight,
-                    "model_rank": each.model_rank,
-                    "trial_number": each.trial_number,
-                    "seed": each.seed,
-                }
-            )
+            entries.append({"folder": name, "weight": each.weight, **each.origin})
         sets = {} if self.conformal is None else {CONFORMAL: asdict(self.conformal)}
         content = {"format": FORMAT, "members": entries, **stored(self.temperature), **sets}
         write_json(folder / ENSEMBLE_FILE, content)
@@ -177,9 +178,10 @@ class StoredMember(StoredForm):
 
     folder: str
     weight: float = Field(gt=0, le=1)
-    model_rank: int = Field(ge=1, le=1_000_000)
-    trial_number: int = Field(ge=0, le=1_000_000_000)
-    seed: int = Field(ge=0, le=1_000_000_000)
+    model_rank: int | None = Field(None, ge=1, le=1_000_000)
+    trial_number: int | None = Field(None, ge=0, le=1_000_000_000)
+    seed: int | None = Field(None, ge=0, le=1_000_000_000)
+    baseline: Annotated[str, Field(max_length=200), AfterValidator(legible)] | None = None
 
     @field_validator("folder")
     @classmethod
@@ -189,6 +191,13 @@ class StoredMember(StoredForm):
                 f"must be a folder inside the ensemble, named member_1, member_2, …, but got {shown(value)}"
             )
         return value
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> "StoredMember":
+        known = [each is not None for each in (self.model_rank, self.trial_number, self.seed)]
+        if all(known) if self.baseline is None else not any(known):
+            return self
+        raise ValueError("baseline must be given, or else model_rank, trial_number and seed, but not both")
 
 
 class StoredEnsemble(StoredForm):

@@ -29,6 +29,7 @@ from cnn_lstm_hyperopt.data.tables.columns import LARGEST
 from cnn_lstm_hyperopt.errors import DataError
 from cnn_lstm_hyperopt.inference.stored_form import FormError, StoredForm
 from cnn_lstm_hyperopt.models import NetworkConfig, network_config
+from cnn_lstm_hyperopt.models.linear import STEPS
 from cnn_lstm_hyperopt.training import ValueScale
 from cnn_lstm_hyperopt.utils.text import is_legible, shown, shown_names
 
@@ -44,7 +45,8 @@ def _as_tuple(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
-def _legible(value: str) -> str:
+def legible(value: str) -> str:
+    """Return a name unchanged; raise ValueError if the name is empty or has control characters."""
     if not value or not is_legible(value):
         rule = "without control characters" if value else "and not empty"
         raise ValueError(f"must be text {rule}, but got {shown(value)}")
@@ -218,7 +220,7 @@ class ModelDescription:
         return StoredDescription.read(raw).description()
 
 
-_Name = Annotated[str, Field(max_length=200), AfterValidator(_legible)]
+_Name = Annotated[str, Field(max_length=200), AfterValidator(legible)]
 _Names = Annotated[tuple[_Name, ...], Field(max_length=10_000), AfterValidator(_unique)]
 _Weight = Annotated[float, Field(gt=0, le=1e9)]
 _Numbers = Annotated[tuple[float, ...], Field(max_length=10_000)]
@@ -270,6 +272,8 @@ class StoredDescription(StoredForm):
 
     @model_validator(mode="after")
     def _fits_together(self) -> "StoredDescription":
+        if self.params.get(STEPS, self.lookback) != self.lookback:
+            raise ValueError(f"params.{STEPS} must be lookback, {self.lookback}, but got {shown(self.params[STEPS])}")
         self._check_scaler()
         self._check_features()
         if self.decision_weights is not None and len(self.decision_weights) != len(self.class_names):

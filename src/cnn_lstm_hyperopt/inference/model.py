@@ -245,7 +245,7 @@ def _load_ensemble(folder: Path, features: Features | None) -> Ensemble:
         if model.temperature != 1.0:
             text = f"{entry.folder} must have no temperature, because the ensemble scales the mean of its members"
             raise _refused(folder, ENSEMBLE_FILE, [text], code="member-scaled")
-        members.append(Member(model, entry.weight, entry.model_rank, entry.trial_number, entry.seed))
+        members.append(Member(model, entry.weight, entry.model_rank, entry.trial_number, entry.seed, entry.baseline))
     _check_function(features, members[0].model.description)
     return Ensemble(tuple(members), features, conformal, temperature)
 

@@ -5,6 +5,8 @@ import torch
 from cnn_lstm_hyperopt.models.base import NetworkConfig
 from cnn_lstm_hyperopt.models.input_network import InputsNetwork
 from cnn_lstm_hyperopt.models.inputs import InputsConfig
+from cnn_lstm_hyperopt.models.linear import LinearConfig
+from cnn_lstm_hyperopt.models.linear_network import LinearNetwork
 from cnn_lstm_hyperopt.models.network import Network
 from cnn_lstm_hyperopt.models.registry import FAMILIES
 
@@ -13,6 +15,8 @@ def new_network(config: NetworkConfig) -> Network:
     """Build a network whose initial weights come from torch's global random number generator."""
     if isinstance(config, InputsConfig):
         return InputsNetwork(config, new_network(config.network))
+    if isinstance(config, LinearConfig):
+        return LinearNetwork(config)
     network: Network = FAMILIES[config.family].build(config)
     return network
 

@@ -22,8 +22,8 @@ class InputsNetwork(Network):
         super().__init__()
         self.config = config
         self.network = network
-        self.starts_linear = network.starts_linear
         self._window_norm = config.window_norm
+        self.starts_linear, self.inputs_key = network.starts_linear, (config.columns, config.window_norm)
         self.register_buffer("columns", torch.tensor(config.columns, dtype=torch.int64), persistent=False)
 
     def recompute_in_backward(self, recompute: bool) -> None:

@@ -1,6 +1,7 @@
 """Base class of the networks of all families, and the type of their outputs."""
 
 import abc
+from collections.abc import Hashable
 from typing import NamedTuple
 
 import torch
@@ -48,10 +49,12 @@ class Network(nn.Module, abc.ABC):
     Attributes:
         config: configuration of the network.
         starts_linear: whether a training calls :meth:`start_linear` before its first step.
+        inputs_key: what the summaries depend on, beside the windows.
     """
 
     config: NetworkConfig
     starts_linear: bool = False
+    inputs_key: Hashable = None
 
     @abc.abstractmethod
     def recompute_in_backward(self, recompute: bool) -> None:

@@ -8,6 +8,7 @@ from cnn_lstm_hyperopt.models.base import Family, NetworkConfig
 from cnn_lstm_hyperopt.models.cnn_lstm.family import CnnLstmFamily
 from cnn_lstm_hyperopt.models.inputs import PARAMETERS as INPUTS
 from cnn_lstm_hyperopt.models.inputs import PER_CHANNEL, WINDOW_NORM, Columns, InputsConfig, chosen_columns
+from cnn_lstm_hyperopt.models.linear import FAMILY, STEPS, LinearConfig, is_linear
 from cnn_lstm_hyperopt.space.domains import Fixed
 from cnn_lstm_hyperopt.space.parameters import ParameterSpec, Params, value_of
 
@@ -17,8 +18,7 @@ FAMILIES: Mapping[str, Family] = {family.name: family for family in _MEMBERS}
 """Families by name; the first family is the default."""
 _MAX_CONFIGURATIONS = 25
 """Maximum number of configurations that :func:`size_parameters` reads."""
-FAMILY = "model.family"
-"""Name of the parameter that selects a configuration's family; the parameter exists if there are several families."""
+__all__ = ["FAMILIES", "FAMILY", "family_of", "network_config", "parameters_of", "size_parameters"]
 
 
 def parameters_of(families: Iterable[Family]) -> dict[str, ParameterSpec]:
@@ -90,6 +90,8 @@ def network_config(
         lookback: number of bars of a window, see :meth:`.Family.config`.
         columns: channels of the groups of features that the configuration may leave out; None: there are no groups.
     """
+    if is_linear(params):
+        return LinearConfig(input_dim, n_classes, has_regression, int(params[STEPS]))
     chosen, family = chosen_columns(params, input_dim, columns or {}), family_of(params)
     window_norm = value_of(WINDOW_NORM, params, INPUTS)
     inputs = len(chosen) * (PER_CHANNEL if window_norm else 1)

@@ -1,10 +1,12 @@
-"""Selection of an ensemble from the models of all finalists and all seeds, on the validation windows."""
+"""Selection of an ensemble from the models of all finalists and seeds, and linear baselines, on the validation windows."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from cnn_lstm_hyperopt.config import Settings
+from cnn_lstm_hyperopt.data.dataset import Dataset
 from cnn_lstm_hyperopt.data.windows import Windows
 from cnn_lstm_hyperopt.inference.conformal import calibrate
 from cnn_lstm_hyperopt.inference.ensemble import ROUNDS, Ensemble, Member, mean_of, select
@@ -12,7 +14,8 @@ from cnn_lstm_hyperopt.inference.temperature import Calibrated, scaled
 from cnn_lstm_hyperopt.metrics import if_defined
 from cnn_lstm_hyperopt.metrics import score as metric_score
 from cnn_lstm_hyperopt.pipeline.calibration import temperature_on
-from cnn_lstm_hyperopt.pipeline.retraining import Retrained
+from cnn_lstm_hyperopt.pipeline.linear_members import LinearMember, linear_members
+from cnn_lstm_hyperopt.pipeline.retraining import Retrained, SeedRun
 from cnn_lstm_hyperopt.training import Predictions
 
 
@@ -22,22 +25,48 @@ class Blend:
 
     Attributes:
         ensemble: the ensemble of the models with positive weights. The member with the largest weight is first.
-        places: for each member, the position of its finalist and the position of its training among the finalist's runs.
+        places: for each member, the position of its finalist and the position of its training among the finalist's runs; None
+            for a baseline.
         validation_score: the study's metric on the validation windows before temperature scaling; None if undefined. This score
             is too high on average, because the same windows selected the ensemble.
         best_member_validation_score: score of the best single model on the validation windows, also too high on average.
+        seconds: training time of all members in seconds.
     """
 
     ensemble: Ensemble
-    places: tuple[tuple[int, int], ...]
+    places: tuple[tuple[int, int] | None, ...]
     validation_score: float | None
     best_member_validation_score: float | None
+    seconds: float = 0.0
 
-    def mean(self, predictions: Sequence[Sequence[Predictions]]) -> Calibrated:
-        """Return the predictions of the ensemble, computed from the predictions of each run of each finalist."""
-        chosen = [predictions[finalist][run] for finalist, run in self.places]
-        mean = mean_of(chosen, [each.weight for each in self.ensemble.members])
+    def mean(self, predictions: Sequence[Sequence[Predictions]], windows: Windows) -> Calibrated:
+        """Return the predictions of the ensemble for windows.
+
+        Args:
+            predictions: for each finalist, the predictions of each of its runs.
+            windows: the windows, scaled for the baselines of the ensemble.
+        """
+        members = self.ensemble.members
+        chosen = [
+            each.model.predict_windows(windows) if place is None else predictions[place[0]][place[1]]
+            for each, place in zip(members, self.places, strict=True)
+        ]
+        mean = mean_of(chosen, [each.weight for each in members])
         return Calibrated(mean, scaled(mean, self.ensemble.temperature))
+
+
+def blended(
+    retrained: Sequence[Retrained], predictions: Sequence[Sequence[Predictions]], dataset: Dataset, settings: Settings
+) -> Blend | None:
+    """Select the ensemble of retrained models and linear baselines for a dataset; see :func:`blend`."""
+    baselines = linear_members(
+        dataset,
+        seed=settings.study.seed,
+        max_gap_days=settings.data.max_gap_days,
+        decision_weights=predictions[0][0].decision_weights,
+    )
+    metric, horizon = settings.study.metric, dataset.horizon
+    return blend(retrained, predictions, dataset.validation, metric, horizon=horizon, baselines=baselines)
 
 
 def blend(
@@ -47,8 +76,9 @@ def blend(
     metric: str,
     *,
     horizon: int = 1,
+    baselines: Sequence[LinearMember] = (),
 ) -> Blend | None:
-    """Select the ensemble with the best validation score. Return None if there is only one model.
+    """Select the ensemble with the best validation score. Return None if there is only one retrained model.
 
     The selection depends only on the models and the windows. So a resumed run selects the same ensemble. The temperature of the
     ensemble is fitted after the selection (mean first, then calibration: Rahaman & Thiery 2021, NeurIPS).
@@ -59,19 +89,27 @@ def blend(
         validation: the validation windows, on which the ensemble is selected and calibrated.
         metric: name of the study's metric.
         horizon: number of bars that a label looks ahead.
+        baselines: fitted baselines, which may be members like the models.
     """
-    places = [(finalist, run) for finalist, each in enumerate(retrained) for run in range(len(each.runs))]
+    places: list[tuple[int, int] | None] = [
+        (finalist, run) for finalist, each in enumerate(retrained) for run in range(len(each.runs))
+    ]
     if len(places) < 2:
         return None
     labels, decision = validation.labels.numpy(), predictions[0][0].decision_weights
-    library = np.stack([predictions[finalist][run].probabilities for finalist, run in places])
+    said = [each for runs in predictions for each in runs] + [b.model.predict_windows(validation) for b in baselines]
+    library = np.stack([each.probabilities for each in said])
+    candidates = [_member(each, run) for each in retrained for run in each.runs]
+    candidates += [Member(each.model, 1.0, baseline=each.name) for each in baselines]
+    seconds = [run.outcome.seconds for each in retrained for run in each.runs] + [each.seconds for each in baselines]
+    places += [None] * len(baselines)
 
     def chosen_in(rounds: int) -> Blend:
         weights = select(library, labels, lambda truth, mean: metric_score(metric, truth, mean, decision), rounds)
         order = [place for place in np.argsort(-weights, kind="stable").tolist() if weights[place] > 0]
-        members = tuple(_member(retrained, places[place], float(weights[place])) for place in order)
-        found = Blend(Ensemble(members), tuple(places[place] for place in order), None, best)
-        mean = found.mean(predictions).before.probabilities
+        members = tuple(replace(candidates[place], weight=float(weights[place])) for place in order)
+        found = Blend(Ensemble(members), tuple(places[i] for i in order), None, best, sum(seconds[i] for i in order))
+        mean = found.mean(predictions, validation).before.probabilities
         return replace(found, validation_score=if_defined(metric_score(metric, labels, mean, decision)))
 
     singles = [if_defined(metric_score(metric, labels, each, decision)) for each in library]
@@ -80,13 +118,11 @@ def blend(
     if found.validation_score is not None and best is not None and found.validation_score < best:
         found = chosen_in(1)  # rounding to float32 can change the winner of two tied classes
     targets = None if validation.values is None else validation.values.numpy()
-    mean = found.mean(predictions).before
+    mean = found.mean(predictions, validation).before
     temperature = temperature_on(validation, mean, horizon)
     sets = calibrate(labels, scaled(mean, temperature), targets)
     return replace(found, ensemble=replace(found.ensemble, conformal=sets, temperature=temperature))
 
 
-def _member(retrained: Sequence[Retrained], place: tuple[int, int], weight: float) -> Member:
-    each = retrained[place[0]]
-    run = each.runs[place[1]]
-    return Member(run.model, weight, each.finalist.rank, each.finalist.trial_number, run.seed)
+def _member(each: Retrained, run: SeedRun) -> Member:
+    return Member(run.model, 1.0, each.finalist.rank, each.finalist.trial_number, run.seed)

@@ -12,19 +12,21 @@ from cnn_lstm_hyperopt.errors import BaselineError, DataError
 from cnn_lstm_hyperopt.inference.ensemble import Ensemble
 from cnn_lstm_hyperopt.inference.latency import measure_latency
 from cnn_lstm_hyperopt.inference.model import SavedModel
+from cnn_lstm_hyperopt.inference.predictor import Predictor
 from cnn_lstm_hyperopt.inference.temperature import Calibrated
 from cnn_lstm_hyperopt.metrics import if_defined, score
+from cnn_lstm_hyperopt.models.network import Network
 from cnn_lstm_hyperopt.pipeline.advice import skipped_baselines
 from cnn_lstm_hyperopt.pipeline.calibration import CalibrationEffect, calibrated
 from cnn_lstm_hyperopt.pipeline.confirmation import Confirmed
 from cnn_lstm_hyperopt.pipeline.earlier_results import EVALUATION, evaluation_settings
-from cnn_lstm_hyperopt.pipeline.ensemble_selection import Blend, blend
+from cnn_lstm_hyperopt.pipeline.ensemble_selection import Blend, blended
 from cnn_lstm_hyperopt.pipeline.events import trainings
 from cnn_lstm_hyperopt.pipeline.periods import PeriodPredictions
+from cnn_lstm_hyperopt.pipeline.results.ensemble import ensemble_results
 from cnn_lstm_hyperopt.pipeline.results.final_results import (
     baseline_results,
     confirmation_results,
-    ensemble_results,
     retrained_results,
     verdict_results,
 )
@@ -65,7 +67,7 @@ def evaluate_finalists(
     validation, labels = dataset.validation, dataset.validation.labels.numpy()
     of_runs = [each.predictions(validation) for each in outcome.done]
     done = _calibrated(outcome, of_runs, dataset)
-    found = blend(done, of_runs, validation, settings.study.metric, horizon=dataset.horizon)
+    found = blended(done, of_runs, dataset, settings)
     save_models(settings.save_dir, done, found)
     openings = record_opening(session.study.storage, done, periods=dataset.n_periods)
     with trainings(session.events, "Walk-forward test") if dataset.n_periods > 1 else nullcontext():
@@ -79,10 +81,7 @@ def evaluate_finalists(
         mean = each.mean(predictions)
         entry["validation"] = _scores(labels, mean.after, settings.study.metric)
         entry |= {"temperature_scaling": _scaling(each, labels, mean, tested), **_costs(each.model)}
-    ensemble = None
-    if found is not None and verdict.ensemble is not None:
-        ensemble = ensemble_results(found, verdict.ensemble, settings.save_dir)
-        ensemble["temperature_scaling"] = _scaling(found.ensemble, labels, found.mean(of_runs), verdict.ensemble)
+    ensemble = _ensemble(found, verdict, of_runs, session)
     results = {
         "confirmation": confirmation_results(confirmed),
         "retrained_models": entries,
@@ -118,6 +117,22 @@ def _evaluated(
         text = f"{error}. The retrained models are saved; correct the function and continue with:"
         command = resume_command(settings.save_dir)
         raise BaselineError(f"{text} {command}", field=error.field, code=error.code) from error
+
+
+def _ensemble(
+    found: Blend | None, verdict: Verdict, of_runs: Sequence[Sequence[Predictions]], session: Session
+) -> dict[str, Any] | None:
+    """Return the entry of the ensemble for ``results.json``; None if there is no ensemble."""
+    if found is None or verdict.ensemble is None:
+        return None
+    validation = session.dataset.validation
+    known = found.mean(of_runs, validation)
+    return {
+        **ensemble_results(found, verdict.ensemble, session.save_dir),
+        "training_time": found.seconds,
+        **_sizes(found.ensemble),
+        "temperature_scaling": _scaling(found.ensemble, validation.labels.numpy(), known, verdict.ensemble),
+    }
 
 
 def _calibrated(outcome: Retraining, of_runs: Sequence[Sequence[Predictions]], dataset: Dataset) -> list[Retrained]:
@@ -169,14 +184,22 @@ def _scaling(
 def _costs(model: SavedModel) -> dict[str, Any]:
     """Return the size and the latency of a model with all its networks, and of one of its networks alone."""
     networks, lookback = [network for network, _ in model.parts()], model.description.lookback
-    size = model.description.network_config().cost(lookback=lookback).size_mb
-    latency = measure_latency(networks, lookback)
-    single = latency if len(networks) == 1 else measure_latency(networks[:1], lookback)
+    both = _sizes(model)
+    single = measure_latency(networks[:1], lookback)._asdict() if len(networks) > 1 else both["latency"]
     return {
-        "size_mb": len(networks) * size,
-        "latency": latency._asdict(),
+        **both,
         "one_network": {
-            "size_mb": size,
-            "latency": {"batch_1_ms": single.batch_1_ms, "batch_256_ms": single.batch_256_ms},
+            "size_mb": _size_mb(networks[:1], lookback),
+            "latency": {name: single[name] for name in ("batch_1_ms", "batch_256_ms")},
         },
     }
+
+
+def _sizes(model: Predictor) -> dict[str, Any]:
+    """Return the size and the latency of a model with all its networks."""
+    networks, lookback = [network for network, _ in model.parts()], model.description.lookback
+    return {"size_mb": _size_mb(networks, lookback), "latency": measure_latency(networks, lookback)._asdict()}
+
+
+def _size_mb(networks: Sequence[Network], lookback: int) -> float:
+    return sum(each.config.cost(lookback=lookback).size_mb for each in networks)

@@ -200,7 +200,7 @@ def _first_fit(
     models = [each.predictions(test) for each in retrained]
     baselines = _baselines(dataset, (dataset.train, dataset.validation, test), settings)
     finalists = [each.mean(runs) for each, runs in zip(retrained, models, strict=True)]
-    return TestPredictions(models, finalists, None if blend is None else blend.mean(models), baselines)
+    return TestPredictions(models, finalists, None if blend is None else blend.mean(models, test), baselines)
 
 
 def _with_later(

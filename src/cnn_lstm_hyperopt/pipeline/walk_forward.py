@@ -11,7 +11,7 @@ from cnn_lstm_hyperopt.data.dataset import Dataset
 from cnn_lstm_hyperopt.data.windows import Windows
 from cnn_lstm_hyperopt.execution import StopSignal
 from cnn_lstm_hyperopt.pipeline.calibration import calibrated
-from cnn_lstm_hyperopt.pipeline.ensemble_selection import Blend, blend
+from cnn_lstm_hyperopt.pipeline.ensemble_selection import Blend, blended
 from cnn_lstm_hyperopt.pipeline.periods import KeptModel, PeriodPredictions
 from cnn_lstm_hyperopt.pipeline.resume_state import ResumeState
 from cnn_lstm_hyperopt.pipeline.retraining import Finalist, Retrained, SeedRun, SeedState, SeedTraining
@@ -65,7 +65,7 @@ class Refits:
         """
         session = self.session
         fits = [[_Fit(run, 1) for run in each.runs] for each in first]
-        finalists, ensemble, members = list(first), found, fits
+        finalists, ensemble, members, selected = list(first), found, fits, 1
         predicted = []
         for number in range(2, session.dataset.n_periods + 1):
             dataset = session.dataset.period(number)
@@ -75,7 +75,7 @@ class Refits:
                 return trained
             fits, kept = trained
             windows = {number: dataset.test.open()}
-            for earlier in {fit.period for runs in (*fits, *members) for fit in runs} - {number}:
+            for earlier in {selected, *(fit.period for runs in (*fits, *members) for fit in runs)} - {number}:
                 windows[earlier] = session.dataset.period(number, scaled_as=earlier).test.open()
             models = _predictions(fits, windows)
             mixed = {each.model_rank for each in kept}  # with models of two scales: they keep the temperature
@@ -84,12 +84,11 @@ class Refits:
                 for each, runs in zip(finalists, fits, strict=True)
             ]
             if not kept:
-                members = fits
+                members, selected = fits, number
                 if ensemble is not None:
                     of_runs = [each.predictions(dataset.validation) for each in finalists]
-                    metric, horizon = session.settings.study.metric, dataset.horizon
-                    ensemble = blend(finalists, of_runs, dataset.validation, metric, horizon=horizon)
-            mean = None if ensemble is None else ensemble.mean(_predictions(members, windows))
+                    ensemble = blended(finalists, of_runs, dataset, session.settings)
+            mean = None if ensemble is None else ensemble.mean(_predictions(members, windows), windows[selected])
             means = [each.mean(said) for each, said in zip(finalists, models, strict=True)]
             predicted.append(PeriodPredictions(number, models, means, mean, tuple(kept)))
         return predicted

@@ -2,7 +2,7 @@
 
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -29,18 +29,19 @@ _AT_ONCE = 1024
 
 
 class LinearStarts:
-    """Linear solutions of folds. A fold's solution is computed once and does not depend on random numbers."""
+    """Linear solutions of folds. A solution is computed once per fold and inputs, and does not depend on random numbers."""
 
     def __init__(self) -> None:
-        self._found: WeakKeyDictionary[Fold, LinearModel] = WeakKeyDictionary()
+        self._found: WeakKeyDictionary[Fold, dict[Hashable, LinearModel]] = WeakKeyDictionary()
 
     def apply(self, network: Network, fold: Fold) -> None:
         """Let the network compute the linear solution of the fold, if the network starts at this solution."""
         if not network.starts_linear:
             return
-        if fold not in self._found:
-            self._found[fold] = linear_solution(network, fold)
-        network.start_linear(self._found[fold])
+        found = self._found.setdefault(fold, {})
+        if network.inputs_key not in found:
+            found[network.inputs_key] = linear_solution(network, fold)
+        network.start_linear(found[network.inputs_key])
 
 
 def linear_solution(network: Network, fold: Fold) -> LinearModel:

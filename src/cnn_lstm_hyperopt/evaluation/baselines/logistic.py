@@ -8,6 +8,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from cnn_lstm_hyperopt.evaluation.baselines.base import Baseline, Floats, Sample, base_rates, spread
+from cnn_lstm_hyperopt.evaluation.baselines.linear_form import LinearForm, logits_of, of_means
 from cnn_lstm_hyperopt.evaluation.baselines.summaries import means
 from cnn_lstm_hyperopt.metrics import score
 
@@ -75,3 +76,11 @@ class LogisticBaseline(Baseline):
         if self._model is None:
             return np.tile(self._rates, (len(sample), 1))
         return spread(self._model.predict_proba(means(sample.inputs)), self._model.classes_, self._rates)
+
+    def linear_form(self, steps: int) -> LinearForm | None:
+        """Return the logits of the classes in windows of ``steps`` bars; None if a class has no training window."""
+        if self._model is None or len(self._model.classes_) < len(self._rates):
+            return None
+        scaler, model = self._model.steps[0][1], self._model.steps[1][1]
+        weights, biases = logits_of(model.coef_, model.intercept_, scaler.mean_, scaler.scale_)
+        return of_means(weights, biases, steps)

@@ -3,6 +3,7 @@
 import numpy as np
 
 from cnn_lstm_hyperopt.evaluation.baselines.base import Floats, Labels, spread
+from cnn_lstm_hyperopt.evaluation.baselines.linear_form import logits_of
 
 
 class ProbabilityMap:
@@ -29,6 +30,12 @@ class ProbabilityMap:
     def probabilities(self, forecasts: Floats) -> Floats:
         """Return the class probabilities ``(windows, classes)`` for forecasts."""
         return spread(self._model.predict_proba(self._scaled(forecasts)), self._model.classes_, self._rates)
+
+    def logits(self) -> tuple[Floats, Floats] | None:
+        """Return weights and biases that give the logits of the classes from forecasts; None if a class has no label."""
+        if len(self._model.classes_) < len(self._rates):
+            return None
+        return logits_of(self._model.coef_, self._model.intercept_, self._mean, self._scale)
 
     def _scaled(self, forecasts: Floats) -> Floats:
         return np.asarray((forecasts - self._mean) / self._scale)

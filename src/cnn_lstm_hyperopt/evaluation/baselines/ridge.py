@@ -14,6 +14,7 @@ from threadpoolctl import threadpool_limits
 from cnn_lstm_hyperopt.data.market_history import N_RANGES
 from cnn_lstm_hyperopt.data.scaling import CLIP
 from cnn_lstm_hyperopt.evaluation.baselines.base import Baseline, Floats, Sample, base_rates
+from cnn_lstm_hyperopt.evaluation.baselines.linear_form import LinearForm, of_means
 from cnn_lstm_hyperopt.evaluation.baselines.probability_map import ProbabilityMap
 from cnn_lstm_hyperopt.evaluation.baselines.summaries import means
 from cnn_lstm_hyperopt.metrics import score
@@ -113,6 +114,20 @@ class _Regression:
         found = [part @ self.coefficients for part in _parts(sample, self.columns)]
         return np.concatenate(found) + self.intercepts
 
+    def linear_form(self, steps: int) -> LinearForm | None:
+        """Return the forecasts in windows of ``steps`` bars; None if the columns are not linear in the inputs of a window."""
+        if self.columns is _means:
+            return of_means(self.coefficients.T, self.intercepts, steps)
+        return LinearForm(self.coefficients.T, self.intercepts) if self.columns is _all_inputs else None
+
+
+def _means(sample: Sample) -> Floats:
+    return means(sample.inputs)
+
+
+def _all_inputs(sample: Sample) -> Floats:
+    return sample.inputs.reshape(len(sample), -1).astype(np.float64)
+
 
 class RidgeRegression(Baseline):
     """Ridge regression of the value and of the classes. A logistic regression maps the forecast to class probabilities.
@@ -155,6 +170,20 @@ class RidgeRegression(Baseline):
         with threadpool_limits(1):
             return _absolute(self._valued.forecasts(sample)[:, 0], sample)
 
+    def linear_form(self, steps: int) -> LinearForm | None:
+        """Return the logits of the classes in windows of ``steps`` bars.
+
+        Return None if a class has no training window, or if the baseline used bars outside of the windows.
+        """
+        chosen = self._probable
+        logits = None if chosen is None or chosen.to_classes is None else chosen.to_classes.logits()
+        form = None if chosen is None or logits is None else chosen.linear_form(steps)
+        return None if form is None or logits is None else form.before(*logits)
+
+    def linear_values(self, steps: int) -> LinearForm | None:
+        """Return the forecast of the value in windows of ``steps`` bars; see :meth:`linear_form` for None."""
+        return None if self._valued is None else self._valued.linear_form(steps)
+
     def _try(self, columns: Columns, train: Sample, validation: Sample) -> None:
         """Fit the regressions on one set of columns.
 
@@ -187,9 +216,9 @@ class RidgeRegression(Baseline):
 def _column_sets(train: Sample) -> list[Columns]:
     """Return the sets of columns to try. The set with all inputs of a window is left out if it has too many columns."""
     steps = train.inputs.shape[1] * train.inputs.shape[2]
-    sets: list[Columns] = [lambda sample: means(sample.inputs)]
+    sets: list[Columns] = [_means]
     if steps * min(steps, len(train)) <= MAX_BASIS:
-        sets.append(lambda sample: sample.inputs.reshape(len(sample), -1).astype(np.float64))
+        sets.append(_all_inputs)
     if train.bars is None:
         return sets
     return [

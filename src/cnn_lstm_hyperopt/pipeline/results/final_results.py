@@ -15,10 +15,9 @@ from cnn_lstm_hyperopt.inference.model import network_files
 from cnn_lstm_hyperopt.metrics import METRICS
 from cnn_lstm_hyperopt.pipeline.confirmation import RANKED_BY, TIME_IS_UP, Confirmation, Confirmed
 from cnn_lstm_hyperopt.pipeline.conformal_coverage import ConformalTest
-from cnn_lstm_hyperopt.pipeline.ensemble_selection import Blend
 from cnn_lstm_hyperopt.pipeline.retraining import Retrained
 from cnn_lstm_hyperopt.pipeline.test_evaluation import TestResult, Verdict
-from cnn_lstm_hyperopt.run_dir.paths import ensemble_folder, model_folder
+from cnn_lstm_hyperopt.run_dir.paths import model_folder
 from cnn_lstm_hyperopt.search import SkillThreshold
 from cnn_lstm_hyperopt.utils.text import counted
 
@@ -78,7 +77,7 @@ def _retrained(retrained: Retrained, result: TestResult, save_dir: Path) -> dict
             "validation_loss": best.loss if best else None,
             "seed": kept.seed,
         },
-        "test_metrics": {**test_metrics(result), **_details(result)},
+        "test_metrics": model_metrics(result),
         "seeds": [
             {
                 "seed": run.seed,
@@ -94,24 +93,6 @@ def _retrained(retrained: Retrained, result: TestResult, save_dir: Path) -> dict
         "training_time": sum(run.outcome.seconds for run in retrained.runs),
         "networks": network_files([run.seed for run in retrained.in_order]),
         "model_path": str(model_folder(save_dir, retrained.finalist.rank)),
-    }
-
-
-def ensemble_results(blend: Blend, result: TestResult, save_dir: Path) -> dict[str, Any]:
-    """Return the entry of the ensemble for ``results.json``: members, validation scores and test metrics.
-
-    Both validation scores are too high on average, because the same windows determined the epochs of the members and the
-    ensemble.
-    """
-    return {
-        "members": [
-            {"model_rank": each.model_rank, "trial_number": each.trial_number, "seed": each.seed, "weight": each.weight}
-            for each in blend.ensemble.members
-        ],
-        "validation_score": blend.validation_score,
-        "best_member_validation_score": blend.best_member_validation_score,
-        "test_metrics": {**test_metrics(result), **_details(result)},
-        "model_path": str(ensemble_folder(save_dir)),
     }
 
 
@@ -152,9 +133,10 @@ def test_metrics(result: TestResult) -> dict[str, Any]:
     }
 
 
-def _details(result: TestResult) -> dict[str, Any]:
-    """Return the test results that models have and baselines do not have."""
+def model_metrics(result: TestResult) -> dict[str, Any]:
+    """Return the test metrics of a model, with the results that baselines do not have."""
     return {
+        **test_metrics(result),
         "calibration": [row._asdict() for row in result.calibration],
         "by_symbol": [row._asdict() for row in result.symbols],
         "by_year": [row._asdict() for row in result.years],

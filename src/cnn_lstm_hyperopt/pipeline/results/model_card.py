@@ -15,6 +15,7 @@ from cnn_lstm_hyperopt.evaluation import level_text
 from cnn_lstm_hyperopt.evaluation.dependence import Units
 from cnn_lstm_hyperopt.evaluation.grades import graded
 from cnn_lstm_hyperopt.evaluation.strategy_text import strategy_lines
+from cnn_lstm_hyperopt.inference.ensemble import Member
 from cnn_lstm_hyperopt.inference.metadata import ModelDescription
 from cnn_lstm_hyperopt.metrics import METRICS
 from cnn_lstm_hyperopt.models import family_of
@@ -141,11 +142,16 @@ def _architecture(about: ModelDescription) -> list[str]:
     return [f"A network of {family_of(about.params).structure}: {_words(about)}."]
 
 
+def _origin(member: Member) -> str:
+    """Return the cells of the table of members that identify a member."""
+    if member.baseline is not None:
+        return f"{member.baseline} | – | –"
+    return f"{member.model_rank} | {member.trial_number} | {member.seed}"
+
+
 def _members(blend: Blend) -> list[str]:
     rows = [
-        f"| {each.model_rank} | {each.trial_number} | {each.seed} | {each.weight:.3g} |"
-        f" {_words(each.model.description)} |"
-        for each in blend.ensemble.members
+        f"| {_origin(each)} | {each.weight:.3g} | {_words(each.model.description)} |" for each in blend.ensemble.members
     ]
     return [
         "The weighted mean of these models' predictions, selected greedily on validation (Caruana et al. 2004, ICML). The models"

@@ -1,0 +1,136 @@
+"""Does the linear highway bring small networks to the level of linear models, and do baselines help an ensemble?
+
+Trains a small CNN+LSTM network on the embedded bars (target volatility) without a highway, with a highway with random weights,
+and with a highway that starts at the linear solution. The first table has the test log loss of each seed and of the mean of the
+seeds, with the paired interval of its gain over ridge regression. The second table has ensembles, which are selected on the
+validation windows from the networks of a row alone, and from these networks, logistic regression and ridge regression.
+
+    python benchmarks/highway.py demo
+    python benchmarks/highway.py others --epochs 6
+"""
+
+import argparse
+import os
+import time
+from collections.abc import Mapping
+from datetime import date
+from typing import Any
+
+for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ.setdefault(name, "1")
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from cnn_lstm_hyperopt.config import TrainingSettings, load_settings, parse_space
+from cnn_lstm_hyperopt.data.dataset import Dataset, prepare_dataset
+from cnn_lstm_hyperopt.evaluation import BASELINES, Dependence, paired_interval
+from cnn_lstm_hyperopt.inference.ensemble import select
+from cnn_lstm_hyperopt.metrics import score
+from cnn_lstm_hyperopt.pipeline.baseline_forecasts import baseline_forecasts
+from cnn_lstm_hyperopt.progress import CONTINUE
+from cnn_lstm_hyperopt.search.initial_trials.portfolio import PORTFOLIO, nearest
+from cnn_lstm_hyperopt.training import ValueScale, evaluate
+from cnn_lstm_hyperopt.training.machine_benchmark import calibration_for
+from cnn_lstm_hyperopt.training.trial_trainer import TrialRunner
+from machine import machine_line
+
+PROBLEMS: dict[str, Mapping[str, Any]] = {
+    "demo": {"symbols": ["AAPL", "IBM", "MSFT", "NVDA", "AMZN"], "start": "2000-03-01", "end": "2013-03-01"},
+    "others": {"symbols": ["GOOGL", "NVDA", "AMZN"], "start": "2008-01-01"},
+}
+VARIANTS = {"off": None, "random": "random", "linear": "linear"}
+LINEAR = ("logistic regression", "ridge regression")
+SPACE = {
+    "cnn": {"num_filters": 32, "filter_sizes": [[3, 5, 7]], "dropout": 0.2, "attention": False},
+    "lstm": {"hidden_dim": 32, "num_layers": 1, "dropout": 0.2, "bidirectional": False, "attention": False},
+    "fusion": {"method": "concatenation", "dim": 64, "dropout": 0.2},
+    "training": {"learning_rate": 1e-3, "batch_size": 128, "optimizer": "adam", "scheduler": "cosine"},
+    "regularization": {"label_smoothing": 0.0},
+}
+Probabilities = NDArray[np.floating]
+
+
+def networks(
+    dataset: Dataset, init: str | None, seeds: int, epochs: int
+) -> list[tuple[int, Probabilities, Probabilities]]:
+    """Return the best epoch and the validation and test probabilities of a network for each seed."""
+    space, _ = parse_space({**SPACE, "highway": {"enabled": init is not None, "init": init or "linear"}})
+    params = nearest(space, PORTFOLIO["lstm-fcn"])
+    device = torch.device("cpu")
+    runner = TrialRunner(
+        dataset.for_trials(), TrainingSettings(), seed=0, device=device, speeds=calibration_for(device)
+    )
+    fold, found = dataset.folds[0], []
+    scale = ValueScale(fold.value_mean, fold.value_std)
+    for seed in range(seeds):
+        trained = runner.retrain(seed, params, fold, epochs, lambda report: CONTINUE)
+        parts = [evaluate(trained.network, part, scale).predictions for part in (fold.validation, dataset.test.open())]
+        found.append((trained.outcome.best_epoch, parts[0].probabilities, parts[1].probabilities))
+    return found
+
+
+def compare(title: str, seeds: int, epochs: int) -> None:
+    """Print both tables for a problem."""
+    settings = {"source": "embedded", "target": "volatility", "lookback": 60, "train_share": 1.0, **PROBLEMS[title]}
+    dataset = prepare_dataset(load_settings({"data": settings}, {}).data)
+    validation, test = dataset.validation, dataset.test.open()
+    kinds = {name: BASELINES[name] for name in LINEAR}
+    held, said = (
+        baseline_forecasts(dataset, (dataset.train, validation, part), seed=0, kinds=kinds).probabilities
+        for part in (validation, test)
+    )
+    labels, truth, dependence = test.labels.numpy(), validation.labels.numpy(), Dependence.of(test, horizon=1)
+
+    def row(name: str, probabilities: Probabilities, *cells: str) -> None:
+        interval = paired_interval("log_loss", labels, probabilities, said["ridge regression"], dependence)
+        gain = "–" if interval is None or name == "ridge regression" else "{:+.4f} to {:+.4f}".format(*interval)
+        print(
+            "| " + " | ".join([name, f"{-score('log_loss', labels, probabilities):.4f}", gain, *cells]) + " |",
+            flush=True,
+        )
+
+    print(f"\n{title}: {len(dataset.train):,} training and {len(test):,} test windows, {epochs} epochs\n")
+    print(
+        "| forecast | test log loss | gain over ridge | each seed | best epochs | seconds |\n|---|---|---|---|---|---|"
+    )
+    for name, each in said.items():
+        row(name, each, "", "", "")
+    members: dict[str, list[tuple[Probabilities, Probabilities]]] = {}
+    for name, init in VARIANTS.items():
+        began = time.perf_counter()
+        runs = networks(dataset, init, seeds, epochs)
+        members[name] = [run[1:] for run in runs]
+        losses = ", ".join(f"{-score('log_loss', labels, own):.4f}" for _, _, own in runs)
+        epochs_of = ", ".join(str(best) for best, _, _ in runs)
+        row(
+            f"highway {name}",
+            np.mean([own for _, _, own in runs], axis=0),
+            losses,
+            epochs_of,
+            f"{time.perf_counter() - began:.0f}",
+        )
+    print("\n| ensemble | test log loss | gain over ridge | weight of the baselines |\n|---|---|---|---|")
+    simple = [(held[name], said[name]) for name in LINEAR]
+    for name, own in members.items():
+        row(f"half highway {name}, half ridge", (np.mean([each[1] for each in own], axis=0) + simple[1][1]) / 2, "0.50")
+        for text, library in ((f"highway {name}", own), (f"highway {name} and baselines", own + simple)):
+            weights = select(np.stack([each[0] for each in library]), truth, lambda y, p: score("log_loss", y, p))
+            mean = sum(weight * each[1] for weight, each in zip(weights, library, strict=True))
+            row(text, np.asarray(mean), f"{weights[len(own) :].sum():.2f}")
+
+
+def main() -> None:
+    """Run the comparison on the problem that the command line names."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("problem", choices=list(PROBLEMS))
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--epochs", type=int, default=8)
+    options = parser.parse_args()
+    print(f"{date.today()}, {machine_line()}")
+    compare(options.problem, options.seeds, options.epochs)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,33 @@
+"""The part of ``results.json`` about the ensemble."""
+
+from pathlib import Path
+from typing import Any
+
+from cnn_lstm_hyperopt.pipeline.ensemble_selection import Blend
+from cnn_lstm_hyperopt.pipeline.results.final_results import model_metrics
+from cnn_lstm_hyperopt.pipeline.test_evaluation import TestResult
+from cnn_lstm_hyperopt.run_dir.paths import ensemble_folder
+
+
+def ensemble_results(blend: Blend, result: TestResult, save_dir: Path) -> dict[str, Any]:
+    """Return the entry of the ensemble for ``results.json``: members, validation scores and test metrics.
+
+    Both validation scores are too high on average, because the same windows determined the epochs of the members and the
+    ensemble.
+    """
+    return {
+        "members": [
+            {
+                "model_rank": each.model_rank,
+                "trial_number": each.trial_number,
+                "seed": each.seed,
+                "baseline": each.baseline,
+                "weight": each.weight,
+            }
+            for each in blend.ensemble.members
+        ],
+        "validation_score": blend.validation_score,
+        "best_member_validation_score": blend.best_member_validation_score,
+        "test_metrics": model_metrics(result),
+        "model_path": str(ensemble_folder(save_dir)),
+    }
