@@ -46,6 +46,7 @@ def test_what_an_import_or_a_command_does_not_load(code, absent):
 
 def test_public_names_are_pinned():
     assert cnn_lstm_hyperopt.__all__ == [
+        "BaselineWindows",
         "CNNLSTMHyperparameterOptimizer",
         "SavedModel",
         "Settings",

@@ -15,7 +15,8 @@ HISTORY = 60
 ATR_BARS = 14
 """Number of bars of Wilder's average true range (ATR), which is the unit of dead zones and barriers."""
 
-_RANGE_FLOOR = 1e-5
+RANGE_FLOOR = 1e-5
+"""Smallest price range, and smallest usual size of a move, both as logarithms of a ratio of prices."""
 _PART = 2**14  # bars labelled in one step, so that they stay in the CPU cache
 Floats = NDArray[np.float64]
 
@@ -211,12 +212,12 @@ def ranges(frame: pd.DataFrame, bars: int = 1) -> Floats:
     """Return at each bar the range of the last ``bars`` bars, at least 1e-5, with NaN for the first bars."""
     highest = frame["high"].rolling(bars).max().to_numpy(np.float64)
     lowest = frame["low"].rolling(bars).min().to_numpy(np.float64)
-    return np.asarray(np.maximum(np.log(highest / lowest), _RANGE_FLOOR))
+    return np.asarray(np.maximum(np.log(highest / lowest), RANGE_FLOOR))
 
 
 def _usual_move(frame: pd.DataFrame) -> Floats:
     """Return the logarithm of ATR / close at each bar, with NaN for the first 14 bars. ATR / close is at least 1e-5."""
-    return np.asarray(np.log(np.maximum(average_true_range(frame) / frame["close"].to_numpy(np.float64), _RANGE_FLOOR)))
+    return np.asarray(np.log(np.maximum(average_true_range(frame) / frame["close"].to_numpy(np.float64), RANGE_FLOOR)))
 
 
 def _ahead(values: Floats, horizon: int) -> Floats:

@@ -53,7 +53,7 @@ def forecasts_of(
     """
     limit = window_limit(dataset, BASELINE_WINDOWS, BASELINE_NUMBERS)
     fitted = [each.subset(spread_positions(len(each), limit)) if len(each) > limit else each for each in parts[:2]]
-    given = _as_own(dataset, [*fitted, parts[2]], settings.study.seed)
+    given = baseline_windows(dataset, [*fitted, parts[2]], settings.study.seed)
     train, validation, test = _without_later_rows(given)
     hidden = replace(test, labels=None, values=None)
     return own_forecast(reference, train, validation, hidden, seconds=settings.evaluation.baseline_seconds, check=check)
@@ -68,7 +68,7 @@ def _few(windows: Windows) -> Windows:
     return windows.subset(np.sort(np.concatenate([spread, missing])))
 
 
-def _as_own(dataset: Dataset, parts: Sequence[Windows], seed: int) -> list[BaselineWindows]:
+def baseline_windows(dataset: Dataset, parts: Sequence[Windows], seed: int) -> list[BaselineWindows]:
     """Return the windows in the form for users. Windows that share a series share it in the result, too."""
     series = {id(each.series): each.series.numpy() for each in parts}
     market = dataset.market

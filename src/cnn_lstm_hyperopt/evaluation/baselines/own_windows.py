@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cnn_lstm_hyperopt.data.labels import RANGE_FLOOR
 from cnn_lstm_hyperopt.evaluation.baselines.quantiles import Floats, barrier_probabilities, interval_probabilities
 
 BAR_COLUMNS = ("open", "high", "low", "close", "volume")
@@ -101,6 +102,34 @@ class BaselineWindows:
         there = (rows >= 0) & (self._segment[np.maximum(rows, 0)] == self._segment[last][:, None])
         return np.where(there[:, :, None], self._prices[np.maximum(rows, 0)], np.float32(np.nan))
 
+    @property
+    def series_step(self) -> int:
+        """Number of steps after the end of :meth:`series` at which a forecast is a forecast of the regression target."""
+        return 1 if self.target == "volatility" else self.horizon
+
+    def series(self, length: int) -> Floats:
+        """Return a series for each window that a forecasting model continues, such as a zero-shot model.
+
+        The continuation of the series at ``series_step`` is the value of the regression target. (For the target triple_barrier,
+        the continuation is ln(C[t+horizon] / C[t]).) For the target volatility, the series is ln(ln(high / low)) of consecutive
+        blocks of ``horizon`` bars. For the other targets it is ln(C[s] / C[t]), with the close C and the window's last bar t.
+
+        Args:
+            length: number of values.
+
+        Returns:
+            ``(windows, length)``, in order of time. The first values are NaN if the segment of the window has too few bars.
+
+        Raises:
+            ValueError: see :meth:`bars`.
+        """
+        if self.target != "volatility":
+            closes = self.bars(length)[:, :, 3].astype(np.float64)
+            return np.asarray(np.log(closes / closes[:, -1:]))
+        blocks = self.bars(length * self.horizon).astype(np.float64).reshape(len(self), length, self.horizon, 5)
+        ranges = np.log(blocks[..., 1].max(axis=2) / blocks[..., 2].min(axis=2))
+        return np.asarray(np.log(np.maximum(ranges, RANGE_FLOOR)))
+
     def part(self, rows: slice) -> "BaselineWindows":
         """Return a part of the windows."""
         chosen: dict[str, Any] = {
@@ -123,7 +152,8 @@ class BaselineWindows:
 
         Args:
             levels: ``(levels,)`` ascending levels of the quantiles, at least 2, such as 0.1, 0.2, …, 0.9.
-            quantiles: ``(windows, levels)`` forecast quantiles, in the units of the regression target (``value_name``).
+            quantiles: ``(windows, levels)`` forecast quantiles, in the units of the regression target (``value_name``), which are
+                those of :meth:`series`.
 
         Returns:
             ``(windows, classes)``.
