@@ -26,7 +26,7 @@ TOP_FILES = {"study.db", "config.yaml", "data.json", "results.json", "trials.csv
 MAY_BE_THERE = {"study.backup.db"}
 TESTED_FILES = {"metrics.json", "predictions.csv", "README.md"}
 WEIGHT_FILES = {"model.json", "model.safetensors"}
-MODEL_FILES = TESTED_FILES | WEIGHT_FILES
+MODEL_FILES = TESTED_FILES | WEIGHT_FILES | {"training.json"}
 CLOSE = 1e-6
 """Of figures that are worked out anew from float32 numbers in a file."""
 
