@@ -194,9 +194,11 @@ def test_the_final_phase_is_a_sum_by_hand(sampled, limit, seconds):
         full_epochs=10,
         train_share=0.5,
         seconds_limit=limit,
+        refit=3 * 1.25,
     )
     assert (found.confirmations, found.retrainings) == (6, 4)
     assert (found.confirmation_seconds, found.retraining_seconds) == pytest.approx(seconds)
+    assert found.refit_seconds == pytest.approx(3 * 1.25 * 10 * 4)  # without evaluations and without a limit
 
 
 def test_each_period_of_the_test_set_has_its_own_retrainings(sampled):

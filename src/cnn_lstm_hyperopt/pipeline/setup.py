@@ -130,6 +130,7 @@ class Setup:
             confirmations=CONFIRMED_PER_MODEL * chosen.top_k * chosen.confirm_seeds,
             retrainings=chosen.top_k * chosen.seeds,
             periods=(1.0,) if self.dataset.periods is None else self.dataset.periods.growth,
+            refit=chosen.refit * chosen.seeds * (1 + len(self.dataset.validation) / len(self.dataset.train)),
             full_epochs=chosen.full_epochs,
             train_share=self.dataset.train_share,
             seconds_limit=self.settings.limits.retrain_seconds,

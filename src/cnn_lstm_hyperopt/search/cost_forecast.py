@@ -56,12 +56,14 @@ class FinalForecast:
         confirmations, retrainings: number of confirmation trainings, and number of retrainings.
         confirmation_seconds, retraining_seconds: upper bounds of the seconds of all confirmations and of all retrainings, if
             trainings run one after the other and none stops early.
+        refit_seconds: upper bound of the seconds of the final refit, which no time limit bounds; 0 without a refit.
     """
 
     confirmations: int
     confirmation_seconds: float
     retrainings: int
     retraining_seconds: float
+    refit_seconds: float = 0.0
 
 
 Priced = tuple[dict[str, Scalar], Cost]
@@ -178,6 +180,7 @@ def final_forecast(
     confirmations: int,
     retrainings: int,
     periods: Sequence[float] = (1.0,),
+    refit: float = 0.0,
     full_epochs: int,
     train_share: float,
     seconds_limit: float | None,
@@ -190,6 +193,7 @@ def final_forecast(
         retrainings: number of retrainings, which are trainings of ``full_epochs`` epochs on all windows, for each period
             of the test set.
         periods: number of training windows of each period, as a multiple of the first period's.
+        refit: number of windows of all trainings of the final refit, as a multiple of the first period's training windows.
         full_epochs: number of epochs of a retraining.
         train_share: share of the training windows that trials use.
         seconds_limit: value of the setting ``limits.retrain_seconds``, which limits each confirmation and retraining; None
@@ -202,7 +206,8 @@ def final_forecast(
     if seconds_limit is not None and confirming + retraining > seconds_limit:
         share = seconds_limit / (confirming + retraining)
         confirming, retraining = share * confirming, share * retraining
-    return FinalForecast(confirmations, confirming, retrainings * len(periods), retraining)
+    refitting = refit * full_epochs * steps / train_share
+    return FinalForecast(confirmations, confirming, retrainings * len(periods), retraining, refitting)
 
 
 def makespan(durations: Sequence[float], workers: int) -> float:

@@ -30,6 +30,8 @@ def forecast_lines(setup: Setup, search: Forecast, final: FinalForecast | None) 
         n_periods = setup.dataset.n_periods
         steps = f"retraining for {n_periods} test periods" if n_periods > 1 else "retraining"
         parts.append(f"confirmation and {steps} at most {whole}")
+        if final.refit_seconds:
+            parts.append(f"final refit at most {seconds_text(final.refit_seconds)}")
     if parts:
         disk = search.disk_mb + REPORT_MB * settings.report + MLFLOW_MB * settings.mlflow.enabled
         lines += [
