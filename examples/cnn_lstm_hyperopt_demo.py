@@ -41,7 +41,9 @@ def main() -> None:
             study_name="demo",
             config={
                 "mlflow": {"enabled": False},  # on by default; not worth it for a folder that goes away
-                "data": {"cv_folds": 1},  # auto is 5 folds with so few validation windows: better ranks, five times the work
+                "data": {
+                    "cv_folds": 1
+                },  # auto is 5 folds with so few validation windows: better ranks, five times the work
                 "training": {"max_epochs": 6},
                 "pruner": {"n_startup_trials": 4, "n_warmup_steps": 2},
                 "search_space": {

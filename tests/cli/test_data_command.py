@@ -61,7 +61,7 @@ def test_findings_are_counted_in_the_table_and_warned_of_once_each(folder, capsy
     daily.to_csv(folder / "DAY.csv")
     code, out, _ = data(capsys, "--data-dir", folder, "--symbols", "DAY", "--feature-columns", "mood")
     assert code == 0
-    assert "unadjusted 1, split jump 1, zero volume 1" in " ".join(out.split())
+    assert "split jump 1, zero volume 1" in " ".join(out.split())
     warnings = [line for line in out.splitlines() if line.startswith("Warning: DAY")]
     assert len(warnings) == 3
     assert len([line for line in warnings if "2013-02-25 (2:1)" in line]) == 1

@@ -158,7 +158,7 @@ def test_an_undefined_score_is_a_dash(models, judged, tested):
     verdict = judged("auc", labels=tested.test.open().labels * 0)
     (line,) = (line for line in shown(period_table(verdict)) if line.startswith(" model 1 "))
     assert line.split()[2] == "–"
-    seeds, steps, *_ = verdict_lines(verdict, models)
+    _, seeds, steps, *_ = verdict_lines(verdict, models)
     assert seeds.count("–") == 3
     assert (numbers(steps), steps.count("–")) == ([0.66, 0.61], 1)
 
@@ -166,7 +166,9 @@ def test_an_undefined_score_is_a_dash(models, judged, tested):
 def test_seeds_steps_calibration_regression_and_strategy_of_the_first_model(judged, models):
     verdict = judged()
     first, second = verdict.finalists
-    found = list(map(numbers, verdict_lines(verdict, models)))
+    trial, *lines = verdict_lines(verdict, models)
+    assert all(part in trial for part in ("trial 10", "rank 3"))
+    found = list(map(numbers, lines))
     assert found[0] == pytest.approx(list(first.seed_scores), abs=5e-5)
     assert found[1] == pytest.approx([0.66, 0.61, first.score], abs=5e-5)
     confidence = 100 * first.predictions.probabilities.max(axis=1).mean()

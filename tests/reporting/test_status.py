@@ -102,7 +102,7 @@ NONE, TWO, OLD = ({"retrained_models": models} for models in ([], [MODEL, MODEL]
         ([GOOD] * 3, NONE, True, "{resume}"),
         ([(0.5, 1, 1)] * 3, NONE, None, "{resume} --retrain-best"),
         ([PRUNED] * 3, NONE, None, "{resume} --n-trials 6"),
-        ([GOOD] * 3, TWO, None, "{folder}/results.json"),
+        ([GOOD] * 3, TWO, None, "predict --model {folder}/retrained_model_1 --data-dir DIR --last"),
         ([GOOD], OLD, None, "{resume}"),
     ],
 )
@@ -213,7 +213,7 @@ def test_the_verdict_and_the_evaluations_of_the_test_set(make_study, tmp_path):
     verdict = {"sentence": "\x1b[2JSo it is.", "grade": "no better than chance"}
     make_study(*[GOOD] * 3, results={"retrained_models": [MODEL], "verdict": verdict})
     set_attributes(tmp_path, test_openings=[{}, {}])
-    verdict_line, times, _ = status_lines(tmp_path)[-3:]
+    verdict_line, times = status_lines(tmp_path)[-4:-2]
     assert all(part in verdict_line for part in ("no better than chance", "\\x1b[2JSo it is."))  # no control characters
     assert "2 times" in times
 

@@ -176,7 +176,7 @@ def _read(
 
     source = FileSource(data_dir, on_bad_bars, model.description.feature_columns)
     every, warnings = source.load(symbols, None, end)
-    for text in (*warnings, *(text for bars in every for text in warning_texts(bars.problems))):
+    for text in (*warnings, *warning_texts([problem for bars in every for problem in bars.problems])):
         print(f"Warning: {printable(text, 1_000)}", file=sys.stderr)
     return every
 

@@ -20,6 +20,8 @@ from cnn_lstm_hyperopt.utils.text import counted
 
 __all__ = ["COLUMNS", "PRICES", "Bars", "WholeRange", "bars_of", "date_text", "normalise_bars", "outside"]
 
+UNADJUSTED = "unadjusted"
+"""Rule of the warning that a file has no adjusted close, so its prices may be unadjusted."""
 _HASHED = 100_000
 """Number of bars that are hashed in one step."""
 
@@ -151,7 +153,7 @@ def bars_of(
     frame = pd.DataFrame({name: values[name] for name in (*COLUMNS, *columns)}, index=index, copy=False)
     if dates.daily and adjusted is None and "adj_close" not in numbers:
         found.warn(
-            "unadjusted",
+            UNADJUSTED,
             "prices are used as in the file; if they are not adjusted for splits and dividends, some returns are wrong",
             "give adjusted prices, or a column adj_close",
         )

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from cnn_lstm_hyperopt.config.schema.data import BadBars
 from cnn_lstm_hyperopt.errors import DataError, Violation
-from cnn_lstm_hyperopt.utils.text import counted
+from cnn_lstm_hyperopt.utils.text import counted, shown_names
 
 MAX_LINES = 20
 """Maximum number of lines that an error shows. Additional lines are only counted."""
@@ -222,8 +222,14 @@ def shown_text(value: Any) -> str:
 
 
 def warning_texts(problems: Sequence[Problem]) -> Iterator[str]:
-    """Yield the lines of all warnings."""
-    return (problem.text() for problem in problems if problem.severity == "warning")
+    """Yield the lines of all warnings. Equal warnings about several symbols are one line."""
+    equal: dict[tuple[str, str], list[Problem]] = {}
+    for problem in problems:
+        if problem.severity == "warning":
+            equal.setdefault((problem.finding, problem.cure), []).append(problem)
+    for (finding, cure), found in equal.items():
+        names = list(dict.fromkeys(problem.symbol for problem in found))
+        yield found[0].text() if len(names) == 1 else f"{shown_names(names)}: {finding}; {cure}"
 
 
 def date_text(stamp: pd.Timestamp | np.datetime64) -> str:

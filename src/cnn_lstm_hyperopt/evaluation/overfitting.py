@@ -17,8 +17,20 @@ Floats = NDArray[np.float64]
 BLOCKS = 16
 MIN_TRIALS = 10
 """Minimum number of trials. With fewer trials the probability of overfitting is not informative."""
+LOW = 0.3
+"""A probability of overfitting below this limit shows an order of the trials: on noise it is 0.5 ± 0.2."""
 _CHUNK = 2_000_000
 """Maximum number of sums (combinations × trials × statistics) in memory at a time (16 MB)."""
+
+
+def overfitting_meaning(probability: float) -> str:
+    """Return sentences that explain a probability of backtest overfitting."""
+    if probability < LOW:
+        return "Trials that are good in one half of the validation data are also good in the other half."
+    return (
+        "The order of the trials on validation is mostly chance (pure noise gives 0.5 ± 0.2). The verdict does not use this"
+        " order: it compares model 1 with the baselines on the test set."
+    )
 
 
 @dataclass(frozen=True)

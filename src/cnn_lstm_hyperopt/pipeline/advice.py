@@ -31,7 +31,10 @@ def preference_text(verdict: Mapping[str, Any]) -> str | None:
         return None
     if is_own(baseline):
         return f"prefer {baseline}, your own baseline. Model 1 is {verdict['grade']}."
-    return f"prefer {baseline}, a simple baseline. It is cheaper, and model 1 is {verdict['grade']}."
+    return (
+        f"prefer {baseline}, a simple baseline. It is cheaper, and model 1 is {verdict['grade']}."
+        " docs/how-to/use-a-baseline.md shows how to forecast with a baseline."
+    )
 
 
 def skipped_baselines(names: Sequence[str]) -> list[dict[str, str]]:

@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cnn_lstm_hyperopt.config.schema.data import DataSettings
-from cnn_lstm_hyperopt.data.bars import Bars, date_text
+from cnn_lstm_hyperopt.data.bars import UNADJUSTED, Bars, date_text
 from cnn_lstm_hyperopt.data.dataset import prepare_dataset
 from cnn_lstm_hyperopt.data.frequency import frequency
 from cnn_lstm_hyperopt.data.problems import BadBarsError, Problem, warning_texts
@@ -79,5 +79,9 @@ def _show_bars(every: Sequence[Bars], settings: DataSettings, terminal: Terminal
 
 
 def _counts(problems: Sequence[Problem]) -> str:
-    """Return as text how many problems of each kind were found in the bars."""
-    return ", ".join(f"{problem.rule.replace('_', ' ')} {problem.count:,}" for problem in problems) or "none"
+    """Return as text how many problems of each kind were found in the bars.
+
+    A line below the table says whether prices are adjusted, so the table does not repeat the warning about this.
+    """
+    shown = [problem for problem in problems if problem.rule != UNADJUSTED]
+    return ", ".join(f"{problem.rule.replace('_', ' ')} {problem.count:,}" for problem in shown) or "none"

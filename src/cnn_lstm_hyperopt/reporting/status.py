@@ -1,12 +1,12 @@
 """Output of ``cnn-lstm-hyperopt status``: the state of a study and the next command."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from cnn_lstm_hyperopt.config import Settings, load_settings
+from cnn_lstm_hyperopt.config import DataSettings, Settings, load_settings
 from cnn_lstm_hyperopt.errors import ConfigError
 from cnn_lstm_hyperopt.metrics import METRICS
 from cnn_lstm_hyperopt.pipeline.results.search_results import read_results
@@ -16,8 +16,12 @@ from cnn_lstm_hyperopt.run_dir.lock import is_running
 from cnn_lstm_hyperopt.run_dir.paths import (
     BACKUP_FILE,
     CONFIG_FILE,
+    REPORT_FILE,
     RESULTS_FILE,
     STUDY_FILE,
+    command,
+    model_folder,
+    predict_command,
     resume_command,
     resume_in_python,
 )
@@ -283,18 +287,30 @@ def _next_steps(save_dir: Path, found: _StudyState) -> list[str]:
         call = f"{resume}.retrain_best_models()" if progress.source == "loaders" else resume
         return [f"{counted(len(retrained), 'model')} retrained and tested. Next: {call} (completes the final refit)"]
     if retrained and not progress.retrainings:
-        return [f"Done: {counted(len(retrained), 'model')} retrained and tested; see {save_dir / RESULTS_FILE}"]
+        done = f"Done: {counted(len(retrained), 'model')} retrained and tested; see {save_dir / RESULTS_FILE}"
+        report = save_dir / REPORT_FILE
+        shown = f"open {report} in a browser" if report.exists() else command("report", "--save-dir", save_dir)
+        return [done, f"Next: {shown}, or predict: {_predict(save_dir, settings, retrained)}"]
     in_python = progress.source == "loaders"
     if not found.front:
         more = 2 * progress.total
-        command = f"{resume}.optimize(n_trials={more})" if in_python else f"{resume} --n-trials {more}"
-        return [f"Done, but there is nothing to retrain. Next: another target, other data, or more trials: {command}"]
+        longer = f"{resume}.optimize(n_trials={more})" if in_python else f"{resume} --n-trials {more}"
+        return [f"Done, but there is nothing to retrain. Next: another target, other data, or more trials: {longer}"]
     if in_python:
         return [*lines, f"Next: {resume}.retrain_best_models()"]
     return [
         *lines,
         f"Next: {resume}" + ("" if settings is not None and settings.retrain.enabled else " --retrain-best"),
     ]
+
+
+def _predict(save_dir: Path, settings: Settings | None, retrained: Sequence[Mapping[str, Any]]) -> str:
+    """Return the command that predicts with the first model. For a study on DataLoaders, return the Python call."""
+    model = model_folder(save_dir, retrained[0]["model_rank"])
+    if settings is not None and settings.data.source == "loaders":
+        return f"cnn_lstm_hyperopt.load_model({str(model)!r}).predict(windows)"
+    data = DataSettings() if settings is None else settings.data
+    return predict_command(model, data.data_dir, data.features)
 
 
 def _final_round(found: _StudyState, settings: Settings | None) -> list[str]:

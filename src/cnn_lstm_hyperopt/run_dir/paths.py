@@ -127,6 +127,18 @@ def command(*arguments: str | Path) -> str:
     return f"{program()} {shlex.join(map(str, arguments))}"
 
 
+def predict_command(model: Path, data_dir: Path | None, features: str | None) -> str:
+    """Return the command line that predicts the newest bars with a model.
+
+    Args:
+        model: folder of the model.
+        data_dir: folder of the bars; None: the command has the placeholder ``DIR``.
+        features: user's function that computes features, such as ``mine.more``; None if there is no function.
+    """
+    own = ["--features", features] if features else []
+    return command("predict", "--model", model, "--data-dir", data_dir or "DIR", "--last", *own)
+
+
 def resume_command(save_dir: Path) -> str:
     """Return the command line that resumes the study."""
     return command("resume", "--save-dir", save_dir)

@@ -60,4 +60,4 @@ def load_bars(settings: DataSettings) -> tuple[list[Bars], list[str]]:
         sessions = [] if exchange is None else exchange_problems(bars.symbol, bars.index, exchange)
         more = [*([] if holes is None else [holes]), *sessions, *copies.get(bars.symbol, ())]
         checked.append(replace(bars, problems=(*bars.problems, *more)) if more else bars)
-    return checked, [*warnings, *(text for bars in checked for text in warning_texts(bars.problems))]
+    return checked, [*warnings, *warning_texts([problem for bars in checked for problem in bars.problems])]

@@ -8,7 +8,7 @@ import numpy as np
 from rich.table import Table
 
 from cnn_lstm_hyperopt.config import DataSettings
-from cnn_lstm_hyperopt.evaluation import Interval, level_text
+from cnn_lstm_hyperopt.evaluation import Interval, level_text, overfitting_meaning
 from cnn_lstm_hyperopt.evaluation.selection_bias import DeflatedSharpe, TrialSeries
 from cnn_lstm_hyperopt.evaluation.strategy_text import strategy_lines
 from cnn_lstm_hyperopt.metrics import METRICS, Metric
@@ -19,7 +19,7 @@ from cnn_lstm_hyperopt.pipeline.results.final_results import strategy_results
 from cnn_lstm_hyperopt.pipeline.retraining import Retrained
 from cnn_lstm_hyperopt.pipeline.test_evaluation import TestResult, Verdict
 from cnn_lstm_hyperopt.reporting.console.tables import plain_table, widest
-from cnn_lstm_hyperopt.run_dir.paths import REPORT_FILE, command, model_folder, resume_command
+from cnn_lstm_hyperopt.run_dir.paths import REPORT_FILE, model_folder, predict_command, resume_command
 from cnn_lstm_hyperopt.utils.text import counted
 
 CONFIRMED_ROWS = 10
@@ -137,6 +137,11 @@ def verdict_lines(verdict: Verdict, retrained: Sequence[Retrained]) -> list[str]
     first, metric = verdict.finalists[0], verdict.metric
     confirmation = retrained[0].finalist.confirmation
     lines = []
+    trial = retrained[0].finalist.trial_number
+    if confirmation is not None:
+        search_rank = confirmation.candidate.rank
+        place = "is not on the front" if search_rank is None else f"has rank {search_rank} on the front"
+        lines.append(f"{first.name.capitalize()} is trial {trial}, which {place} of the search.")
     if len(first.seed_scores) > 1:
         seeds = ", ".join(_text(score) for score in first.seed_scores)
         lines.append(f"Single seeds of {first.name}: {seeds}. The table has the mean of their predictions.")
@@ -204,6 +209,7 @@ def selection_lines(bias: tuple[TrialSeries, DeflatedSharpe | None] | None) -> l
         return [f"{title}: {found.reason}."]
     lines = [
         f"{title}: {found.probability:.2f} ({series.of}, {counted(found.n_trials, 'trial')}, {found.n_units:,} {found.unit})."
+        f" {overfitting_meaning(found.probability)}"
     ]
     if strategy is not None and strategy.deflated is not None:
         ratio = strategy.annual_sharpe if strategy.annual_sharpe is not None else strategy.sharpe
@@ -238,8 +244,7 @@ def next_lines(
         return ["Next: retrain the best models and evaluate them once on the test set:", f"  {retrain}"]
     report, model = save_dir / REPORT_FILE, model_folder(save_dir, 1)
     opened = f"open {report} in a browser, or " if report.exists() else ""
-    features = ["--features", data.features] if data.features else []
-    predict = command("predict", "--model", model, "--data-dir", data.data_dir or "DIR", "--last", *features)
+    predict = predict_command(model, data.data_dir, data.features)
     if in_python:
         windows = "windows" if interface is Interface.LOADERS else "bars"
         predict = f"cnn_lstm_hyperopt.load_model({str(model)!r}).predict({windows})"

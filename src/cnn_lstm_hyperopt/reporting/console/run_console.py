@@ -75,6 +75,7 @@ class RunConsole(RunEvents):
         self._held_warnings: list[str] | None = None
         self._verdict: tuple[Grade | None, str] | None = None
         self._ending: tuple[Path, Mapping[str, Any]] | None = None
+        self._models: dict[int, int] = {}
 
     def on_warning(self, text: str) -> None:
         if self._held_warnings is not None:
@@ -87,8 +88,12 @@ class RunConsole(RunEvents):
     def on_benchmark_start(self) -> None:
         self.terminal.say("Measuring the speed of this machine once (about 12 s) …")
 
+    def on_study(self, settings: Settings, study: Study, earlier: Mapping[str, Any]) -> None:
+        self._models = {each["trial_number"]: each["model_rank"] for each in earlier.get("retrained_models") or ()}
+
     def on_setup(self, setup: Setup) -> None:
-        self._describe_data(setup.dataset, setup.skill)
+        self._objective = setup.skill.words
+        _describe_data(self.terminal, setup.dataset, setup.skill)
         self.terminal.say(setup.power.sentence)
         if setup.first_trials:
             self.terminal.detail(setup.first_trials)
@@ -96,18 +101,6 @@ class RunConsole(RunEvents):
             self._held_warnings = []  # shown together, before the first trial
         for text in (*setup.dataset.warnings, *setup.warnings):
             self.on_warning(text)
-
-    def _describe_data(self, dataset: Dataset, skill: SkillThreshold) -> None:
-        self._objective = skill.words
-        say, facts = self.terminal.say, dataset.description
-        used = len(dataset.search_train)
-        head, *splits = data_lines(facts, used_by_trials=None if used == len(dataset.train) else used)
-        for line in [head] if self.terminal.verbose else [head, *splits]:
-            say(line)
-        show_windows(self.terminal, facts, hidden=not self.terminal.verbose)
-        say(f"{METRICS[skill.metric].threshold_text(skill.chance, skill.threshold)} a trial beats chance.")
-        if (best := facts.get("best_attainable_accuracy")) is not None:
-            say(f"Best attainable accuracy on this synthetic market: {best:.1%}.")
 
     def _show_warnings(self) -> None:
         """Print stored warnings up to :data:`WARNING_LINES` lines, then the number of omitted warnings.
@@ -179,7 +172,7 @@ class RunConsole(RunEvents):
         else:
             self.terminal.say(f"Search ended by {ended_by} with {done} of {plan.n_trials} trials.", style="yellow")
         front = study.front()
-        self.terminal.table(front_table(front, plan, self._objective, self.terminal.console.width))
+        self.terminal.table(front_table(front, plan, self._objective, self.terminal.console.width, models=self._models))
         if len(front) > FRONT_ROWS:
             self.terminal.say(f"  … and {len(front) - FRONT_ROWS} more in results.json", style="dim")
         for line in search_lines(study.records(), plan):
@@ -313,3 +306,16 @@ def _searched_by(settings: Settings, plan: StudyPlan) -> str:
     auto = [name for name, (asked, _) in chosen.items() if asked == "auto"]
     why = f" ({' and '.join(auto)} auto: docs/explanation/search-and-pruning.md has the table)" if auto else ""
     return ", ".join(f"{name} {settled}" for name, (_, settled) in chosen.items()) + why
+
+
+def _describe_data(terminal: Terminal, dataset: Dataset, skill: SkillThreshold) -> None:
+    """Print the source of the bars, the target, the windows and the skill threshold."""
+    say, facts = terminal.say, dataset.description
+    used = len(dataset.search_train)
+    head, *splits = data_lines(facts, used_by_trials=None if used == len(dataset.train) else used)
+    for line in [head] if terminal.verbose else [head, *splits]:
+        say(line)
+    show_windows(terminal, facts, hidden=not terminal.verbose)
+    say(f"{METRICS[skill.metric].threshold_text(skill.chance, skill.threshold)} a trial beats chance.")
+    if (best := facts.get("best_attainable_accuracy")) is not None:
+        say(f"Best attainable accuracy on this synthetic market: {best:.1%}.")

@@ -82,8 +82,18 @@ def fold_table(folds: Sequence[dict[str, Any]], scheme: str) -> Table:
     return table
 
 
-def front_table(front: Sequence[TrialRecord], plan: StudyPlan, objective: str, width: int = 120) -> Table:
-    """Return a table of the best trials of the Pareto front. The table has the columns that fit into ``width`` characters."""
+def front_table(
+    front: Sequence[TrialRecord],
+    plan: StudyPlan,
+    objective: str,
+    width: int = 120,
+    *,
+    models: Mapping[int, int] | None = None,
+) -> Table:
+    """Return a table of the best trials of the Pareto front. The table has the columns that fit into ``width`` characters.
+
+    ``models`` has the ranks of models that an earlier run tested, by trial number. The table marks these trials.
+    """
     title = f"Pareto front: {counted(len(front), 'trial')}"
     rows = [_short_params(with_fixed(plan.space, record.params)) for record in front[:FRONT_ROWS]]
 
@@ -94,7 +104,9 @@ def front_table(front: Sequence[TrialRecord], plan: StudyPlan, objective: str, w
         for rank, (record, row) in enumerate(zip(front, rows, strict=False), start=1):
             if record.values is not None:
                 score, seconds, size_mb = record.values
-                figures = (str(rank), str(record.number), f"{score:.4f}", f"{seconds:.1f}", f"{size_mb:.3f}")
+                model = (models or {}).get(record.number)
+                number = str(record.number) if model is None else f"model {model}: {record.number}"
+                figures = (str(rank), number, f"{score:.4f}", f"{seconds:.1f}", f"{size_mb:.3f}")
                 table.add_row(*figures, *(row.get(header, "") for header in headers))
         return table
 

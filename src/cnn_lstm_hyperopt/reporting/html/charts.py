@@ -31,10 +31,7 @@ from cnn_lstm_hyperopt.search.pareto_front import finish_order
 MAX_CURVES = 60
 """Maximum number of pruned trials whose learning curves the chart shows."""
 MIN_WINDOWS = 30
-"""Minimum number of windows in a calibration bin for the bin to be connected by the line of the chart.
-
-With fewer windows, the interval of the share of correct predictions is at least 0.3 wide.
-"""
+"""Minimum number of windows in a calibration bin that the line of the chart connects: the bin's interval is then 0.3 wide."""
 
 
 def objectives(table: TrialTable) -> dict[str, str]:
@@ -50,7 +47,7 @@ def objective_axis(table: TrialTable, which: str) -> dict[str, Any]:
 def front(table: TrialTable) -> go.Figure | None:
     """Return the chart of the Pareto front: score against training time.
 
-    The last trace of the chart is a ring around the chosen trial.
+    A star marks the trial of the first tested model. The last trace of the chart is a ring around the chosen trial.
     """
     best = table.front
     if best.empty:
@@ -67,6 +64,7 @@ def front(table: TrialTable) -> go.Figure | None:
     traces = [
         points("other completed trials", others, "seconds", "score", color=COLOURS["grey"], size=6, opacity=0.55),
         points("Pareto front", best, "seconds", "score", size=12, **scale),
+        *_tested(table),
         chosen,
     ]
     x, y = axis("training time (s)", table.complete.seconds), axis(f"{objectives(table)['score']} on validation")
@@ -74,6 +72,14 @@ def front(table: TrialTable) -> go.Figure | None:
     note = {"text": "above it: better than chance", "font": {"size": 11, "color": COLOURS["soft"]}}
     drawn: go.Figure = figure(traces, x, y)
     return drawn.add_hline(table.content.skill.threshold, line=line, annotation=note, annotation_position="top right")
+
+
+def _tested(table: TrialTable) -> list[Any]:
+    """Return a trace with a star around the trial of the first tested model; an empty list if no model was tested."""
+    names = {each["trial_number"]: f"model {each['model_rank']}, tested" for each in table.content.models[:1]}
+    rows = table.complete[table.complete.index.isin(names)]
+    star = points("", rows, "seconds", "score", symbol="star-open", size=22, color=COLOURS["accent"])
+    return [star.update(name=names[number]) for number in rows.index]
 
 
 def states(table: TrialTable) -> go.Figure | None:

@@ -33,6 +33,10 @@ class Outlook(NamedTuple):
         """True if the expected gain is at least :data:`MIN_GAIN`."""
         return self.expected >= MIN_GAIN
 
+    def recommended(self, grade: Grade | None) -> bool:
+        """Return True if more trials are recommended: the expected gain is large, and no baseline is to be preferred."""
+        return self.worth_it and grade in (None, Grade.BETTER)
+
     def sentence(self, grade: Grade | None) -> str:
         """Return sentences that recommend more trials or advise against them, with the reason.
 
@@ -41,7 +45,7 @@ class Outlook(NamedTuple):
         Args:
             grade: grade of model 1 on the test set; None: no model was tested.
         """
-        if self.worth_it and grade not in (None, Grade.BETTER):
+        if self.worth_it and not self.recommended(grade):
             answer = f"Probably not worth it: model 1 is {grade}. The hypervolume still grows"
         else:
             answer = "Probably worth it" if self.worth_it else "Probably not worth it"

@@ -6,13 +6,14 @@ from typing import Any
 
 from cnn_lstm_hyperopt.config import dump_settings
 from cnn_lstm_hyperopt.evaluation.grades import COLOURS, known_grade
+from cnn_lstm_hyperopt.evaluation.overfitting import LOW, overfitting_meaning
 from cnn_lstm_hyperopt.evaluation.strategy_text import shown_strategies
 from cnn_lstm_hyperopt.pipeline.advice import skipped_baselines_text
 from cnn_lstm_hyperopt.pipeline.calibration import scaling_text
 from cnn_lstm_hyperopt.reporting.console.pruning import pruning_lines
 from cnn_lstm_hyperopt.reporting.html.charts import MIN_WINDOWS, curve_trials, objectives
 from cnn_lstm_hyperopt.reporting.html.confusion import confusion
-from cnn_lstm_hyperopt.reporting.html.convergence import outlook
+from cnn_lstm_hyperopt.reporting.html.convergence import MORE, outlook
 from cnn_lstm_hyperopt.reporting.html.leaderboard import leaderboard
 from cnn_lstm_hyperopt.reporting.html.study_files import Content
 from cnn_lstm_hyperopt.reporting.html.trial_table import TrialTable
@@ -46,10 +47,13 @@ def view(table: TrialTable) -> dict[str, Any]:
         "skipped_baselines": skipped_baselines_text(content.results.get("skipped_baselines") or ()),
         "walk_forward": content.results.get("walk_forward") or [],
         "front": content.front,
+        "model_of": {entry["trial_number"]: entry["model_rank"] for entry in content.models},
+        "tested_line": _tested_line(content),
         "objective": content.skill.words,
         "statistics": _statistics(table),
         "configs": _configs(table),
         "search_lines": [*(f"{line[:1].upper()}{line[1:]}." for line in content.outside), *_search_lines(content)],
+        "overfitting": _overfitting(content),
         "pruned_by": dict(sorted(pruned_by(content.records).items(), key=lambda item: -item[1])),
         "curves_line": _curves_line(table),
         "convergence": _convergence(content),
@@ -132,6 +136,19 @@ def _tiles(content: Content) -> list[tuple[str, str]]:
     return [*tiles, (f"{content.openings:,} ×", "test set evaluated")]
 
 
+def _tested_line(content: Content) -> str:
+    """Return a sentence that names the trial of the first tested model; an empty text if no model was tested."""
+    if not content.models or not content.front:
+        return ""
+    rank, trial, first = content.models[0]["model_rank"], content.models[0]["trial_number"], content.front[0].number
+    if trial == first:
+        return f"Trial {trial}, the best trial of the search, is the tested model {rank}."
+    return (
+        f"The tested model {rank} is trial {trial}, not trial {first}, the best trial of the search: with new seeds,"
+        f" trial {trial} has the lower mean log loss."
+    )
+
+
 def _statistics(table: TrialTable) -> dict[str, dict[str, str]]:
     """Return the quartiles of each objective over the completed trials.
 
@@ -159,29 +176,41 @@ def _configs(table: TrialTable) -> dict[str, list[str]]:
 
 
 def _search_lines(content: Content) -> list[str]:
-    """Return lines about pruning, and about the overfitting that results from choosing the best of many trials."""
+    """Return lines about pruning."""
     settings = content.settings
     summary = pruning_summary(
         content.records, content.skill, max_epochs=settings.training.max_epochs, seed=settings.study.seed
     )
-    lines = [line.strip() for line in pruning_lines(summary)] if content.records else []
+    return [line.strip() for line in pruning_lines(summary)] if content.records else []
+
+
+def _overfitting(content: Content) -> dict[str, str] | None:
+    """Return the text about the probability of backtest overfitting and its colour; None if nothing is known."""
     pbo = (content.results.get("overfitting") or {}).get("pbo") or {}
-    if pbo.get("value") is not None:
-        units = pbo.get("units") or {"kind": "dates", "number": pbo.get("dates") or 0}  # keys of an earlier version
-        lines.append(
-            f"Probability of backtest overfitting: {pbo['value']:.2f} over {pbo['trials']:,} trials and"
-            f" {units['number']:,} {units['kind']} of validation. Pure noise gives 0.5."
-        )
-    elif pbo.get("why"):
-        lines.append(f"Probability of backtest overfitting: {pbo['why']}.")
-    return lines
+    if pbo.get("value") is None:
+        why = pbo.get("why")
+        return None if not why else {"kind": "", "text": f"Probability of backtest overfitting: {why}."}
+    units = pbo.get("units") or {"kind": "dates", "number": pbo.get("dates") or 0}  # keys of an earlier version
+    text = (
+        f"Probability of backtest overfitting: {pbo['value']:.2f} over {pbo['trials']:,} trials and"
+        f" {units['number']:,} {units['kind']} of validation. {overfitting_meaning(pbo['value'])}"
+    )
+    return {"kind": "low" if pbo["value"] < LOW else "high", "text": text}
 
 
 def _convergence(content: Content) -> str:
     history = hypervolume_history(content.records, content.skill)
     found = outlook(history, sum(record.finished for record in content.records))
     grade = known_grade(content.results["verdict"]) if content.models and content.results.get("verdict") else None
-    return "Unknown: too few trials, or no front." if found is None else found.sentence(grade)
+    if found is None:
+        return "Unknown: too few trials, or no front."
+    sentence = found.sentence(grade)
+    if not found.recommended(grade):
+        return sentence
+    total = content.n_trials + MORE
+    in_python = content.data.get("source") == "DataLoaders"
+    command = _resume(content).replace(".optimize()", f".optimize(n_trials={total})")
+    return f"{sentence} To run {MORE} more trials: {command if in_python else f'{command} --n-trials {total}'}"
 
 
 def _importances(content: Content) -> dict[str, dict[str, float]]:
