@@ -23,6 +23,7 @@ from cnn_lstm_hyperopt.models.build import build_network
 from cnn_lstm_hyperopt.pipeline import confirmation as module
 from cnn_lstm_hyperopt.pipeline.confirmation import SEEDS_APART, TIME_IS_UP, Measurement, confirm, until
 from cnn_lstm_hyperopt.progress import CONTINUE, Action, Decision, ProgressReport
+from cnn_lstm_hyperopt.search import count_confirmations
 from cnn_lstm_hyperopt.training import Outcome, TrainingConfig, ValueScale, predict, train
 from cnn_lstm_hyperopt.training.runtime.device import seeded_dropout
 from cnn_lstm_hyperopt.utils.rng import stream_seed
@@ -58,7 +59,7 @@ def confirmed(scores, candidates=None, *, clock=None, **facts):
     fake = Fake(scores, clock)
     candidates = candidates or [candidate(rank, number) for rank, number in enumerate(scores, start=1)]
     seeds = max(map(len, scores.values()), default=1)
-    facts = {"seeds": seeds, "checkpoints": Path("no-such-folder"), **NOTHING, **facts}
+    facts = {"seeds": seeds, "keep": len(candidates), "checkpoints": Path("no-such-folder"), **NOTHING, **facts}
     return confirm(candidates, fake, **facts), fake.asked
 
 
@@ -105,6 +106,35 @@ def test_the_mean_of_fresh_losses_decides_then_the_mean_score_and_then_the_searc
         assert each.deviation == (pytest.approx(np.std(fresh, ddof=1)) if len(fresh) > 1 else None)
 
 
+@given(
+    st.integers(1, 9).flatmap(
+        lambda n: st.lists(st.lists(st.integers(0, 9), min_size=3, max_size=3), min_size=n, max_size=n)
+    ),
+    st.integers(1, 4),
+    st.integers(0, 20),
+)
+@settings(max_examples=100, deadline=None)
+def test_the_better_half_gets_the_next_seed_and_a_resumed_run_repeats_nothing(losses, keep, interrupted):
+    """Against a simulation by hand; the interrupted run knows the first measurements of the whole run."""
+    scores = {number: [Measurement(0.5, float(loss)) for loss in each] for number, each in enumerate(losses)}
+    found, asked = confirmed(scores, keep=keep)
+    left, expected = list(scores), []
+    for seed in (1, 2, 3):
+        expected += [(number, seed) for number in left]
+        best = sorted(left, key=lambda number: sum(losses[number][:seed]) / seed)
+        left = sorted(best[: max(min(len(best), keep), (len(best) + 1) // 2)])
+    assert asked == expected
+    assert len(asked) == count_confirmations(len(losses), 3, keep)
+    assert sorted(order(found)[: len(left)]) == left
+    used = [len(each.scores) for each in found.ranked]
+    assert used == sorted(used, reverse=True)
+    known = {
+        number: [scores[number][seed - 1] for it, seed in asked[:interrupted] if it == number] for number in scores
+    }
+    again, missing = confirmed(scores, keep=keep, known=known)
+    assert (again, missing) == (found, asked[interrupted:])
+
+
 @pytest.mark.parametrize(
     ("seconds", "rounds", "expected"),
     [
@@ -141,7 +171,7 @@ def dataset(apple):
 def test_scores_are_those_of_trainings_by_hand_with_the_same_streams(dataset, tmp_path):
     seed, trial, epochs = 5, 7, 2
     runner = runner_of(dataset, max_epochs=epochs, metric="mcc", seed=seed)
-    found = confirm([candidate(1, trial)], runner, seeds=2, checkpoints=tmp_path, **NOTHING)
+    found = confirm([candidate(1, trial)], runner, seeds=2, keep=1, checkpoints=tmp_path, **NOTHING)
     (fold,) = dataset.for_trials().folds
     scale = ValueScale(fold.value_mean, fold.value_std)
     config = TrainingConfig.from_params(

@@ -161,7 +161,7 @@ FULL = {"confirmation_readings": {"0": [0.7] * 4, "1": [0.6] * 4}}
     ("attributes", "periods", "counts"),
     [
         # trial 2 is no candidate
-        ({"confirmation_readings": {"0": [0.7] * 9, "1": [0.6], "2": [0.6, 0.6]}}, 1, ["5 of 8"]),
+        ({"confirmation_readings": {"0": [0.7] * 9, "1": [], "2": [0.6, 0.6]}}, 1, ["4 of 5"]),
         ({**FULL, "retrainings": {"0_1": {}}}, 1, ["8 of 8", "1 of 2"]),
         ({**FULL, "retrainings": {"0_1": {}, "0_2": {}, "0_1_2": {}}}, 4, ["8 of 8", "3 of 8"]),
     ],

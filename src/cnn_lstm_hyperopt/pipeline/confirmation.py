@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from cnn_lstm_hyperopt.progress import Action, Decision, OnReport, ProgressReport
+from cnn_lstm_hyperopt.search import remaining_candidates
 from cnn_lstm_hyperopt.space.domains import Scalar
 from cnn_lstm_hyperopt.training import NonFiniteLossError, delete_checkpoint
 from cnn_lstm_hyperopt.training.trial_trainer import TrialRunner
@@ -113,8 +114,9 @@ class Confirmed:
     """Result of the confirmation of all candidates.
 
     Attributes:
-        ranked: candidates, the best first. A lower mean log loss with new seeds is better, then a higher mean score. If no
-            round was completed, the order of the search is kept.
+        ranked: candidates, the best first. Candidates that remained for more rounds are better. With equal rounds, a lower
+            mean log loss with new seeds is better, then a higher mean score. If no round was completed, the order of the search
+            is kept.
         dropped: candidates for which a training with a new seed failed.
         ended: decision that ended the confirmation early; None if the confirmation is complete.
     """
@@ -129,6 +131,7 @@ def confirm(
     runner: TrialRunner,
     *,
     seeds: int,
+    keep: int,
     known: Mapping[int, Sequence[Measurement]],
     diverged: Mapping[int, Divergence],
     checkpoints: Path,
@@ -137,12 +140,15 @@ def confirm(
     on_divergence: Callable[[Candidate, Divergence], None],
     seconds_left: float | None = None,
 ) -> Confirmed:
-    """Train each candidate as in the search, but with new seeds. In each round every candidate is trained once.
+    """Train the candidates as in the search, but with new seeds. In each round every remaining candidate is trained once.
+
+    The better half of the candidates remains for the next round (sequential halving, Karnin, Koren & Somekh 2013).
 
     Args:
         candidates: candidates in the order of the search.
         runner: trains the candidates.
-        seeds: number of new seeds for each candidate, which is the number of rounds.
+        seeds: number of rounds, which is the number of new seeds of the candidates that remain to the end.
+        keep: minimum number of candidates that remain, which is the number of models to be retrained.
         known: measurements from an interrupted confirmation, by trial number. These trainings are not repeated.
         diverged: divergences from an interrupted confirmation, by trial number. Trainings with other failures (such as a lack
             of memory) are repeated.
@@ -155,35 +161,82 @@ def confirm(
     Raises:
         OSError: a checkpoint can't be stored.
     """
-    deadline = None if seconds_left is None else time.monotonic() + seconds_left
-    measurements = {each.trial_number: list(known.get(each.trial_number, ()))[:seeds] for each in candidates}
-    failures = {number: each.text for number, each in diverged.items() if each.seed <= seeds}
-    ended: Decision | None = None
-    for candidate, seed in ((candidate, seed) for seed in range(1, seeds + 1) for candidate in candidates):
-        number = candidate.trial_number
-        if number in failures or len(measurements[number]) >= seed:
-            continue
-        if deadline is not None and time.monotonic() > deadline:
-            ended = Decision(Action.STOP, TIME_IS_UP)
+    rounds = _Rounds(
+        {each.trial_number: list(known.get(each.trial_number, ()))[:seeds] for each in candidates},
+        {number: (each.seed, each.text) for number, each in diverged.items() if each.seed <= seeds},
+        None if seconds_left is None else time.monotonic() + seconds_left,
+        runner,
+        checkpoints,
+        on_report,
+        on_measurement,
+        on_divergence,
+    )
+    completed = dict.fromkeys(rounds.measurements, 0)
+    left, ended = list(candidates), None
+    for seed in range(1, seeds + 1):
+        ended = next(filter(None, (rounds.train(candidate, seed) for candidate in left)), None)
+        if ended is not None:
             break
-        place = checkpoints / f"confirmation_{number:05d}_{seed}.pt"
-        listener = until(deadline, on_report(candidate, seed))
-        found = _new_training(runner, candidate, seed, listener, place)
+        left = [each for each in left if not rounds.failed(each, seed)]
+        completed.update((each.trial_number, seed) for each in left)
+        best = sorted(left, key=lambda each: _order(rounds.measurements[each.trial_number][:seed]))
+        left = [each for each in left if each in best[: remaining_candidates(len(best), keep)]]
+    failures = {
+        each.trial_number: rounds.failures[each.trial_number][1] for each in candidates if rounds.failed(each, seeds)
+    }
+    return _ranked(candidates, rounds.measurements, failures, completed, ended)
+
+
+@dataclass(frozen=True)
+class _Rounds:
+    """Trainings of a confirmation; the attributes without description are those of :func:`confirm`.
+
+    Attributes:
+        measurements: measurements by trial number; each training adds one.
+        failures: seed and reason of failed trainings by trial number.
+        deadline: time of the clock ``time.monotonic`` at which the confirmation ends; None: no limit.
+    """
+
+    measurements: dict[int, list[Measurement]]
+    failures: dict[int, tuple[int, str]]
+    deadline: float | None
+    runner: TrialRunner
+    checkpoints: Path
+    on_report: Callable[[Candidate, int], OnReport]
+    on_measurement: Callable[[Candidate, list[Measurement]], None]
+    on_divergence: Callable[[Candidate, Divergence], None]
+
+    def failed(self, candidate: Candidate, seed: int) -> bool:
+        """Return whether a training of the candidate with this seed or an earlier seed failed."""
+        return candidate.trial_number in self.failures and self.failures[candidate.trial_number][0] <= seed
+
+    def train(self, candidate: Candidate, seed: int) -> Decision | None:
+        """Train a candidate with one new seed, unless the result is known.
+
+        Return the decision that ends the confirmation, or None.
+        """
+        number = candidate.trial_number
+        if self.failed(candidate, seed) or len(self.measurements[number]) >= seed:
+            return None
+        if self.deadline is not None and time.monotonic() > self.deadline:
+            return Decision(Action.STOP, TIME_IS_UP)
+        place = self.checkpoints / f"confirmation_{number:05d}_{seed}.pt"
+        listener = until(self.deadline, self.on_report(candidate, seed))
+        found = _new_training(self.runner, candidate, seed, listener, place)
         match found:
             case Measurement():
-                measurements[number].append(found)
-                on_measurement(candidate, measurements[number])
+                self.measurements[number].append(found)
+                self.on_measurement(candidate, self.measurements[number])
             case Divergence():
-                failures[number] = found.text
-                on_divergence(candidate, found)
+                self.failures[number] = seed, found.text
+                self.on_divergence(candidate, found)
             case Decision():
-                ended = found
-                break
+                return found
             case _:
-                failures[number] = found
-                continue
+                self.failures[number] = seed, found
+                return None
         delete_checkpoint(place)
-    return _ranked(candidates, measurements, failures, ended)
+        return None
 
 
 def _new_training(
@@ -207,30 +260,38 @@ def _new_training(
     return Measurement(outcome.best.score, outcome.best.loss)
 
 
+def _order(measured: Sequence[Measurement]) -> tuple[float, float]:
+    """Return the sort key of a candidate: its mean log loss, then its negated mean score."""
+    return float(np.mean([each.loss for each in measured])), -float(np.mean([each.score for each in measured]))
+
+
 def _ranked(
     candidates: Sequence[Candidate],
     measurements: Mapping[int, Sequence[Measurement]],
     failures: Mapping[int, str],
+    completed: Mapping[int, int],
     ended: Decision | None,
 ) -> Confirmed:
-    """Rank the candidates by their mean log loss in the rounds that all candidates completed; see :data:`RANKED_BY`.
+    """Rank the candidates, first by the number of completed rounds and then by their mean log loss; see :data:`RANKED_BY`.
 
     If log losses are equal, the higher mean score of the study's metric ranks first. If the mean scores are also equal, the
     order of the search decides.
+
+    Args:
+        completed: for each trial number, the number of rounds that the candidate and all others of these rounds completed.
+            Measurements of an incomplete round are ignored.
     """
 
-    def confirmation(candidate: Candidate, rounds: int | None, failure: str | None = None) -> Confirmation:
-        own = measurements[candidate.trial_number][:rounds]
+    def confirmation(candidate: Candidate, failure: str | None = None) -> Confirmation:
+        own = measurements[candidate.trial_number]
+        own = own if failure is not None else own[: completed[candidate.trial_number]]
         return Confirmation(candidate, tuple(r.score for r in own), failure, tuple(r.loss for r in own))
 
     left = [each for each in candidates if each.trial_number not in failures]
-    rounds = min((len(measurements[each.trial_number]) for each in left), default=0)
-    confirmations = [confirmation(each, rounds) for each in left]
-    if rounds:
-        confirmations.sort(key=lambda each: (each.mean_loss, -each.mean))
-    dropped = [
-        confirmation(each, None, failures[each.trial_number]) for each in candidates if each.trial_number in failures
-    ]
+    confirmations = [confirmation(each) for each in left]
+    if any(each.scores for each in confirmations):
+        confirmations.sort(key=lambda each: (-len(each.scores), each.mean_loss, -each.mean))
+    dropped = [confirmation(each, failures[each.trial_number]) for each in candidates if each.trial_number in failures]
     return Confirmed(confirmations, dropped, ended)
 
 

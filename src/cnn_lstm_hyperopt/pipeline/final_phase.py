@@ -29,7 +29,7 @@ from cnn_lstm_hyperopt.progress import CONTINUE, Action, Decision, OnReport, Pro
 from cnn_lstm_hyperopt.run_dir.paths import CHECKPOINTS, CONFIG_FILE, FINAL
 from cnn_lstm_hyperopt.run_dir.run_log import log_phase
 from cnn_lstm_hyperopt.run_dir.storage_errors import storage_faults
-from cnn_lstm_hyperopt.search import StudyStorage, with_fixed
+from cnn_lstm_hyperopt.search import StudyStorage, count_confirmations, with_fixed
 from cnn_lstm_hyperopt.utils.atomic_io import write_text
 
 
@@ -233,9 +233,12 @@ class FinalPhase:
     def _confirm(self, candidates: list[Candidate], state: ResumeState) -> Confirmed:
         """Train the candidates with new seeds. Trainings that an interrupted run has completed are skipped."""
         session, events = self.session, self.session.events
-        seeds, limit = session.settings.retrain.confirm_seeds, session.settings.limits.retrain_seconds
-        missing = sum(max(0, seeds - len(state.measurements.get(each.trial_number, ()))) for each in candidates)
-        if missing and not state.confirmation_ended:
+        chosen, limit = session.settings.retrain, session.settings.limits.retrain_seconds
+        seeds, known = chosen.confirm_seeds, [state.measurements.get(each.trial_number, ()) for each in candidates]
+        missing = count_confirmations(len(candidates), seeds, chosen.top_k) - sum(
+            min(seeds, len(each)) for each in known
+        )
+        if missing > 0 and not state.confirmation_ended:
             events.on_confirmation_start(candidates, seeds, missing)
 
         def on_report(candidate: Candidate, seed: int) -> OnReport:
@@ -248,6 +251,7 @@ class FinalPhase:
                 candidates,
                 session.runner,
                 seeds=seeds,
+                keep=chosen.top_k,
                 known=state.measurements,
                 diverged=state.diverged,
                 checkpoints=checkpoint_folder(session.save_dir),

@@ -28,6 +28,7 @@ from cnn_lstm_hyperopt.search import (
     StudyPlan,
     StudyStorage,
     TrialRecord,
+    count_confirmations,
     undefined_in,
 )
 from cnn_lstm_hyperopt.search.cost_forecast import (
@@ -127,7 +128,7 @@ class Setup:
             self.plan,
             self.within,
             evaluation_seconds=self.runner.costs.evaluation_seconds,
-            confirmations=CONFIRMED_PER_MODEL * chosen.top_k * chosen.confirm_seeds,
+            confirmations=count_confirmations(CONFIRMED_PER_MODEL * chosen.top_k, chosen.confirm_seeds, chosen.top_k),
             retrainings=chosen.top_k * chosen.seeds,
             periods=(1.0,) if self.dataset.periods is None else self.dataset.periods.growth,
             refit=chosen.refit * chosen.seeds * (1 + len(self.dataset.validation) / len(self.dataset.train)),

@@ -32,6 +32,7 @@ from cnn_lstm_hyperopt.search import (
     TrialRecord,
     above_chance,
     confirmation_candidates,
+    count_confirmations,
     read_description,
     reported_front,
 )
@@ -322,7 +323,8 @@ def _final_round(found: _StudyState, settings: Settings | None) -> list[str]:
     candidates = confirmation_candidates(found.records, found.skill, chosen.top_k)
     scores = [progress.confirmations.get(str(each.number), ()) for each in candidates]
     done = sum(min(chosen.confirm_seeds, len(each)) for each in scores)
-    lines = [f"Confirmation: {done} of {len(candidates) * chosen.confirm_seeds} trainings done"]
+    total = count_confirmations(len(candidates), chosen.confirm_seeds, chosen.top_k)
+    lines = [f"Confirmation: {done} of {max(done, total)} trainings done"]
     if progress.retrainings:
         trainings = min(len(candidates), chosen.top_k) * chosen.seeds * settings.evaluation.test_periods
         lines.append(f"Retraining: {progress.retrainings} of {trainings} trainings begun")

@@ -13,10 +13,12 @@ from cnn_lstm_hyperopt.search.pareto_front import (
     Milestone,
     above_chance,
     confirmation_candidates,
+    count_confirmations,
     finish_order,
     front_hypervolume,
     hypervolume_history,
     ranked_front,
+    remaining_candidates,
     reported_front,
 )
 from cnn_lstm_hyperopt.search.proposer import Proposer
@@ -71,6 +73,7 @@ __all__ = [
     "Values",
     "above_chance",
     "confirmation_candidates",
+    "count_confirmations",
     "finish_order",
     "front_hypervolume",
     "hypervolume_history",
@@ -81,6 +84,7 @@ __all__ = [
     "random_configuration",
     "ranked_front",
     "read_description",
+    "remaining_candidates",
     "reported_front",
     "selected",
     "space_of_data",

@@ -46,6 +46,20 @@ def confirmation_candidates(records: Sequence[TrialRecord], skill: SkillThreshol
     return _best_first([record for record in eligible if record.number in places])
 
 
+def remaining_candidates(count: int, keep: int) -> int:
+    """Return how many of ``count`` candidates remain after a round of the confirmation: the half, but at least ``keep``."""
+    return max(min(count, keep), math.ceil(count / 2))
+
+
+def count_confirmations(count: int, seeds: int, keep: int) -> int:
+    """Return the number of trainings of a confirmation of ``count`` candidates without failures."""
+    total = 0
+    for _ in range(seeds):
+        total += count
+        count = remaining_candidates(count, keep)
+    return total
+
+
 def above_chance(record: TrialRecord, skill: SkillThreshold) -> bool:
     """Return whether a trial is COMPLETE and above the skill threshold."""
     return record.values is not None and skill.passes(record.values.score)

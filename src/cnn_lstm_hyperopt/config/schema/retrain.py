@@ -30,7 +30,8 @@ class RetrainSettings(Section):
         ge=1,
         le=100,
         description="number of new seeds for the confirmation. The best trials by score and of the front, three for each of the "
-        "top_k models, are trained again with each new seed and ranked by their mean log loss",
+        "top_k models, are trained again with a new seed. The better half by mean log loss, but at least top_k, gets the next "
+        "seed",
     )
     seeds: int = Field(
         3,

@@ -48,7 +48,7 @@ def confirmation_results(confirmed: Confirmed) -> dict[str, Any]:
 
     ranked = [entry(each, rank) for rank, each in enumerate(confirmed.ranked, start=1)]
     return {
-        "seeds": min((len(each.scores) for each in confirmed.ranked), default=0),
+        "seeds": max((len(each.scores) for each in confirmed.ranked), default=0),
         "ended_by": confirmed.ended.reason if confirmed.ended is not None else None,
         "ranked_by": RANKED_BY,
         "candidates": [*ranked, *(entry(each, None) for each in confirmed.dropped)],

@@ -185,7 +185,7 @@ class RunConsole(RunEvents):
     def on_confirmation_start(self, candidates: Sequence[Candidate], seeds: int, trainings: int) -> None:
         self._show_warnings()
         n, new = len(candidates), counted(seeds, "new seed")
-        which = f"the best trial with {new}" if n == 1 else f"the {n} best trials with {new} each"
+        which = f"the best trial with {new}" if n == 1 else f"the {n} best trials with up to {new} each"
         self.terminal.say(f"Confirming {which} ({counted(trainings, 'training')}) …")
 
     def on_confirmation_end(self, confirmed: Confirmed, metric: str) -> None:
