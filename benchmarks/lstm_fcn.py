@@ -28,9 +28,10 @@ class LstmFcn(nn.Module):
         layers: list[nn.Module] = []
         width = channels
         for filters, size in ((128, 8), (256, 5), (128, 3)):
-            conv = nn.Conv1d(width, filters, size, padding="same")
+            conv = nn.Conv1d(width, filters, size)
             nn.init.kaiming_uniform_(conv.weight, nonlinearity="relu")
-            layers += [conv, nn.BatchNorm1d(filters, eps=1e-3, momentum=0.01), nn.ReLU()]
+            pad = nn.ConstantPad1d(((size - 1) // 2, size // 2), 0.0)
+            layers += [pad, conv, nn.BatchNorm1d(filters, eps=1e-3, momentum=0.01), nn.ReLU()]
             width = filters
         self.convolutions = nn.Sequential(*layers)
         self.lstm = nn.LSTM(steps, CELLS, batch_first=True)

