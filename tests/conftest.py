@@ -38,7 +38,7 @@ TINY = {
         "lookback": 10,
         "train_share": 0.5,
     },
-    "training": {"max_epochs": 3},
+    "training": {"max_epochs": 3, "min_epoch_steps": 1},
     "pruner": {"n_startup_trials": 2, "n_warmup_steps": 1},
     "sampler": {"n_startup_trials": 3},
     "mlflow": {"enabled": False},

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from builders.errors import raises
-from cnn_lstm_hyperopt.config import PARAMETERS, Fixed, Settings
+from cnn_lstm_hyperopt.config import PARAMETERS, Fixed, Settings, parse_space
 from cnn_lstm_hyperopt.data.dataloaders.loaders import dataset_from_loaders
 from cnn_lstm_hyperopt.data.windows import Fold
 from cnn_lstm_hyperopt.errors import ConfigError, SaveDirError
@@ -22,6 +22,7 @@ from cnn_lstm_hyperopt.pipeline.session import open_session
 from cnn_lstm_hyperopt.pipeline.setup import prepare_again, prepare_new, skill_threshold
 from cnn_lstm_hyperopt.search import SkillThreshold, StudyStorage, random_configuration
 from cnn_lstm_hyperopt.search.distributions import distribution
+from cnn_lstm_hyperopt.training.trial_costs import TrialCosts
 
 
 @pytest.fixture(scope="module")
@@ -221,3 +222,25 @@ def test_trials_of_an_earlier_version_that_differ_are_counted(settings_of, begun
         storage.start(params, {key: distribution(searched[key]) for key in params}, {"size_mb": 1.0})
     lines = [line for line in prepare_again(settings, dataset, storage).warnings if name in line]
     assert [line.split()[0] for line in lines] == [str(count)] * (count > 0)
+
+
+@pytest.mark.parametrize(("steps", "batch_sizes", "passes"), [(1, [16, 64], 1), (30, [16, 64], 3), (30, [16], 1)])
+def test_an_epoch_of_small_data_has_passes_for_enough_steps_and_a_study_keeps_their_number(
+    settings_of, begun, dataset, steps, batch_sizes, passes
+):
+    assert len(dataset.train) == 662  # 11 steps of 64 windows
+    settings = settings_of()
+    space, _ = parse_space({"training": {"batch_size": batch_sizes}})
+    training = settings.training.model_copy(update={"min_epoch_steps": steps})
+    settings = settings.model_copy(update={"training": training, "search_space": space})
+    storage, new = begun(settings)
+    assert new.runner.costs.passes == passes
+    params = random_configuration(new.plan.space, 0, 0)
+    alone = TrialCosts(new.dataset.for_trials(), settings.training, new.runner.speeds)
+    assert new.plan.cost(params).seconds == pytest.approx(passes * alone.cost(params).seconds)
+    assert new.runner.costs.epochs_within(params, 1000, 1e-9, 9) == 1
+    earlier = {name: each for name, each in new.made_with.items() if name != "training.min_epoch_steps"}
+    storage.set_attribute("made_with", earlier)
+    assert prepare_again(settings, dataset, storage).runner.costs.passes == 1  # a study of an earlier version
+    storage.set_attribute("passes", 7)
+    assert prepare_again(settings, dataset, storage).runner.costs.passes == 7

@@ -13,6 +13,7 @@ from cnn_lstm_hyperopt.search import Cost, Limits, Proposer, with_fixed
 from cnn_lstm_hyperopt.search.cost_forecast import (
     BYTES_A_TRIAL,
     BYTES_A_WINDOW,
+    MAX_PASSES,
     SMALL_DATA,
     SMALL_DATA_SECONDS,
     SMALL_DATA_SHARE,
@@ -20,6 +21,7 @@ from cnn_lstm_hyperopt.search.cost_forecast import (
     TRIAL_SECONDS,
     WORKER_SECONDS,
     SampledSpace,
+    affordable_passes,
     choose_train_share,
     expected_epoch_share,
     final_forecast,
@@ -118,6 +120,18 @@ def test_small_data_leave_at_least_a_tenth_of_the_space(sampled, scale):
     assert left == np.sum(seconds <= max(SMALL_DATA_SECONDS, tenth))
     assert left >= SMALL_DATA_SHARE * len(seconds)
     assert small_data_seconds(sampled, SMALL_DATA, cost) is None
+
+
+@pytest.mark.parametrize("scale", [1e-5, 0.004, 0.3])
+@pytest.mark.parametrize(("windows", "limit", "share"), [(100, 300.0, 0.1), (900, 300.0, 0.5), (None, 300.0, 0.5)])
+def test_one_more_pass_would_leave_too_little_of_the_space(sampled, scale, windows, limit, share):
+    cost = lambda params: Cost(scale * int(params["lstm.hidden_dim"]) ** 2, 1.0)  # noqa: E731
+    found = affordable_passes(sampled, windows, limit, cost)
+    seconds = [cost(params).seconds for params in sampled.configurations]
+    limit = SMALL_DATA_SECONDS if windows == 100 else limit
+    assert 1 <= found <= MAX_PASSES
+    assert found == 1 or np.quantile(seconds, share) * found <= limit
+    assert found == MAX_PASSES or np.quantile(seconds, share) * (found + 1) > limit
 
 
 def plan_of(cost, **changed):

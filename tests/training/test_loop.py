@@ -87,6 +87,19 @@ def test_every_epoch_sees_each_window_once_in_an_order_that_only_the_generator_d
     assert first not in (second, other)
 
 
+def test_each_pass_of_an_epoch_sees_each_window_once_in_an_order_of_its_own(training):
+    net = network()
+    steps, _ = inputs_of(net)
+    _, outcome, reports = training(windows(33, 1), windows(10, 2), net=net, max_epochs=2, passes=3)
+    assert [len(batch) for batch in steps] == [8, 8, 8, 8, 1] * 6
+    passes = [each.tolist() for each in torch.cat(steps)[:, 0, 0].split(33)]
+    expected = sorted(windows(33, 1).gather(torch.arange(33))[:, 0, 0].tolist())
+    assert [sorted(each) for each in passes] == [expected] * 6
+    assert len(set(map(tuple, passes))) == 6
+    assert [report.epoch for report in reports if report.loss is not None] == [1, 2]
+    assert outcome.epochs == 2
+
+
 def test_the_schedule_advances_once_an_epoch_and_the_plateau_schedule_gets_the_validation_loss():
     def rates(**changed):
         states = Training((60,), **changed).run().states

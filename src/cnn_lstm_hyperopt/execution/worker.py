@@ -22,7 +22,7 @@ from cnn_lstm_hyperopt.execution.stop import StopSignal
 from cnn_lstm_hyperopt.execution.trial_events import TrialEvents
 from cnn_lstm_hyperopt.execution.trial_loop import run_trials
 from cnn_lstm_hyperopt.execution.validation_files import ValidationWriter
-from cnn_lstm_hyperopt.execution.worker_plan import as_stored, memory_limit, study_plan
+from cnn_lstm_hyperopt.execution.worker_plan import PASSES, as_stored, memory_limit, study_plan
 from cnn_lstm_hyperopt.execution.worker_pool import ALIVE, RECYCLED, STARTUP_SECONDS, STORAGE_FAILED, STUDY_FAILED
 from cnn_lstm_hyperopt.progress import ProgressReport
 from cnn_lstm_hyperopt.run_dir.paths import (
@@ -170,6 +170,7 @@ def _work(save_dir: Path, number: int, workers: int, stop: StopSignal) -> None:
             speeds=speeds,
             metric=settings.study.metric,
             memory_mb=memory_limit(settings, device, workers=workers),
+            passes=storage.attribute(PASSES) or 1,
         )
         skill = SkillThreshold(**storage.attribute("skill_gate"))
         plan = as_stored(study_plan(settings, skill, runner, device, workers=workers), storage)

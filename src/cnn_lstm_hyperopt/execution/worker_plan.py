@@ -12,6 +12,8 @@ from cnn_lstm_hyperopt.search import InitialTrial, Limits, SkillThreshold, Study
 from cnn_lstm_hyperopt.training.runtime.memory import total_mb
 from cnn_lstm_hyperopt.training.trial_trainer import TrialRunner
 
+PASSES = "passes"
+"""Study attribute with the number of passes over the training windows in an epoch. Studies of earlier versions have 1 pass."""
 MEMORY_SHARE = 0.8
 """Share of the machine's memory that all workers together may use."""
 

@@ -16,9 +16,11 @@ from cnn_lstm_hyperopt.space.search_space import ARCHITECTURE, ARCHITECTURES
 from cnn_lstm_hyperopt.utils.nested import flattened
 from cnn_lstm_hyperopt.utils.text import counted
 
+TRAINED_EARLIER = {"training.warmup_epochs": 0.0, "training.weight_averaging": "none"}
+"""Values of settings that earlier versions lacked."""
 ADAM_DECAY = "adam_decay"
 """Key of the study attribute that says how the optimiser ``adam`` applies weight decay. Earlier versions stored no such key."""
-CLASS_WEIGHTS, SPACE = "training.class_weights", "search_space"
+CLASS_WEIGHTS, MIN_EPOCH_STEPS, SPACE = "training.class_weights", "training.min_epoch_steps", "search_space"
 
 
 def require_same(storage: StudyStorage, settings: Settings, dataset: Dataset, device: torch.device) -> None:
@@ -81,6 +83,9 @@ def _stored_fingerprint(storage: StudyStorage, settings: Settings, dataset: Data
     made_with.setdefault(f"{SPACE}.{ARCHITECTURE}", ARCHITECTURES[0])
     for name in _lacking(made_with):
         made_with[f"{SPACE}.{name}"] = {"fixed": PARAMETERS[name].earlier}
+    # the number of steps has no effect on a study of an earlier version, which has one pass an epoch
+    earlier = {MIN_EPOCH_STEPS: settings.training.min_epoch_steps, **TRAINED_EARLIER}
+    made_with = {**earlier, **made_with}
     if CLASS_WEIGHTS not in made_with:
         none = TrainingSettings(class_weights="none")
         made_with[CLASS_WEIGHTS] = _resolved_class_weights(none, made_with["study.metric"])

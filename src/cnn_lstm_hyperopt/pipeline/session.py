@@ -9,7 +9,7 @@ from typing import Any
 from cnn_lstm_hyperopt.config import Settings, dump_settings
 from cnn_lstm_hyperopt.data.dataset import Dataset
 from cnn_lstm_hyperopt.errors import SaveDirError
-from cnn_lstm_hyperopt.execution import OutsideTrials, delete_worker_files, starts_as_json
+from cnn_lstm_hyperopt.execution import PASSES, OutsideTrials, delete_worker_files, starts_as_json
 from cnn_lstm_hyperopt.pipeline.advice import Interface, empty_front_text
 from cnn_lstm_hyperopt.pipeline.events import RunEvents
 from cnn_lstm_hyperopt.pipeline.fingerprint import ADAM_DECAY, with_stored_space
@@ -178,6 +178,7 @@ def _new_storage(settings: Settings, setup: Setup) -> StudyStorage:
         "n_trials": settings.study.n_trials,
         "speeds": setup.runner.speeds.as_dict(),
         "train_share": setup.dataset.train_share,
+        PASSES: setup.runner.costs.passes,
         "proposal_seconds": setup.plan.limits.proposal_seconds,
         "starts": starts_as_json(setup.plan.starts),
         "begun_with": settings.study.n_trials,

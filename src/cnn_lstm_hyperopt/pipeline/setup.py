@@ -15,7 +15,7 @@ from cnn_lstm_hyperopt.data.dataset import Dataset
 from cnn_lstm_hyperopt.data.windows import Fold, Windows
 from cnn_lstm_hyperopt.errors import ConfigError
 from cnn_lstm_hyperopt.evaluation import Power, dates_effect, design_effect
-from cnn_lstm_hyperopt.execution import as_stored, memory_limit, resolve_workers, study_plan
+from cnn_lstm_hyperopt.execution import PASSES, as_stored, memory_limit, resolve_workers, study_plan
 from cnn_lstm_hyperopt.metrics import METRICS
 from cnn_lstm_hyperopt.pipeline.fingerprint import decoupled_adam, fingerprint, require_same, without_effect
 from cnn_lstm_hyperopt.pipeline.own_baselines import check_own_baselines
@@ -36,6 +36,7 @@ from cnn_lstm_hyperopt.search.cost_forecast import (
     Forecast,
     Priced,
     SampledSpace,
+    affordable_passes,
     choose_train_share,
     expected_epoch_share,
     final_forecast,
@@ -44,9 +45,11 @@ from cnn_lstm_hyperopt.search.cost_forecast import (
 )
 from cnn_lstm_hyperopt.search.initial_trials.enqueueing import read_enqueued
 from cnn_lstm_hyperopt.search.initial_trials.portfolio import portfolio_in
+from cnn_lstm_hyperopt.space.domains import largest
 from cnn_lstm_hyperopt.training.cost_model import CostModel
 from cnn_lstm_hyperopt.training.machine_benchmark import calibration_for
 from cnn_lstm_hyperopt.training.runtime.device import resolve_device
+from cnn_lstm_hyperopt.training.trial_costs import passes_per_epoch
 from cnn_lstm_hyperopt.training.trial_trainer import TrialRunner
 
 
@@ -200,7 +203,15 @@ def prepare_again(settings: Settings, dataset: Dataset, storage: StudyStorage) -
     check_own_baselines(settings, dataset)
     speeds = CostModel.from_dict(storage.attribute("speeds"))
     skill = SkillThreshold.from_stored(storage.attribute("skill_gate"), settings.save_dir / STUDY_FILE)
-    setup = _prepare(settings, dataset, device, speeds, skill, float(storage.attribute("train_share")))
+    setup = _prepare(
+        settings,
+        dataset,
+        device,
+        speeds,
+        skill,
+        float(storage.attribute("train_share")),
+        storage.attribute(PASSES) or 1,
+    )
     records = storage.records()
     space = setup.plan.space
     earlier = [*without_effect(records, space), *decoupled_adam(storage, records, space)]
@@ -220,11 +231,12 @@ def _prepare(
     speeds: CostModel,
     skill: SkillThreshold,
     train_share: float | None = None,
+    passes: int | None = None,
 ) -> Setup:
     """Prepare a new or a stored study.
 
     If ``train_share`` is None, the study is new. Then the share comes from the settings or from the time limit of a trial, and
-    proposals on small data have a limit of seconds.
+    proposals on small data have a limit of seconds. The number of passes in an epoch comes from the settings, too.
     """
     is_new = train_share is None
     if settings.training.precision not in ("auto", *speeds.speeds):
@@ -237,7 +249,7 @@ def _prepare(
 
     workers = resolve_workers(settings, device.type)
 
-    def runner_on(data: Dataset) -> TrialRunner:
+    def runner_on(data: Dataset, passes: int) -> TrialRunner:
         return TrialRunner(
             data.for_trials(),
             settings.training,
@@ -246,23 +258,45 @@ def _prepare(
             speeds=speeds,
             metric=settings.study.metric,
             memory_mb=memory_limit(settings, device, workers=workers),
+            passes=passes,
         )
 
     made_with = fingerprint(settings, dataset, device)
-    runner = runner_on(dataset)
+    runner = runner_on(dataset, passes or 1)
     plan = study_plan(settings, skill, runner, device, workers=workers)
     sampled = SampledSpace(plan.space)
     if train_share is None and settings.data.train_share == "auto":
         train_share = choose_train_share(sampled, plan.limits.seconds, runner.costs.cost)
     if train_share is not None and train_share != dataset.train_share:
         dataset = dataset.with_train_share(train_share)
-        runner = runner_on(dataset)
+        runner = runner_on(dataset, passes or 1)
+        plan = replace(plan, cost=runner.costs.cost)
+    if passes is None:
+        runner = runner_on(dataset, _passes(settings, dataset, plan, sampled))
         plan = replace(plan, cost=runner.costs.cost)
     if is_new and settings.limits.trial_seconds == "auto":
         fold = dataset.folds[0]
         seconds = small_data_seconds(sampled, len(fold.train) + len(fold.validation), plan.cost)
         plan = replace(plan, limits=replace(plan.limits, proposal_seconds=seconds))
     return Setup(settings, dataset, skill, runner, plan, sampled, workers, made_with)
+
+
+def _passes(settings: Settings, dataset: Dataset, plan: StudyPlan, sampled: SampledSpace) -> int:
+    """Return the number of passes over the training windows in an epoch of a new study.
+
+    All training windows count, so that a small ``data.train_share`` makes trials cheaper. The costs in ``plan`` are those of one
+    pass.
+    """
+    wanted = passes_per_epoch(
+        settings.training.min_epoch_steps,
+        min(len(fold.train) for fold in dataset.folds),
+        int(largest(plan.space.domains["training.batch_size"])),
+    )
+    if wanted == 1:
+        return 1
+    fold, auto = dataset.folds[0], settings.limits.trial_seconds == "auto"
+    n_windows = len(fold.train) + len(fold.validation) if auto else None
+    return min(wanted, affordable_passes(sampled, n_windows, plan.limits.seconds, plan.cost))
 
 
 def skill_threshold(settings: Settings, folds: Sequence[Fold]) -> SkillThreshold:

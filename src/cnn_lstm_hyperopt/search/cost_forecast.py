@@ -18,6 +18,8 @@ SMALL_DATA, SMALL_DATA_SECONDS, SMALL_DATA_SHARE = 500, 8.0, 0.1
 
 With 8 s a trial, 30 trials take 2 minutes on 2 cores. The limit is higher if fewer than a tenth of the search space meets it.
 """
+MAX_PASSES = 1000
+"""Maximum number of passes over the training windows in an epoch."""
 TRIAL_SECONDS, WORKER_SECONDS = 0.3, 6.0
 """Seconds to propose, build and store a trial (without training), and seconds to start a worker."""
 BYTES_A_WINDOW, BYTES_A_TRIAL = 12, 8000
@@ -115,6 +117,28 @@ def small_data_seconds(sampled: SampledSpace, n_windows: int, cost: Callable[...
         return None
     seconds = [cost(params).seconds for params in sampled.configurations]
     return max(SMALL_DATA_SECONDS, float(np.quantile(seconds, SMALL_DATA_SHARE)))
+
+
+def affordable_passes(
+    sampled: SampledSpace, n_windows: int | None, seconds_limit: float | None, cost: Callable[..., Cost]
+) -> int:
+    """Return the largest number of passes in an epoch that leaves enough of the search space within the limits; at least 1.
+
+    On small data, a tenth of the space stays within :data:`SMALL_DATA_SECONDS`. Otherwise, half of the space stays within
+    ``seconds_limit``.
+
+    Args:
+        sampled: random configurations of the search space.
+        n_windows: number of training and validation windows; None: the user chose the limit of seconds.
+        seconds_limit: maximum seconds of a trial; None: no limit.
+        cost: function that returns the predicted cost of a configuration with one pass.
+    """
+    small = n_windows is not None and n_windows < SMALL_DATA
+    limit, share = (SMALL_DATA_SECONDS, SMALL_DATA_SHARE) if small else (seconds_limit, 0.5)
+    if limit is None:
+        return MAX_PASSES
+    seconds = [cost(params).seconds for params in sampled.configurations]
+    return int(min(max(1.0, limit / float(np.quantile(seconds, share))), MAX_PASSES))
 
 
 def expected_epoch_share(max_epochs: int, min_patience: int) -> float:

@@ -28,6 +28,7 @@ MADE_WITH = (
     "skill_gate",
     "speeds",
     "train_share",
+    "passes",
     "starts",
     "begun_with",
     "enqueue",

@@ -58,6 +58,17 @@ class Fixed:
 Domain = Choices | IntRange | FloatRange | Fixed
 
 
+def largest(domain: Domain) -> float:
+    """Return the largest value of a domain of numbers."""
+    match domain:
+        case Choices():
+            return max(float(value) for value in domain.values)
+        case Fixed():
+            return float(domain.value)
+        case _:
+            return float(domain.high)
+
+
 def encode(value: Any) -> Scalar:
     """Return a value as it is stored. A list of integers becomes text (``"3-5-7"``), since Optuna stores only scalars."""
     if isinstance(value, (list, tuple)):

@@ -17,10 +17,14 @@ class BestEpoch:
         self._weights: dict[str, Tensor] = {}
         self.evaluation: Evaluation | None = None
 
-    def save(self, evaluation: Evaluation) -> None:
-        """Save the network's current weights and their evaluation; they replace what was saved before."""
+    def save(self, evaluation: Evaluation, network: Network | None = None) -> None:
+        """Save the current weights of the network, and their evaluation; they replace what was saved before.
+
+        ``network`` has the weights to save, if these are not the weights of the network in training.
+        """
         self.evaluation = evaluation
-        self._weights = {name: weight.detach().clone() for name, weight in self._network.state_dict().items()}
+        source = self._network if network is None else network
+        self._weights = {name: weight.detach().clone() for name, weight in source.state_dict().items()}
 
     def restore_weights(self) -> None:
         """Load the saved weights into the network; does nothing if no weights were saved."""

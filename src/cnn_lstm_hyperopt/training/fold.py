@@ -1,6 +1,7 @@
 """Training of one network on one fold, which does not depend on the other folds."""
 
 import contextlib
+import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
@@ -20,6 +21,7 @@ from cnn_lstm_hyperopt.training.schedules import SCHEDULES
 from cnn_lstm_hyperopt.training.settings import TrainingConfig
 from cnn_lstm_hyperopt.training.train_step import Stepper
 from cnn_lstm_hyperopt.training.validation import EVALUATION_BATCH, Evaluation, ValueScale, evaluate
+from cnn_lstm_hyperopt.training.weight_average import WeightAverage
 
 
 class FoldTraining:
@@ -31,7 +33,7 @@ class FoldTraining:
 
     Args:
         network: network to train in place, on the device of the windows.
-        windows: training windows; every epoch uses each window once, in a new order.
+        windows: training windows; every pass uses each window once, in a new order.
         validation: validation windows.
         config: training settings.
         scale: mean and standard deviation with which the regression target is standardised.
@@ -63,7 +65,9 @@ class FoldTraining:
         )
         self._schedule = SCHEDULES[config.scheduler](self._stepper.optimizer, config.max_epochs)
         self._dropout = DropoutSchedule(network, config.dropout_schedule, config.max_epochs)
+        self.steps = config.passes * math.ceil(len(windows) / config.batch_size)
         self._best = BestEpoch(network)
+        self._average = WeightAverage(network, self.steps) if config.weight_averaging == "ema" else None
         self._random = RandomState(generator, windows.device)
         self._parts: dict[str, Stateful] = {
             "network": network,
@@ -72,17 +76,19 @@ class FoldTraining:
             "balancing": self._stepper.loss_weighting,
             "best": self._best,
             "random": self._random,
+            **({} if self._average is None else {"average": self._average}),
         }
-        self.steps = math.ceil(len(windows) / config.batch_size)
-        self.done = 0
+        self._epoch = self.done = 0
         self._batches: tuple[Tensor, ...] = ()
         self._losses = torch.zeros(2, device=windows.device)  # cross-entropy, squared error: sums over the epoch
 
     def start_epoch(self, epoch: int) -> None:
         """Draw the order of the windows and set the dropout rates of an epoch, counted from 1."""
         self._dropout.start_epoch(epoch)
-        order = torch.randperm(len(self.windows), generator=self._generator).to(self.windows.device)
-        self._batches, self.done = order.split(self._config.batch_size), 0
+        self._epoch = epoch
+        orders = [torch.randperm(len(self.windows), generator=self._generator) for _ in range(self._config.passes)]
+        batches = [order.to(self.windows.device).split(self._config.batch_size) for order in orders]
+        self._batches, self.done = tuple(itertools.chain(*batches)), 0
         self._losses = torch.zeros_like(self._losses)
 
     @contextlib.contextmanager
@@ -94,20 +100,25 @@ class FoldTraining:
 
     def step(self) -> None:
         """Train on the next batch of the epoch."""
-        self._losses += self._stepper.step(self._batches[self.done])
         self.done += 1
+        warmup = self._config.warmup_epochs * self.steps
+        so_far = (self._epoch - 1) * self.steps + self.done
+        share = so_far / warmup if so_far < warmup else 1.0
+        self._losses += self._stepper.step(self._batches[self.done - 1], rate_share=share)
+        if self._average is not None:
+            self._average.update()
 
     def loss_so_far(self) -> float:
         """Wait for the device; return the sum of classification and regression loss over the finished steps of the epoch."""
         return float(self._losses.sum())
 
     def evaluate(self) -> Evaluation:
-        """Evaluate the network on the validation windows."""
+        """Evaluate the network, or the network with averaged weights, on the validation windows."""
         config, batch_size = self._config, EVALUATION_BATCH
         if config.micro_batches > 1:
             batch_size = min(batch_size, math.ceil(config.batch_size / config.micro_batches))
         return evaluate(
-            self.network,
+            self._judged,
             self.validation,
             self._scale,
             config.precision,
@@ -117,8 +128,13 @@ class FoldTraining:
         )
 
     def save_best(self, evaluation: Evaluation) -> None:
-        """Save the current weights and their evaluation as the best so far."""
-        self._best.save(evaluation)
+        """Save the weights that were evaluated and their evaluation as the best so far."""
+        self._best.save(evaluation, self._judged)
+
+    @property
+    def _judged(self) -> Network:
+        """Network whose weights are evaluated and saved."""
+        return self.network if self._average is None else self._average.network
 
     def end_epoch(self, loss: float) -> None:
         """Advance the learning rate and the loss weights to the next epoch; ``loss`` is the validation loss of this fold."""
@@ -131,9 +147,14 @@ class FoldTraining:
         return self._best.evaluation
 
     def finish(self) -> None:
-        """Restore the best weights and the configured dropout rates, and switch gradient checkpointing off."""
+        """Restore the best weights and the configured dropout rates, and switch gradient checkpointing off.
+
+        Without an evaluation, the network gets the averaged weights, if there is an average.
+        """
         self.network.recompute_in_backward(False)
         self._dropout.restore()
+        if self._average is not None:
+            self.network.load_state_dict(self._average.network.state_dict())
         self._best.restore_weights()
 
     def state_dict(self) -> dict[str, Any]:
@@ -152,8 +173,11 @@ def training_facts(folds: Sequence[FoldTraining], config: TrainingConfig) -> dic
     # Early reports end before the first checkpoint and depend on the machine's speed. The others change after a lack of memory.
     for name in ("early_reports", "micro_batches", "gradient_checkpointing"):
         del training[name]
-    if not config.class_weights:  # checkpoints of earlier versions lack this key
+    if not config.class_weights:  # checkpoints of earlier versions lack these keys
         del training["class_weights"]
+    for name, neutral in (("passes", 1), ("warmup_epochs", 0.0), ("weight_averaging", "none")):
+        if training[name] == neutral:
+            del training[name]
     return {
         "network": asdict(folds[0].network.config),  # equal for all folds
         "training": training,

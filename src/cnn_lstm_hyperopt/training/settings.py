@@ -1,6 +1,7 @@
 """Settings of one training, which come from a trial's parameters and the study's settings."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from cnn_lstm_hyperopt.config import PARAMETERS, Params, TrainingSettings
 from cnn_lstm_hyperopt.config.schema.study import MetricName
@@ -29,6 +30,9 @@ class TrainingConfig:
         gradient_checkpointing: whether the backward pass recomputes intermediate results that are otherwise stored. Recomputation
             needs less memory; on a CPU, the step is bit for bit the same.
         class_weights: whether classes have the weights :func:`.class_weights` in the loss and in the decision rule.
+        passes: number of passes over the training windows in an epoch.
+        warmup_epochs: number of epochs over whose steps the learning rate rises to the rate of the schedule.
+        weight_averaging: which weights are validated and saved: ``none``, those of the last step, or ``ema``, their average.
     """
 
     learning_rate: float
@@ -53,6 +57,9 @@ class TrainingConfig:
     micro_batches: int = 1
     gradient_checkpointing: bool = False
     class_weights: bool = False
+    passes: int = 1
+    warmup_epochs: float = 0.0
+    weight_averaging: Literal["none", "ema"] = "none"
 
     @property
     def regression_weight(self) -> float:
@@ -71,6 +78,7 @@ class TrainingConfig:
         metric: MetricName = "accuracy",
         micro_batches: int = 1,
         gradient_checkpointing: bool = False,
+        passes: int = 1,
     ) -> "TrainingConfig":
         """Return the settings of a training with these parameters over at most ``max_epochs`` epochs."""
         weighting = typed_group("regularization", params)
@@ -89,4 +97,7 @@ class TrainingConfig:
             micro_batches=micro_batches,
             gradient_checkpointing=gradient_checkpointing,
             class_weights=settings.balances_classes(metric),
+            passes=passes,
+            warmup_epochs=settings.warmup_epochs,
+            weight_averaging=settings.weight_averaging,
         )

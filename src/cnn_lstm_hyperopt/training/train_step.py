@@ -56,8 +56,12 @@ class Stepper:
         learned = [*self._weights, *self.loss_weighting.parameters()]
         self.optimizer = self._optimizer_kind.make(learned, config.learning_rate)
 
-    def step(self, index: Tensor) -> Tensor:
+    def step(self, index: Tensor, *, rate_share: float = 1.0) -> Tensor:
         """Train on the windows at the positions ``index``, with one step of the optimiser.
+
+        Args:
+            index: ``(batch,)`` positions of windows.
+            rate_share: factor of the learning rate in this step alone. The schedules never see it.
 
         Returns:
             Cross-entropy and squared error before the step, shape ``(2,)``, detached from the graph. The squared error is 0
@@ -83,9 +87,12 @@ class Stepper:
             losses += share * torch.stack([cross_entropy, second]).detach()
         add_penalty_gradients(self._weights, l1=config.l1, l2=config.l2)
         nn.utils.clip_grad_norm_(self._weights, config.gradient_clip)
-        rate = self.optimizer.param_groups[0]["lr"]
-        self._optimizer_kind.decay(self._weights, learning_rate=rate, strength=config.weight_decay)
+        group = self.optimizer.param_groups[0]
+        rate = group["lr"]
+        group["lr"] = rate_share * rate
+        self._optimizer_kind.decay(self._weights, learning_rate=group["lr"], strength=config.weight_decay)
         self.optimizer.step()
+        group["lr"] = rate
         return losses
 
     def _parts(self, index: Tensor) -> Iterator[tuple[float, Tensor, Tensor, Tensor | None]]:

@@ -13,6 +13,17 @@ EARLY_REPORTS = (0.25, 0.5, 0.75)
 """Shares of a long first epoch after which the network is evaluated."""
 
 
+def passes_per_epoch(min_steps: int, windows: int, batch_size: int) -> int:
+    """Return the smallest number of passes over the training windows with which an epoch has at least ``min_steps`` steps.
+
+    Args:
+        min_steps: minimum number of steps in an epoch, at least 1.
+        windows: number of training windows.
+        batch_size: number of windows in a step.
+    """
+    return math.ceil(min_steps / math.ceil(windows / batch_size))
+
+
 class TrialCosts:
     """Predictor of the costs of full configurations, which include fixed parameters.
 
@@ -20,9 +31,11 @@ class TrialCosts:
         data: data of the trials.
         settings: training settings.
         speeds: speeds of the device.
+        passes: number of passes over the training windows in an epoch.
     """
 
-    def __init__(self, data: TrialData, settings: TrainingSettings, speeds: CostModel) -> None:
+    def __init__(self, data: TrialData, settings: TrainingSettings, speeds: CostModel, passes: int = 1) -> None:
+        self.passes = passes
         self._data = data
         self._settings = settings
         self._speeds = speeds
@@ -50,7 +63,7 @@ class TrialCosts:
         """Predict the cost of a trial over all folds that trains on the share ``train_share`` of the training windows."""
         network, batch_size, precision = self._shape(params)
         windows = [max(1, round(train_share * len(fold.train))) for fold in self._data.folds]
-        steps = sum(math.ceil(count / batch_size) for count in windows) * self._settings.max_epochs
+        steps = self.passes * sum(math.ceil(count / batch_size) for count in windows) * self._settings.max_epochs
         optimizer = str(params["training.optimizer"])
         memory = memory_mb(network, batch_size, optimizer, precision, networks=len(self._data.folds))
         return Cost(
@@ -76,7 +89,8 @@ class TrialCosts:
         if seconds is None:
             return max_epochs
         network, batch_size, precision = self._shape(params)
-        epoch = math.ceil(windows / batch_size) * self._speeds.step_seconds(network, batch_size, precision)
+        steps = self.passes * math.ceil(windows / batch_size)
+        epoch = steps * self._speeds.step_seconds(network, batch_size, precision)
         evaluation = self._evaluation_seconds(params, len(self._data.folds[-1].validation))
         return min(max_epochs, max(1, int(seconds / (epoch + evaluation))))
 

@@ -88,6 +88,7 @@ class TrialRunner:
         speeds: speeds of the device, from which costs are predicted.
         metric: metric from which a trial's score is computed.
         memory_mb: memory limit of the process or, on a GPU, of the device's allocator; None without a limit.
+        passes: number of passes over the training windows in an epoch.
     """
 
     def __init__(
@@ -100,17 +101,13 @@ class TrialRunner:
         speeds: CostModel,
         metric: MetricName = "accuracy",
         memory_mb: float | None = None,
+        passes: int = 1,
     ) -> None:
-        self.data = data
-        self.device = device
-        self.costs = TrialCosts(data, settings, speeds)
-        self.speeds = speeds
-        self._memory_mb = memory_mb
-        self._settings = settings
-        self._seed = seed
+        self.data, self.device, self.speeds = data, device, speeds
+        self.costs = TrialCosts(data, settings, speeds, passes)
+        self._settings, self._seed, self._metric, self._memory_mb = settings, seed, metric, memory_mb
         keep_freed_pages()
         reserve_blas_buffers()
-        self._metric = metric
         self._folds = on_device(data.folds, device)
         self._linear_starts = LinearStarts()
 
@@ -268,6 +265,7 @@ class TrialRunner:
             precision=self.costs.precision(params),
             early_reports=self.costs.early_reports(params) if purpose == "trial" else (),
             metric=self._metric,
+            passes=self.costs.passes,
         )
         level = levels_of(params)[memory_level]
         config = replace(config, micro_batches=level.micro_batches, gradient_checkpointing=level.gradient_checkpointing)

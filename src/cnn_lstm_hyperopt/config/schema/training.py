@@ -14,6 +14,14 @@ class TrainingSettings(Section):
     """Settings of the training of each trial. The searched hyperparameters are in ``search_space.training``."""
 
     max_epochs: int = Field(20, ge=1, le=10_000, description="maximum number of epochs of a trial")
+    min_epoch_steps: int = Field(
+        16,
+        ge=1,
+        le=10_000,
+        description="minimum number of training steps in an epoch with the largest batch size of the search space and all "
+        "training windows. On small data, an epoch has several passes over the windows, as many as this number needs and as the "
+        "time limit of a trial allows; 1: always one pass",
+    )
     min_patience: int = Field(
         4, ge=1, le=100_000, description="minimum number of epochs without improvement before training stops"
     )
@@ -23,6 +31,18 @@ class TrainingSettings(Section):
         le=100,
         description="patience is at least this factor times the number of the best epoch, so that a late improvement gets more "
         "time",
+    )
+    warmup_epochs: float = Field(
+        0.0,
+        ge=0,
+        le=10_000,
+        description="number of epochs, which may be fractional, over whose steps the learning rate rises from 0 to the rate of "
+        "its schedule; 0: no warm-up",
+    )
+    weight_averaging: Literal["none", "ema"] = Field(
+        "none",
+        description="weights that are validated and saved: those of the last step, or ema, an exponential moving average over "
+        "about one epoch of steps",
     )
     long_epoch_seconds: float = Field(
         10.0,

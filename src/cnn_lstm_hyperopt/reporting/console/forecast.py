@@ -20,9 +20,11 @@ def forecast_lines(setup: Setup, search: Forecast, final: FinalForecast | None) 
     seconds = "" if plan.limits.seconds is None else f" and {plan.limits.seconds:g} s"
     limit = "" if settings.study.timeout is None else f", timeout {seconds_text(settings.study.timeout)}"
     workers = counted(search.workers, "worker")
+    passes = setup.runner.costs.passes
+    each = "" if passes == 1 else f" ({passes} passes over the training windows each)"
     lines = [
         f"Space: {len(space.searched())} parameters{differs}, {search.share_left:.0%} of it within the limits",
-        f"Budget: {trials} of at most {plan.max_epochs} epochs{seconds}, {workers} on {setup.runner.device}{limit}",
+        f"Budget: {trials} of at most {plan.max_epochs} epochs{each}{seconds}, {workers} on {setup.runner.device}{limit}",
     ]
     parts = [f"search about {seconds_text(search.seconds)}"] if search.trials else []
     if final is not None:
