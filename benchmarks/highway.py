@@ -6,7 +6,7 @@ seeds, with the paired interval of its gain over ridge regression. The second ta
 validation windows from the networks of a row alone, and from these networks, logistic regression and ridge regression.
 
     python benchmarks/highway.py demo
-    python benchmarks/highway.py others --epochs 6
+    python benchmarks/highway.py others --epochs 6 --groups relative_ranges volume_ratios
 """
 
 import argparse
@@ -29,6 +29,7 @@ from cnn_lstm_hyperopt.evaluation import BASELINES, Dependence, paired_interval
 from cnn_lstm_hyperopt.inference.ensemble import select
 from cnn_lstm_hyperopt.metrics import score
 from cnn_lstm_hyperopt.pipeline.baseline_forecasts import baseline_forecasts
+from cnn_lstm_hyperopt.pipeline.linear_members import linear_members
 from cnn_lstm_hyperopt.progress import CONTINUE
 from cnn_lstm_hyperopt.search.initial_trials.portfolio import PORTFOLIO, nearest
 from cnn_lstm_hyperopt.training import ValueScale, evaluate
@@ -49,6 +50,7 @@ SPACE = {
     "training": {"learning_rate": 1e-3, "batch_size": 128, "optimizer": "adam", "scheduler": "cosine"},
     "regularization": {"label_smoothing": 0.0},
 }
+INPUTS = {"relative_ranges": True, "volume_ratios": True, "market": False, "window_norm": False}
 Probabilities = NDArray[np.floating]
 
 
@@ -56,7 +58,9 @@ def networks(
     dataset: Dataset, init: str | None, seeds: int, epochs: int
 ) -> list[tuple[int, Probabilities, Probabilities]]:
     """Return the best epoch and the validation and test probabilities of a network for each seed."""
-    space, _ = parse_space({**SPACE, "highway": {"enabled": init is not None, "init": init or "linear"}})
+    space, _ = parse_space(
+        {**SPACE, "highway": {"enabled": init is not None, "init": init or "linear"}, "inputs": INPUTS}
+    )
     params = nearest(space, PORTFOLIO["lstm-fcn"])
     device = torch.device("cpu")
     runner = TrialRunner(
@@ -71,16 +75,13 @@ def networks(
     return found
 
 
-def compare(title: str, seeds: int, epochs: int) -> None:
+def compare(title: str, seeds: int, epochs: int, groups: list[str]) -> None:
     """Print both tables for a problem."""
     settings = {"source": "embedded", "target": "volatility", "lookback": 60, "train_share": 1.0, **PROBLEMS[title]}
-    dataset = prepare_dataset(load_settings({"data": settings}, {}).data)
+    dataset = prepare_dataset(load_settings({"data": settings}, {}).data, groups=groups)
     validation, test = dataset.validation, dataset.test.open()
     kinds = {name: BASELINES[name] for name in LINEAR}
-    held, said = (
-        baseline_forecasts(dataset, (dataset.train, validation, part), seed=0, kinds=kinds).probabilities
-        for part in (validation, test)
-    )
+    said = baseline_forecasts(dataset, (dataset.train, validation, test), seed=0, kinds=kinds).probabilities
     labels, truth, dependence = test.labels.numpy(), validation.labels.numpy(), Dependence.of(test, horizon=1)
 
     def row(name: str, probabilities: Probabilities, *cells: str) -> None:
@@ -97,6 +98,10 @@ def compare(title: str, seeds: int, epochs: int) -> None:
     )
     for name, each in said.items():
         row(name, each, "", "", "")
+    linear = linear_members(dataset, seed=0, max_gap_days=10.0, decision_weights=None)
+    simple = [[each.model.predict_windows(part).probabilities for part in (validation, test)] for each in linear]
+    for each, (_, own) in zip(linear, simple, strict=True):
+        row(f"{each.name} of the inputs (member)", own, "", "", "")
     members: dict[str, list[tuple[Probabilities, Probabilities]]] = {}
     for name, init in VARIANTS.items():
         began = time.perf_counter()
@@ -112,10 +117,13 @@ def compare(title: str, seeds: int, epochs: int) -> None:
             f"{time.perf_counter() - began:.0f}",
         )
     print("\n| ensemble | test log loss | gain over ridge | weight of the baselines |\n|---|---|---|---|")
-    simple = [(held[name], said[name]) for name in LINEAR]
     for name, own in members.items():
-        row(f"half highway {name}, half ridge", (np.mean([each[1] for each in own], axis=0) + simple[1][1]) / 2, "0.50")
-        for text, library in ((f"highway {name}", own), (f"highway {name} and baselines", own + simple)):
+        row(
+            f"half highway {name}, half ridge",
+            (np.mean([each[1] for each in own], axis=0) + said["ridge regression"]) / 2,
+            "0.50",
+        )
+        for text, library in ((f"highway {name}", own), (f"highway {name} and baselines", [*own, *simple])):
             weights = select(np.stack([each[0] for each in library]), truth, lambda y, p: score("log_loss", y, p))
             mean = sum(weight * each[1] for weight, each in zip(weights, library, strict=True))
             row(text, np.asarray(mean), f"{weights[len(own) :].sum():.2f}")
@@ -127,9 +135,10 @@ def main() -> None:
     parser.add_argument("problem", choices=list(PROBLEMS))
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=8)
+    parser.add_argument("--groups", nargs="*", default=[], help="groups of inputs beside the eleven features")
     options = parser.parse_args()
     print(f"{date.today()}, {machine_line()}")
-    compare(options.problem, options.seeds, options.epochs)
+    compare(options.problem, options.seeds, options.epochs, options.groups)
 
 
 if __name__ == "__main__":

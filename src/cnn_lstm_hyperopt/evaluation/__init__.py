@@ -25,7 +25,7 @@ from cnn_lstm_hyperopt.evaluation.probability_calibration import CalibrationRow,
 from cnn_lstm_hyperopt.evaluation.scores import GroupRow, Scores, by_group, score_predictions, shrinkage, years
 from cnn_lstm_hyperopt.evaluation.skill_test import Comparison, Grade, Judgement, judge
 from cnn_lstm_hyperopt.evaluation.strategy import Excess, Market, Returns, Strategy, TradingRules, goes_long, long_flat
-from cnn_lstm_hyperopt.evaluation.verdict_text import level_text, verdict_text
+from cnn_lstm_hyperopt.evaluation.verdict_text import level_text, recommendation_text, verdict_text
 from cnn_lstm_hyperopt.metrics.proportions import Interval
 
 __all__ = [
@@ -73,6 +73,7 @@ __all__ = [
     "probabilistic_sharpe",
     "probability_of_backtest_overfitting",
     "recent_counts",
+    "recommendation_text",
     "score_interval",
     "score_predictions",
     "sharpe",

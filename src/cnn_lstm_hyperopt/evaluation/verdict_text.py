@@ -25,6 +25,16 @@ def verdict_text(judged: Judgement) -> str:
     )
 
 
+def recommendation_text(judged: Judgement) -> str:
+    """Return the sentence that recommends a model because confirmation does not separate the finalists."""
+    compared = _compared(judged, judged.against_best, "the best simple baseline")
+    has = "" if judged.score is None else f" ({_name(judged.metric)} of {_value(judged.metric, judged.score)})"
+    return (
+        f"Confirmation does not separate the finalists, so use the {judged.model}{has} instead of a single model: it is"
+        f" {compared}."
+    )
+
+
 def level_text(level: float) -> str:
     """Return a confidence level as text, such as ``95 %`` or ``97.5 %``."""
     return f"{100 * level:.4g} %"

@@ -50,7 +50,7 @@ class StoredRefit(StoredForm):
     """Entry ``refit`` of ``model.json``."""
 
     trained_until: str | None = Field(max_length=100)
-    epochs: int = Field(ge=1, le=1_000_000)
+    epochs: int = Field(ge=0, le=1_000_000)
     windows: int = Field(ge=1)
     test_figures_of: Literal["tested model"]
     conformal_of: Literal["tested model"]

@@ -128,7 +128,7 @@ def _ensemble(
     validation = session.dataset.validation
     known = found.mean(of_runs, validation)
     return {
-        **ensemble_results(found, verdict.ensemble, session.save_dir),
+        **ensemble_results(found, verdict.ensemble, verdict.ensemble_judgement, session.save_dir),
         "training_time": found.seconds,
         **_sizes(found.ensemble),
         "temperature_scaling": _scaling(found.ensemble, validation.labels.numpy(), known, verdict.ensemble),

@@ -26,6 +26,7 @@ from cnn_lstm_hyperopt.evaluation import (
     level_text,
     long_flat,
     paired_interval,
+    recommendation_text,
     score_interval,
     score_predictions,
     verdict_text,
@@ -41,6 +42,7 @@ from cnn_lstm_hyperopt.pipeline.conformal_coverage import ConformalTest, conform
 from cnn_lstm_hyperopt.pipeline.ensemble_selection import Blend
 from cnn_lstm_hyperopt.pipeline.own_baselines import Parts, forecasts_of
 from cnn_lstm_hyperopt.pipeline.periods import PeriodPredictions, PeriodScores, TestPredictions, period_scores
+from cnn_lstm_hyperopt.pipeline.recommendation import finalists_are_separated, judged_ensemble
 from cnn_lstm_hyperopt.pipeline.retraining import Retrained
 from cnn_lstm_hyperopt.run_dir.paths import ENSEMBLE
 from cnn_lstm_hyperopt.training import Predictions
@@ -98,6 +100,8 @@ class Verdict:
         metric: name of the study's metric. The judgement may use another metric.
         evaluations: number of evaluations on this test set so far, including this evaluation.
         ensemble: exploratory test result of the ensemble; None if there is no ensemble.
+        ensemble_judgement: comparison of the ensemble with the best baseline and the majority class.
+        recommends_ensemble: whether the ensemble is recommended instead of a single model. The test has no influence on this.
         periods: scores of each period of a walk-forward test; empty if the test set is one period.
         period_of: (windows,) number of each window's period, from 1; None if the test set is one period.
     """
@@ -110,6 +114,8 @@ class Verdict:
     metric: str
     evaluations: int = 1
     ensemble: TestResult | None = None
+    ensemble_judgement: Judgement | None = None
+    recommends_ensemble: bool = False
     periods: tuple[PeriodScores, ...] = ()
     period_of: NDArray[np.int64] | None = None
     skipped_baselines: tuple[str, ...] = ()
@@ -129,6 +135,8 @@ class Verdict:
                 f" This is evaluation {self.evaluations} of the test set, so the intervals have the level"
                 f" {level_text(self.judgement.level)} instead of 95 %."
             )
+        if self.recommends_ensemble and self.ensemble_judgement is not None:
+            text += f" {recommendation_text(self.ensemble_judgement)}"
         return text
 
 
@@ -148,8 +156,7 @@ def evaluate_once(
         dataset: data of the study. Baselines are fitted on its training windows and tuned on its validation windows.
         settings: metrics, seed of the baselines and cost of a trade.
         blend: the ensemble, selected on validation; None if there is no ensemble.
-        evaluations: number of evaluations on this test set, including this evaluation. This number determines the confidence
-            level of all intervals.
+        evaluations: number of evaluations on this test set with this one, which determines the level of all intervals.
         later: predictions of the later periods of a walk-forward test, by models that were trained again.
 
     Raises:
@@ -171,6 +178,8 @@ def evaluate_once(
     strategy = TradingRules.of(dataset, settings.evaluation) if dataset.target == TRADED else None
     verdict = Verdict(
         judgement=judgement,
+        ensemble_judgement=judged_ensemble(compared, labels, said.ensemble, predicted, best, dependence),
+        recommends_ensemble=said.ensemble is not None and not finalists_are_separated(retrained),
         finalists=tuple(
             whole.model(f"model {each.finalist.rank}", predictions, runs, strategy, each.conformal, own.after)
             for each, runs, predictions, own in zip(

@@ -3,13 +3,14 @@
 from pathlib import Path
 from typing import Any
 
+from cnn_lstm_hyperopt.evaluation import Judgement
 from cnn_lstm_hyperopt.pipeline.ensemble_selection import Blend
-from cnn_lstm_hyperopt.pipeline.results.final_results import model_metrics
+from cnn_lstm_hyperopt.pipeline.results.final_results import compared_results, model_metrics
 from cnn_lstm_hyperopt.pipeline.test_evaluation import TestResult
 from cnn_lstm_hyperopt.run_dir.paths import ensemble_folder
 
 
-def ensemble_results(blend: Blend, result: TestResult, save_dir: Path) -> dict[str, Any]:
+def ensemble_results(blend: Blend, result: TestResult, judgement: Judgement | None, save_dir: Path) -> dict[str, Any]:
     """Return the entry of the ensemble for ``results.json``: members, validation scores and test metrics.
 
     Both validation scores are too high on average, because the same windows determined the epochs of the members and the
@@ -29,5 +30,6 @@ def ensemble_results(blend: Blend, result: TestResult, save_dir: Path) -> dict[s
         "validation_score": blend.validation_score,
         "best_member_validation_score": blend.best_member_validation_score,
         "test_metrics": model_metrics(result),
+        "comparison": None if judgement is None else compared_results(judgement),
         "model_path": str(ensemble_folder(save_dir)),
     }

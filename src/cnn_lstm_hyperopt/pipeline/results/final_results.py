@@ -17,7 +17,7 @@ from cnn_lstm_hyperopt.pipeline.confirmation import RANKED_BY, TIME_IS_UP, Confi
 from cnn_lstm_hyperopt.pipeline.conformal_coverage import ConformalTest
 from cnn_lstm_hyperopt.pipeline.retraining import Retrained
 from cnn_lstm_hyperopt.pipeline.test_evaluation import TestResult, Verdict
-from cnn_lstm_hyperopt.run_dir.paths import model_folder
+from cnn_lstm_hyperopt.run_dir.paths import ENSEMBLE, model_folder
 from cnn_lstm_hyperopt.search import SkillThreshold
 from cnn_lstm_hyperopt.utils.text import counted
 
@@ -219,9 +219,10 @@ def verdict_results(verdict: Verdict, retrained: Retrained) -> dict[str, Any]:
         "sentence": verdict.sentence,
         "model_rank": retrained.finalist.rank,
         "trial_number": retrained.finalist.trial_number,
+        "recommended_model": ENSEMBLE if verdict.recommends_ensemble else f"model {retrained.finalist.rank}",
         "metric": judgement.metric,
-        **_compared(judgement),
-        "accuracy": _compared(judgement.accuracy or judgement),
+        **compared_results(judgement),
+        "accuracy": compared_results(judgement.accuracy or judgement),
         "mean_confidence": judgement.mean_confidence,
         "preferred_baseline": judgement.preferred_baseline,
         "level": judgement.level,
@@ -260,7 +261,7 @@ def verdict_results(verdict: Verdict, retrained: Retrained) -> dict[str, Any]:
     }
 
 
-def _compared(judgement: Judgement) -> dict[str, Any]:
+def compared_results(judgement: Judgement) -> dict[str, Any]:
     """Return a model's score by one metric, and its comparison with the baseline that is best by this metric."""
     against = judgement.against_best
     return {

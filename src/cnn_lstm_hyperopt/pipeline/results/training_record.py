@@ -24,7 +24,7 @@ class SeedRecord:
 
     Attributes:
         seed: number of the seed.
-        best_epoch: epoch with the lowest validation loss, whose weights the model has.
+        best_epoch: epoch with the lowest validation loss, whose weights the model has; 0: the linear solution.
         max_epochs: maximum number of epochs, which is the length of the schedules of learning rate and dropout.
         validation_losses: validation loss (nats) of each epoch.
     """
@@ -37,7 +37,7 @@ class SeedRecord:
 
 class _StoredRecord(StoredForm):
     seed: int = Field(ge=1, le=1_000_000_000)
-    best_epoch: int = Field(ge=1, le=1_000_000)
+    best_epoch: int = Field(ge=0, le=1_000_000)
     max_epochs: int = Field(ge=1, le=1_000_000)
     validation_losses: Annotated[list[float], Field(max_length=1_000_000)]
 
