@@ -47,6 +47,14 @@ def test_with_the_windows_and_losses_of_an_earlier_training_it_repeats_its_epoch
     assert [report.last for report in reports] == [False] * (len(reports) - 1) + [True]
 
 
+def test_averaged_weights_are_those_after_the_last_epoch():
+    net, _, end = train(FixedLength(EPOCHS), weight_averaging="ema")
+    average = {name.removeprefix("module."): each for name, each in end.states["fold 1"]["average"].items()}
+    assert same(net, average)
+    plain, _, _ = train(FixedLength(EPOCHS))
+    assert not same(plain, average)
+
+
 def test_a_stopped_one_is_resumed_to_the_same_weights():
     length = FixedLength(EPOCHS, (1.0, 2.0))
     net, _, end = train(length)
