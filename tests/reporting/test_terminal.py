@@ -326,7 +326,7 @@ def test_pruning_takes_one_to_three_lines_of_eighty_columns(by, saved, share, mo
 def test_other_events_take_a_line_each_or_a_bar(capsys, monkeypatch):
     console = RunConsole(Terminal(verbose=True))
     for event, arguments, part in (
-        (console.on_benchmark_start, (), "12 s"),
+        (console.on_benchmark_start, (), "20 s"),
         (console.on_cut_off_trials, ([3, 4],), "(3, 4)"),
         (console.on_workers, (3,), "3 workers"),
         (console.on_confirmation_start, ([0], 2, 2), "2 new seeds"),

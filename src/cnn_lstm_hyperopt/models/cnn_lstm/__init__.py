@@ -1,1 +1,1 @@
-"""The CNN+LSTM family: a convolutional and a recurrent branch read the same window, and a fusion joins their outputs."""
+"""The CNN+LSTM family: a convolutional and a recurrent branch, and a fusion that joins their outputs."""

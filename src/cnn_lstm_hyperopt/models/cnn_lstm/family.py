@@ -14,7 +14,7 @@ class CnnLstmFamily:
 
     name = CnnLstmConfig.family
     parameters: Specs = PARAMETERS
-    structure = "two branches that read the same window"
+    structure = "a convolutional and a recurrent branch"
 
     def config(
         self, params: Params, *, input_dim: int, n_classes: int, has_regression: bool, lookback: int | None = None

@@ -86,7 +86,7 @@ class RunConsole(RunEvents):
         self._settings = settings
 
     def on_benchmark_start(self) -> None:
-        self.terminal.say("Measuring the speed of this machine once (about 12 s) …")
+        self.terminal.say("Measuring the speed of this machine once (about 20 s) …")
 
     def on_study(self, settings: Settings, study: Study, earlier: Mapping[str, Any]) -> None:
         self._models = {each["trial_number"]: each["model_rank"] for each in earlier.get("retrained_models") or ()}
