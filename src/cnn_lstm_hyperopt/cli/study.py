@@ -269,5 +269,6 @@ def _run(settings: Settings, given: RunOptions, *, resume: bool) -> None:
     except KeyboardInterrupt as error:
         if not (settings.save_dir / STUDY_FILE).is_file():
             raise
-        text = f"interrupted before the first trial; resume with: {resume_command(settings.save_dir)}"
+        when = "finished trials are saved" if (settings.save_dir / RESULTS_FILE).is_file() else "before the first trial"
+        text = f"interrupted, {when}; resume with: {resume_command(settings.save_dir)}"
         raise InterruptedRunError(text, code="interrupted") from error
