@@ -1,11 +1,11 @@
-"""Which groups of inputs make small networks better? Test log loss on embedded bars, with and without each group.
+"""Which groups of inputs make small networks better? Test log loss on real bars, with and without each group.
 
 Each network has the same small architecture and the default training (Adam, patience); only its inputs differ. The table shows
 the log loss of the mean of the seeds' probabilities, the log losses of the single seeds, and the 95 % interval of the gain over
 ridge regression, the strongest simple baseline. The baselines get all inputs, too.
 
-    python benchmarks/inputs.py --data tune
-    python benchmarks/inputs.py --data report --seeds 3
+    python benchmarks/inputs.py --data tune --seeds 2 --variants 0 1 3 4 7
+    python benchmarks/inputs.py --data report --seeds 2 --variants 0 1 3
 """
 
 import argparse
@@ -48,7 +48,7 @@ DATA: dict[str, dict[str, dict[str, Any]]] = {
         "AAPL, IBM, GOOGL, 2000-2013": {**DEMO, "symbols": ["AAPL", "IBM", "GOOGL"]},
     },
     "report": {
-        "NVDA, AMZN, MSFT, all dates": {"symbols": ["NVDA", "AMZN", "MSFT"]},
+        "NVDA, AMZN, MSFT, 2000-2013": {**DEMO, "symbols": ["NVDA", "AMZN", "MSFT"]},
     },
     "demo": {"the demo's symbols and dates": {**DEMO, "symbols": ["AAPL", "IBM", "MSFT", "NVDA", "AMZN"]}},
     "hourly": {"BTC, hourly": {"symbols": ["BTC"]}},

@@ -65,7 +65,7 @@ def test_findings_are_counted_in_the_table_and_warned_of_once_each(folder, capsy
     warnings = [line for line in out.splitlines() if line.startswith("Warning: DAY")]
     assert len(warnings) == 3
     assert len([line for line in warnings if "2013-02-25 (2:1)" in line]) == 1
-    assert "volume_ratio22, mood" in out  # a column of the user is among the features
+    assert "range_ratio22, mood" in out  # a column of the user is among the features
 
 
 def test_an_error_in_one_file_does_not_hide_the_others(folder, capsys):

@@ -67,8 +67,8 @@ OURS = {
     "highway.enabled": Fixed(False),
     "highway.init": Fixed("linear"),
     **{name: Fixed(spec.earlier) for name, spec in PARAMETERS.items() if spec.full and spec.earlier is not None},
-    **dict.fromkeys(("inputs.relative_ranges", "inputs.volume_ratios"), Fixed(True)),
-    **dict.fromkeys(("inputs.market", "inputs.window_norm"), Fixed(False)),
+    "inputs.relative_ranges": Fixed(True),
+    **dict.fromkeys(("inputs.volume_ratios", "inputs.market", "inputs.window_norm"), Fixed(False)),
 }
 """Parameters that the specification does not name."""
 FURTHER = {

@@ -71,7 +71,7 @@ def test_a_configuration_of_an_earlier_version_gives_the_network_of_this_version
 
 
 def test_a_space_has_only_flags_of_groups_that_the_data_have():
-    space, errors = parse_space({"inputs": {"market": [False, True], "relative_ranges": False}})
+    space, errors = parse_space({"inputs": {"market": [False, True], "volume_ratios": True, "relative_ranges": False}})
     assert (errors, possible_groups(space)) == ([], ("volume_ratios", "market"))
     loaders = space_of_data(space, (), one_task=True)
     assert [loaders.domains[f"inputs.{group}"] for group in GROUPS] == [Fixed(False)] * 3

@@ -21,7 +21,7 @@ PER_CHANNEL = 3
 
 PARAMETERS: dict[str, ParameterSpec] = {
     "inputs.relative_ranges": ParameterSpec("flag", Fixed(True), earlier=False),
-    "inputs.volume_ratios": ParameterSpec("flag", Fixed(True), earlier=False),
+    "inputs.volume_ratios": ParameterSpec("flag", Fixed(False), earlier=False),
     "inputs.market": ParameterSpec("flag", Fixed(False), earlier=False),
     WINDOW_NORM: ParameterSpec("flag", Fixed(False), earlier=False),
 }

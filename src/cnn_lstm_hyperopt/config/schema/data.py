@@ -71,7 +71,7 @@ class DataSettings(Section):
     )
     feature_columns: _Names = Field(
         (),
-        description="columns of the files to use as inputs in addition to the eleven built-in features, such as sentiment",
+        description="columns of the files to use as inputs in addition to the built-in features, such as sentiment",
     )
     features: FunctionReference | None = Field(
         None,

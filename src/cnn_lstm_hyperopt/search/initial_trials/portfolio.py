@@ -56,7 +56,7 @@ _WEAK: Mapping[str, Wish] = {
     "highway.enabled": _NO,
     "highway.init": ("random", "linear"),
     "inputs.relative_ranges": _YES,
-    "inputs.volume_ratios": _YES,
+    "inputs.volume_ratios": _NO,
     "inputs.market": _NO,
     "inputs.window_norm": _NO,
     "training.learning_rate": 1e-3,
