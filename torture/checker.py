@@ -365,7 +365,8 @@ def _of_ensemble(folder: Path, results: dict[str, Any]) -> Iterator[str]:
     if not math.isclose(sum(each["weight"] for each in members), 1) or min(each["weight"] for each in members) <= 0:
         yield f"weights do not add up to 1: {members}"
     known = {(e["model_rank"], e["trial_number"], s["seed"]) for e in results["retrained_models"] for s in e["seeds"]}
-    if not {(each["model_rank"], each["trial_number"], each["seed"]) for each in members} <= known:
+    networks = [each for each in members if each["baseline"] is None]
+    if not {(each["model_rank"], each["trial_number"], each["seed"]) for each in networks} <= known:
         yield f"{members} are not all models of the finalists"
     if entry["validation_score"] < entry["best_member_validation_score"]:
         yield f"it scores {entry['validation_score']} on validation, a member {entry['best_member_validation_score']}"

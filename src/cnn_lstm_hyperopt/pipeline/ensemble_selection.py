@@ -27,7 +27,7 @@ class Blend:
         ensemble: the ensemble of the models with positive weights. The member with the largest weight is first.
         places: for each member, the position of its finalist and the position of its training among the finalist's runs; None
             for a baseline.
-        validation_score: the study's metric on the validation windows before temperature scaling; None if undefined. This score
+        validation_score: the verdict's metric on the validation windows before temperature scaling; None if undefined. This score
             is too high on average, because the same windows selected the ensemble.
         best_member_validation_score: score of the best single model on the validation windows, also too high on average.
         seconds: training time of all members in seconds.
@@ -65,7 +65,7 @@ def blended(
         max_gap_days=settings.data.max_gap_days,
         decision_weights=predictions[0][0].decision_weights,
     )
-    metric, horizon = settings.study.metric, dataset.horizon
+    metric, horizon = settings.verdict_metric, dataset.horizon
     return blend(retrained, predictions, dataset.validation, metric, horizon=horizon, baselines=baselines)
 
 
@@ -87,7 +87,7 @@ def blend(
         retrained: finalists in order of rank.
         predictions: for each finalist, the predictions of each of its runs for the validation windows.
         validation: the validation windows, on which the ensemble is selected and calibrated.
-        metric: name of the study's metric.
+        metric: name of the metric that selects the ensemble. A higher score is better.
         horizon: number of bars that a label looks ahead.
         baselines: fitted baselines, which may be members like the models.
     """
