@@ -10,6 +10,7 @@ import torch
 from cnn_lstm_hyperopt.config import PARAMETERS, TrainingSettings, parse_space
 from cnn_lstm_hyperopt.data.dataset import TrialData
 from cnn_lstm_hyperopt.data.windows import Fold, Windows
+from cnn_lstm_hyperopt.models.inputs import GROUPS
 from cnn_lstm_hyperopt.progress import CONTINUE
 from cnn_lstm_hyperopt.space.domains import Scalar
 from cnn_lstm_hyperopt.training.machine_benchmark import calibration_for
@@ -20,6 +21,8 @@ VALUES: dict[str, tuple[Scalar, ...]] = {
     "cnn.num_filters": (4, 8),
     "cnn.filter_sizes": ("3-5", "3-7"),
     "cnn.dropout": (0.2, 0.5),
+    "cnn.blocks": (2, 1),
+    "cnn.dilation_growth": (1, 2),
     "cnn.activation": ("relu", "gelu", "swish"),
     "cnn.attention_heads": (1, 2),
     "lstm.hidden_dim": (8, 16),
@@ -45,6 +48,8 @@ VALUES: dict[str, tuple[Scalar, ...]] = {
 }
 """Where the default domain is large or its ends are too much alike for a short training."""
 SPACE, _ = parse_space({})
+OF_BARS = {f"inputs.{group}" for group in GROUPS}
+"""Parameters that change nothing without bars."""
 
 
 def values_of(name: str) -> tuple[Scalar, ...]:
@@ -62,6 +67,7 @@ def completed(chosen: dict[str, Scalar]) -> dict[str, Scalar]:
 CASES = [
     (name, dict(zip(spec.when, parents, strict=True)))
     for name, spec in PARAMETERS.items()
+    if name not in OF_BARS
     for parents in product(*(allowed[:2] for allowed in spec.when.values()))
 ]
 """Each parameter, with each value of its parent that a small network can have."""

@@ -63,7 +63,7 @@ def test_export_uses_the_refit(folder, refit, tmp_path, capsys):
 def test_a_refit_that_is_not_one_is_refused(folder, model, refit, tmp_path):
     path = folder / "refit" / "model.json"
     content = json.loads(path.read_text())
-    path.write_text(json.dumps({**content, "refit": {**content["refit"], "epochs": 0}}))
+    path.write_text(json.dumps({**content, "refit": {**content["refit"], "epochs": -1}}))
     with raises(SaveDirError, "greater-than-equal", "epochs"):
         load_model(folder)
     path.write_text(json.dumps({key: value for key, value in content.items() if key != "refit"}))

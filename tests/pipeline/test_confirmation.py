@@ -25,6 +25,7 @@ from cnn_lstm_hyperopt.pipeline.confirmation import SEEDS_APART, TIME_IS_UP, Mea
 from cnn_lstm_hyperopt.progress import CONTINUE, Action, Decision, ProgressReport
 from cnn_lstm_hyperopt.search import count_confirmations
 from cnn_lstm_hyperopt.training import Outcome, TrainingConfig, ValueScale, predict, train
+from cnn_lstm_hyperopt.training.linear_start import LinearStarts
 from cnn_lstm_hyperopt.training.runtime.device import seeded_dropout
 from cnn_lstm_hyperopt.utils.rng import stream_seed
 
@@ -190,6 +191,7 @@ def test_scores_are_those_of_trainings_by_hand_with_the_same_streams(dataset, tm
 
         about = network_config(params(trial), input_dim=fold.train.input_dim, n_classes=2, has_regression=True)
         network = build_network(about, seed=stream("weights"), device=torch.device("cpu"))
+        LinearStarts().apply(network, fold)
         generator = torch.Generator().manual_seed(stream("order and augmentation"))
         with seeded_dropout(stream("dropout"), torch.device("cpu")):
             windows = fold.train, fold.validation

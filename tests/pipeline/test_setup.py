@@ -162,10 +162,12 @@ def test_a_study_of_an_earlier_version_lacks_new_parameters(settings_of, begun, 
     storage.set_attribute("made_with", older)
     settings = settings_of()
     if now == "changed":
-        changed = settings.search_space.fixing({"highway.enabled": True})
+        changed = settings.search_space.fixing({"inputs.window_norm": True})
         settings = settings.model_copy(update={"search_space": changed})
     settings = with_stored_space(settings, storage)
-    with raises(SaveDirError, "study-differs", "search_space.highway.enabled") if now == "changed" else nullcontext():
+    with (
+        raises(SaveDirError, "study-differs", "search_space.inputs.window_norm") if now == "changed" else nullcontext()
+    ):
         space = prepare_again(settings, dataset, storage).plan.space
         assert space.domains["highway.enabled"] == Fixed(False)
 

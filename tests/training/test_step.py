@@ -305,7 +305,9 @@ class TestDynamic:
     def test_it_gets_the_mean_losses_of_each_epoch(self, monkeypatch, training):
         means, seen, step = [], [], Stepper.step
         monkeypatch.setattr(LOSS_WEIGHTINGS["dynamic"], "end_epoch", lambda self, *mean: means.append(mean))
-        monkeypatch.setattr(Stepper, "step", lambda self, index: seen.append(step(self, index)) or seen[-1])
+        monkeypatch.setattr(
+            Stepper, "step", lambda self, index, **share: seen.append(step(self, index, **share)) or seen[-1]
+        )
         training(windows(32, 1), windows(16, 2), balancing="dynamic", max_epochs=3)
         for epoch, mean in enumerate(means[:2]):
             assert mean == pytest.approx(torch.stack(seen[4 * epoch : 4 * epoch + 4]).mean(dim=0).tolist())

@@ -172,7 +172,7 @@ def test_each_network_has_its_own_streams_and_the_first_those_of_a_trial_with_on
     trained, single = run(*three_folds.folds), run(three_folds.folds[0])
     assert same(replace(trained, networks=trained.networks[:1]), single)
     first, second = run(three_folds.folds[0], three_folds.folds[0]).networks
-    assert not torch.equal(first.classify.weight, second.classify.weight)
+    assert not torch.equal(first.lstm.layers[0].weight_ih_l0, second.lstm.layers[0].weight_ih_l0)
 
 
 def test_the_costs_are_those_of_all_folds(three_folds):

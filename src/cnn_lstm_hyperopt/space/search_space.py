@@ -127,10 +127,13 @@ class SearchSpace:
         return self.fixing(values)
 
     def with_earlier(self, params: Mapping[str, Any]) -> dict[str, Any]:
-        """Return a full configuration with the values of active parameters that its version did not have."""
+        """Return a full configuration with the values of searched parameters that its version did not have.
+
+        Parameters that the space fixes are not added, because every configuration of the space has the fixed value.
+        """
         full = dict(params)
         for name in self.active(full):
-            if name not in full and self.specs[name].earlier is not None:
+            if name not in full and self.specs[name].earlier is not None and not isinstance(self.domains[name], Fixed):
                 full[name] = self.specs[name].earlier
         return full
 

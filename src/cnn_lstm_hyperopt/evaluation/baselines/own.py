@@ -80,8 +80,8 @@ def own_forecast(
             raise DataError(answer["error"], field=SETTING, code=answer["code"])
         if "interrupted" in answer:
             raise KeyboardInterrupt
-        values = np.load(folder / VALUES, allow_pickle=False) if answer["has_values"] else None
-        return OwnForecast(np.load(folder / PROBABILITIES, allow_pickle=False), values)
+        values = np.load(folder / VALUES) if answer["has_values"] else None
+        return OwnForecast(np.load(folder / PROBABILITIES), values)
 
 
 def _write_request(folder: Path, reference: str, parts: dict[str, BaselineWindows], *, check: bool) -> None:

@@ -33,7 +33,7 @@ def _windows(folder: Path, part: str, request: dict[str, Any]) -> BaselineWindow
     given: dict[str, Any] = {}
     for name in ARRAYS:
         path = folder / request["files"][part].get(name, "")
-        given[name] = np.load(path, allow_pickle=False) if path.is_file() else None
+        given[name] = np.load(path) if path.is_file() else None
     for name, fact in request["facts"].items():
         given[name] = tuple(fact) if isinstance(fact, list) else fact
     return BaselineWindows(**given)
