@@ -244,7 +244,7 @@ def test_an_interrupted_confirmation_is_resumed_and_the_test_set_evaluated_once(
         known = min(2, len(scores))
         assert candidates[number]["scores"][:known] == [score for score, _ in scores[:known]]
         assert after[number][: len(scores)] == scores
-        assert len(after[number]) == max(2, len(scores))
+        assert len(after[number]) in (len(scores), 2)  # the worse half gets no second seed
 
 
 def test_a_disk_that_is_full_from_the_start_is_an_error_and_can_be_used_later(
