@@ -83,7 +83,7 @@ def test_daily_bars_with_an_own_feature_three_folds_and_two_workers(start):
     done = start({"MSFT": frame.join(calm)}, "--feature-columns", "calm", "--cv-folds", "3", "--workers", "2")
     verdict_of(done)
     features = json_of(done.folder / "retrained_model_1" / "model.json")["features"]
-    assert (features[-1], len(features)) == ("calm", 12)
+    assert (features[-1], len(features)) == ("calm", 15)
     assert len(json_of(done.folder / "data.json")["folds"]) == 3
     (stored, *_) = sorted((done.folder / "validation").glob("*.parquet"))
     assert set(pd.read_parquet(stored)["fold"]) == {1, 2, 3}

@@ -169,7 +169,9 @@ def _of_curves(study: StoredStudy, config: dict[str, Any]) -> Iterator[str]:
 
 
 def _score(trial: Trial) -> float:
-    """At the epoch of the lowest loss."""
+    """At the epoch of the lowest loss; NaN if the linear start is better than each epoch, because the curve has no start."""
+    if trial.attributes.get("best_epoch") == 0:
+        return float(trial.values[0]) if trial.values else math.nan
     return float(min(trial.attributes["curve"], key=lambda point: point[2])[1])
 
 
@@ -223,8 +225,9 @@ def _of_validation(save_dir: Path, study: StoredStudy) -> Iterator[str]:
         right = probabilities.argmax(axis=1) == table["label"].to_numpy()
         fold = table["fold"] if "fold" in table else pd.Series(1, index=table.index)
         accuracy = float(pd.Series(right).groupby(fold).mean().mean())
-        if trial.attributes.get("curve") and not math.isclose(accuracy, _score(trial), rel_tol=CLOSE):
-            yield f"{name}: an accuracy of {accuracy}, but the trial's is {_score(trial)}"
+        score = _score(trial) if trial.attributes.get("curve") else math.nan
+        if not math.isnan(score) and not math.isclose(accuracy, score, rel_tol=CLOSE):
+            yield f"{name}: an accuracy of {accuracy}, but the trial's is {score}"
 
 
 # ---------------------------------------------------------------------- results.json
@@ -237,8 +240,14 @@ def _of_search_results(study: StoredStudy, results: dict[str, Any]) -> Iterator[
     if wrong := {state: told for state, told in results["counts"].items() if told != counts[state]}:
         yield f"results.json: counts {wrong}, but study.db has {dict(counts)}"
     threshold = _threshold(study.attributes["skill_gate"])
+    searched = {name for trial in study.finished for name in trial.params}
     told = [
-        (each["rank"], each["trial_number"], tuple(each["values"]), _readable(each["params"]))
+        (
+            each["rank"],
+            each["trial_number"],
+            tuple(each["values"]),
+            _readable({name: value for name, value in each["params"].items() if name in searched}),
+        )
         for each in results["best_trials"]
     ]
     front = enumerate(_front(study.finished, threshold), start=1)
@@ -302,8 +311,10 @@ def _of_final_results(study: StoredStudy, results: dict[str, Any], config: dict[
             yield "results.json: there is no front, but models were retrained"
         return
     candidates = [each for each in results["confirmation"]["candidates"] if each["failure"] is None]
-    for each in candidates:
-        if len(each["scores"]) != asked["confirm_seeds"]:
+    retrained = {each["trial_number"] for each in models}
+    for each in candidates:  # the worse half of them gets no further seed
+        least = asked["confirm_seeds"] if each["trial_number"] in retrained else 1
+        if not least <= len(each["scores"]) <= asked["confirm_seeds"]:
             yield f"results.json: trial {each['trial_number']} is confirmed with {len(each['scores'])} seeds"
     means = [float(np.mean(each["losses"])) for each in candidates]
     if means != sorted(means):
@@ -359,7 +370,8 @@ def _of_ensemble(folder: Path, results: dict[str, Any]) -> Iterator[str]:
         if folder.exists() or several:
             yield f"results.json tells of none, and {'there are several models' if several else 'there is a folder'}"
         return
-    members = strict_json(folder / "ensemble.json")["members"]
+    nothing = dict.fromkeys(("model_rank", "trial_number", "seed", "baseline"))
+    members = [{**nothing, **each} for each in strict_json(folder / "ensemble.json")["members"]]
     if [{key: each[key] for key in each if key != "folder"} for each in members] != entry["members"]:
         yield f"ensemble.json has the members {members}, results.json {entry['members']}"
     if not math.isclose(sum(each["weight"] for each in members), 1) or min(each["weight"] for each in members) <= 0:

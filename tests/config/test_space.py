@@ -64,7 +64,7 @@ OURS = {
     "lstm.attention_heads": Choices((2, 4, 8)),
     "regularization.l1_switch": FLAG,
     "augmentation.switch": Fixed(False),
-    "highway.enabled": Fixed(True),
+    "highway.enabled": Fixed(False),
     "highway.init": Fixed("linear"),
     **{name: Fixed(spec.earlier) for name, spec in PARAMETERS.items() if spec.full and spec.earlier is not None},
     "inputs.relative_ranges": Fixed(True),

@@ -100,7 +100,7 @@ PARAMETERS: dict[str, ParameterSpec] = {
     "lstm.input": _named((WINDOW, CNN, TRANSPOSED)),
     "lstm.summary": _named(("last", "mean", "max"), when={"lstm.attention": (False,)}, unused="last"),
     **FUSION_PARAMETERS,
-    "highway.enabled": ParameterSpec("flag", Fixed(True), earlier=False),
+    "highway.enabled": ParameterSpec("flag", Fixed(False), earlier=False),
     "highway.init": ParameterSpec(
         "choice",
         Fixed("linear"),

@@ -53,7 +53,7 @@ _WEAK: Mapping[str, Wish] = {
     "fusion.dim": _MIN,
     "fusion.dropout": _MIN,
     "fusion.attention_heads": 4,
-    "highway.enabled": _YES,
+    "highway.enabled": _NO,
     "highway.init": ("linear", "random"),
     "inputs.relative_ranges": _YES,
     "inputs.volume_ratios": _NO,
