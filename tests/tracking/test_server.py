@@ -124,7 +124,7 @@ def test_a_study_and_its_model_are_read_back(server: Server, run: Run, tiny: dic
     assert finalist.data.metrics["test_class_acc"] == metrics["test_class_acc"]
     mlflow.set_tracking_uri(server.uri)
     model = mlflow.pytorch.load_model(f"models:/{finalist.data.tags['model_id']}")
-    assert model(torch.zeros(5, 10, 11)).shape == (5, 3)  # test_model_flavour.py compares predictions
+    assert model(torch.zeros(5, 10, 14)).shape == (5, 3)  # test_model_flavour.py compares predictions
     (link,) = re.findall(rf"{server.uri}/#/experiments/\S+", out)
     require_runs_on(link, tiny["study"].get("name", "cnn_lstm_optimization"))
 
