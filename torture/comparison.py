@@ -35,6 +35,9 @@ LEFT_OUT_OF_RESULTS = {
     "retrained_models[].one_network.latency.batch_256_ms",
     "retrained_models[].seeds[].training_time",
     "retrained_models[].model_path",  # where the directory lies
+    "ensemble.training_time",
+    "ensemble.latency.batch_1_ms",
+    "ensemble.latency.batch_256_ms",
     "ensemble.model_path",
 }
 """Keys of ``results.json``, and of ``metrics.json``, which is an entry of ``retrained_models``."""
