@@ -104,7 +104,8 @@ def test_value_curve_and_best_epoch_of_a_trial_are_means_over_folds(
 @pytest.mark.slow
 def test_a_worker_trains_a_trial_to_the_bit_as_this_process_does(search, tiny_settings, speeds):
     folder, (record, *_) = search("mcc", 2, 5)
-    data = prepare_dataset(DataSettings(**tiny_settings["data"], cv_folds=FOLDS)).for_trials()
+    settings = DataSettings(**tiny_settings["data"], cv_folds=FOLDS)
+    data = prepare_dataset(settings, groups=["relative_ranges"]).for_trials()
     settings = TrainingSettings(**tiny_settings["training"])
     runner = TrialRunner(data, settings, seed=1, device=torch.device("cpu"), speeds=speeds, metric="mcc")
     space, _ = parse_space(tiny_settings["search_space"])
