@@ -316,7 +316,7 @@ def _of_final_results(study: StoredStudy, results: dict[str, Any], config: dict[
         least = asked["confirm_seeds"] if each["trial_number"] in retrained else 1
         if not least <= len(each["scores"]) <= asked["confirm_seeds"]:
             yield f"results.json: trial {each['trial_number']} is confirmed with {len(each['scores'])} seeds"
-    means = [float(np.mean(each["losses"])) for each in candidates]
+    means = [(-len(each["losses"]), float(np.mean(each["losses"]))) for each in candidates]  # more seeds first
     if means != sorted(means):
         yield f"results.json: confirmed candidates are not in the order of their mean log losses {means}"
     first = [each["trial_number"] for each in candidates[: asked["top_k"]]]
