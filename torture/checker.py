@@ -352,7 +352,10 @@ def _of_model(folder: Path, entry: dict[str, Any], results: dict[str, Any], stud
     if [each["file"] for each in about] != entry["networks"] or len(about) != len(entry["seeds"]):
         yield f"model.json has the networks {about}, not one of each of the seeds {entry['seeds']}"
     size_mb = sum(weight.nbytes for weight in weights.values()) / 1e6
-    expected_mb = study.trials[entry["trial_number"]].attributes["size_mb"]
+    sizes = {trial.number: trial.attributes["size_mb"] for trial in study.trials}
+    if (expected_mb := sizes.get(entry["trial_number"])) is None:
+        yield f"its trial {entry['trial_number']} is missing"
+        return
     if not math.isclose(size_mb, expected_mb, rel_tol=0.01):
         yield f"weights have {size_mb} MB, not {expected_mb}"
     if strict_json(folder / "model.json")["params"] != entry["config_params"]:

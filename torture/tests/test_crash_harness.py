@@ -213,7 +213,7 @@ PLANTED = {
         "retrained_model_1",
     ),
     "metrics of another model": (
-        in_json("retrained_model_1/metrics.json", lambda entry: entry.update(trial_number=7)),
+        in_json("retrained_model_1/metrics.json", lambda entry: entry.update(trial_number=99)),
         "metrics.json is not what results.json says",
     ),
     "half of the weights": (
