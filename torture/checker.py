@@ -274,8 +274,8 @@ def _threshold(skill: dict[str, Any]) -> float:
 
 
 def _front(trials: Sequence[Trial], threshold: float) -> list[Trial]:
-    """Non-dominated among those above threshold, or among all complete ones without any, by brute force; by accuracy, then fewer
-    seconds, then fewer MB."""
+    """Non-dominated among those above threshold, or among all complete ones without any, by brute force; by accuracy, then
+    lower log loss, then fewer seconds and MB."""
     complete = [trial for trial in trials if trial.values]
     skilled = [trial for trial in complete if trial.values[0] > threshold] or complete
     rows = {trial.number: (-trial.values[0], *trial.values[1:]) for trial in skilled}
@@ -285,7 +285,12 @@ def _front(trials: Sequence[Trial], threshold: float) -> list[Trial]:
         return any(all(a <= b for a, b in zip(other, row, strict=True)) for other in others)
 
     kept = [trial for trial in skilled if not dominated(rows[trial.number])]
-    return sorted(kept, key=lambda trial: (rows[trial.number], trial.number))
+    losses = {
+        trial.number: min((point[2] for point in trial.attributes.get("curve", [])), default=math.inf) for trial in kept
+    }
+    return sorted(
+        kept, key=lambda each: (rows[each.number][0], losses[each.number], rows[each.number][1:], each.number)
+    )
 
 
 def _readable(params: dict[str, Any]) -> dict[str, str]:
