@@ -14,9 +14,9 @@ import pandas as pd
 import torch
 
 from cnn_lstm_hyperopt.config import load_settings
-from cnn_lstm_hyperopt.data.dataset import prepare_dataset
 from cnn_lstm_hyperopt.evaluation import BASELINES
 from cnn_lstm_hyperopt.pipeline.baseline_forecasts import baseline_forecasts
+from cnn_lstm_hyperopt.pipeline.run import dataset_of
 
 NAMES = ("logistic regression", "ridge regression", "gradient boosting", "GARCH", "MiniRocket")
 """Baselines that forecast from the bars of a window. The other baselines need the last known labels."""
@@ -28,7 +28,7 @@ def newest_forecasts(save_dir: Path, name: str) -> pd.DataFrame:
     The baseline is fitted on the training windows of the study in ``save_dir`` and tuned on the validation windows.
     """
     settings = load_settings(save_dir / "config.yaml")
-    dataset = prepare_dataset(settings.data, evaluation=settings.evaluation)
+    dataset = dataset_of(settings, resume=True)
     test, market = dataset.test.open(), dataset.market
     if market is None:
         raise SystemExit("The study has DataLoaders. Fit a baseline on their windows with fit_baselines instead.")

@@ -388,8 +388,8 @@ def _of_ensemble(folder: Path, results: dict[str, Any]) -> Iterator[str]:
     networks = [each for each in members if each["baseline"] is None]
     if not {(each["model_rank"], each["trial_number"], each["seed"]) for each in networks} <= known:
         yield f"{members} are not all models of the finalists"
-    if entry["validation_score"] < entry["best_member_validation_score"]:
-        yield f"it scores {entry['validation_score']} on validation, a member {entry['best_member_validation_score']}"
+    if entry["selection_score"] < entry["best_member_selection_score"]:
+        yield f"it scores {entry['selection_score']} on validation, a member {entry['best_member_selection_score']}"
     for each in members:
         load_file(folder / each["folder"] / "model.safetensors")
     if strict_json(folder / "metrics.json") != entry:

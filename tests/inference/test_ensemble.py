@@ -76,7 +76,9 @@ def test_the_finalists_ensemble_is_made_of_all_seeds_and_at_least_as_good_as_the
         planted(2, mostly(labels, 0.65, seed=3)),
     )
     for metric in METRICS:
-        found = blend(finalists, [each.predictions(validation) for each in finalists], validation, metric)
+        found = blend(
+            finalists, [each.predictions(validation) for each in finalists], validation, metric, selected_by=metric
+        )
         weights = [each.weight for each in found.ensemble.members]
         assert weights == sorted(weights, reverse=True)
         assert sum(weights) == pytest.approx(1)
@@ -97,9 +99,15 @@ def test_an_ensemble_of_one_member_is_no_better_than_it_is_and_of_one_model_ther
     validation = apple(lookback=10).validation
     labels = validation.labels.numpy()
     one, constant = planted(1, mostly(labels, 1.0, seed=1)), planted(2, Planted(np.full((len(labels), 2), 0.5)))
-    found = blend([one, constant], [each.predictions(validation) for each in (one, constant)], validation, "accuracy")
+    found = blend(
+        [one, constant],
+        [each.predictions(validation) for each in (one, constant)],
+        validation,
+        "accuracy",
+        selected_by="accuracy",
+    )
     assert found.validation_score == found.best_member_validation_score == 1.0
-    assert blend([one], [one.predictions(validation)], validation, "accuracy") is None
+    assert blend([one], [one.predictions(validation)], validation, "accuracy", selected_by="accuracy") is None
 
 
 def test_linear_baselines_are_members_where_they_are_better_and_predict_from_disk(apple, tmp_path):
@@ -110,7 +118,7 @@ def test_linear_baselines_are_members_where_they_are_better_and_predict_from_dis
     assert [each.name for each in baselines] == ["logistic regression", "ridge regression"]
     unknowing = [planted(rank, Planted(nothing, nothing[:, 0])) for rank in (1, 2)]
     predictions = [each.predictions(dataset.validation) for each in unknowing]
-    found = blend(unknowing, predictions, dataset.validation, "log_loss", baselines=baselines)
+    found = blend(unknowing, predictions, dataset.validation, "log_loss", selected_by="log_loss", baselines=baselines)
     members = found.ensemble.members
     assert {each.baseline for each in members} & {"logistic regression", "ridge regression"}
     only = [replace(each, weight=1 / len(members)) for each in members if each.baseline]
@@ -125,7 +133,7 @@ def test_linear_baselines_are_members_where_they_are_better_and_predict_from_dis
     good = [planted(1, mostly(labels, 0.95, seed=1)), planted(2, mostly(labels, 0.95, seed=2))]
     said = [each.predictions(dataset.validation) for each in good]
     assert found.places[0] is None
-    mixed = blend(good, said, dataset.validation, "log_loss", baselines=baselines)
+    mixed = blend(good, said, dataset.validation, "log_loss", selected_by="log_loss", baselines=baselines)
     assert mixed.places[0] is not None
 
 

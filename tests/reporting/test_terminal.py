@@ -112,7 +112,8 @@ def test_the_start_is_short_and_the_end_names_the_next_command(tiny, tiny_file, 
     *_, head, sentence, _, predict = out.splitlines()
     assert head.startswith("Verdict: ")
     assert re.match(r"Model 1 has an? .* test windows", sentence)
-    model = Path(tiny["save_dir"]) / "retrained_model_1"
+    recommended = json.loads((Path(tiny["save_dir"]) / "results.json").read_text())["verdict"]["recommended_model"]
+    model = Path(tiny["save_dir"]) / ("retrained_model_1" if recommended == "model 1" else "ensemble")
     assert predict.strip() == f"cnn-lstm-hyperopt predict --model {model} --data-dir DIR --last"
 
 

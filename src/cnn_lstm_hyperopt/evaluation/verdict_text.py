@@ -25,12 +25,16 @@ def verdict_text(judged: Judgement) -> str:
     )
 
 
-def recommendation_text(judged: Judgement) -> str:
-    """Return the sentence that recommends a model because confirmation does not separate the finalists."""
+def recommendation_text(judged: Judgement, *, prefers_baseline: bool) -> str:
+    """Return the sentences that recommend a model because confirmation does not separate the finalists.
+
+    If the verdict prefers a simple baseline, the model is recommended only to users who want a network nevertheless.
+    """
     compared = _compared(judged, judged.against_best, "the best simple baseline")
     has = "" if judged.score is None else f" ({_name(judged.metric)} of {_value(judged.metric, judged.score)})"
+    advice = "If you use a network nevertheless, use" if prefers_baseline else "So use"
     return (
-        f"Confirmation does not separate the finalists, so use the {judged.model}{has} instead of a single model: it is"
+        f"Confirmation does not separate the finalists. {advice} the {judged.model}{has} instead of a single model: it is"
         f" {compared}."
     )
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from cnn_lstm_hyperopt.data.windows import Windows
 from cnn_lstm_hyperopt.evaluation import Dependence, calibration_error
 from cnn_lstm_hyperopt.evaluation.temperature import fit_temperature
-from cnn_lstm_hyperopt.inference.conformal import calibrate
+from cnn_lstm_hyperopt.inference.conformal import Conformal, calibrate
 from cnn_lstm_hyperopt.inference.temperature import Calibrated, scaled
 from cnn_lstm_hyperopt.metrics import score
 from cnn_lstm_hyperopt.pipeline.retraining import Retrained
@@ -23,6 +23,12 @@ def temperature_on(validation: Windows, predictions: Predictions, horizon: int) 
     return fit_temperature(validation.labels.numpy(), predictions.probabilities, dependence)
 
 
+def sets_on(validation: Windows, predictions: Predictions, temperature: float) -> Conformal | None:
+    """Return the conformal sets of a model with this temperature and these unscaled predictions for the validation windows."""
+    targets = None if validation.values is None else validation.values.numpy()
+    return calibrate(validation.labels.numpy(), scaled(predictions, temperature), targets)
+
+
 def calibrated(retrained: Retrained, predictions: Predictions, validation: Windows, horizon: int) -> Retrained:
     """Return the finalist with a temperature and conformal sets that are fitted on the validation windows.
 
@@ -32,10 +38,8 @@ def calibrated(retrained: Retrained, predictions: Predictions, validation: Windo
         validation: the validation windows.
         horizon: number of bars that a label looks ahead.
     """
-    targets = None if validation.values is None else validation.values.numpy()
     temperature = temperature_on(validation, predictions, horizon)
-    sets = calibrate(validation.labels.numpy(), scaled(predictions, temperature), targets)
-    return replace(retrained, temperature=temperature, conformal=sets)
+    return replace(retrained, temperature=temperature, conformal=sets_on(validation, predictions, temperature))
 
 
 @dataclass(frozen=True)

@@ -4,19 +4,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cnn_lstm_hyperopt.config import Settings
 from cnn_lstm_hyperopt.data.dataset import Dataset
 from cnn_lstm_hyperopt.data.windows import Windows
-from cnn_lstm_hyperopt.inference.conformal import calibrate
 from cnn_lstm_hyperopt.inference.ensemble import ROUNDS, Ensemble, Member, mean_of, select
 from cnn_lstm_hyperopt.inference.temperature import Calibrated, scaled
 from cnn_lstm_hyperopt.metrics import if_defined
 from cnn_lstm_hyperopt.metrics import score as metric_score
-from cnn_lstm_hyperopt.pipeline.calibration import temperature_on
+from cnn_lstm_hyperopt.pipeline.calibration import sets_on, temperature_on
 from cnn_lstm_hyperopt.pipeline.linear_members import LinearMember, linear_members
 from cnn_lstm_hyperopt.pipeline.retraining import Retrained, SeedRun
 from cnn_lstm_hyperopt.training import Predictions
+
+Floats = NDArray[np.floating]
 
 
 @dataclass(frozen=True)
@@ -27,9 +29,12 @@ class Blend:
         ensemble: the ensemble of the models with positive weights. The member with the largest weight is first.
         places: for each member, the position of its finalist and the position of its training among the finalist's runs; None
             for a baseline.
-        validation_score: the verdict's metric on the validation windows before temperature scaling; None if undefined. This score
+        validation_score: the study's metric on the validation windows before temperature scaling; None if undefined. This score
             is too high on average, because the same windows selected the ensemble.
         best_member_validation_score: score of the best single model on the validation windows, also too high on average.
+        selected_by: metric that selected the ensemble.
+        selection_score: score of the ensemble by this metric on the validation windows; None if undefined.
+        best_member_selection_score: score of the best single model by this metric on the validation windows.
         seconds: training time of all members in seconds.
     """
 
@@ -37,7 +42,10 @@ class Blend:
     places: tuple[tuple[int, int] | None, ...]
     validation_score: float | None
     best_member_validation_score: float | None
-    seconds: float = 0.0
+    selected_by: str
+    selection_score: float | None
+    best_member_selection_score: float | None
+    seconds: float
 
     def mean(self, predictions: Sequence[Sequence[Predictions]], windows: Windows) -> Calibrated:
         """Return the predictions of the ensemble for windows.
@@ -65,8 +73,15 @@ def blended(
         max_gap_days=settings.data.max_gap_days,
         decision_weights=predictions[0][0].decision_weights,
     )
-    metric, horizon = settings.verdict_metric, dataset.horizon
-    return blend(retrained, predictions, dataset.validation, metric, horizon=horizon, baselines=baselines)
+    return blend(
+        retrained,
+        predictions,
+        dataset.validation,
+        settings.study.metric,
+        selected_by=settings.verdict_metric,
+        horizon=dataset.horizon,
+        baselines=baselines,
+    )
 
 
 def blend(
@@ -75,6 +90,7 @@ def blend(
     validation: Windows,
     metric: str,
     *,
+    selected_by: str,
     horizon: int = 1,
     baselines: Sequence[LinearMember] = (),
 ) -> Blend | None:
@@ -87,7 +103,8 @@ def blend(
         retrained: finalists in order of rank.
         predictions: for each finalist, the predictions of each of its runs for the validation windows.
         validation: the validation windows, on which the ensemble is selected and calibrated.
-        metric: name of the metric that selects the ensemble. A higher score is better.
+        metric: name of the study's metric.
+        selected_by: name of the metric that selects the ensemble.
         horizon: number of bars that a label looks ahead.
         baselines: fitted baselines, which may be members like the models.
     """
@@ -104,24 +121,45 @@ def blend(
     seconds = [run.outcome.seconds for each in retrained for run in each.runs] + [each.seconds for each in baselines]
     places += [None] * len(baselines)
 
-    def chosen_in(rounds: int) -> Blend:
-        weights = select(library, labels, lambda truth, mean: metric_score(metric, truth, mean, decision), rounds)
+    def chosen_in(rounds: int) -> tuple[list[int], Floats, Predictions]:
+        weights = select(library, labels, lambda truth, mean: metric_score(selected_by, truth, mean, decision), rounds)
         order = [place for place in np.argsort(-weights, kind="stable").tolist() if weights[place] > 0]
-        members = tuple(replace(candidates[place], weight=float(weights[place])) for place in order)
-        found = Blend(Ensemble(members), tuple(places[i] for i in order), None, best, sum(seconds[i] for i in order))
-        mean = found.mean(predictions, validation).before.probabilities
-        return replace(found, validation_score=if_defined(metric_score(metric, labels, mean, decision)))
+        return order, weights, mean_of([said[place] for place in order], [float(weights[place]) for place in order])
 
-    singles = [if_defined(metric_score(metric, labels, each, decision)) for each in library]
-    best = max((each for each in singles if each is not None), default=None)
-    found = chosen_in(ROUNDS)
-    if found.validation_score is not None and best is not None and found.validation_score < best:
-        found = chosen_in(1)  # rounding to float32 can change the winner of two tied classes
-    targets = None if validation.values is None else validation.values.numpy()
-    mean = found.mean(predictions, validation).before
+    scores = _Scores(labels, decision)
+    best = scores.best_of(selected_by, library)
+    order, weights, mean = chosen_in(ROUNDS)
+    reached = scores.of(selected_by, mean.probabilities)
+    if reached is not None and best is not None and reached < best:
+        order, weights, mean = chosen_in(1)  # rounding to float32 can change the winner of two tied classes
     temperature = temperature_on(validation, mean, horizon)
-    sets = calibrate(labels, scaled(mean, temperature), targets)
-    return replace(found, ensemble=replace(found.ensemble, conformal=sets, temperature=temperature))
+    members = tuple(replace(candidates[place], weight=float(weights[place])) for place in order)
+    return Blend(
+        Ensemble(members, conformal=sets_on(validation, mean, temperature), temperature=temperature),
+        tuple(places[place] for place in order),
+        scores.of(metric, mean.probabilities),
+        scores.best_of(metric, library),
+        selected_by,
+        scores.of(selected_by, mean.probabilities),
+        best,
+        sum(seconds[place] for place in order),
+    )
+
+
+@dataclass(frozen=True)
+class _Scores:
+    """Scores on labelled windows with the decision weights of a study; None if undefined."""
+
+    labels: NDArray[np.int64]
+    decision_weights: Floats | None
+
+    def of(self, metric: str, probabilities: Floats) -> float | None:
+        return if_defined(metric_score(metric, self.labels, probabilities, self.decision_weights))
+
+    def best_of(self, metric: str, library: Floats) -> float | None:
+        """Return the best score of the models in the library ``(models, windows, classes)``."""
+        known = (self.of(metric, single) for single in library)
+        return max((each for each in known if each is not None), default=None)
 
 
 def _member(each: Retrained, run: SeedRun) -> Member:

@@ -12,7 +12,7 @@ from cnn_lstm_hyperopt.errors import SaveDirError
 from cnn_lstm_hyperopt.execution import PASSES, OutsideTrials, delete_worker_files, starts_as_json
 from cnn_lstm_hyperopt.pipeline.advice import Interface, empty_front_text
 from cnn_lstm_hyperopt.pipeline.events import RunEvents
-from cnn_lstm_hyperopt.pipeline.fingerprint import ADAM_DECAY, with_stored_space
+from cnn_lstm_hyperopt.pipeline.fingerprint import ADAM_DECAY
 from cnn_lstm_hyperopt.pipeline.results.search_results import read_results
 from cnn_lstm_hyperopt.pipeline.results.selection import SelectionTracker
 from cnn_lstm_hyperopt.pipeline.save_dir_check import check_save_dir, make_directory
@@ -132,8 +132,8 @@ def open_session(
         try:
             if setup is None:
                 named = settings.study.model_copy(update={"name": storage.study.study_name})  # the study keeps its name
-                settings = with_stored_space(settings.model_copy(update={"study": named}), storage)
-                setup = _resumed(settings, dataset, storage)
+                setup = _resumed(settings.model_copy(update={"study": named}), dataset, storage)
+                settings = setup.settings
             _announce(storage, setup, events)
             session = Session(
                 settings=settings,

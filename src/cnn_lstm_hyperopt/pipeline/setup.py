@@ -17,7 +17,13 @@ from cnn_lstm_hyperopt.errors import ConfigError
 from cnn_lstm_hyperopt.evaluation import Power, dates_effect, design_effect
 from cnn_lstm_hyperopt.execution import PASSES, as_stored, memory_limit, resolve_workers, study_plan
 from cnn_lstm_hyperopt.metrics import METRICS
-from cnn_lstm_hyperopt.pipeline.fingerprint import decoupled_adam, fingerprint, require_same, without_effect
+from cnn_lstm_hyperopt.pipeline.fingerprint import (
+    decoupled_adam,
+    fingerprint,
+    require_same,
+    with_stored_space,
+    without_effect,
+)
 from cnn_lstm_hyperopt.pipeline.own_baselines import check_own_baselines
 from cnn_lstm_hyperopt.pipeline.power_estimate import estimate_power
 from cnn_lstm_hyperopt.run_dir.paths import STUDY_FILE
@@ -190,6 +196,7 @@ def prepare_again(settings: Settings, dataset: Dataset, storage: StudyStorage) -
         ConfigError: the enqueued trials differ from those at the start of the study.
         DataError: one of the user's baselines violates a rule.
     """
+    settings = with_stored_space(settings, storage)
     device = resolve_device(settings.training.device)
     require_same(storage, settings, dataset, device)
     begun_with, now = storage.attribute("enqueue"), settings.study.enqueue

@@ -89,7 +89,7 @@ class Verdict:
     """Results of all models and baselines on the test set.
 
     Attributes:
-        judgement: judgement of model 1, the first of the confirmed candidates by mean log loss with new seeds. Results of the
+        judgement: judgement of model 1, the first of the confirmed candidates that could be retrained. Results of the
             other models are exploratory.
         finalists: test results of the finalists in order of rank; at least one.
         baselines: test results of the baselines, the majority class first. Persistence is included only if last labels are
@@ -136,7 +136,8 @@ class Verdict:
                 f" {level_text(self.judgement.level)} instead of 95 %."
             )
         if self.recommends_ensemble and self.ensemble_judgement is not None:
-            text += f" {recommendation_text(self.ensemble_judgement)}"
+            prefers_baseline = self.judgement.preferred_baseline is not None
+            text += f" {recommendation_text(self.ensemble_judgement, prefers_baseline=prefers_baseline)}"
         return text
 
 

@@ -80,13 +80,16 @@ class Refits:
             models = _predictions(fits, windows)
             mixed = {each.model_rank for each in kept}  # with models of two scales: they keep the temperature
             finalists = [
-                self._calibrated(each, [fit.run for fit in runs], dataset, fitted=each.finalist.rank not in mixed)
-                for each, runs in zip(finalists, fits, strict=True)
+                replace(each, runs=tuple(fit.run for fit in runs)) for each, runs in zip(finalists, fits, strict=True)
+            ]
+            of_runs = [each.predictions(dataset.validation) for each in finalists]
+            finalists = [
+                each if each.finalist.rank in mixed else self._calibrated(each, said, dataset)
+                for each, said in zip(finalists, of_runs, strict=True)
             ]
             if not kept:
                 members, selected = fits, number
                 if ensemble is not None:
-                    of_runs = [each.predictions(dataset.validation) for each in finalists]
                     ensemble = blended(finalists, of_runs, dataset, session.settings)
             mean = None if ensemble is None else ensemble.mean(_predictions(members, windows), windows[selected])
             means = [each.mean(said) for each, said in zip(finalists, models, strict=True)]
@@ -94,12 +97,16 @@ class Refits:
         return predicted
 
     @staticmethod
-    def _calibrated(each: Retrained, runs: list[SeedRun], dataset: Dataset, *, fitted: bool) -> Retrained:
-        """Return the finalist with the runs of a period. If ``fitted``, its temperature is fitted on the period's validation."""
-        if not fitted:
-            return replace(each, runs=tuple(runs))
-        new = replace(each, runs=tuple(runs), temperature=1.0, conformal=None)
-        mean = new.mean(new.predictions(dataset.validation)).before
+    def _calibrated(each: Retrained, predictions: Sequence[Predictions], dataset: Dataset) -> Retrained:
+        """Return the finalist with a temperature fitted on the period's validation windows.
+
+        Args:
+            each: finalist with the runs of the period.
+            predictions: predictions of each of these runs for the validation windows.
+            dataset: dataset of the period.
+        """
+        new = replace(each, temperature=1.0, conformal=None)
+        mean = new.mean(predictions).before
         return calibrated(new, mean, dataset.validation, dataset.horizon)
 
     def _fits(

@@ -9,6 +9,7 @@ from typing import Any
 from cnn_lstm_hyperopt.config import DataSettings, Settings, load_settings
 from cnn_lstm_hyperopt.errors import ConfigError
 from cnn_lstm_hyperopt.metrics import METRICS
+from cnn_lstm_hyperopt.pipeline.advice import model_to_use
 from cnn_lstm_hyperopt.pipeline.results.search_results import read_results
 from cnn_lstm_hyperopt.reporting.console.pruning import pruned_text
 from cnn_lstm_hyperopt.run_dir.activity import activity_text, read_activity
@@ -20,7 +21,6 @@ from cnn_lstm_hyperopt.run_dir.paths import (
     RESULTS_FILE,
     STUDY_FILE,
     command,
-    model_folder,
     predict_command,
     resume_command,
     resume_in_python,
@@ -283,7 +283,7 @@ def _next_steps(save_dir: Path, found: _StudyState) -> list[str]:
         return [f"Next: {resume}"]
     if not lines and (results is None or results.get("n_trials_completed", progress.done) != progress.done):
         return [f"Next: {resume} (writes the results)"]
-    asks_refit = settings is not None and settings.retrain.enabled and settings.retrain.refit
+    asks_refit = settings is not None and settings.retrain.refit
     if retrained and asks_refit and not (results or {}).get("refit"):
         call = f"{resume}.retrain_best_models()" if progress.source == "loaders" else resume
         return [f"{counted(len(retrained), 'model')} retrained and tested. Next: {call} (completes the final refit)"]
@@ -291,7 +291,7 @@ def _next_steps(save_dir: Path, found: _StudyState) -> list[str]:
         done = f"Done: {counted(len(retrained), 'model')} retrained and tested; see {save_dir / RESULTS_FILE}"
         report = save_dir / REPORT_FILE
         shown = f"open {report} in a browser" if report.exists() else command("report", "--save-dir", save_dir)
-        return [done, f"Next: {shown}, or predict: {_predict(save_dir, settings, retrained)}"]
+        return [done, f"Next: {shown}, or predict: {_predict(save_dir, settings, results or {})}"]
     in_python = progress.source == "loaders"
     if not found.front:
         more = 2 * progress.total
@@ -305,9 +305,9 @@ def _next_steps(save_dir: Path, found: _StudyState) -> list[str]:
     ]
 
 
-def _predict(save_dir: Path, settings: Settings | None, retrained: Sequence[Mapping[str, Any]]) -> str:
-    """Return the command that predicts with the first model. For a study on DataLoaders, return the Python call."""
-    model = model_folder(save_dir, retrained[0]["model_rank"])
+def _predict(save_dir: Path, settings: Settings | None, results: Mapping[str, Any]) -> str:
+    """Return the command that predicts with :func:`.model_to_use`. For a study on DataLoaders, return the Python call."""
+    _, model = model_to_use(save_dir, results)
     if settings is not None and settings.data.source == "loaders":
         return f"cnn_lstm_hyperopt.load_model({str(model)!r}).predict(windows)"
     data = DataSettings() if settings is None else settings.data

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cnn_lstm_hyperopt.evaluation.baselines.base import Floats
+from cnn_lstm_hyperopt.evaluation.baselines.summaries import SPANS
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,10 +33,11 @@ def of_means(weights: Floats, biases: Floats, steps: int) -> LinearForm:
         biases: ``(outputs,)``.
         steps: number of bars in a window.
     """
-    shares = np.zeros((4, steps))  # share of each bar in each mean
-    for row, span in zip(shares, (1, 5, 20, steps), strict=True):
+    spans = (*SPANS, steps)
+    shares = np.zeros((len(spans), steps))  # share of each bar in each mean
+    for row, span in zip(shares, spans, strict=True):
         row[-span:] = 1 / min(span, steps)
-    by_mean = weights.reshape(len(weights), 4, -1)
+    by_mean = weights.reshape(len(weights), len(spans), -1)
     return LinearForm(np.einsum("omf,ms->osf", by_mean, shares).reshape(len(weights), -1), biases)
 
 

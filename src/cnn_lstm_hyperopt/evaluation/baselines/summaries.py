@@ -8,9 +8,13 @@ _NUMBERS_AT_ONCE = 1_000_000
 """Maximum number of inputs (windows × lookback × features) that are copied in one step (4 MB)."""
 
 
+SPANS = (1, 5, 20)
+"""Numbers of last bars of the means, in addition to the mean over all bars."""
+
+
 def means(inputs: Inputs) -> Floats:
-    """Return each feature's last value, and its means over 5, 20 and all bars, ``(windows, 4 × features)``."""
-    parts = [inputs[:, -1], inputs[:, -5:].mean(axis=1), inputs[:, -20:].mean(axis=1), inputs.mean(axis=1)]
+    """Return each feature's means over the last 1, 5 and 20 bars and over all bars, ``(windows, 4 × features)``."""
+    parts = [*(inputs[:, -span:].mean(axis=1) for span in SPANS), inputs.mean(axis=1)]
     return np.concatenate(parts, axis=1).astype(np.float64)
 
 

@@ -205,7 +205,7 @@ def baseline_results(verdict: Verdict) -> list[dict[str, Any]]:
 
 
 def verdict_results(verdict: Verdict, retrained: Retrained) -> dict[str, Any]:
-    """Return the verdict about ``retrained``, the first of the confirmed candidates by mean log loss with new seeds.
+    """Return the verdict about ``retrained``, the first of the confirmed candidates that could be retrained.
 
     Results of other models are exploratory.
     """

@@ -12,14 +12,14 @@ from cnn_lstm_hyperopt.evaluation import Interval, level_text, overfitting_meani
 from cnn_lstm_hyperopt.evaluation.selection_bias import DeflatedSharpe, TrialSeries
 from cnn_lstm_hyperopt.evaluation.strategy_text import strategy_lines
 from cnn_lstm_hyperopt.metrics import METRICS, Metric
-from cnn_lstm_hyperopt.pipeline.advice import Interface, preference_text
+from cnn_lstm_hyperopt.pipeline.advice import Interface, model_to_use, preference_text
 from cnn_lstm_hyperopt.pipeline.confirmation import RANKED_BY, TIME_IS_UP, Candidate, Confirmed
 from cnn_lstm_hyperopt.pipeline.conformal_coverage import ConformalTest, Coverage
 from cnn_lstm_hyperopt.pipeline.results.final_results import strategy_results
 from cnn_lstm_hyperopt.pipeline.retraining import Retrained
 from cnn_lstm_hyperopt.pipeline.test_evaluation import TestResult, Verdict
 from cnn_lstm_hyperopt.reporting.console.tables import plain_table, widest
-from cnn_lstm_hyperopt.run_dir.paths import REPORT_FILE, model_folder, predict_command, resume_command
+from cnn_lstm_hyperopt.run_dir.paths import REPORT_FILE, predict_command, resume_command
 from cnn_lstm_hyperopt.utils.text import counted
 
 CONFIRMED_ROWS = 10
@@ -32,10 +32,12 @@ NO_GAP = 0.0005
 def confirmation_table(confirmed: Confirmed, metric: str) -> Table:
     """Return a table of the confirmed candidates and their scores in the search.
 
-    The mean log loss with new seeds sets the order.
+    Candidates with more new seeds come first, then candidates with a lower mean log loss.
     """
     ranking = METRICS[RANKED_BY].label
-    table = plain_table(f"Confirmed with new seeds: {METRICS[metric].words} on validation; rank by mean {ranking}")
+    table = plain_table(
+        f"Confirmed with new seeds: {METRICS[metric].words} on validation; rank by seeds, then mean {ranking}"
+    )
     beside = [] if metric == RANKED_BY else [ranking]  # the mean is then this log loss, negated
     for name in ("rank", "trial", "in the search", "new seeds", "mean", *beside):
         table.add_column(name, justify="right", no_wrap=True)
@@ -65,7 +67,9 @@ def confirmation_lines(confirmed: Confirmed, metric: str) -> list[str]:
         lines.append(f"Selection noise: search scores are {side} scores with new seeds on average.")
     if confirmed.ended is not None and confirmed.ended.reason == TIME_IS_UP:
         rounds = len(confirmed.ranked[0].scores) if confirmed.ranked else 0
-        done = f"only {counted(rounds, 'new seed')} each" if rounds else "no new seeds: the order of the search is kept"
+        done = (
+            f"at most {counted(rounds, 'new seed')} each" if rounds else "no new seeds: the order of the search is kept"
+        )
         lines.append(f"{TIME_IS_UP} left time for {done}.")
     return lines
 
@@ -242,11 +246,11 @@ def next_lines(
     if not results["retrained_models"]:
         retrain = "optimizer.retrain_best_models()" if in_python else f"{resume_command(save_dir)} --retrain-best"
         return ["Next: retrain the best models and evaluate them once on the test set:", f"  {retrain}"]
-    report, model = save_dir / REPORT_FILE, model_folder(save_dir, 1)
+    report, (name, model) = save_dir / REPORT_FILE, model_to_use(save_dir, results)
     opened = f"open {report} in a browser, or " if report.exists() else ""
     predict = predict_command(model, data.data_dir, data.features)
     if in_python:
         windows = "windows" if interface is Interface.LOADERS else "bars"
         predict = f"cnn_lstm_hyperopt.load_model({str(model)!r}).predict({windows})"
-    preferred = "" if advice is None else f"{advice} To use model 1 nevertheless, "
+    preferred = "" if advice is None else f"{advice} To use {name} nevertheless, "
     return [f"Next: {preferred}{opened}predict:", f"  {predict}"]

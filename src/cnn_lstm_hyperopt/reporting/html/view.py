@@ -144,8 +144,8 @@ def _tested_line(content: Content) -> str:
     if trial == first:
         return f"Trial {trial}, the best trial of the search, is the tested model {rank}."
     return (
-        f"The tested model {rank} is trial {trial}, not trial {first}, the best trial of the search: with new seeds,"
-        f" trial {trial} has the lower mean log loss."
+        f"The tested model {rank} is trial {trial}, not trial {first}, the best trial of the search, because the confirmation"
+        f" with new seeds ranks trial {trial} higher."
     )
 
 
