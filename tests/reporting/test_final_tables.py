@@ -246,7 +246,7 @@ PREDICT = "cnn_lstm_hyperopt.load_model('{model}').predict"
 def test_the_next_command_fits_the_state_and_the_user(tmp_path, interface, n_models, missing, report, last):
     if report:
         (tmp_path / "report.html").touch()
-    data, results = DataSettings(source="files", data_dir="bars"), {"retrained_models": n_models * [{}]}
+    data, results = DataSettings(source="files", data_dir="bars"), {"retrained_models": n_models * [{"model_rank": 1}]}
     lines = next_lines(tmp_path, results, data, missing, interface)
     paths = {"model": tmp_path / "retrained_model_1", "bars": Path("bars").absolute()}
     expected = last.format(resume=resume_command(tmp_path), **paths)

@@ -2,14 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
-from pathlib import Path
 from typing import Any
 
 from cnn_lstm_hyperopt.config import Settings
 from cnn_lstm_hyperopt.evaluation import BASELINES
 from cnn_lstm_hyperopt.evaluation.baselines.base import is_own
 from cnn_lstm_hyperopt.metrics import METRICS
-from cnn_lstm_hyperopt.run_dir.paths import ENSEMBLE, ensemble_folder, model_folder
 from cnn_lstm_hyperopt.search import StudyPlan, TrialRecord
 from cnn_lstm_hyperopt.search.pruning_stats import LIMIT
 from cnn_lstm_hyperopt.utils.text import counted, install_command
@@ -37,21 +35,6 @@ def preference_text(verdict: Mapping[str, Any]) -> str | None:
         f"prefer {baseline}, a simple baseline. It is cheaper, and model 1 is {verdict['grade']}."
         " docs/how-to/use-a-baseline.md shows how to forecast with a baseline."
     )
-
-
-def model_to_use(save_dir: Path, results: Mapping[str, Any]) -> tuple[str, Path]:
-    """Return the name and the folder of the model that the verdict is about, or of the ensemble if the verdict recommends it.
-
-    A user who asked for a final refit gets the model that was refitted.
-
-    Args:
-        save_dir: results directory of a study with retrained models.
-        results: content of ``results.json``.
-    """
-    if (results.get("verdict") or {}).get("recommended_model") == ENSEMBLE and not results.get("refit"):
-        return "the ensemble", ensemble_folder(save_dir)
-    rank = results["retrained_models"][0]["model_rank"]
-    return f"model {rank}", model_folder(save_dir, rank)
 
 
 def skipped_baselines(names: Sequence[str]) -> list[dict[str, str]]:

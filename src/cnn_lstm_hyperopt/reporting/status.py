@@ -9,9 +9,9 @@ from typing import Any
 from cnn_lstm_hyperopt.config import DataSettings, Settings, load_settings
 from cnn_lstm_hyperopt.errors import ConfigError
 from cnn_lstm_hyperopt.metrics import METRICS
-from cnn_lstm_hyperopt.pipeline.advice import model_to_use
 from cnn_lstm_hyperopt.pipeline.results.search_results import read_results
 from cnn_lstm_hyperopt.reporting.console.pruning import pruned_text
+from cnn_lstm_hyperopt.reporting.model_to_use import model_to_use
 from cnn_lstm_hyperopt.run_dir.activity import activity_text, read_activity
 from cnn_lstm_hyperopt.run_dir.lock import is_running
 from cnn_lstm_hyperopt.run_dir.paths import (

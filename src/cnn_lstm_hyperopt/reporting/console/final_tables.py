@@ -12,13 +12,14 @@ from cnn_lstm_hyperopt.evaluation import Interval, level_text, overfitting_meani
 from cnn_lstm_hyperopt.evaluation.selection_bias import DeflatedSharpe, TrialSeries
 from cnn_lstm_hyperopt.evaluation.strategy_text import strategy_lines
 from cnn_lstm_hyperopt.metrics import METRICS, Metric
-from cnn_lstm_hyperopt.pipeline.advice import Interface, model_to_use, preference_text
+from cnn_lstm_hyperopt.pipeline.advice import Interface, preference_text
 from cnn_lstm_hyperopt.pipeline.confirmation import RANKED_BY, TIME_IS_UP, Candidate, Confirmed
 from cnn_lstm_hyperopt.pipeline.conformal_coverage import ConformalTest, Coverage
 from cnn_lstm_hyperopt.pipeline.results.final_results import strategy_results
 from cnn_lstm_hyperopt.pipeline.retraining import Retrained
 from cnn_lstm_hyperopt.pipeline.test_evaluation import TestResult, Verdict
 from cnn_lstm_hyperopt.reporting.console.tables import plain_table, widest
+from cnn_lstm_hyperopt.reporting.model_to_use import model_to_use
 from cnn_lstm_hyperopt.run_dir.paths import REPORT_FILE, predict_command, resume_command
 from cnn_lstm_hyperopt.utils.text import counted
 
