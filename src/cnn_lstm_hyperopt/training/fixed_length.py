@@ -15,7 +15,7 @@ class FixedLength:
     """Length of a training without validation windows, and the validation losses of the earlier training that it repeats.
 
     Attributes:
-        epochs: number of epochs; 0: the network stays as it starts, for example at the linear solution.
+        epochs: number of epochs, at least 1.
         losses: validation loss of the earlier training after each of its epochs. The learning-rate schedule ``plateau`` gets
             these losses, so its learning rates are those of the earlier training. After the last loss, the schedule gets the
             last loss again, as if no later epoch had a lower loss. The other schedules depend on the epoch alone.
@@ -62,11 +62,7 @@ class _FixedTraining(Lockstep):
     ) -> None:
         super().__init__([fold], config, on_report, on_epoch_end, epochs=length.epochs)
         self._fold, self._length = fold, length
-        self._complete = length.epochs == 0
         self._about = {**self._about, "fixed epochs": length.epochs}
-
-    def evaluate_start(self) -> None:
-        """Do nothing, because there are no validation windows."""
 
     def train_epoch(self) -> None:
         """Train for an epoch, unless a decision within the epoch ends the training."""

@@ -7,33 +7,24 @@ from typing import Any
 class Patience:
     """Early stopping after max(``minimum``, ``factor`` × best epoch) epochs without a lower loss.
 
-    So patience is longer if the best epoch comes later ("patience increase", Bengio 2012, arXiv 1206.5533, section 3.2.2). The
-    start before the first epoch can be the best state of the network, but patience counts only epochs: a good start ends no
-    training.
+    So patience is longer if the best epoch comes later ("patience increase", Bengio 2012, arXiv 1206.5533, section 3.2.2).
 
     Attributes:
         best_loss, best_epoch: lowest loss of an epoch and this epoch; infinite and 0 before the first epoch ends.
-        start_loss: loss before the first epoch; infinite if the start is no candidate.
     """
 
     def __init__(self, *, minimum: int, factor: float) -> None:
         self.best_loss = math.inf
         self.best_epoch = 0
-        self.start_loss = math.inf
         self._minimum = minimum
         self._factor = factor
 
     def improved(self, epoch: int, loss: float) -> bool:
-        """Record the loss of an epoch, counted from 1; return whether it is below all earlier losses and the start's."""
+        """Record the loss of an epoch, counted from 1; return whether it is below all earlier losses."""
         if loss < self.best_loss:
             self.best_loss, self.best_epoch = loss, epoch
-            return loss < self.start_loss
+            return True
         return False
-
-    @property
-    def chosen_epoch(self) -> int:
-        """Epoch with the lowest loss; 0 is the start, or no epoch has ended."""
-        return 0 if self.start_loss <= self.best_loss < math.inf else self.best_epoch
 
     def exhausted(self, epoch: int) -> bool:
         """Return whether the training should end after this epoch."""
@@ -41,10 +32,9 @@ class Patience:
         return epoch - self.best_epoch >= patience
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the losses and the best epoch so far, the state that changes during training."""
-        return {"best_loss": self.best_loss, "best_epoch": self.best_epoch, "start_loss": self.start_loss}
+        """Return the lowest loss and its epoch, the state that changes during training."""
+        return {"best_loss": self.best_loss, "best_epoch": self.best_epoch}
 
     def load_state_dict(self, state: dict[str, Any], /) -> None:
         """Restore the result of :meth:`state_dict`."""
         self.best_loss, self.best_epoch = state["best_loss"], state["best_epoch"]
-        self.start_loss = state.get("start_loss", math.inf)  # files of an earlier version have none

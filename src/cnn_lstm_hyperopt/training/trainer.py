@@ -113,15 +113,13 @@ class Lockstep:
         """Train to the end, from the checkpoint ``start`` if there is one, and return the result."""
         if start is not None:
             self.resume_from(start)
-        elif all(fold.network.starts_linear for fold in self._folds):
-            self.evaluate_start()
         while not self.over():
             self.train_epoch()
         for fold in self._folds:
             fold.finish()
         best = [fold.best for fold in self._folds if fold.best is not None and self.patience.best_epoch > 0]
         return Outcome(
-            best_epoch=self.patience.chosen_epoch,
+            best_epoch=self.patience.best_epoch,
             best=over_folds(best) if best else None,
             epochs=self.progress,
             seconds=self.watch.seconds,
@@ -146,13 +144,6 @@ class Lockstep:
         if start.finished:
             self.decision = start.decision
         self._notify_epoch_end()
-
-    def evaluate_start(self) -> None:
-        """Evaluate the networks before the first step; the start is a candidate for the best epoch and sends no report."""
-        evaluations = self._evaluate()
-        self.patience.start_loss = over_folds(evaluations).loss
-        for fold, evaluation in zip(self._folds, evaluations, strict=True):
-            fold.save_best(evaluation)
 
     def train_epoch(self) -> None:
         """Train and evaluate each fold for an epoch, unless a decision within the epoch ends the training."""
