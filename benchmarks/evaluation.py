@@ -220,13 +220,13 @@ def run(kind: str, seed: int, folder: Path) -> Run:
     )
 
 
-def table(kind: str, runs: Sequence[Run]) -> list[str]:
-    """A Markdown table of the runs and a line that sums them up."""
+def table(kind: str, runs: Sequence[Run], first: int) -> list[str]:
+    """A Markdown table of the runs, whose first has the seed ``first``, and a line that sums them up."""
     lines = [
         f"| {kind}, seed | verdict | accuracy of model 1 | its 95 % interval | on fresh windows | PBO | seconds |",
         "|---|---|---|---|---|---|---|",
     ]
-    for seed, each in enumerate(runs):
+    for seed, each in enumerate(runs, start=first):
         interval = "–" if each.interval is None else f"{each.interval[0]:.3f} to {each.interval[1]:.3f}"
         fresh = "–" if each.fresh is None else f"{each.fresh:.3f}{'' if each.covers else ' (outside)'}"
         accuracy = "no model" if each.accuracy is None else f"{each.accuracy:.3f}"
@@ -262,7 +262,7 @@ def main() -> None:
             with tempfile.TemporaryDirectory() as folder:
                 runs.append(run(kind, seed, Path(folder) / "results"))
             print(f"{kind} {seed}: {runs[-1].sentence}", file=sys.stderr, flush=True)
-        print("", *table(kind, runs), sep="\n", flush=True)
+        print("", *table(kind, runs, options.first), sep="\n", flush=True)
 
 
 if __name__ == "__main__":
