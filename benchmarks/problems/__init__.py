@@ -89,7 +89,7 @@ def load_problem(path: Path) -> Problem:
     missing = [name for name in _REQUIRED if not hasattr(module, name)]
     if missing:
         raise ProblemError(f"{path} does not define {', '.join(missing)}")
-    space, faults = _space(module.SPACE)
+    space, faults = space_of(module.SPACE)
     faults += _number_faults(module)
     faults += [f"{name} must be a function" for name in ("evaluate", "truth", "cost") if not _function(module, name)]
     reference = None
@@ -130,7 +130,8 @@ def _told(error: Exception) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
-def _space(raw: Any) -> tuple[SearchSpace, list[str]]:
+def space_of(raw: Any) -> tuple[SearchSpace, list[str]]:
+    """Return the search space that ``SPACE`` of a problem file describes, and its errors."""
     if isinstance(raw, SearchSpace):
         return raw, []
     if not isinstance(raw, Mapping) or not raw:
