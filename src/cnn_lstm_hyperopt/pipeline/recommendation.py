@@ -1,16 +1,19 @@
-"""Recommendation of the ensemble, which depends on the confirmation only, and the ensemble's comparison on the test set."""
+"""Recommendation of the ensemble, which depends on validation only, and the ensemble's comparison on the test set."""
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cnn_lstm_hyperopt.evaluation import Dependence, Judgement, judge
+from cnn_lstm_hyperopt.data.dataset import Dataset
+from cnn_lstm_hyperopt.data.windows import Windows
+from cnn_lstm_hyperopt.evaluation import Dependence, Judgement, judge, paired_interval
 from cnn_lstm_hyperopt.evaluation.skill_test import CHANCE
 from cnn_lstm_hyperopt.inference.temperature import Calibrated
 from cnn_lstm_hyperopt.pipeline.confirmation import Confirmation
 from cnn_lstm_hyperopt.pipeline.retraining import Retrained
 from cnn_lstm_hyperopt.run_dir.paths import ENSEMBLE
+from cnn_lstm_hyperopt.training import Predictions
 
 
 def judged_ensemble(
@@ -34,14 +37,49 @@ def judged_ensemble(
     )
 
 
-def finalists_are_separated(retrained: Sequence[Retrained]) -> bool:
-    """Return whether confirmation separates the first finalist from the second. A single finalist needs no separation."""
-    known = [each.finalist.confirmation for each in retrained[:2]]
-    confirmed = [each for each in known if each is not None]
-    return len(confirmed) < 2 or are_separated(confirmed[0], confirmed[1])
+def finalists_are_separated(
+    retrained: Sequence[Retrained], predictions: Sequence[Sequence[Predictions]], dataset: Dataset, metric: str
+) -> bool:
+    """Return whether the first finalist is better than the second beyond chance. A single finalist needs no separation.
+
+    There are two kinds of chance, and the difference must be clear for both: other seeds (:func:`seeds_separate`) and other
+    validation windows (:func:`windows_separate`).
+
+    Args:
+        retrained: finalists in order of rank.
+        predictions: for each finalist, the predictions of each of its runs for the validation windows.
+        dataset: data of the study.
+        metric: metric of the verdict.
+    """
+    confirmed = [each.finalist.confirmation for each in retrained[:2] if each.finalist.confirmation is not None]
+    if len(confirmed) < 2:
+        return True
+    if not seeds_separate(*confirmed):
+        return False
+    means = [each.mean(runs).after for each, runs in zip(retrained[:2], predictions[:2], strict=True)]
+    first, second = (each.as_scored(metric) for each in means)
+    return windows_separate(dataset.validation, first, second, metric, dataset.horizon)
 
 
-def are_separated(first: Confirmation, second: Confirmation) -> bool:
+def windows_separate(
+    validation: Windows, first: NDArray[np.floating], second: NDArray[np.floating], metric: str, horizon: int
+) -> bool:
+    """Return whether the paired 95 % interval of the difference of two models' scores on the validation windows excludes 0.
+
+    The interval takes the dependence of the windows into account. Without an interval, the models are not separated.
+
+    Args:
+        validation: the validation windows.
+        first, second: what the metric scores of each model, ``(windows, classes)``.
+        metric: name of the metric.
+        horizon: number of bars that a label looks ahead.
+    """
+    dependence = Dependence.of(validation, horizon=horizon)
+    interval = paired_interval(metric, validation.labels.numpy(), first, second, dependence)
+    return interval is not None and not interval[0] <= 0 <= interval[1]
+
+
+def seeds_separate(first: Confirmation, second: Confirmation) -> bool:
     """Return whether the 95 % interval of the difference of two candidates' mean log losses excludes 0 (Welch 1947).
 
     Candidates with fewer than two losses are not separated.

@@ -42,7 +42,7 @@ from cnn_lstm_hyperopt.pipeline.conformal_coverage import ConformalTest, conform
 from cnn_lstm_hyperopt.pipeline.ensemble_selection import Blend
 from cnn_lstm_hyperopt.pipeline.own_baselines import Parts, forecasts_of
 from cnn_lstm_hyperopt.pipeline.periods import PeriodPredictions, PeriodScores, TestPredictions, period_scores
-from cnn_lstm_hyperopt.pipeline.recommendation import finalists_are_separated, judged_ensemble
+from cnn_lstm_hyperopt.pipeline.recommendation import judged_ensemble
 from cnn_lstm_hyperopt.pipeline.retraining import Retrained
 from cnn_lstm_hyperopt.run_dir.paths import ENSEMBLE
 from cnn_lstm_hyperopt.training import Predictions
@@ -147,6 +147,7 @@ def evaluate_once(
     settings: Settings,
     *,
     blend: Blend | None = None,
+    recommends_ensemble: bool = False,
     evaluations: int = 1,
     later: Sequence[PeriodPredictions] = (),
 ) -> Verdict:
@@ -157,6 +158,7 @@ def evaluate_once(
         dataset: data of the study. Baselines are fitted on its training windows and tuned on its validation windows.
         settings: metrics, seed of the baselines and cost of a trade.
         blend: the ensemble, selected on validation; None if there is no ensemble.
+        recommends_ensemble: whether the ensemble is recommended instead of model 1, if there is an ensemble.
         evaluations: number of evaluations on this test set with this one, which determines the level of all intervals.
         later: predictions of the later periods of a walk-forward test, by models that were trained again.
 
@@ -180,7 +182,7 @@ def evaluate_once(
     verdict = Verdict(
         judgement=judgement,
         ensemble_judgement=judged_ensemble(compared, labels, said.ensemble, predicted, best, dependence),
-        recommends_ensemble=said.ensemble is not None and not finalists_are_separated(retrained),
+        recommends_ensemble=said.ensemble is not None and recommends_ensemble,
         finalists=tuple(
             whole.model(f"model {each.finalist.rank}", predictions, runs, strategy, each.conformal, own.after)
             for each, runs, predictions, own in zip(
