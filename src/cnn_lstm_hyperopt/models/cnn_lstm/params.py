@@ -100,10 +100,10 @@ PARAMETERS: dict[str, ParameterSpec] = {
     "lstm.input": _named((WINDOW, CNN, TRANSPOSED)),
     "lstm.summary": _named(("last", "mean", "max"), when={"lstm.attention": (False,)}, unused="last"),
     **FUSION_PARAMETERS,
-    "highway.enabled": ParameterSpec("flag", Fixed(False), earlier=False),
+    "highway.enabled": ParameterSpec("flag", Fixed(True), earlier=False),
     "highway.init": ParameterSpec(
         "choice",
-        Fixed("linear"),
+        Fixed("random"),
         options=("random", "linear"),
         when={"highway.enabled": (True,)},
         earlier="linear",
