@@ -371,7 +371,7 @@ def _of_model(folder: Path, entry: dict[str, Any], results: dict[str, Any], stud
 
 
 def _of_ensemble(folder: Path, results: dict[str, Any]) -> Iterator[str]:
-    """Its members are models of the finalists, with weights that add up to 1, and it was no worse than they on validation."""
+    """Its members are models of the finalists, weights add up to 1, and selected weights beat single members on validation."""
     entry = results["ensemble"]
     if entry is None:
         several = sum(len(each["seeds"]) for each in results["retrained_models"]) > 1
@@ -388,7 +388,7 @@ def _of_ensemble(folder: Path, results: dict[str, Any]) -> Iterator[str]:
     networks = [each for each in members if each["baseline"] is None]
     if not {(each["model_rank"], each["trial_number"], each["seed"]) for each in networks} <= known:
         yield f"{members} are not all models of the finalists"
-    if entry["selection_score"] < entry["best_member_selection_score"]:
+    if entry["weighting"] == "selected" and entry["selection_score"] < entry["best_member_selection_score"]:
         yield f"it scores {entry['selection_score']} on validation, a member {entry['best_member_selection_score']}"
     for each in members:
         load_file(folder / each["folder"] / "model.safetensors")

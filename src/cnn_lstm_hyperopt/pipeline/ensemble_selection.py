@@ -1,4 +1,4 @@
-"""Selection of an ensemble from the models of all finalists and seeds, and linear baselines, on the validation windows."""
+"""Ensemble of the models of all finalists and seeds and of linear baselines, with weights that validation decides."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -15,10 +15,13 @@ from cnn_lstm_hyperopt.metrics import if_defined
 from cnn_lstm_hyperopt.metrics import score as metric_score
 from cnn_lstm_hyperopt.pipeline.calibration import sets_on, temperature_on
 from cnn_lstm_hyperopt.pipeline.linear_members import LinearMember, linear_members
+from cnn_lstm_hyperopt.pipeline.recommendation import finalists_are_separated, gain_on
 from cnn_lstm_hyperopt.pipeline.retraining import Retrained, SeedRun
 from cnn_lstm_hyperopt.training import Predictions
 
 Floats = NDArray[np.floating]
+EQUAL, SELECTED = "equal", "selected"
+"""Kinds of weights: half of the weight for all networks and half for all baselines, or weights selected on validation."""
 
 
 @dataclass(frozen=True)
@@ -32,10 +35,12 @@ class Blend:
         validation_score: the study's metric on the validation windows before temperature scaling; None if undefined. This score
             is too high on average, because the same windows selected the ensemble.
         best_member_validation_score: score of the best single model on the validation windows, also too high on average.
-        selected_by: metric that selected the ensemble.
+        selected_by: metric that decides between the kinds of weights and selects weights.
+        weighting: kind of the weights, :data:`EQUAL` or :data:`SELECTED`.
         selection_score: score of the ensemble by this metric on the validation windows; None if undefined.
         best_member_selection_score: score of the best single model by this metric on the validation windows.
         seconds: training time of all members in seconds.
+        recommended: whether the ensemble is recommended instead of model 1.
     """
 
     ensemble: Ensemble
@@ -43,9 +48,11 @@ class Blend:
     validation_score: float | None
     best_member_validation_score: float | None
     selected_by: str
+    weighting: str
     selection_score: float | None
     best_member_selection_score: float | None
     seconds: float
+    recommended: bool = False
 
     def mean(self, predictions: Sequence[Sequence[Predictions]], windows: Windows) -> Calibrated:
         """Return the predictions of the ensemble for windows.
@@ -66,14 +73,14 @@ class Blend:
 def blended(
     retrained: Sequence[Retrained], predictions: Sequence[Sequence[Predictions]], dataset: Dataset, settings: Settings
 ) -> Blend | None:
-    """Select the ensemble of retrained models and linear baselines for a dataset; see :func:`blend`."""
+    """Return the ensemble of retrained models and linear baselines for a dataset; see :func:`blend`."""
     baselines = linear_members(
         dataset,
         seed=settings.study.seed,
         max_gap_days=settings.data.max_gap_days,
         decision_weights=predictions[0][0].decision_weights,
     )
-    return blend(
+    found = blend(
         retrained,
         predictions,
         dataset.validation,
@@ -82,6 +89,8 @@ def blended(
         horizon=dataset.horizon,
         baselines=baselines,
     )
+    separated = finalists_are_separated(retrained, predictions, dataset, settings.verdict_metric)
+    return None if found is None else replace(found, recommended=not separated)
 
 
 def blend(
@@ -94,10 +103,14 @@ def blend(
     horizon: int = 1,
     baselines: Sequence[LinearMember] = (),
 ) -> Blend | None:
-    """Select the ensemble with the best validation score. Return None if there is only one retrained model.
+    """Return an ensemble of the retrained models and baselines. Return None if there is only one retrained model.
 
-    The selection depends only on the models and the windows. So a resumed run selects the same ensemble. The temperature of the
-    ensemble is fitted after the selection (mean first, then calibration: Rahaman & Thiery 2021, NeurIPS).
+    The weights are equal, unless selected weights are better on validation beyond chance: weights that are estimated from few
+    data are often worse than equal weights (Smith & Wallis 2009, "A Simple Explanation of the Forecast Combination Puzzle").
+    With too few windows for an interval, the weights are selected.
+
+    The ensemble depends only on the models and the windows. So a resumed run has the same ensemble. The temperature of the
+    ensemble is fitted last (mean first, then calibration: Rahaman & Thiery 2021, NeurIPS).
 
     Args:
         retrained: finalists in order of rank.
@@ -113,37 +126,68 @@ def blend(
     ]
     if len(places) < 2:
         return None
-    labels, decision = validation.labels.numpy(), predictions[0][0].decision_weights
     said = [each for runs in predictions for each in runs] + [b.model.predict_windows(validation) for b in baselines]
-    library = np.stack([each.probabilities for each in said])
     candidates = [_member(each, run) for each in retrained for run in each.runs]
     candidates += [Member(each.model, 1.0, baseline=each.name) for each in baselines]
     seconds = [run.outcome.seconds for each in retrained for run in each.runs] + [each.seconds for each in baselines]
+    weighting, weights = _weights(said, len(places), validation, selected_by, horizon)
     places += [None] * len(baselines)
-
-    def chosen_in(rounds: int) -> tuple[list[int], Floats, Predictions]:
-        weights = select(library, labels, lambda truth, mean: metric_score(selected_by, truth, mean, decision), rounds)
-        order = [place for place in np.argsort(-weights, kind="stable").tolist() if weights[place] > 0]
-        return order, weights, mean_of([said[place] for place in order], [float(weights[place]) for place in order])
-
-    scores = _Scores(labels, decision)
-    best = scores.best_of(selected_by, library)
-    order, weights, mean = chosen_in(ROUNDS)
-    reached = scores.of(selected_by, mean.probabilities)
-    if reached is not None and best is not None and reached < best:
-        order, weights, mean = chosen_in(1)  # rounding to float32 can change the winner of two tied classes
+    order, mean = _ordered(weights), _mean(said, weights)
     temperature = temperature_on(validation, mean, horizon)
     members = tuple(replace(candidates[place], weight=float(weights[place])) for place in order)
+    scores = _Scores(validation.labels.numpy(), said[0].decision_weights)
     return Blend(
         Ensemble(members, conformal=sets_on(validation, mean, temperature), temperature=temperature),
         tuple(places[place] for place in order),
         scores.of(metric, mean.probabilities),
-        scores.best_of(metric, library),
+        scores.best_of(metric, said),
         selected_by,
+        weighting,
         scores.of(selected_by, mean.probabilities),
-        best,
+        scores.best_of(selected_by, said),
         sum(seconds[place] for place in order),
     )
+
+
+def _ordered(weights: Floats) -> list[int]:
+    """Return the positions of the members, the largest weight first."""
+    return [place for place in np.argsort(-weights, kind="stable").tolist() if weights[place] > 0]
+
+
+def _mean(said: Sequence[Predictions], weights: Floats) -> Predictions:
+    order = _ordered(weights)
+    return mean_of([said[place] for place in order], [float(weights[place]) for place in order])
+
+
+def equal_weights(n_networks: int, n_baselines: int) -> Floats:
+    """Return weights ``(networks + baselines,)``. All networks together have one half, and all baselines together the other half.
+
+    Both halves are divided equally. Without baselines, the networks have the whole weight.
+    """
+    half = 0.5 if n_baselines else 1.0
+    return np.concatenate([np.full(n_networks, half / n_networks), np.full(n_baselines, 0.5 / max(n_baselines, 1))])
+
+
+def _weights(
+    said: Sequence[Predictions], n_networks: int, validation: Windows, metric: str, horizon: int
+) -> tuple[str, Floats]:
+    """Return the kind of the weights and the weights of all candidates, of which the networks are first."""
+    labels, decision = validation.labels.numpy(), said[0].decision_weights
+    library = np.stack([each.probabilities for each in said])
+    scores = _Scores(labels, decision)
+
+    def selected_in(rounds: int) -> Floats:
+        return select(library, labels, lambda truth, mean: metric_score(metric, truth, mean, decision), rounds)
+
+    selected, best = selected_in(ROUNDS), scores.best_of(metric, said)
+    reached = scores.of(metric, _mean(said, selected).probabilities)
+    if reached is not None and best is not None and reached < best:
+        selected = selected_in(1)  # rounding to float32 can change the winner of two tied classes
+    equal = equal_weights(n_networks, len(said) - n_networks)
+    ours, theirs = (_mean(said, weights).as_scored(metric) for weights in (selected, equal))
+    gain = gain_on(validation, ours, theirs, metric, horizon)
+    clear = gain is None or gain[0] > 0
+    return (SELECTED, selected) if clear else (EQUAL, equal)
 
 
 @dataclass(frozen=True)
@@ -156,9 +200,9 @@ class _Scores:
     def of(self, metric: str, probabilities: Floats) -> float | None:
         return if_defined(metric_score(metric, self.labels, probabilities, self.decision_weights))
 
-    def best_of(self, metric: str, library: Floats) -> float | None:
-        """Return the best score of the models in the library ``(models, windows, classes)``."""
-        known = (self.of(metric, single) for single in library)
+    def best_of(self, metric: str, models: Sequence[Predictions]) -> float | None:
+        """Return the best score of a single model."""
+        known = (self.of(metric, each.probabilities) for each in models)
         return max((each for each in known if each is not None), default=None)
 
 

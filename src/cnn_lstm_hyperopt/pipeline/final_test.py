@@ -23,7 +23,6 @@ from cnn_lstm_hyperopt.pipeline.earlier_results import EVALUATION, evaluation_se
 from cnn_lstm_hyperopt.pipeline.ensemble_selection import Blend, blended
 from cnn_lstm_hyperopt.pipeline.events import trainings
 from cnn_lstm_hyperopt.pipeline.periods import PeriodPredictions
-from cnn_lstm_hyperopt.pipeline.recommendation import finalists_are_separated
 from cnn_lstm_hyperopt.pipeline.results.ensemble import ensemble_results
 from cnn_lstm_hyperopt.pipeline.results.final_results import (
     baseline_results,
@@ -76,8 +75,7 @@ def evaluate_finalists(
     if isinstance(later, Decision):
         session.events.on_walk_forward_interrupted(later.reason)
         return []
-    separated = finalists_are_separated(done, of_runs, dataset, settings.verdict_metric)
-    verdict = _evaluated(done, session, found, openings, later, recommends_ensemble=not separated)
+    verdict = _evaluated(done, session, found, openings, later)
     entries = retrained_results(done, verdict, settings.save_dir)
     for entry, each, predictions, tested in zip(entries, done, of_runs, verdict.finalists, strict=True):
         mean = each.mean(predictions)
@@ -110,21 +108,11 @@ def _evaluated(
     found: Blend | None,
     openings: int,
     later: Sequence[PeriodPredictions],
-    *,
-    recommends_ensemble: bool,
 ) -> Verdict:
     """Return the result of :func:`.evaluate_once`. An error of a user's baseline says how to continue."""
     settings = session.settings
     try:
-        return evaluate_once(
-            done,
-            session.dataset,
-            settings,
-            blend=found,
-            recommends_ensemble=recommends_ensemble,
-            evaluations=openings,
-            later=later,
-        )
+        return evaluate_once(done, session.dataset, settings, blend=found, evaluations=openings, later=later)
     except DataError as error:
         text = f"{error}. The retrained models are saved; correct the function and continue with:"
         command = resume_command(settings.save_dir)

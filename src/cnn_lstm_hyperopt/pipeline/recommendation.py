@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from cnn_lstm_hyperopt.data.dataset import Dataset
 from cnn_lstm_hyperopt.data.windows import Windows
-from cnn_lstm_hyperopt.evaluation import Dependence, Judgement, judge, paired_interval
+from cnn_lstm_hyperopt.evaluation import Dependence, Interval, Judgement, judge, paired_interval
 from cnn_lstm_hyperopt.evaluation.skill_test import CHANCE
 from cnn_lstm_hyperopt.inference.temperature import Calibrated
 from cnn_lstm_hyperopt.pipeline.confirmation import Confirmation
@@ -43,7 +43,7 @@ def finalists_are_separated(
     """Return whether the first finalist is better than the second beyond chance. A single finalist needs no separation.
 
     There are two kinds of chance, and the difference must be clear for both: other seeds (:func:`seeds_separate`) and other
-    validation windows (:func:`windows_separate`).
+    validation windows (:func:`gain_on`).
 
     Args:
         retrained: finalists in order of rank.
@@ -58,25 +58,24 @@ def finalists_are_separated(
         return False
     means = [each.mean(runs).after for each, runs in zip(retrained[:2], predictions[:2], strict=True)]
     first, second = (each.as_scored(metric) for each in means)
-    return windows_separate(dataset.validation, first, second, metric, dataset.horizon)
+    gain = gain_on(dataset.validation, first, second, metric, dataset.horizon)
+    return gain is not None and gain[0] > 0
 
 
-def windows_separate(
-    validation: Windows, first: NDArray[np.floating], second: NDArray[np.floating], metric: str, horizon: int
-) -> bool:
-    """Return whether the paired 95 % interval of the difference of two models' scores on the validation windows excludes 0.
+def gain_on(
+    windows: Windows, ours: NDArray[np.floating], theirs: NDArray[np.floating], metric: str, horizon: int
+) -> Interval | None:
+    """Return the paired 95 % interval of the difference of two models' scores on labelled windows.
 
-    The interval takes the dependence of the windows into account. Without an interval, the models are not separated.
+    The interval takes the dependence of the windows into account. If they are too few, there is none.
 
     Args:
-        validation: the validation windows.
-        first, second: what the metric scores of each model, ``(windows, classes)``.
-        metric: name of the metric.
+        windows: the windows.
+        ours, theirs: what the metric scores of each model, ``(windows, classes)``.
+        metric: name of the metric. A positive difference means that the first model is better.
         horizon: number of bars that a label looks ahead.
     """
-    dependence = Dependence.of(validation, horizon=horizon)
-    interval = paired_interval(metric, validation.labels.numpy(), first, second, dependence)
-    return interval is not None and not interval[0] <= 0 <= interval[1]
+    return paired_interval(metric, windows.labels.numpy(), ours, theirs, Dependence.of(windows, horizon=horizon))
 
 
 def seeds_separate(first: Confirmation, second: Confirmation) -> bool:

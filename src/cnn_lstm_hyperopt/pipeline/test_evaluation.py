@@ -147,7 +147,6 @@ def evaluate_once(
     settings: Settings,
     *,
     blend: Blend | None = None,
-    recommends_ensemble: bool = False,
     evaluations: int = 1,
     later: Sequence[PeriodPredictions] = (),
 ) -> Verdict:
@@ -158,7 +157,6 @@ def evaluate_once(
         dataset: data of the study. Baselines are fitted on its training windows and tuned on its validation windows.
         settings: metrics, seed of the baselines and cost of a trade.
         blend: the ensemble, selected on validation; None if there is no ensemble.
-        recommends_ensemble: whether the ensemble is recommended instead of model 1, if there is an ensemble.
         evaluations: number of evaluations on this test set with this one, which determines the level of all intervals.
         later: predictions of the later periods of a walk-forward test, by models that were trained again.
 
@@ -182,7 +180,7 @@ def evaluate_once(
     verdict = Verdict(
         judgement=judgement,
         ensemble_judgement=judged_ensemble(compared, labels, said.ensemble, predicted, best, dependence),
-        recommends_ensemble=said.ensemble is not None and recommends_ensemble,
+        recommends_ensemble=said.ensemble is not None and blend is not None and blend.recommended,
         finalists=tuple(
             whole.model(f"model {each.finalist.rank}", predictions, runs, strategy, each.conformal, own.after)
             for each, runs, predictions, own in zip(

@@ -14,7 +14,7 @@ def ensemble_results(blend: Blend, result: TestResult, judgement: Judgement | No
     """Return the entry of the ensemble for ``results.json``: members, validation scores and test metrics.
 
     Both validation scores are too high on average, because the same windows determined the epochs of the members and the
-    ensemble.
+    weights.
     """
     return {
         "members": [
@@ -29,6 +29,7 @@ def ensemble_results(blend: Blend, result: TestResult, judgement: Judgement | No
         ],
         "validation_score": blend.validation_score,
         "best_member_validation_score": blend.best_member_validation_score,
+        "weighting": blend.weighting,
         "selected_by": blend.selected_by,
         "selection_score": blend.selection_score,
         "best_member_selection_score": blend.best_member_selection_score,
