@@ -2,8 +2,9 @@
 
 Trains a small CNN+LSTM network on the embedded bars (target volatility) without a highway, with a highway with random weights,
 and with a highway that starts at the linear solution. The first table has the test log loss of each seed and of the mean of the
-seeds, with the paired interval of its gain over ridge regression. The second table has ensembles, which are selected on the
-validation windows from the networks of a row alone, and from these networks, logistic regression and ridge regression.
+seeds, with the paired interval of its gain over ridge regression. The second table has ensembles with equal shares for networks
+and regressions, and ensembles that are selected on the validation windows from the networks of a row alone, and from these
+networks, logistic regression and ridge regression.
 
     python benchmarks/highway.py demo
     python benchmarks/highway.py others --epochs 6 --groups relative_ranges volume_ratios
@@ -11,9 +12,11 @@ validation windows from the networks of a row alone, and from these networks, lo
 
 import argparse
 import os
+import tempfile
 import time
 from collections.abc import Mapping
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
@@ -23,12 +26,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from bars import data_of
 from cnn_lstm_hyperopt.config import TrainingSettings, load_settings, parse_space
 from cnn_lstm_hyperopt.data.dataset import Dataset, prepare_dataset
 from cnn_lstm_hyperopt.evaluation import BASELINES, Dependence, paired_interval
 from cnn_lstm_hyperopt.inference.ensemble import select
 from cnn_lstm_hyperopt.metrics import score
 from cnn_lstm_hyperopt.pipeline.baseline_forecasts import baseline_forecasts
+from cnn_lstm_hyperopt.pipeline.ensemble_selection import equal_weights
 from cnn_lstm_hyperopt.pipeline.linear_members import linear_members
 from cnn_lstm_hyperopt.progress import CONTINUE
 from cnn_lstm_hyperopt.search.initial_trials.portfolio import PORTFOLIO, nearest
@@ -40,7 +45,12 @@ from machine import machine_line
 PROBLEMS: dict[str, Mapping[str, Any]] = {
     "demo": {"symbols": ["AAPL", "IBM", "MSFT", "NVDA", "AMZN"], "start": "2000-03-01", "end": "2013-03-01"},
     "others": {"symbols": ["GOOGL", "NVDA", "AMZN"], "start": "2008-01-01"},
+    "AAPL": {"symbols": ["AAPL"]},
+    "IBM": {"symbols": ["IBM"]},
+    "TSLA_MSFT": {"symbols": ["TSLA", "MSFT"]},
+    "hourly": {},
 }
+"""Settings of the data of each problem; ``hourly`` are the hourly bars of :mod:`bars`."""
 VARIANTS = {"off": None, "random": "random", "linear": "linear"}
 LINEAR = ("logistic regression", "ridge regression")
 SPACE = {
@@ -77,8 +87,11 @@ def networks(
 
 def compare(title: str, seeds: int, epochs: int, groups: list[str]) -> None:
     """Print both tables for a problem."""
-    settings = {"source": "embedded", "target": "volatility", "lookback": 60, "train_share": 1.0, **PROBLEMS[title]}
-    dataset = prepare_dataset(load_settings({"data": settings}, {}).data, groups=groups)
+    common = {"target": "volatility", "lookback": 60, "train_share": 1.0}
+    with tempfile.TemporaryDirectory() as folder:
+        embedded = {"source": "embedded", **PROBLEMS[title]}
+        settings = data_of("hourly", Path(folder), None) if title == "hourly" else embedded
+        dataset = prepare_dataset(load_settings({"data": {**common, **settings}}, {}).data, groups=groups)
     validation, test = dataset.validation, dataset.test.open()
     kinds = {name: BASELINES[name] for name in LINEAR}
     said = baseline_forecasts(dataset, (dataset.train, validation, test), seed=0, kinds=kinds).probabilities
@@ -118,11 +131,9 @@ def compare(title: str, seeds: int, epochs: int, groups: list[str]) -> None:
         )
     print("\n| ensemble | test log loss | gain over ridge | weight of the baselines |\n|---|---|---|---|")
     for name, own in members.items():
-        row(
-            f"half highway {name}, half ridge",
-            (np.mean([each[1] for each in own], axis=0) + said["ridge regression"]) / 2,
-            "0.50",
-        )
+        shares = equal_weights(len(own), len(simple))
+        equal = sum(share * each[1] for share, each in zip(shares, [*own, *simple], strict=True))
+        row(f"highway {name} and baselines, equal shares", np.asarray(equal), "0.50")
         for text, library in ((f"highway {name}", own), (f"highway {name} and baselines", [*own, *simple])):
             weights = select(np.stack([each[0] for each in library]), truth, lambda y, p: score("log_loss", y, p))
             mean = sum(weight * each[1] for weight, each in zip(weights, library, strict=True))
