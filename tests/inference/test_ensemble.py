@@ -137,6 +137,7 @@ def test_linear_baselines_are_members_and_predict_from_disk(apple, tmp_path):
     labels, nothing = dataset.validation.labels.numpy(), np.full((len(dataset.validation), 2), 0.5)
     baselines = linear_members(dataset, seed=0, max_gap_days=10.0, decision_weights=None)
     assert [each.name for each in baselines] == ["logistic regression", "ridge regression"]
+    baselines = {each: each.model.predict_windows(dataset.validation) for each in baselines}
     unknowing = [planted(rank, Planted(nothing, nothing[:, 0])) for rank in (1, 2)]
     predictions = [each.predictions(dataset.validation) for each in unknowing]
     found = blend(unknowing, predictions, dataset.validation, "log_loss", selected_by="log_loss", baselines=baselines)

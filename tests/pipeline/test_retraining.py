@@ -6,17 +6,22 @@ from dataclasses import replace
 from datetime import date
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from builders import loaders
 from builders.finalists import CTRL_C, Killed, confirmation, go_on, params, runner_of
+from cnn_lstm_hyperopt.data.dataloaders.loaders import dataset_from_loaders
 from cnn_lstm_hyperopt.data.dataset import Dataset, LockedPeriod
 from cnn_lstm_hyperopt.data.windows import Fold
 from cnn_lstm_hyperopt.pipeline import confirmation as confirmation_module
 from cnn_lstm_hyperopt.pipeline import retraining
+from cnn_lstm_hyperopt.pipeline.calibration import held_out
 from cnn_lstm_hyperopt.pipeline.confirmation import SEEDS_APART, TIME_IS_UP
+from cnn_lstm_hyperopt.pipeline.ensemble_selection import blend
 from cnn_lstm_hyperopt.pipeline.retraining import Finalist, Retrained, SeedState, retrain
 from cnn_lstm_hyperopt.progress import CONTINUE, Action, Decision
 from cnn_lstm_hyperopt.training import NonFiniteLossError, ValueScale, evaluate
@@ -101,6 +106,31 @@ def test_a_seed_is_a_training_by_the_runner_on_all_training_windows(models, data
         number = SEEDS_APART * finalist.trial_number + run.seed
         trained = runner_of(dataset).retrain(number, finalist.params, fold, 2, go_on())
         assert torch.equal(weights_of(trained.network), weights_of(run.model.network))
+
+
+def test_with_folds_of_loaders_each_seed_trains_on_another_fold_and_unseen_windows_calibrate(tmp_path):
+    """Seed 4 of three folds is on the first fold again. A window is predicted by the networks that did not see it."""
+    dataset = dataset_from_loaders(loaders.three(), None, cv_folds=3)
+    finalist = Finalist(1, 5, params(5) | {"highway.enabled": False})
+    facts = {**FACTS, "seeds": 4, "on_report": go_on, "checkpoints": tmp_path}
+    done = retrain([finalist], runner_of(dataset), dataset, **facts).done
+    for run, source in zip(done[0].runs, (*dataset.folds, dataset.folds[0]), strict=True):
+        fold = Fold(source.train, source.validation, dataset.value_mean, dataset.value_std)
+        trained = runner_of(dataset).retrain(SEEDS_APART * 5 + run.seed, finalist.params, fold, 2, go_on())
+        assert torch.equal(weights_of(trained.network), weights_of(run.model.network))
+        assert (run.fold, run.outcome.best.loss) == ((run.seed - 1) % 3, trained.outcome.best.loss)
+    known = held_out(done, dataset)
+    assert sorted(known.windows.dates) == list(range(len(dataset.train) + len(dataset.validation)))
+    first, *others = ([run.model for run in done[0].runs if run.fold == place] for place in range(3))
+    assert [len(each) for each in (first, *others)] == [2, 1, 1]
+    expected = []
+    for models, fold in zip((first, *others), dataset.folds, strict=True):
+        expected.append(np.mean([each.predict_windows(fold.validation).probabilities for each in models], axis=0))
+    for said in known.of_runs[0]:
+        np.testing.assert_allclose(said.probabilities, np.concatenate(expected), rtol=1e-6)
+    facts = {"selected_by": "log_loss", "alike": True}
+    found = blend(done, known.of_runs, known.windows, "accuracy", **facts)
+    assert [each.weight for each in found.ensemble.members] == [0.25] * 4
 
 
 class Log:

@@ -74,6 +74,18 @@ def test_the_skill_threshold_is_that_of_metric_validation_labels_and_horizon(set
         assert (found.chance, found.n_validation) == (max(np.bincount(labels)) / len(labels), len(labels))
 
 
+def test_patience_ends_no_training_on_small_data_and_a_resumed_study_keeps_its_patience(
+    settings_of, begun, dataset, monkeypatch
+):
+    settings, n_windows = settings_of(), len(dataset.train) + len(dataset.validation)
+    for small, patience in ((n_windows, 4), (n_windows + 1, max(3, settings.retrain.full_epochs))):
+        monkeypatch.setattr("cnn_lstm_hyperopt.pipeline.fingerprint.SMALL_DATA", small)
+        storage, new = begun(settings)
+        assert new.settings.training.patience == patience
+        monkeypatch.setattr("cnn_lstm_hyperopt.pipeline.fingerprint.SMALL_DATA", 2 * n_windows - small)
+        assert prepare_again(settings, dataset, storage).settings.training == new.settings.training
+
+
 def test_a_resumed_study_keeps_its_skill_threshold(settings_of, begun, dataset):
     """Studies of earlier versions have no ``dependence``."""
     storage, _ = begun(settings_of())

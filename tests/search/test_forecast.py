@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from builders.records import make_plan, make_space
+from cnn_lstm_hyperopt.config.schema.training import SMALL_DATA
 from cnn_lstm_hyperopt.search import Cost, Limits, Proposer, with_fixed
 from cnn_lstm_hyperopt.search.cost_forecast import (
     BYTES_A_TRIAL,
     BYTES_A_WINDOW,
     MAX_PASSES,
-    SMALL_DATA,
     SMALL_DATA_SECONDS,
     SMALL_DATA_SHARE,
     TRAIN_SHARES,

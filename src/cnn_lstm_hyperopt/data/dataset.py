@@ -133,6 +133,11 @@ class Dataset:
         return replace(self, train_share=share, description={**self.description, "train_share": share})
 
     @property
+    def fold_windows(self) -> int:
+        """Number of training and validation windows of the first fold, which decides whether data are small."""
+        return len(self.folds[0].train) + len(self.folds[0].validation)
+
+    @property
     def n_periods(self) -> int:
         """Number of periods into which the test set is divided."""
         return 1 if self.periods is None else len(self.periods.periods)

@@ -99,6 +99,23 @@ class Windows:
             traded=None if self.traded is None else self.traded[on_host],
         )
 
+    def followed_by(self, *others: "Windows") -> "Windows":
+        """Return these windows and then the windows of other sets. All sets have the same series."""
+        parts = (self, *others)
+        values = [each.values for each in parts if each.values is not None]
+        groups = [each.groups for each in parts if each.groups is not None]
+        traded = [each.traded for each in parts if each.traded is not None]
+        return replace(
+            self,
+            starts=torch.cat([each.starts for each in parts]),
+            labels=torch.cat([each.labels for each in parts]),
+            values=torch.cat(values) if values else None,
+            dates=np.concatenate([each.dates for each in parts]),
+            symbols=np.concatenate([each.symbols for each in parts]),
+            groups=np.concatenate(groups) if groups else None,
+            traded=np.concatenate(traded) if traded else None,
+        )
+
     def to(self, device: torch.device | str, *, series: Tensor | None = None) -> "Windows":
         """Return the windows with tensors on ``device``. ``series`` is a copy of the series on this device."""
         return replace(

@@ -1,20 +1,71 @@
-"""Calibration of finalists on the validation windows: temperature, then conformal sets; and the effect of the temperature."""
+"""Calibration of finalists on held-out windows: temperature, then conformal sets; and the effect of the temperature."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cnn_lstm_hyperopt.data.dataset import Dataset
 from cnn_lstm_hyperopt.data.windows import Windows
 from cnn_lstm_hyperopt.evaluation import Dependence, calibration_error
 from cnn_lstm_hyperopt.evaluation.temperature import fit_temperature
 from cnn_lstm_hyperopt.inference.conformal import Conformal, calibrate
+from cnn_lstm_hyperopt.inference.ensemble import mean_of
 from cnn_lstm_hyperopt.inference.temperature import Calibrated, scaled
 from cnn_lstm_hyperopt.metrics import score
 from cnn_lstm_hyperopt.pipeline.retraining import Retrained
 from cnn_lstm_hyperopt.training import Predictions
+
+
+@dataclass(frozen=True, eq=False)
+class HeldOut:
+    """Windows that calibrate the finalists and select the ensemble, with predictions for these windows.
+
+    Attributes:
+        windows: the validation windows. If the seeds of a finalist train on different folds, the windows are those that these
+            folds hold out.
+        folds: places of these folds; empty if the windows are the validation windows.
+        of_runs: for each finalist, the predictions of each of its runs. With folds, all runs of a finalist have the same
+            predictions: each window is predicted by the networks that did not train on it.
+    """
+
+    windows: Windows
+    folds: tuple[int, ...]
+    of_runs: list[list[Predictions]]
+
+
+def held_out(finalists: Sequence[Retrained], dataset: Dataset) -> HeldOut:
+    """Return the held-out windows of finalists with their predictions.
+
+    If all trainings of a finalist on a fold failed, all networks of this finalist predict the windows of this fold.
+    """
+    used = {run.fold for each in finalists for run in each.runs}
+    folds = tuple(sorted(place for place in used if place is not None))
+    if not folds:
+        return HeldOut(dataset.validation, (), [each.predictions(dataset.validation) for each in finalists])
+    parts = [dataset.folds[place].validation for place in folds]
+
+    def predicted(each: Retrained, place: int, part: Windows) -> Predictions:
+        runs = [run for run in each.runs if run.fold == place] or each.runs
+        return mean_of([run.model.predict_windows(part) for run in runs], [1 / len(runs)] * len(runs))
+
+    of_runs = []
+    for each in finalists:
+        whole = joined([predicted(each, place, part) for place, part in zip(folds, parts, strict=True)])
+        of_runs.append([whole] * len(each.runs))
+    return HeldOut(parts[0].followed_by(*parts[1:]), folds, of_runs)
+
+
+def joined(parts: Sequence[Predictions]) -> Predictions:
+    """Return the predictions for several sets of windows as one."""
+    values = [each.values for each in parts if each.values is not None]
+    return Predictions(
+        np.concatenate([each.probabilities for each in parts]),
+        np.concatenate(values) if len(values) == len(parts) else None,
+        parts[0].decision_weights,
+    )
 
 
 def temperature_on(validation: Windows, predictions: Predictions, horizon: int) -> float:

@@ -14,7 +14,7 @@ from cnn_lstm_hyperopt.metrics import score
 from cnn_lstm_hyperopt.pipeline.confirmation import TIME_IS_UP
 from cnn_lstm_hyperopt.pipeline.results.model_folders import holds_ensemble, holds_model
 from cnn_lstm_hyperopt.pipeline.results.training_record import SeedRecord, read_training_record
-from cnn_lstm_hyperopt.pipeline.retraining import Finalist, Retrained, Retraining, SeedRun
+from cnn_lstm_hyperopt.pipeline.retraining import Finalist, Retrained, Retraining, SeedRun, final_fold, fold_of
 from cnn_lstm_hyperopt.pipeline.session import Session
 from cnn_lstm_hyperopt.progress import CONTINUE, Action, Decision
 from cnn_lstm_hyperopt.run_dir.paths import TRAINING_FILE, model_folder
@@ -87,7 +87,7 @@ class EarlierResults:
         """Return the stored models of the finalists as the result of a retraining.
 
         Return None if the models can't be evaluated again without a training: models of later periods of a walk-forward test
-        are not stored.
+        are not stored, and an earlier version did not train on folds.
         """
         if self.session.dataset.n_periods > 1:
             return None
@@ -101,6 +101,11 @@ class EarlierResults:
             registered = tested.get(finalist.trial_number, {})
             if registered.get("seeds") != [each["seed"] for each in entry["seeds"]]:
                 return None
+            folds = [fold_of(self.session.dataset, each["seed"]) for each in entry["seeds"]]
+            if [each.get("fold") for each in entry["seeds"]] != [
+                None if place is None else place + 1 for place in folds
+            ]:
+                return None  # an earlier version trained all seeds on the same windows
             runs = self._runs(entry, registered["epochs"])
             if runs is None:
                 return None
@@ -131,7 +136,7 @@ class EarlierResults:
     def _run(
         self, model: SavedModel, seed: dict[str, Any], kept: dict[str, Any], epochs: int, record: SeedRecord | None
     ) -> SeedRun:
-        validation = self.session.dataset.validation
+        validation = final_fold(self.session.dataset, seed["seed"]).validation
         predictions = model.predict_windows(validation)
         accuracy = score("accuracy", validation.labels.numpy(), predictions.probabilities, predictions.decision_weights)
         if seed["seed"] == kept["seed"]:
@@ -146,4 +151,5 @@ class EarlierResults:
             decision=Decision(Action.STOP, TIME_IS_UP) if cut_short else CONTINUE,
             losses=() if record is None else record.validation_losses,
         )
-        return SeedRun(seed["seed"], model, outcome, epochs, cut_short)
+        fold = fold_of(self.session.dataset, seed["seed"])
+        return SeedRun(seed["seed"], model, outcome, epochs, cut_short, fold)

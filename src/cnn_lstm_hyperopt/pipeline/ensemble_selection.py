@@ -1,7 +1,8 @@
 """Ensemble of the models of all finalists and seeds and of linear baselines, with weights that validation decides."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,13 +14,15 @@ from cnn_lstm_hyperopt.inference.ensemble import ROUNDS, Ensemble, Member, mean_
 from cnn_lstm_hyperopt.inference.temperature import Calibrated, scaled
 from cnn_lstm_hyperopt.metrics import if_defined
 from cnn_lstm_hyperopt.metrics import score as metric_score
-from cnn_lstm_hyperopt.pipeline.calibration import sets_on, temperature_on
+from cnn_lstm_hyperopt.pipeline.calibration import HeldOut, joined, sets_on, temperature_on
 from cnn_lstm_hyperopt.pipeline.linear_members import LinearMember, linear_members
 from cnn_lstm_hyperopt.pipeline.recommendation import finalists_are_separated, gain_on
 from cnn_lstm_hyperopt.pipeline.retraining import Retrained, SeedRun
 from cnn_lstm_hyperopt.training import Predictions
 
 Floats = NDArray[np.floating]
+Place = tuple[int, int]
+"""Position of a finalist, and position of a training among the finalist's runs."""
 EQUAL, SELECTED = "equal", "selected"
 """Kinds of weights: half of the weight for all networks and half for all baselines, or weights selected on validation."""
 
@@ -40,11 +43,12 @@ class Blend:
         selection_score: score of the ensemble by this metric on the validation windows; None if undefined.
         best_member_selection_score: score of the best single model by this metric on the validation windows.
         seconds: training time of all members in seconds.
+        validation: predictions of the ensemble for the validation windows.
         recommended: whether the ensemble is recommended instead of model 1.
     """
 
     ensemble: Ensemble
-    places: tuple[tuple[int, int] | None, ...]
+    places: tuple[Place | None, ...]
     validation_score: float | None
     best_member_validation_score: float | None
     selected_by: str
@@ -52,6 +56,7 @@ class Blend:
     selection_score: float | None
     best_member_selection_score: float | None
     seconds: float
+    validation: Calibrated
     recommended: bool = False
 
     def mean(self, predictions: Sequence[Sequence[Predictions]], windows: Windows) -> Calibrated:
@@ -70,27 +75,46 @@ class Blend:
         return Calibrated(mean, scaled(mean, self.ensemble.temperature))
 
 
-def blended(
-    retrained: Sequence[Retrained], predictions: Sequence[Sequence[Predictions]], dataset: Dataset, settings: Settings
-) -> Blend | None:
+def blended(retrained: Sequence[Retrained], known: HeldOut, dataset: Dataset, settings: Settings) -> Blend | None:
     """Return the ensemble of retrained models and linear baselines for a dataset; see :func:`blend`."""
-    baselines = linear_members(
-        dataset,
-        seed=settings.study.seed,
-        max_gap_days=settings.data.max_gap_days,
-        decision_weights=predictions[0][0].decision_weights,
-    )
     found = blend(
         retrained,
-        predictions,
-        dataset.validation,
+        known.of_runs,
+        known.windows,
         settings.study.metric,
         selected_by=settings.verdict_metric,
         horizon=dataset.horizon,
-        baselines=baselines,
+        baselines=_baselines(known, dataset, settings),
+        alike=bool(known.folds),
     )
-    separated = finalists_are_separated(retrained, predictions, dataset, settings.verdict_metric)
+    judged = replace(dataset, validation=known.windows)
+    separated = finalists_are_separated(retrained, known.of_runs, judged, settings.verdict_metric)
     return None if found is None else replace(found, recommended=not separated)
+
+
+def _baselines(known: HeldOut, dataset: Dataset, settings: Settings) -> dict[LinearMember, Predictions]:
+    """Return the linear baselines of a dataset with their predictions for the held-out windows.
+
+    With folds, baselines of the training windows of each fold predict the windows that this fold holds out.
+    """
+
+    def fitted(on: Dataset) -> Sequence[LinearMember]:
+        return linear_members(
+            on,
+            seed=settings.study.seed,
+            max_gap_days=settings.data.max_gap_days,
+            decision_weights=known.of_runs[0][0].decision_weights,
+        )
+
+    members = fitted(dataset)
+    if not known.folds:
+        return {each: each.model.predict_windows(known.windows) for each in members}
+    forecasts: dict[str, list[Predictions]] = {each.name: [] for each in members}
+    for fold in (dataset.folds[place] for place in known.folds):
+        for each in fitted(replace(dataset, train=fold.train, validation=fold.validation)):
+            forecasts.setdefault(each.name, []).append(each.model.predict_windows(fold.validation))
+    complete = [each for each in members if len(forecasts[each.name]) == len(known.folds)]
+    return {each: joined(forecasts[each.name]) for each in complete}
 
 
 def blend(
@@ -101,7 +125,8 @@ def blend(
     *,
     selected_by: str,
     horizon: int = 1,
-    baselines: Sequence[LinearMember] = (),
+    baselines: Mapping[LinearMember, Predictions] = MappingProxyType({}),
+    alike: bool = False,
 ) -> Blend | None:
     """Return an ensemble of the retrained models and baselines. Return None if there is only one retrained model.
 
@@ -119,19 +144,19 @@ def blend(
         metric: name of the study's metric.
         selected_by: name of the metric that selects the ensemble.
         horizon: number of bars that a label looks ahead.
-        baselines: fitted baselines, which may be members like the models.
+        baselines: fitted baselines, which may be members like the models, with their predictions for the validation windows.
+        alike: whether all runs of a finalist have the same predictions. Then all its runs get equal weights.
     """
-    places: list[tuple[int, int] | None] = [
-        (finalist, run) for finalist, each in enumerate(retrained) for run in range(len(each.runs))
-    ]
+    places: list[Place | None] = [(rank, run) for rank, of in enumerate(retrained) for run in range(len(of.runs))]
     if len(places) < 2:
         return None
-    said = [each for runs in predictions for each in runs] + [b.model.predict_windows(validation) for b in baselines]
+    said = [each for runs in predictions for each in runs] + list(baselines.values())
     candidates = [_member(each, run) for each in retrained for run in each.runs]
     candidates += [Member(each.model, 1.0, baseline=each.name) for each in baselines]
     seconds = [run.outcome.seconds for each in retrained for run in each.runs] + [each.seconds for each in baselines]
     weighting, weights = _weights(said, len(places), validation, selected_by, horizon)
     places += [None] * len(baselines)
+    weights = _shared(weights, places) if alike else weights
     order, mean = _ordered(weights), _mean(said, weights)
     temperature = temperature_on(validation, mean, horizon)
     members = tuple(replace(candidates[place], weight=float(weights[place])) for place in order)
@@ -146,7 +171,15 @@ def blend(
         scores.of(selected_by, mean.probabilities),
         scores.best_of(selected_by, said),
         sum(seconds[place] for place in order),
+        Calibrated(mean, scaled(mean, temperature)),
     )
+
+
+def _shared(weights: Floats, places: Sequence[Place | None]) -> Floats:
+    """Return the weights with the mean weight of a finalist's runs for each of these runs."""
+    finalists = [None if place is None else place[0] for place in places]
+    means = {each: np.mean([w for w, of in zip(weights, finalists, strict=True) if of == each]) for each in finalists}
+    return np.array([w if of is None else means[of] for w, of in zip(weights, finalists, strict=True)])
 
 
 def _ordered(weights: Floats) -> list[int]:

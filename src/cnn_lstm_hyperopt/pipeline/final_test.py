@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cnn_lstm_hyperopt.data.dataset import Dataset
 from cnn_lstm_hyperopt.errors import BaselineError, DataError
 from cnn_lstm_hyperopt.inference.ensemble import Ensemble
 from cnn_lstm_hyperopt.inference.latency import measure_latency
@@ -17,7 +16,7 @@ from cnn_lstm_hyperopt.inference.temperature import Calibrated
 from cnn_lstm_hyperopt.metrics import if_defined, score
 from cnn_lstm_hyperopt.models.network import Network
 from cnn_lstm_hyperopt.pipeline.advice import skipped_baselines
-from cnn_lstm_hyperopt.pipeline.calibration import CalibrationEffect, calibrated
+from cnn_lstm_hyperopt.pipeline.calibration import CalibrationEffect, HeldOut, calibrated, held_out
 from cnn_lstm_hyperopt.pipeline.confirmation import Confirmed
 from cnn_lstm_hyperopt.pipeline.earlier_results import EVALUATION, evaluation_settings
 from cnn_lstm_hyperopt.pipeline.ensemble_selection import Blend, blended
@@ -64,10 +63,10 @@ def evaluate_finalists(
         BaselineError: a user's baseline violates a rule.
     """
     settings, dataset = session.settings, session.dataset
-    validation, labels = dataset.validation, dataset.validation.labels.numpy()
-    of_runs = [each.predictions(validation) for each in outcome.done]
-    done = _calibrated(outcome, of_runs, dataset)
-    found = blended(done, of_runs, dataset, settings)
+    known = held_out(outcome.done, dataset)
+    labels = known.windows.labels.numpy()
+    done = _calibrated(outcome, known, dataset.horizon)
+    found = blended(done, known, dataset, settings)
     save_models(settings.save_dir, done, found)
     openings = record_opening(session.study.storage, done, periods=dataset.n_periods)
     with trainings(session.events, "Walk-forward test") if dataset.n_periods > 1 else nullcontext():
@@ -77,11 +76,11 @@ def evaluate_finalists(
         return []
     verdict = _evaluated(done, session, found, openings, later)
     entries = retrained_results(done, verdict, settings.save_dir)
-    for entry, each, predictions, tested in zip(entries, done, of_runs, verdict.finalists, strict=True):
+    for entry, each, predictions, tested in zip(entries, done, known.of_runs, verdict.finalists, strict=True):
         mean = each.mean(predictions)
         entry["validation"] = _scores(labels, mean.after, settings.study.metric)
         entry |= {"temperature_scaling": _scaling(each, labels, mean, tested), **_costs(each.model)}
-    ensemble = _ensemble(found, verdict, of_runs, session)
+    ensemble = _ensemble(found, verdict, labels, session)
     results = {
         "confirmation": confirmation_results(confirmed),
         "retrained_models": entries,
@@ -120,26 +119,24 @@ def _evaluated(
 
 
 def _ensemble(
-    found: Blend | None, verdict: Verdict, of_runs: Sequence[Sequence[Predictions]], session: Session
+    found: Blend | None, verdict: Verdict, labels: NDArray[np.int64], session: Session
 ) -> dict[str, Any] | None:
     """Return the entry of the ensemble for ``results.json``; None if there is no ensemble."""
     if found is None or verdict.ensemble is None:
         return None
-    validation = session.dataset.validation
-    known = found.mean(of_runs, validation)
     return {
         **ensemble_results(found, verdict.ensemble, verdict.ensemble_judgement, session.save_dir),
         "training_time": found.seconds,
         **_sizes(found.ensemble),
-        "temperature_scaling": _scaling(found.ensemble, validation.labels.numpy(), known, verdict.ensemble),
+        "temperature_scaling": _scaling(found.ensemble, labels, found.validation, verdict.ensemble),
     }
 
 
-def _calibrated(outcome: Retraining, of_runs: Sequence[Sequence[Predictions]], dataset: Dataset) -> list[Retrained]:
-    """Return the finalists with temperatures and conformal sets. ``of_runs`` has their predictions for the validation windows."""
+def _calibrated(outcome: Retraining, known: HeldOut, horizon: int) -> list[Retrained]:
+    """Return the finalists with temperatures and conformal sets."""
     return [
-        calibrated(each, each.mean(predictions).before, dataset.validation, dataset.horizon)
-        for each, predictions in zip(outcome.done, of_runs, strict=True)
+        calibrated(each, each.mean(predictions).before, known.windows, horizon)
+        for each, predictions in zip(outcome.done, known.of_runs, strict=True)
     ]
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from cnn_lstm_hyperopt.config import PARAMETERS, Fixed, SearchSpace, Settings, TrainingSettings
+from cnn_lstm_hyperopt.config.schema.training import MIN_PATIENCE, SMALL_DATA
 from cnn_lstm_hyperopt.data.dataset import Dataset
 from cnn_lstm_hyperopt.errors import SaveDirError, Violation
 from cnn_lstm_hyperopt.metrics import METRICS
@@ -21,6 +22,7 @@ TRAINED_EARLIER = {"training.warmup_epochs": 0.0, "training.weight_averaging": "
 ADAM_DECAY = "adam_decay"
 """Key of the study attribute that says how the optimiser ``adam`` applies weight decay. Earlier versions stored no such key."""
 CLASS_WEIGHTS, MIN_EPOCH_STEPS, SPACE = "training.class_weights", "training.min_epoch_steps", "search_space"
+PATIENCE = "training.min_patience"
 
 
 def require_same(storage: StudyStorage, settings: Settings, dataset: Dataset, device: torch.device) -> None:
@@ -104,6 +106,28 @@ def with_stored_space(settings: Settings, storage: StudyStorage) -> Settings:
     """
     space = settings.search_space.of_earlier_version(_lacking(storage.attribute("made_with")))
     return settings.model_copy(update={SPACE: space})
+
+
+def with_new_patience(settings: Settings, dataset: Dataset) -> Settings:
+    """Return the settings of a new study with a number instead of ``auto`` as minimum patience.
+
+    On small data, the number is that of all epochs of the longest training.
+    """
+    small = dataset.fold_windows < SMALL_DATA
+    epochs = max(settings.training.max_epochs, settings.retrain.full_epochs)
+    return _with_patience(settings, epochs if small else MIN_PATIENCE)
+
+
+def with_stored_patience(settings: Settings, storage: StudyStorage) -> Settings:
+    """Return the settings with the minimum patience of a stored study instead of ``auto``."""
+    return _with_patience(settings, storage.attribute("made_with")[PATIENCE])
+
+
+def _with_patience(settings: Settings, patience: int) -> Settings:
+    if settings.training.min_patience != "auto":
+        return settings
+    training = settings.training.model_copy(update={"min_patience": patience})
+    return settings.model_copy(update={"training": training})
 
 
 def _lacking(made_with: Mapping[str, Any]) -> list[str]:

@@ -1,4 +1,9 @@
-"""Retraining: finalists are trained from scratch on all training windows, with several seeds and early stopping."""
+"""Retraining: finalists are trained from scratch with several seeds and early stopping.
+
+The training windows are those of the dataset. With folds of DataLoaders, each seed trains on another fold. So the mean of all
+seeds learns from all windows, and each fold has windows that some network has not seen (bagging by cross-validation, Krogh &
+Vedelsby 1994, NeurIPS).
+"""
 
 import math
 import time
@@ -19,6 +24,22 @@ from cnn_lstm_hyperopt.space.domains import Scalar
 from cnn_lstm_hyperopt.training import NonFiniteLossError, Outcome, Predictions, delete_checkpoint, last_good
 from cnn_lstm_hyperopt.training.trial_trainer import TrialRunner
 from cnn_lstm_hyperopt.utils.text import one_line
+
+
+def fold_of(dataset: Dataset, seed: int) -> int | None:
+    """Return the place of the fold on which a finalist is trained with this seed; None: not on a fold.
+
+    The folds must divide all training and validation windows. Folds of dates do not.
+    """
+    several = dataset.from_loaders and len(dataset.folds) > 1 and not dataset.train.dated
+    return (seed - 1) % len(dataset.folds) if several else None
+
+
+def final_fold(dataset: Dataset, seed: int) -> Fold:
+    """Return the windows on which a finalist is trained and validated with this seed, with the value scale of the dataset."""
+    place = fold_of(dataset, seed)
+    source = dataset if place is None else dataset.folds[place]
+    return Fold(source.train, source.validation, dataset.value_mean, dataset.value_std)
 
 
 @dataclass(frozen=True)
@@ -45,6 +66,7 @@ class SeedRun:
         seed: number of the seed: 1, 2, …
         epochs: maximum number of epochs.
         cut_short: True if the time limit ended the training.
+        fold: place of the fold whose windows were used; None: the training and validation windows of the dataset were used.
     """
 
     seed: int
@@ -52,6 +74,7 @@ class SeedRun:
     outcome: Outcome
     epochs: int
     cut_short: bool
+    fold: int | None = None
 
     @property
     def loss(self) -> float:
@@ -243,7 +266,9 @@ class SeedTraining:
         if state is not None:
             return state
         delete_checkpoint(self.checkpoint)  # checkpoint of a training with another number of epochs
-        epochs = self.runner.costs.epochs_within(self.finalist.params, len(self.dataset.train), budget, full_epochs)
+        epochs = self.runner.costs.epochs_within(
+            self.finalist.params, len(final_fold(self.dataset, self.seed).train), budget, full_epochs
+        )
         self.on_seed_state(self.finalist, self.seed, SeedState(epochs))
         return SeedState(epochs)
 
@@ -255,7 +280,7 @@ class SeedTraining:
         Return the run, the reason of a failure, or the decision that ends the whole retraining.
         """
         finalist, dataset, checkpoint = self.finalist, self.dataset, self.checkpoint
-        fold = Fold(dataset.train, dataset.validation, dataset.value_mean, dataset.value_std)
+        fold = final_fold(dataset, self.seed)
         listener = until(_deadline(state, checkpoint, budget), on_report)
         number = SEEDS_APART * finalist.trial_number + self.seed
         try:
@@ -283,7 +308,7 @@ class SeedTraining:
             decision_weights=None if weights is None else tuple(weights.tolist()),
         )
         model = SavedModel(trained.network.cpu(), description)
-        return SeedRun(self.seed, model, outcome, state.epochs, cut_short)
+        return SeedRun(self.seed, model, outcome, state.epochs, cut_short, fold_of(dataset, self.seed))
 
 
 def _deadline(state: SeedState, checkpoint: Path, budget: float | None) -> float | None:

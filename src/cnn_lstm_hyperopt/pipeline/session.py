@@ -120,6 +120,7 @@ def open_session(
     setup = None
     if not resume:  # find errors in the settings before files are written
         setup = prepare_new(settings, dataset, on_benchmark=events.on_benchmark_start, recalibrate=recalibrate)
+        settings = setup.settings
     make_directory(save_dir)
     with storage_faults(save_dir), only_run(save_dir), run_log(save_dir):
         # another run may have used the directory since the first check

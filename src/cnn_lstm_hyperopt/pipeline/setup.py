@@ -21,6 +21,8 @@ from cnn_lstm_hyperopt.pipeline.fingerprint import (
     decoupled_adam,
     fingerprint,
     require_same,
+    with_new_patience,
+    with_stored_patience,
     with_stored_space,
     without_effect,
 )
@@ -125,7 +127,7 @@ class Setup:
             workers=self.workers,
             epoch_share=sum(epochs) / len(epochs)
             if epochs
-            else expected_epoch_share(self.plan.max_epochs, self.settings.training.min_patience),
+            else expected_epoch_share(self.plan.max_epochs, self.settings.training.patience),
         )
 
     def final_forecast(self) -> FinalForecast | None:
@@ -180,6 +182,7 @@ def prepare_new(settings: Settings, dataset: Dataset, *, on_benchmark: Callable[
         ConfigError: precision, limits or enqueued trials are invalid.
         DataError: one of the user's baselines violates a rule.
     """
+    settings = with_new_patience(settings, dataset)
     check_own_baselines(settings, dataset)
     device = resolve_device(settings.training.device)
     speeds = calibration_for(device, remeasure=recalibrate, on_start=on_benchmark)
@@ -196,7 +199,7 @@ def prepare_again(settings: Settings, dataset: Dataset, storage: StudyStorage) -
         ConfigError: the enqueued trials differ from those at the start of the study.
         DataError: one of the user's baselines violates a rule.
     """
-    settings = with_stored_space(settings, storage)
+    settings = with_stored_patience(with_stored_space(settings, storage), storage)
     device = resolve_device(settings.training.device)
     require_same(storage, settings, dataset, device)
     begun_with, now = storage.attribute("enqueue"), settings.study.enqueue
@@ -282,8 +285,7 @@ def _prepare(
         runner = runner_on(dataset, _passes(settings, dataset, plan, sampled))
         plan = replace(plan, cost=runner.costs.cost)
     if is_new and settings.limits.trial_seconds == "auto":
-        fold = dataset.folds[0]
-        seconds = small_data_seconds(sampled, len(fold.train) + len(fold.validation), plan.cost)
+        seconds = small_data_seconds(sampled, dataset.fold_windows, plan.cost)
         plan = replace(plan, limits=replace(plan.limits, proposal_seconds=seconds))
     return Setup(settings, dataset, skill, runner, plan, sampled, workers, made_with)
 
@@ -301,8 +303,7 @@ def _passes(settings: Settings, dataset: Dataset, plan: StudyPlan, sampled: Samp
     )
     if wanted == 1:
         return 1
-    fold, auto = dataset.folds[0], settings.limits.trial_seconds == "auto"
-    n_windows = len(fold.train) + len(fold.validation) if auto else None
+    n_windows = dataset.fold_windows if settings.limits.trial_seconds == "auto" else None
     return min(wanted, affordable_passes(sampled, n_windows, plan.limits.seconds, plan.cost))
 
 

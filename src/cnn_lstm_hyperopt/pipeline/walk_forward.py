@@ -10,7 +10,7 @@ from pathlib import Path
 from cnn_lstm_hyperopt.data.dataset import Dataset
 from cnn_lstm_hyperopt.data.windows import Windows
 from cnn_lstm_hyperopt.execution import StopSignal
-from cnn_lstm_hyperopt.pipeline.calibration import calibrated
+from cnn_lstm_hyperopt.pipeline.calibration import calibrated, held_out
 from cnn_lstm_hyperopt.pipeline.ensemble_selection import Blend, blended
 from cnn_lstm_hyperopt.pipeline.periods import KeptModel, PeriodPredictions
 from cnn_lstm_hyperopt.pipeline.resume_state import ResumeState
@@ -82,15 +82,15 @@ class Refits:
             finalists = [
                 replace(each, runs=tuple(fit.run for fit in runs)) for each, runs in zip(finalists, fits, strict=True)
             ]
-            of_runs = [each.predictions(dataset.validation) for each in finalists]
+            known = held_out(finalists, dataset)
             finalists = [
                 each if each.finalist.rank in mixed else self._calibrated(each, said, dataset)
-                for each, said in zip(finalists, of_runs, strict=True)
+                for each, said in zip(finalists, known.of_runs, strict=True)
             ]
             if not kept:
                 members, selected = fits, number
                 if ensemble is not None:
-                    ensemble = blended(finalists, of_runs, dataset, session.settings)
+                    ensemble = blended(finalists, known, dataset, session.settings)
             mean = None if ensemble is None else ensemble.mean(_predictions(members, windows), windows[selected])
             means = [each.mean(said) for each, said in zip(finalists, models, strict=True)]
             predicted.append(PeriodPredictions(number, models, means, mean, tuple(kept)))

@@ -7,14 +7,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from cnn_lstm_hyperopt.config import SearchSpace
+from cnn_lstm_hyperopt.config.schema.training import SMALL_DATA
 from cnn_lstm_hyperopt.search import Cost, Limits, Proposal, Proposer, StudyPlan, random_configuration, with_fixed
 from cnn_lstm_hyperopt.space.domains import Scalar
 
 SAMPLED = 1000
 """Number of random configurations that represent the search space in a forecast."""
 TRAIN_SHARES = (1.0, 0.5, 0.25, 0.125)
-SMALL_DATA, SMALL_DATA_SECONDS, SMALL_DATA_SHARE = 500, 8.0, 0.1
-"""Number of windows below which data are small, and the maximum predicted seconds of a trial on small data.
+SMALL_DATA_SECONDS, SMALL_DATA_SHARE = 8.0, 0.1
+"""Maximum predicted seconds of a trial on small data, and the minimum share of the search space that stays within the limit.
 
 With 8 s a trial, 30 trials take 2 minutes on 2 cores. The limit is higher if fewer than a tenth of the search space meets it.
 """

@@ -89,7 +89,7 @@ class TrainingConfig:
             **typed_group("multi_task", params),
             augmentation=read_group(AugmentationConfig, "augmentation", params, PARAMETERS),
             max_epochs=max_epochs,
-            min_patience=settings.min_patience,
+            min_patience=settings.patience,
             patience_factor=settings.patience_factor,
             precision=precision,
             early_reports=early_reports,

@@ -1,13 +1,18 @@
 """The section ``training``, with the settings of the training that are equal for all trials."""
 
 import re
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
 from cnn_lstm_hyperopt.config.schema.base import MAX_SECONDS, Section, SettingError
 from cnn_lstm_hyperopt.metrics import METRICS
 from cnn_lstm_hyperopt.utils.text import shown
+
+SMALL_DATA = 500
+"""Number of training and validation windows below which data are small."""
+MIN_PATIENCE = 4
+"""Minimum patience in epochs on data that are not small."""
 
 
 class TrainingSettings(Section):
@@ -22,8 +27,11 @@ class TrainingSettings(Section):
         "training windows. On small data, an epoch has several passes over the windows, as many as this number needs and as the "
         "time limit of a trial allows; 1: always one pass",
     )
-    min_patience: int = Field(
-        4, ge=1, le=100_000, description="minimum number of epochs without improvement before training stops"
+    min_patience: Literal["auto"] | Annotated[int, Field(ge=1, le=100_000)] = Field(
+        "auto",
+        description=f"minimum number of epochs without improvement before training stops. auto: {MIN_PATIENCE}; with fewer than "
+        f"{SMALL_DATA} training and validation windows the number of all epochs, so that each learning-rate schedule "
+        "completes, because the loss of few windows is mostly noise",
     )
     patience_factor: float = Field(
         0.5,
@@ -67,6 +75,11 @@ class TrainingSettings(Section):
     def balances_classes(self, metric: str) -> bool:
         """Return True if classes have weights in a study with the given metric."""
         return METRICS[metric].balances_classes if self.class_weights == "auto" else self.class_weights == "balanced"
+
+    @property
+    def patience(self) -> int:
+        """Minimum patience in epochs; ``auto`` is that of data that are not small."""
+        return MIN_PATIENCE if self.min_patience == "auto" else self.min_patience
 
     @field_validator("device")
     @classmethod

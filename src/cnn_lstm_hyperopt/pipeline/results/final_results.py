@@ -81,6 +81,7 @@ def _retrained(retrained: Retrained, result: TestResult, save_dir: Path) -> dict
         "seeds": [
             {
                 "seed": run.seed,
+                **({} if run.fold is None else {"fold": run.fold + 1}),
                 "validation_score": run.outcome.best.score if run.outcome.best else None,
                 "validation_loss": run.loss,
                 "test_score": score,
