@@ -85,8 +85,7 @@ def searched(data: PublicSet, architecture: str, trials: int, seed: int, folder:
     shutil.rmtree(folder, ignore_errors=True)
     own = json.loads(config) if config else {}
     settings = {**SEARCH, **own, "study": {"seed": seed, **own.get("study", {})}}
-    if architecture != "classic":
-        settings["search_space"] = {"architecture": architecture, **own.get("search_space", {})}
+    settings["search_space"] = {"architecture": architecture, **own.get("search_space", {})}
     started = time.monotonic()
     with CNNLSTMHyperparameterOptimizer(
         loaders_of(data, seed), data.x.shape[2], folder, data.name, config=settings, quiet=True

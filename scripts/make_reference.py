@@ -97,7 +97,8 @@ The kind of a parameter decides what a short list means:
 | log range | `[1e-5, 1e-2]` | any number between the two, uniform in the logarithm |
 
 `search_space.architecture` selects the default values: `classic` (column *default*, the table of the specification) or `full`
-(column *full*; empty: as in `classic`). The flag `--architecture` sets it, too. Values in YAML replace the default values.
+(column *full*; empty: as in `classic`). With bars the default is `classic`, with DataLoaders `full`.
+The flag `--architecture` sets it, too. Values in YAML replace the default values.
 
 A single value fixes a parameter. The long forms `{low: 1e-5, high: 1e-2, log: true}`, `{choices: [1, 2]}` and `{fixed: 0.1}`
 always work."""

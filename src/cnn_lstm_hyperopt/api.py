@@ -38,6 +38,8 @@ from cnn_lstm_hyperopt.utils.text import shown
 log = logging.getLogger(__name__)
 
 Config = str | os.PathLike[str] | Mapping[str, Any]
+LOADER_DEFAULTS = {"search_space": {"architecture": "full"}}
+"""Settings of a new study of DataLoaders that differ from the defaults. ``config.yaml`` has the architecture."""
 
 
 class CNNLSTMHyperparameterOptimizer:
@@ -57,7 +59,8 @@ class CNNLSTMHyperparameterOptimizer:
         baselines: your own baselines, each as ``"module:function"``; see the guide "Compare with your own model". None: those of
             ``config``.
         config: settings as a YAML file, a profile (``"small"``, ``"laptop"``, ``"gpu"``, ``"demo"``), or a nested mapping
-            such as ``{"training": {"max_epochs": 5}}``.
+            such as ``{"training": {"max_epochs": 5}}``. With DataLoaders, the default of ``search_space.architecture`` is
+            ``full``.
         resume: True to continue the study in ``save_dir``.
         quiet: print nothing. ``run.log`` has the full output.
         verbose: print all details, which are otherwise only in ``run.log``.
@@ -95,6 +98,8 @@ class CNNLSTMHyperparameterOptimizer:
         if resume:  # settings that are not given keep their stored values
             stored = asked.save_dir / CONFIG_FILE
             self._base = merge(read_yaml(stored) if stored.is_file() else {}, self._base)
+        elif data_loaders is not None:
+            self._base = merge(LOADER_DEFAULTS, self._base)
         if study_name is not None:
             self._arguments["study"] = {"name": study_name}
         if data_loaders is not None:

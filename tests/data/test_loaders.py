@@ -34,6 +34,17 @@ def test_the_horizon_by_which_windows_overlap(tmp_path):
     assert CNNLSTMHyperparameterOptimizer(three(), FEATURES, tmp_path, **given).dataset.horizon == 4
 
 
+def test_the_architecture_of_a_new_study_is_full_unless_it_is_named(tmp_path):
+    for space, architecture in (
+        ({}, "full"),
+        ({"cnn": {"blocks": 2}}, "full"),
+        ({"architecture": "classic"}, "classic"),
+    ):
+        given = {"config": {"search_space": space}, "quiet": True}
+        settings = CNNLSTMHyperparameterOptimizer(three(), FEATURES, tmp_path, **given).settings
+        assert settings.search_space.architecture == architecture
+
+
 @pytest.mark.parametrize("values", [True, False])
 @pytest.mark.parametrize("n_classes", [2, 3, 7])
 def test_all_windows_with_their_own_labels_and_values(n_classes, values):

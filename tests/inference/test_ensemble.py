@@ -100,7 +100,8 @@ def test_only_clearly_better_weights_replace_equal_ones(apple):
     """Three networks and two regressions: half of the weight each, if the networks are not much better or worse."""
     dataset = apple(lookback=10)
     labels = dataset.validation.labels.numpy()
-    baselines = linear_members(dataset, seed=0, max_gap_days=10.0, decision_weights=None)
+    members = linear_members(dataset, seed=0, max_gap_days=10.0, decision_weights=None)
+    baselines = {each: each.model.predict_windows(dataset.validation) for each in members}
 
     def found_with(*shares):
         finalists = [planted(1 + seed, mostly(labels, share, seed=seed)) for seed, share in enumerate(shares)]

@@ -233,7 +233,7 @@ class RunOptions(DataOptions):
         Parameter(
             group=_SEARCH,
             help="Default search space of the networks. classic: the table of the specification; full: also stacked convolutions,"
-            " batch norm, GRU, CNN and LSTM in series, and small networks. [default: classic]",
+            " batch norm, GRU, CNN and LSTM in series, and small networks. [default: classic; full for DataLoaders in Python]",
         ),
     ] = None
     seed: Annotated[int | None, _setting("seed", _SEARCH, converter=whole)] = None
