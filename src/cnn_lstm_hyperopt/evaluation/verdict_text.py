@@ -34,7 +34,7 @@ def recommendation_text(judged: Judgement, *, prefers_baseline: bool) -> str:
     has = "" if judged.score is None else f" ({_name(judged.metric)} of {_value(judged.metric, judged.score)})"
     advice = "If you use a network nevertheless, use" if prefers_baseline else "So use"
     return (
-        f"Confirmation does not separate the finalists. {advice} the {judged.model}{has} instead of a single model: it is"
+        f"Validation does not separate the finalists. {advice} the {judged.model}{has} instead of a single model: it is"
         f" {compared}."
     )
 
