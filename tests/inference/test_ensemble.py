@@ -103,10 +103,12 @@ def test_only_clearly_better_weights_replace_equal_ones(apple):
     members = linear_members(dataset, seed=0, max_gap_days=10.0, decision_weights=None)
     baselines = {each: each.model.predict_windows(dataset.validation) for each in members}
 
-    def found_with(*shares):
+    def found_with(*shares, **options):
         finalists = [planted(1 + seed, mostly(labels, share, seed=seed)) for seed, share in enumerate(shares)]
         said = [each.predictions(dataset.validation) for each in finalists]
-        return blend(finalists, said, dataset.validation, "log_loss", selected_by="log_loss", baselines=baselines)
+        return blend(
+            finalists, said, dataset.validation, "log_loss", selected_by="log_loss", baselines=baselines, **options
+        )
 
     near = found_with(0.62, 0.62, 0.62)
     assert near.weighting == "equal"
@@ -116,6 +118,9 @@ def test_only_clearly_better_weights_replace_equal_ones(apple):
     assert good.weighting == bad.weighting == "selected"
     assert good.ensemble.members[0].baseline is None
     assert bad.ensemble.members[0].baseline is not None
+    assert found_with(0.95, 0.95, 0.95, n_trials=1000).weighting == "selected"
+    assert found_with(0.71, 0.71, 0.71).weighting == "selected"
+    assert found_with(0.71, 0.71, 0.71, n_trials=1000).weighting == "equal"  # the best of 1000 is better by chance
 
 
 def test_an_ensemble_of_one_member_is_no_better_than_it_is_and_of_one_model_there_is_none(apple):

@@ -75,7 +75,9 @@ class Blend:
         return Calibrated(mean, scaled(mean, self.ensemble.temperature))
 
 
-def blended(retrained: Sequence[Retrained], known: HeldOut, dataset: Dataset, settings: Settings) -> Blend | None:
+def blended(
+    retrained: Sequence[Retrained], known: HeldOut, dataset: Dataset, settings: Settings, n_trials: int
+) -> Blend | None:
     """Return the ensemble of retrained models and linear baselines for a dataset; see :func:`blend`."""
     found = blend(
         retrained,
@@ -86,6 +88,7 @@ def blended(retrained: Sequence[Retrained], known: HeldOut, dataset: Dataset, se
         horizon=dataset.horizon,
         baselines=_baselines(known, dataset, settings),
         alike=bool(known.folds),
+        n_trials=n_trials,
     )
     judged = replace(dataset, validation=known.windows)
     separated = finalists_are_separated(retrained, known.of_runs, judged, settings.verdict_metric)
@@ -127,12 +130,14 @@ def blend(
     horizon: int = 1,
     baselines: Mapping[LinearMember, Predictions] = MappingProxyType({}),
     alike: bool = False,
+    n_trials: int = 1,
 ) -> Blend | None:
     """Return an ensemble of the retrained models and baselines. Return None if there is only one retrained model.
 
     The weights are equal, unless selected weights are better on validation beyond chance: weights that are estimated from few
     data are often worse than equal weights (Smith & Wallis 2009, "A Simple Explanation of the Forecast Combination Puzzle").
-    With too few windows for an interval, the weights are selected.
+    The models were chosen from all trials on the same windows, so "beyond chance" means an interval with the level
+    1 − 0.05 / ``n_trials`` (Bonferroni). With too few windows for an interval, the weights are selected.
 
     The ensemble depends only on the models and the windows. So a resumed run has the same ensemble. The temperature of the
     ensemble is fitted last (mean first, then calibration: Rahaman & Thiery 2021, NeurIPS).
@@ -146,6 +151,7 @@ def blend(
         horizon: number of bars that a label looks ahead.
         baselines: fitted baselines, which may be members like the models, with their predictions for the validation windows.
         alike: whether all runs of a finalist have the same predictions. Then all its runs get equal weights.
+        n_trials: number of trials from which the search chose the models.
     """
     places: list[Place | None] = [(rank, run) for rank, of in enumerate(retrained) for run in range(len(of.runs))]
     if len(places) < 2:
@@ -154,7 +160,7 @@ def blend(
     candidates = [_member(each, run) for each in retrained for run in each.runs]
     candidates += [Member(each.model, 1.0, baseline=each.name) for each in baselines]
     seconds = [run.outcome.seconds for each in retrained for run in each.runs] + [each.seconds for each in baselines]
-    weighting, weights = _weights(said, len(places), validation, selected_by, horizon)
+    weighting, weights = _weights(said, len(places), validation, selected_by, horizon, n_trials)
     places += [None] * len(baselines)
     weights = _shared(weights, places) if alike else weights
     order, mean = _ordered(weights), _mean(said, weights)
@@ -202,7 +208,7 @@ def equal_weights(n_networks: int, n_baselines: int) -> Floats:
 
 
 def _weights(
-    said: Sequence[Predictions], n_networks: int, validation: Windows, metric: str, horizon: int
+    said: Sequence[Predictions], n_networks: int, validation: Windows, metric: str, horizon: int, n_trials: int
 ) -> tuple[str, Floats]:
     """Return the kind of the weights and the weights of all candidates, of which the networks are first."""
     labels, decision = validation.labels.numpy(), said[0].decision_weights
@@ -218,7 +224,7 @@ def _weights(
         selected = selected_in(1)  # rounding to float32 can change the winner of two tied classes
     equal = equal_weights(n_networks, len(said) - n_networks)
     ours, theirs = (_mean(said, weights).as_scored(metric) for weights in (selected, equal))
-    gain = gain_on(validation, ours, theirs, metric, horizon)
+    gain = gain_on(validation, ours, theirs, metric, horizon, comparisons=n_trials)
     clear = gain is None or gain[0] > 0
     return (SELECTED, selected) if clear else (EQUAL, equal)
 

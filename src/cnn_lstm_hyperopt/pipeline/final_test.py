@@ -66,7 +66,7 @@ def evaluate_finalists(
     known = held_out(outcome.done, dataset)
     labels = known.windows.labels.numpy()
     done = _calibrated(outcome, known, dataset.horizon)
-    found = blended(done, known, dataset, settings)
+    found = blended(done, known, dataset, settings, session.study.n_finished())
     save_models(settings.save_dir, done, found)
     openings = record_opening(session.study.storage, done, periods=dataset.n_periods)
     with trainings(session.events, "Walk-forward test") if dataset.n_periods > 1 else nullcontext():

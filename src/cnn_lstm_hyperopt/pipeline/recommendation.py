@@ -63,9 +63,15 @@ def finalists_are_separated(
 
 
 def gain_on(
-    windows: Windows, ours: NDArray[np.floating], theirs: NDArray[np.floating], metric: str, horizon: int
+    windows: Windows,
+    ours: NDArray[np.floating],
+    theirs: NDArray[np.floating],
+    metric: str,
+    horizon: int,
+    *,
+    comparisons: int = 1,
 ) -> Interval | None:
-    """Return the paired 95 % interval of the difference of two models' scores on labelled windows.
+    """Return the paired interval of the difference of two models' scores on labelled windows.
 
     The interval takes the dependence of the windows into account. If they are too few, there is none.
 
@@ -74,8 +80,11 @@ def gain_on(
         ours, theirs: what the metric scores of each model, ``(windows, classes)``.
         metric: name of the metric. A positive difference means that the first model is better.
         horizon: number of bars that a label looks ahead.
+        comparisons: number of models from which the compared ones were chosen on these windows. The level of the interval is
+            1 − 0.05 / ``comparisons`` (Bonferroni).
     """
-    return paired_interval(metric, windows.labels.numpy(), ours, theirs, Dependence.of(windows, horizon=horizon))
+    dependence = Dependence.of(windows, horizon=horizon).for_evaluation(comparisons)
+    return paired_interval(metric, windows.labels.numpy(), ours, theirs, dependence)
 
 
 def seeds_separate(first: Confirmation, second: Confirmation) -> bool:

@@ -90,7 +90,7 @@ class Refits:
             if not kept:
                 members, selected = fits, number
                 if ensemble is not None:
-                    ensemble = blended(finalists, known, dataset, session.settings)
+                    ensemble = blended(finalists, known, dataset, session.settings, session.study.n_finished())
             mean = None if ensemble is None else ensemble.mean(_predictions(members, windows), windows[selected])
             means = [each.mean(said) for each, said in zip(finalists, models, strict=True)]
             predicted.append(PeriodPredictions(number, models, means, mean, tuple(kept)))
