@@ -179,7 +179,7 @@ def test_optimizer_on_loaders_as_in_the_specification(tiny: dict[str, Any], tmp_
         input_dim=5,
         save_dir=tmp_path / "loaders",
         study_name="cnn_lstm_optimization",
-        config={"search_space": tiny["search_space"], "training": {"max_epochs": 6}},
+        config={"search_space": {**tiny["search_space"], "architecture": "classic"}, "training": {"max_epochs": 6}},
         quiet=True,
     )
     found = optimizer.optimize(n_trials=4, pruner_type="median", sampler_type="tpe")

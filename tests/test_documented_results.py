@@ -48,6 +48,7 @@ ONLY_SOMETIMES = (
     "overfitting.deflated_sharpe.",
     "retraining_failures[].",
     "skipped_baselines[].",
+    "retrained_models[].seeds[].fold",  # of DataLoaders
     "refit.",
     "walk_forward[].",  # of several test periods
     "test_openings[].periods",

@@ -120,7 +120,7 @@ def with_new_patience(settings: Settings, dataset: Dataset) -> Settings:
 
 def with_stored_patience(settings: Settings, storage: StudyStorage) -> Settings:
     """Return the settings with the minimum patience of a stored study instead of ``auto``."""
-    return _with_patience(settings, storage.attribute("made_with")[PATIENCE])
+    return _with_patience(settings, storage.attribute("made_with").get(PATIENCE, MIN_PATIENCE))
 
 
 def _with_patience(settings: Settings, patience: int) -> Settings:
