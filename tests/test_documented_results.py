@@ -49,6 +49,7 @@ ONLY_SOMETIMES = (
     "retraining_failures[].",
     "skipped_baselines[].",
     "retrained_models[].seeds[].fold",  # of DataLoaders
+    "refit_failure.",
     "refit.",
     "walk_forward[].",  # of several test periods
     "test_openings[].periods",

@@ -27,6 +27,7 @@ from cnn_lstm_hyperopt.data.splits import (
     cut_dates,
     evenly_spread,
     make_folds,
+    spread_positions,
     walk_forward,
 )
 from cnn_lstm_hyperopt.data.window_table import reach_bars
@@ -356,6 +357,13 @@ def test_too_few_dates_or_a_split_that_purging_empties_are_errors():
             cut_dates(np.array(days), SHARES)
     with raises(DataError, "empty-split", "data.split"):
         assign(np.arange(20), np.arange(20) + 3, (14, 17), furthest=np.arange(20) + 3)
+
+
+@given(n=st.integers(0, 300), limit=st.integers(1, 300))
+def test_spread_positions_are_all_items_or_as_many_as_the_limit(n, limit):
+    positions = spread_positions(n, limit)
+    assert positions.tolist() == (list(range(n)) if n <= limit else evenly_spread(n, limit / n).tolist())
+    assert len(positions) == min(n, limit)
 
 
 @given(n=st.integers(1, 5000), share=st.floats(0.001, 1))

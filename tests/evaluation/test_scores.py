@@ -67,6 +67,29 @@ class TestRSquared:
         few = r_squared(returns[:4], np.zeros(4), {"a": np.ones(4)}, Dependence.independent(4))
         assert few.interval is None
 
+    @settings(max_examples=60, deadline=None)
+    @given(
+        st.floats(-6, 6),
+        st.sampled_from([0.0, 1.0, 1e3]),
+        st.one_of(st.floats(-9, -4), st.floats(-3, 0)),
+        st.integers(0, 2**32 - 1),
+    )
+    def test_it_is_undefined_if_a_reference_is_as_exact_as_float32(self, scale, offset, error, seed):
+        """In any unit, R² is either undefined or not below the ratio of the MSE to 1.2e-7 of the variance."""
+        rng, unit = np.random.default_rng(seed), 10.0**scale
+        targets, values, noise = rng.normal(size=(3, 200))
+        targets = unit * (targets + offset)
+        reference = targets + unit * 10.0**error * noise
+        found = r_squared(targets, unit * values, {"ridge": reference}, Dependence.independent(200))
+        exact = r_squared(targets, unit * values, {"ridge": targets.astype(np.float32)}, Dependence.independent(200))
+        assert exact is None
+        if error <= -4:
+            assert found is None
+        elif offset <= 1:
+            assert found.value == pytest.approx(
+                1 - np.mean((targets - unit * values) ** 2) / np.mean((targets - reference) ** 2)
+            )
+
     def test_the_interval_covers_the_true_value(self):
         """Errors of four windows of a date depend on each other; the true R² is 1 − 0.9² = 0.19."""
         rng, covered = np.random.default_rng(1), 0

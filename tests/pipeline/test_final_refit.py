@@ -20,6 +20,7 @@ from cnn_lstm_hyperopt.config import load_settings
 from cnn_lstm_hyperopt.data.dataset import LockedPeriod, prepare_dataset
 from cnn_lstm_hyperopt.errors import SaveDirError
 from cnn_lstm_hyperopt.execution import StopSignal
+from cnn_lstm_hyperopt.inference.refit import refit_failure_text
 from cnn_lstm_hyperopt.models.build import build_network
 from cnn_lstm_hyperopt.pipeline.confirmation import SEEDS_APART
 from cnn_lstm_hyperopt.pipeline.events import RunEvents
@@ -28,6 +29,7 @@ from cnn_lstm_hyperopt.pipeline.final_refit import with_final_refit
 from cnn_lstm_hyperopt.pipeline.results.training_record import SeedRecord, refit_epochs
 from cnn_lstm_hyperopt.pipeline.results.writer import write_results
 from cnn_lstm_hyperopt.pipeline.session import open_session
+from cnn_lstm_hyperopt.reporting.status import status_lines
 from cnn_lstm_hyperopt.training import FoldTraining, TrainingConfig, ValueScale
 from cnn_lstm_hyperopt.training.runtime.device import one_thread, seeded_dropout
 from cnn_lstm_hyperopt.utils.rng import stream_seed
@@ -50,6 +52,7 @@ class World(RunEvents):
 
     Attributes:
         trained: how often each epoch of the refit was reported.
+        spoiled: whether an input of the refit is not a number.
         kill_at: (training, epoch) at which the run is killed, or stopped with ``by_signal``.
     """
 
@@ -57,7 +60,7 @@ class World(RunEvents):
         self.config, self.save_dir = config, Path(config["save_dir"])
         self.trained: Counter[tuple[str, float]] = Counter()
         self.kill_at: tuple[str, float] | None = None
-        self.by_signal, self.stop = False, StopSignal()
+        self.by_signal, self.spoiled, self.stop = False, False, StopSignal()
 
     def on_training(self, which: str, report: Any, epochs: int) -> None:
         if which.startswith("final refit") and report.epoch.is_integer():
@@ -75,6 +78,8 @@ class World(RunEvents):
         self.trained.clear()
         dataset = prepare_dataset(settings.data, evaluation=settings.evaluation, pooled=True)
         dataset = replace(dataset, test=LockedPeriod(dataset.test.open()))
+        if self.spoiled:
+            dataset.pooled.windows.series.fill_(torch.nan)
         with open_session(settings, dataset, resume=True, events=self) as session:
             run_final_phase(session, self.stop)
             results = with_final_refit(session, self.stop, write_results(session))
@@ -203,6 +208,26 @@ def test_an_ended_refit_is_resumed_to_the_same_weights(world, by_signal, tmp_pat
     times = {"training_time": 0, "model_path": ""}
     assert {**found.results["refit"], **times} == {**expected.results["refit"], **times}
     assert not (world.save_dir / "checkpoints").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("retrained", [1], indirect=True)
+def test_a_refit_that_failed_with_every_seed_is_stored_and_not_repeated(world):
+    world.spoiled = True
+    found = world.run(refit=True).results
+    failure = found["refit_failure"]
+    assert (found["refit"], failure["model_rank"], len(failure["seed_failures"])) == (None, 1, 2)
+    assert all("loss" in each for each in failure["seed_failures"])
+    assert not (world.save_dir / "checkpoints").exists()
+    assert refit_failure_text(failure) in status_lines(world.save_dir)
+
+    world.spoiled = False
+    again = world.run(refit=True)
+    assert (again.trained, again.results["refit_failure"]) == ({}, failure)
+    world.config["evaluation"] = {"verdict_metric": "accuracy"}  # the same models are judged again
+    assert world.run().results["refit_failure"] == failure
+    other = world.run(refit=True, full_epochs=3).results  # other models
+    assert (other["refit_failure"], sorted(other["refit"]["seeds"])) == (None, [1, 2])
 
 
 @pytest.mark.slow

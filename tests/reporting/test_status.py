@@ -196,6 +196,7 @@ DAMAGED = [
     *(f'{{"verdict": {value}}}' for value in ("7", '{"sentence": 7}', '{"sentence": "s", "shrinkage": {}}')),
     *(f'{{"confirmation": {value}}}' for value in ("[1]", '{"candidates": [{}]}')),
     '{"retraining_failures": [{"model_rank": "1"}]}',
+    '{"refit_failure": {"seed_failures": [1]}}',
 ]
 
 

@@ -18,7 +18,7 @@ from cnn_lstm_hyperopt.data.lookahead.causality import check_recomputed
 from cnn_lstm_hyperopt.data.lookahead.foresight import check_foresight
 from cnn_lstm_hyperopt.data.market_features import MARKET, has_market, market_features
 from cnn_lstm_hyperopt.data.own_function import OwnFunction, load_function
-from cnn_lstm_hyperopt.data.splits import evenly_spread
+from cnn_lstm_hyperopt.data.splits import spread_positions
 from cnn_lstm_hyperopt.data.tables.columns import LARGEST
 from cnn_lstm_hyperopt.errors import DataError
 from cnn_lstm_hyperopt.utils.text import shown_names
@@ -248,7 +248,7 @@ def longest_segments(bars: Sequence[Bars], max_gap_days: float) -> list[tuple[st
         start = int(counts[:longest].sum())
         if counts[longest] > WARM_UP:
             chosen.append((each.symbol, each.frame.iloc[start : start + counts[longest]]))
-    return [chosen[place] for place in evenly_spread(len(chosen), min(1.0, _SAMPLED_SYMBOLS / max(len(chosen), 1)))]
+    return [chosen[place] for place in spread_positions(len(chosen), _SAMPLED_SYMBOLS)]
 
 
 def _sample(features: FeatureSet, segment: pd.DataFrame, bars: int, symbol: str) -> tuple[pd.DataFrame, Array]:

@@ -95,6 +95,11 @@ def evenly_spread(n: int, share: float) -> NDArray[np.int64]:
     )
 
 
+def spread_positions(n: int, limit: int) -> NDArray[np.int64]:
+    """Return ascending indices, evenly spaced, of at most ``limit`` (at least 1) of n items."""
+    return evenly_spread(n, min(1.0, limit / max(1, n)))
+
+
 def _place(dates: Dates, cuts: tuple[Any, Any]) -> NDArray[np.int8]:
     return np.searchsorted(np.array(cuts), dates, side="right").astype(np.int8)
 

@@ -31,6 +31,19 @@ class RSquared:
     against: Mapping[str, float]
 
 
+EPSILON = float(np.finfo(np.float32).eps)
+"""Relative precision of predicted values, which are float32 numbers."""
+
+
+def rounding(targets: Floats) -> float:
+    """Return the mean squared error up to which a forecast counts as exact.
+
+    Such an error is at most 1.2e-7 of the variance of the true values, so the R² of the forecast against their mean is 1 as a
+    float32 number. Or the error is that of true values that are stored as float32 numbers.
+    """
+    return EPSILON * float(np.var(targets)) + EPSILON**2 * float(np.mean(np.square(targets)))
+
+
 def r_squared(
     targets: Floats, values: Floats, references: Mapping[str, NDArray[np.floating]], dependence: Dependence
 ) -> RSquared | None:
@@ -47,11 +60,11 @@ def r_squared(
         dependence: dependence of the windows.
 
     Returns:
-        The R², or None if there is no reference, or if a reference has no error.
+        The R², or None if there is no reference, or if the error of a reference is at the level of rounding.
     """
     squares = {name: np.square(targets - each) for name, each in references.items()}
     errors = {name: float(each.mean()) for name, each in squares.items()}
-    if not errors or min(errors.values()) <= 0:
+    if not errors or min(errors.values()) <= rounding(targets):
         return None
     own = np.square(targets - values)
     reference = min(errors, key=errors.__getitem__)

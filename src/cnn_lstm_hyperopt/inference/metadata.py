@@ -29,6 +29,7 @@ from cnn_lstm_hyperopt.data.tables.columns import LARGEST
 from cnn_lstm_hyperopt.errors import DataError
 from cnn_lstm_hyperopt.inference.stored_form import FormError, StoredForm
 from cnn_lstm_hyperopt.models import NetworkConfig, network_config
+from cnn_lstm_hyperopt.models.inputs import InputGroup
 from cnn_lstm_hyperopt.models.linear import STEPS
 from cnn_lstm_hyperopt.training import ValueScale
 from cnn_lstm_hyperopt.utils.text import is_legible, shown, shown_names
@@ -224,7 +225,6 @@ _Name = Annotated[str, Field(max_length=200), AfterValidator(legible)]
 _Names = Annotated[tuple[_Name, ...], Field(max_length=10_000), AfterValidator(_unique)]
 _Weight = Annotated[float, Field(gt=0, le=1e9)]
 _Numbers = Annotated[tuple[float, ...], Field(max_length=10_000)]
-_Groups = tuple[Literal["relative_ranges", "volume_ratios", "market"], ...]
 _OF_LOADERS = "y_class"
 """Name of the target of a model that was trained on a user's DataLoaders."""
 
@@ -259,7 +259,7 @@ class StoredDescription(StoredForm):
     decision_weights: Annotated[tuple[_Weight, ...], BeforeValidator(_as_tuple)] | None = (
         None  # older models lack this key
     )
-    feature_groups: Annotated[_Groups, BeforeValidator(_as_tuple)] = ()  # older models lack this key
+    feature_groups: Annotated[tuple[InputGroup, ...], BeforeValidator(_as_tuple)] = ()  # older models lack this key
     market: Annotated[_Names, BeforeValidator(_as_tuple)] = ()  # older models lack this key
 
     @field_validator("params")

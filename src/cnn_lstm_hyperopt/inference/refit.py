@@ -1,5 +1,6 @@
 """Facts about a final refit: a tested model whose networks were trained again on training and validation windows."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -9,8 +10,9 @@ from pydantic import Field
 from cnn_lstm_hyperopt.inference.stored_form import StoredForm
 from cnn_lstm_hyperopt.utils.text import counted
 
-REFIT = "refit"
-"""Folder of the final refit in the folder of the tested model. The same name is the key of its facts in ``model.json``."""
+REFIT, REFIT_FAILURE = "refit", "refit_failure"
+"""Folder of the final refit in the folder of the tested model, and keys of ``results.json``. The first name is also the key
+of its facts in ``model.json``."""
 _TESTED = "tested model"
 _OF_TESTED = ("test_figures_of", "conformal_of", "temperature_of", "decision_weights_of")
 
@@ -69,6 +71,15 @@ class StoredRefit(StoredForm):
             return None
         found = cls.read(entry, f"{REFIT}: ")
         return Refit(found.trained_until, found.epochs, found.windows)
+
+
+def refit_failure_text(failure: Mapping[str, Any]) -> str:
+    """Return a sentence about a refit that failed with every seed, from the entry ``refit_failure`` of ``results.json``."""
+    reasons = "; ".join(failure.get("seed_failures") or ())
+    return (
+        f"The final refit failed with every seed ({reasons}). predict uses the tested model, and resume does not repeat the"
+        " refit."
+    )
 
 
 def refit_folder(model_folder: Path) -> Path:

@@ -5,7 +5,7 @@ The parameters belong to no family. A family's network gets only the chosen chan
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal, get_args
 
 from cnn_lstm_hyperopt.models.base import NetworkConfig
 from cnn_lstm_hyperopt.models.cost import Profile
@@ -13,16 +13,18 @@ from cnn_lstm_hyperopt.space.domains import Fixed
 from cnn_lstm_hyperopt.space.parameters import ParameterSpec, Params, value_of
 from cnn_lstm_hyperopt.space.search_space import SearchSpace
 
-GROUPS = ("relative_ranges", "volume_ratios", "market")
-"""Groups of built-in features that a configuration may leave out, in the order of their channels."""
+InputGroup = Literal["relative_ranges", "volume_ratios", "market"]
+"""Name of a group of built-in features that a configuration may leave out."""
+GROUPS: tuple[InputGroup, ...] = get_args(InputGroup)
+"""All groups in the order of their channels."""
+USED: tuple[InputGroup, ...] = ("relative_ranges",)
+"""Groups that a network gets by default."""
 WINDOW_NORM = "inputs.window_norm"
 PER_CHANNEL = 3
 """Number of inputs per channel with normalisation: the normalised channel, its mean and its log standard deviation."""
 
 PARAMETERS: dict[str, ParameterSpec] = {
-    "inputs.relative_ranges": ParameterSpec("flag", Fixed(True), earlier=False),
-    "inputs.volume_ratios": ParameterSpec("flag", Fixed(False), earlier=False),
-    "inputs.market": ParameterSpec("flag", Fixed(False), earlier=False),
+    **{f"inputs.{group}": ParameterSpec("flag", Fixed(group in USED), earlier=False) for group in GROUPS},
     WINDOW_NORM: ParameterSpec("flag", Fixed(False), earlier=False),
 }
 

@@ -6,10 +6,15 @@ No search has this family: its parameters do not belong to the search space.
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
+from numpy.typing import NDArray
+
 from cnn_lstm_hyperopt.models.base import NetworkConfig
 from cnn_lstm_hyperopt.models.cost import Profile, linear
 from cnn_lstm_hyperopt.space.domains import Fixed
 from cnn_lstm_hyperopt.space.parameters import ParameterSpec, Params
+
+Floats = NDArray[np.float64]
 
 FAMILY, NAME = "model.family", "linear"
 STEPS = "linear.steps"
@@ -38,6 +43,17 @@ class LinearConfig(NetworkConfig):
 
     def describe(self) -> str:
         return "a linear model of all inputs of the window"
+
+
+def all_logits(coefficients: Floats, intercepts: Floats) -> tuple[Floats, Floats]:
+    """Return weights ``(classes, columns)`` and biases ``(classes,)`` of the logits of all classes of a logistic regression.
+
+    With two classes, a logistic regression of scikit-learn has coefficients ``(1, columns)`` of the second class only. Then
+    the first class has the logit 0.
+    """
+    if len(coefficients) > 1:
+        return coefficients, intercepts
+    return np.vstack([0 * coefficients, coefficients]), np.append(0.0, intercepts)
 
 
 def linear_params(steps: int) -> Params:

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from cnn_lstm_hyperopt.data.dataset import Dataset
-from cnn_lstm_hyperopt.data.splits import evenly_spread
+from cnn_lstm_hyperopt.data.splits import spread_positions
 from cnn_lstm_hyperopt.data.windows import Windows
 from cnn_lstm_hyperopt.evaluation import (
     BASELINES,
@@ -172,8 +172,3 @@ class _Samples:
             market=dataset.market,
             rows=None if dataset.market is None else self._starts[here] + dataset.lookback - 1,
         )
-
-
-def spread_positions(count: int, limit: int) -> NDArray[np.int64]:
-    """Return at most ``limit`` evenly spread positions of windows."""
-    return evenly_spread(count, min(1.0, limit / count))

@@ -20,11 +20,11 @@ from cnn_lstm_hyperopt.data.windows import Fold
 from cnn_lstm_hyperopt.errors import SaveDirError
 from cnn_lstm_hyperopt.execution import StopSignal
 from cnn_lstm_hyperopt.inference.model import SavedModel, SeedNetwork, load_model, network_files
-from cnn_lstm_hyperopt.inference.refit import Refit, refit_folder
+from cnn_lstm_hyperopt.inference.refit import REFIT, REFIT_FAILURE, Refit, refit_failure_text, refit_folder
 from cnn_lstm_hyperopt.models.network import Network
 from cnn_lstm_hyperopt.pipeline.confirmation import SEEDS_APART
 from cnn_lstm_hyperopt.pipeline.events import trainings
-from cnn_lstm_hyperopt.pipeline.results.refit_folder import holds_refit, write_refit
+from cnn_lstm_hyperopt.pipeline.results.refit_folder import holds_refit, kept_failure, write_refit
 from cnn_lstm_hyperopt.pipeline.results.training_record import SeedRecord, read_training_record, refit_epochs
 from cnn_lstm_hyperopt.pipeline.results.writer import write_results
 from cnn_lstm_hyperopt.pipeline.session import Session
@@ -40,7 +40,8 @@ from cnn_lstm_hyperopt.utils.text import one_line
 def with_final_refit(session: Session, stop: StopSignal, results: dict[str, Any]) -> dict[str, Any]:
     """Add the final refit to a study whose models are tested and whose results are written, if the settings ask for a refit.
 
-    A refit that is complete is not repeated. An interrupted refit is resumed from its checkpoints.
+    A refit that is complete, or that failed with every seed, is not repeated. An interrupted refit is resumed from its
+    checkpoints.
 
     Args:
         session: session of the study, after the final phase.
@@ -48,7 +49,7 @@ def with_final_refit(session: Session, stop: StopSignal, results: dict[str, Any]
         results: content of ``results.json``.
 
     Returns:
-        The content of ``results.json``, with the refit if it is complete.
+        The content of ``results.json``, with the refit if it is complete, or with its failure.
 
     Raises:
         SaveDirError: the folder of the tested model has no record of its training.
@@ -57,15 +58,15 @@ def with_final_refit(session: Session, stop: StopSignal, results: dict[str, Any]
     if not session.settings.retrain.refit or not session.final_over or stop.interrupted:
         return results
     tested: dict[str, Any] = session.final["retrained_models"][0]
-    if holds_refit(session.save_dir, session.final.get("refit"), tested):
+    if holds_refit(session.save_dir, session.final.get(REFIT), tested):
         return results
     log_phase("final refit")
     stop.set_deadline(None)
     with storage_faults(session.save_dir):
-        entry = _FinalRefit(session, stop, tested).run()
-    if entry is None:
+        found = _FinalRefit(session, stop, tested).run()
+    if found is None:
         return results
-    session.final["refit"] = entry
+    session.final.update({REFIT: None, REFIT_FAILURE: None, **found})
     written = write_results(session)
     shutil.rmtree(session.save_dir / CHECKPOINTS / REFIT_CHECKPOINTS, ignore_errors=True)
     with contextlib.suppress(OSError):  # the folder is not empty: it has checkpoints of interrupted trials
@@ -103,7 +104,8 @@ class _FinalRefit:
     def run(self) -> dict[str, Any] | None:
         """Train each seed and write the folder of the refit.
 
-        Return the entry ``refit`` of ``results.json``, or None if the refit was interrupted or all its trainings failed.
+        Return the entry ``refit`` or ``refit_failure`` of ``results.json`` by its name. Return None if the refit was
+        interrupted, or if an earlier run stored its failure.
         """
         session, events = self.session, self.session.events
         model = load_model(self.folder, tested=True)
@@ -114,6 +116,15 @@ class _FinalRefit:
         windows, epochs = self.pooled.windows, refit_epochs(records)
         until = mark_text(windows.dates.max()) if windows.dated else None
         facts = Refit(until, epochs, len(windows))
+        about = {
+            "model_rank": self.tested["model_rank"],
+            "trial_number": self.tested["trial_number"],
+            **asdict(facts),
+            "best_epochs": [record.best_epoch for record in records],
+        }
+        if (before := kept_failure(session.final.get(REFIT_FAILURE), self.tested, about["best_epochs"])) is not None:
+            events.on_warning(refit_failure_text(before))
+            return None
         events.on_refit_start(self.tested["model_rank"], facts, len(records))
         trained: dict[int, Network] = {}
         failures: list[str] = []
@@ -130,16 +141,14 @@ class _FinalRefit:
                     case (network, spent):
                         trained[record.seed] = network
                         seconds += spent
+        if not trained:
+            failure = {**about, "seed_failures": failures}
+            events.on_warning(refit_failure_text(failure))
+            return {REFIT_FAILURE: failure}
         for each in failures:
             events.on_warning(f"the final refit has one seed less: {each}")
-        if not trained:
-            events.on_warning("the final refit failed with every seed; predict uses the tested model")
-            return None
         entry = {
-            "model_rank": self.tested["model_rank"],
-            "trial_number": self.tested["trial_number"],
-            **asdict(facts),
-            "best_epochs": [record.best_epoch for record in records],
+            **about,
             "seeds": list(trained),
             "seed_failures": failures,
             "training_time": seconds,
@@ -148,7 +157,7 @@ class _FinalRefit:
         }
         write_refit(self.folder, self._model(model, trained, facts), entry, study=session.settings.study.name)
         events.on_refit_end(facts)
-        return entry
+        return {REFIT: entry}
 
     def _train(self, model: SavedModel, record: SeedRecord, epochs: int) -> tuple[Network, float] | str | Decision:
         """Train one seed.

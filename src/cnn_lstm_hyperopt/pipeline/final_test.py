@@ -12,6 +12,7 @@ from cnn_lstm_hyperopt.inference.ensemble import Ensemble
 from cnn_lstm_hyperopt.inference.latency import measure_latency
 from cnn_lstm_hyperopt.inference.model import SavedModel
 from cnn_lstm_hyperopt.inference.predictor import Predictor
+from cnn_lstm_hyperopt.inference.refit import REFIT, REFIT_FAILURE
 from cnn_lstm_hyperopt.inference.temperature import Calibrated
 from cnn_lstm_hyperopt.metrics import if_defined, score
 from cnn_lstm_hyperopt.models.network import Network
@@ -31,7 +32,7 @@ from cnn_lstm_hyperopt.pipeline.results.final_results import (
 )
 from cnn_lstm_hyperopt.pipeline.results.model_card import model_cards
 from cnn_lstm_hyperopt.pipeline.results.model_folders import save_models, write_retrained
-from cnn_lstm_hyperopt.pipeline.results.refit_folder import kept_refit
+from cnn_lstm_hyperopt.pipeline.results.refit_folder import kept_failure, kept_refit
 from cnn_lstm_hyperopt.pipeline.results.walk_forward import walk_forward_results
 from cnn_lstm_hyperopt.pipeline.retraining import Retrained, Retraining
 from cnn_lstm_hyperopt.pipeline.session import Session
@@ -96,9 +97,18 @@ def evaluate_finalists(
     }
     cards = model_cards(done, found, results, data=dataset.description, study=settings.study.name)
     write_retrained(settings.save_dir, done, verdict, entries, ensemble=ensemble, cards=cards)
-    session.final.update({**results, "refit": kept_refit(settings.save_dir, session.final.get("refit"), entries[0])})
+    session.final.update({**results, **_refit_of_before(session, entries[0], done[0])})
     session.events.on_test(verdict, done, openings)
     return entries
+
+
+def _refit_of_before(session: Session, entry: dict[str, Any], tested: Retrained) -> dict[str, Any]:
+    """Return the entries of an earlier refit of the tested model, or of its failure. An entry is None if there is none."""
+    best_epochs = [run.outcome.best_epoch for run in tested.in_order]
+    return {
+        REFIT: kept_refit(session.save_dir, session.final.get(REFIT), entry),
+        REFIT_FAILURE: kept_failure(session.final.get(REFIT_FAILURE), entry, best_epochs),
+    }
 
 
 def _evaluated(

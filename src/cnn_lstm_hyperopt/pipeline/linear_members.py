@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from cnn_lstm_hyperopt.data.dataset import Dataset
-from cnn_lstm_hyperopt.data.splits import evenly_spread
+from cnn_lstm_hyperopt.data.splits import spread_positions
 from cnn_lstm_hyperopt.data.windows import Windows
 from cnn_lstm_hyperopt.evaluation.baselines.base import UNKNOWN, Floats, Sample
 from cnn_lstm_hyperopt.evaluation.baselines.linear_form import LinearForm
@@ -100,7 +100,7 @@ def _tensor(numbers: Floats) -> torch.Tensor:
 def _sample(dataset: Dataset, windows: Windows) -> Sample:
     """Return evenly spread windows as a sample without market data and earlier labels."""
     limit = window_limit(dataset, BASELINE_WINDOWS, BASELINE_NUMBERS)
-    chosen = evenly_spread(len(windows), min(1.0, limit / len(windows)))
+    chosen = spread_positions(len(windows), limit)
     values = None if windows.values is None else windows.values.numpy()[chosen].astype(np.float64)
     return Sample(
         inputs=windows.gather(torch.from_numpy(chosen)).numpy(),

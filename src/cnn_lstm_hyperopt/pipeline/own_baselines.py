@@ -9,13 +9,12 @@ from numpy.typing import NDArray
 
 from cnn_lstm_hyperopt.config import Settings
 from cnn_lstm_hyperopt.data.dataset import Dataset
-from cnn_lstm_hyperopt.data.splits import evenly_spread
+from cnn_lstm_hyperopt.data.splits import spread_positions
 from cnn_lstm_hyperopt.data.windows import Windows
 from cnn_lstm_hyperopt.evaluation import BaselineWindows, OwnForecast, own_forecast
 from cnn_lstm_hyperopt.pipeline.baseline_forecasts import (
     BASELINE_NUMBERS,
     BASELINE_WINDOWS,
-    spread_positions,
     window_limit,
 )
 
@@ -62,7 +61,7 @@ def forecasts_of(
 def _few(windows: Windows) -> Windows:
     """Return a few evenly spread windows, and a window of each class that these windows do not have."""
     labels = windows.labels.numpy()
-    spread = evenly_spread(len(windows), min(1.0, CHECKED_WINDOWS / len(windows)))
+    spread = spread_positions(len(windows), CHECKED_WINDOWS)
     _, first = np.unique(labels, return_index=True)
     missing = first[~np.isin(labels[first], labels[spread])]
     return windows.subset(np.sort(np.concatenate([spread, missing])))

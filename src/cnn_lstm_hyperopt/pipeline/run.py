@@ -10,6 +10,7 @@ from cnn_lstm_hyperopt.models.inputs import possible_groups
 from cnn_lstm_hyperopt.pipeline.events import RunEvents
 from cnn_lstm_hyperopt.pipeline.final_phase import run_final_phase
 from cnn_lstm_hyperopt.pipeline.final_refit import with_final_refit
+from cnn_lstm_hyperopt.pipeline.fingerprint import with_stored_space
 from cnn_lstm_hyperopt.pipeline.results.writer import write_results
 from cnn_lstm_hyperopt.pipeline.save_dir_check import check_save_dir, held_for_a_check
 from cnn_lstm_hyperopt.pipeline.search_phase import search_and_write
@@ -65,11 +66,25 @@ def run(settings: Settings, events: RunEvents, *, resume: bool, recalibrate: boo
 def dataset_of(settings: Settings, *, resume: bool) -> Dataset:
     """Return the dataset of a run, with the groups of features that its search space may use.
 
-    A resumed study keeps the groups with which its models were trained.
+    A resumed study keeps the groups with which its models were trained. Without a valid ``data.json``, these are the groups of
+    the stored search space.
+
+    Raises:
+        InputError: the data or the stored study can't be used.
     """
-    stored = stored_groups(settings.save_dir) if resume else None
-    groups = possible_groups(settings.search_space) if stored is None else stored
+    groups = stored_groups(settings.save_dir) if resume else None
+    if groups is None:
+        groups = possible_groups((_as_stored(settings) if resume else settings).search_space)
     return prepare_dataset(settings.data, evaluation=settings.evaluation, pooled=settings.retrain.refit, groups=groups)
+
+
+def _as_stored(settings: Settings) -> Settings:
+    """Return the settings with the search space of the study in ``save_dir``."""
+    storage = StudyStorage(settings.save_dir / STUDY_FILE)
+    try:
+        return with_stored_space(settings, storage)
+    finally:
+        storage.close()
 
 
 def dry_run(settings: Settings, events: RunEvents, *, resume: bool, recalibrate: bool = False) -> Forecast:

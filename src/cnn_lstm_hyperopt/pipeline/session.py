@@ -10,6 +10,7 @@ from cnn_lstm_hyperopt.config import Settings, dump_settings
 from cnn_lstm_hyperopt.data.dataset import Dataset
 from cnn_lstm_hyperopt.errors import SaveDirError
 from cnn_lstm_hyperopt.execution import PASSES, OutsideTrials, delete_worker_files, starts_as_json
+from cnn_lstm_hyperopt.inference.refit import REFIT, REFIT_FAILURE
 from cnn_lstm_hyperopt.pipeline.advice import Interface, empty_front_text
 from cnn_lstm_hyperopt.pipeline.events import RunEvents
 from cnn_lstm_hyperopt.pipeline.fingerprint import ADAM_DECAY
@@ -49,7 +50,8 @@ FINAL_KEYS = (
     "seeds",
     "evaluation",
     "retrained_after_trials",
-    "refit",
+    REFIT,
+    REFIT_FAILURE,
 )
 """Keys of ``results.json`` that the final phase writes."""
 

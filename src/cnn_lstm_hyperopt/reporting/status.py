@@ -8,6 +8,7 @@ from typing import Any
 
 from cnn_lstm_hyperopt.config import DataSettings, Settings, load_settings
 from cnn_lstm_hyperopt.errors import ConfigError
+from cnn_lstm_hyperopt.inference.refit import REFIT, REFIT_FAILURE, refit_failure_text
 from cnn_lstm_hyperopt.metrics import METRICS
 from cnn_lstm_hyperopt.pipeline.results.search_results import read_results
 from cnn_lstm_hyperopt.reporting.console.pruning import pruned_text
@@ -284,14 +285,16 @@ def _next_steps(save_dir: Path, found: _StudyState) -> list[str]:
     if not lines and (results is None or results.get("n_trials_completed", progress.done) != progress.done):
         return [f"Next: {resume} (writes the results)"]
     asks_refit = settings is not None and settings.retrain.refit
-    if retrained and asks_refit and not (results or {}).get("refit"):
+    failure = (results or {}).get(REFIT_FAILURE)
+    if retrained and asks_refit and not failure and not (results or {}).get(REFIT):
         call = f"{resume}.retrain_best_models()" if progress.source == "loaders" else resume
         return [f"{counted(len(retrained), 'model')} retrained and tested. Next: {call} (completes the final refit)"]
     if retrained and not progress.retrainings:
         done = f"Done: {counted(len(retrained), 'model')} retrained and tested; see {save_dir / RESULTS_FILE}"
         report = save_dir / REPORT_FILE
         shown = f"open {report} in a browser" if report.exists() else command("report", "--save-dir", save_dir)
-        return [done, f"Next: {shown}, or predict: {_predict(save_dir, settings, results or {})}"]
+        failed = [refit_failure_text(failure)] if failure else []
+        return [done, *failed, f"Next: {shown}, or predict: {_predict(save_dir, settings, results or {})}"]
     in_python = progress.source == "loaders"
     if not found.front:
         more = 2 * progress.total

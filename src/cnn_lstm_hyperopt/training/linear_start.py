@@ -10,9 +10,10 @@ import torch
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from cnn_lstm_hyperopt.data.splits import evenly_spread
+from cnn_lstm_hyperopt.data.splits import evenly_spread, spread_positions
 from cnn_lstm_hyperopt.data.windows import Fold, Windows
 from cnn_lstm_hyperopt.metrics import score
+from cnn_lstm_hyperopt.models.linear import all_logits
 from cnn_lstm_hyperopt.models.network import LinearModel, Network
 
 Floats = NDArray[np.float64]
@@ -100,9 +101,7 @@ def logistic(inputs: Floats, labels: NDArray[np.int64], n_classes: int, penalty:
         # an incomplete fit is no problem: the loss compares all fits
         warnings.simplefilter("ignore", ConvergenceWarning)
         model.fit(inputs, labels)
-    binary = len(classes) == 2  # the first of two classes has the logit 0
-    weights[classes] = np.concatenate([0 * model.coef_, model.coef_]) if binary else model.coef_
-    found = np.append(0.0, model.intercept_) if binary else model.intercept_
+    weights[classes], found = all_logits(model.coef_, model.intercept_)
     missing = np.setdiff1d(np.arange(n_classes), classes)
     biases[classes] = found - np.logaddexp.reduce(found) + np.log(1 - rates[missing].sum())
     return weights, biases
@@ -134,7 +133,7 @@ def _summaries(network: Network, windows: Windows) -> Floats:
 def _thinned(windows: Windows) -> Windows:
     if len(windows) <= MAX_WINDOWS:
         return windows
-    return windows.subset(evenly_spread(len(windows), MAX_WINDOWS / len(windows)))
+    return windows.subset(spread_positions(len(windows), MAX_WINDOWS))
 
 
 def _divided(windows: Windows) -> tuple[Windows, Windows]:

@@ -6,6 +6,7 @@ import numpy as np
 
 from cnn_lstm_hyperopt.evaluation.baselines.base import Floats
 from cnn_lstm_hyperopt.evaluation.baselines.summaries import SPANS
+from cnn_lstm_hyperopt.models.linear import all_logits
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,11 +43,7 @@ def of_means(weights: Floats, biases: Floats, steps: int) -> LinearForm:
 
 
 def logits_of(coefficients: Floats, intercepts: Floats, mean: Floats, scale: Floats) -> tuple[Floats, Floats]:
-    """Return weights and biases of the logits of all classes, of a logistic regression on standardised columns.
-
-    With two classes, a logistic regression of scikit-learn has coefficients of the second class only.
-    """
-    if len(coefficients) == 1:
-        coefficients, intercepts = np.vstack([0 * coefficients, coefficients]), np.append(0.0, intercepts)
+    """Return weights and biases of the logits of all classes, of a logistic regression on standardised columns."""
+    coefficients, intercepts = all_logits(coefficients, intercepts)
     weights = coefficients / scale
     return weights, intercepts - weights @ mean

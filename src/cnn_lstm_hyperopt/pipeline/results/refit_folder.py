@@ -1,7 +1,7 @@
 """Folder of the final refit, ``refit/`` in the folder of the tested model."""
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -92,6 +92,23 @@ def holds_refit(save_dir: Path, entry: Any, tested: Mapping[str, Any]) -> bool:
 def kept_refit(save_dir: Path, entry: Any, tested: Mapping[str, Any]) -> Any:
     """Return the entry of a refit if :func:`keep_refit` kept the refit when the tested model's folder was written; else None."""
     return entry if holds_refit(save_dir, entry, tested) else None
+
+
+def kept_failure(failure: Any, tested: Mapping[str, Any], best_epochs: Sequence[int]) -> Any:
+    """Return the entry of a failed refit if it is of the tested model; else None.
+
+    Args:
+        failure: entry ``refit_failure`` of ``results.json``.
+        tested: entry of the tested model in ``results.json``.
+        best_epochs: best epoch of each seed of the tested model.
+    """
+    of_model = {
+        "model_rank": tested["model_rank"],
+        "trial_number": tested["trial_number"],
+        "best_epochs": [*best_epochs],
+    }
+    same = isinstance(failure, dict) and all(failure.get(key) == value for key, value in of_model.items())
+    return failure if same else None
 
 
 def _stored_facts(folder: Path) -> Refit | None:

@@ -105,10 +105,19 @@ def _is_failures(failures: Any) -> bool:
     return isinstance(failures, list) and all(_is_entry(each, "model_rank") for each in failures)
 
 
+def _is_failure(failure: Any) -> bool:
+    return failure is None or (
+        isinstance(failure, dict)
+        and isinstance(reasons := failure.get("seed_failures"), list)
+        and all(isinstance(reason, str) for reason in reasons)
+    )
+
+
 _SHAPES: dict[str, Callable[[Any], bool]] = {
     "n_trials_completed": lambda count: type(count) is int,
     "retrained_models": _is_retrained,
     "retraining_failures": _is_failures,
+    "refit_failure": _is_failure,
     "verdict": _is_verdict,
     "confirmation": _is_confirmation,
 }

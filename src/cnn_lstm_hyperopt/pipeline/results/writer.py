@@ -3,6 +3,7 @@
 import contextlib
 from typing import Any
 
+from cnn_lstm_hyperopt.inference.refit import REFIT, REFIT_FAILURE
 from cnn_lstm_hyperopt.pipeline.final_phase import delete_final_phase_state
 from cnn_lstm_hyperopt.pipeline.results.final_results import selection_results, untested_verdict
 from cnn_lstm_hyperopt.pipeline.results.search_results import (
@@ -84,7 +85,8 @@ def _results(session: Session) -> dict[str, Any]:
         "skipped_baselines": [],
         "verdict": untested,
         "walk_forward": [],
-        "refit": None,
+        REFIT: None,
+        REFIT_FAILURE: None,
         **session.final,
         "overfitting": bias,
         "test_openings": study.storage.attribute("test_openings") or [],

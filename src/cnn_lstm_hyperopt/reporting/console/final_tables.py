@@ -175,6 +175,8 @@ def verdict_lines(verdict: Verdict, retrained: Sequence[Retrained]) -> list[str]
             f"Regression: R² {r2.value:+.3f}{interval} against {r2.reference}, the best simple forecast"
             f"{''.join(f'; {each}' for each in others)}."
         )
+    elif first.scores.mse is not None:
+        lines.append("Regression: R² –, because a simple forecast has almost no error.")
     if first.conformal is not None:
         lines.append(_conformal_line(first.conformal, verdict.judgement.level))
     if first.strategy is not None:

@@ -70,7 +70,8 @@ def _regression(rows: Sequence[Mapping[str, Any]], of_verdict: str) -> str | Non
     """Return a sentence about the R² of the model of the verdict, with interval and reference; None without regression."""
     metrics: Mapping[str, Any] = next((each["metrics"] for each in rows if each["name"] == of_verdict), {})
     if metrics.get("test_reg_r2") is None:
-        return None
+        known = metrics.get("test_reg_mse") is not None and "test_reg_r2" in metrics
+        return f"{of_verdict.capitalize()}: –, because a simple forecast has almost no error." if known else None
     interval = metrics["test_reg_r2_interval"]
     between = "" if interval is None else f" (interval {interval[0]:+.3f} to {interval[1]:+.3f})"
     value, reference = metrics["test_reg_r2"], metrics["test_reg_r2_reference"]

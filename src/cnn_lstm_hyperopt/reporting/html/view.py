@@ -8,6 +8,7 @@ from cnn_lstm_hyperopt.config import dump_settings
 from cnn_lstm_hyperopt.evaluation.grades import COLOURS, known_grade
 from cnn_lstm_hyperopt.evaluation.overfitting import LOW, overfitting_meaning
 from cnn_lstm_hyperopt.evaluation.strategy_text import shown_strategies
+from cnn_lstm_hyperopt.inference.refit import REFIT_FAILURE, refit_failure_text
 from cnn_lstm_hyperopt.pipeline.advice import skipped_baselines_text
 from cnn_lstm_hyperopt.pipeline.calibration import scaling_text
 from cnn_lstm_hyperopt.reporting.console.pruning import pruning_lines
@@ -45,6 +46,7 @@ def view(table: TrialTable) -> dict[str, Any]:
         "tiles": _tiles(content),
         "leaderboard": leaderboard(content),
         "skipped_baselines": skipped_baselines_text(content.results.get("skipped_baselines") or ()),
+        "refit_failure": _refit_failure(content.results.get(REFIT_FAILURE)),
         "walk_forward": content.results.get("walk_forward") or [],
         "front": content.front,
         "model_of": {entry["trial_number"]: entry["model_rank"] for entry in content.models},
@@ -118,6 +120,11 @@ def _verdict(content: Content) -> dict[str, str]:
     elif done < content.n_trials:
         sentence += f" Resume with: {_resume(content)}"
     return {"kind": "open", "title": "No verdict yet", "sentence": sentence}
+
+
+def _refit_failure(failure: Mapping[str, Any] | None) -> str | None:
+    """Return a sentence about a failed final refit; None without a failure."""
+    return refit_failure_text(failure) if failure else None
 
 
 def _tiles(content: Content) -> list[tuple[str, str]]:
