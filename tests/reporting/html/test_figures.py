@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from builders.studies import searched
 from cnn_lstm_hyperopt.evaluation import Grade
 from cnn_lstm_hyperopt.reporting.html.chart_style import log_ticks
-from cnn_lstm_hyperopt.reporting.html.charts import MIN_WINDOWS, calibration_rows
+from cnn_lstm_hyperopt.reporting.html.charts import MIN_WINDOWS, calibration_rows, front
 from cnn_lstm_hyperopt.reporting.html.convergence import MORE, outlook
 from cnn_lstm_hyperopt.reporting.html.pictures import PICTURES
 from cnn_lstm_hyperopt.reporting.html.study_files import read_content
@@ -20,6 +20,20 @@ from cnn_lstm_hyperopt.search import Milestone
 
 def row(n, right, confidence=0.55):
     return {"low": 0.5, "high": 0.6, "n": n, "confidence": confidence, "right": right}
+
+
+@pytest.mark.parametrize("earlier", [False, True])
+def test_the_ensemble_is_a_point_of_the_front_chart(tmp_path, earlier):
+    entry = {"members": [{}, {}], "test_metrics": {}, "validation_score": 0.625, "training_time": 40.0, "size_mb": 0.5}
+    for key in ("training_time", "size_mb") if earlier else ():
+        del entry[key]
+    table = TrialTable(read_content(searched(tmp_path / "study", 6, ensemble=entry)))
+    points = {trace.name: trace for trace in front(table).data}
+    assert ("ensemble, tested" in points) != earlier
+    if not earlier:
+        point = points["ensemble, tested"]
+        assert (list(point.x), list(point.y), point.customdata) == ([40.0], [0.625], None)
+        assert all(part in point.hovertext[0] for part in ("2 members", "40 s", "0.5 MB"))
 
 
 def test_a_bin_of_few_windows_is_not_connected():

@@ -1,5 +1,6 @@
 """The part of ``results.json`` about the ensemble."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ from cnn_lstm_hyperopt.pipeline.ensemble_selection import Blend
 from cnn_lstm_hyperopt.pipeline.results.final_results import compared_results, model_metrics
 from cnn_lstm_hyperopt.pipeline.test_evaluation import TestResult
 from cnn_lstm_hyperopt.run_dir.paths import ensemble_folder
+from cnn_lstm_hyperopt.utils.text import counted, seconds_text
 
 
 def ensemble_results(blend: Blend, result: TestResult, judgement: Judgement | None, save_dir: Path) -> dict[str, Any]:
@@ -37,3 +39,18 @@ def ensemble_results(blend: Blend, result: TestResult, judgement: Judgement | No
         "comparison": None if judgement is None else compared_results(judgement),
         "model_path": str(ensemble_folder(save_dir)),
     }
+
+
+def ensemble_text(ensemble: Mapping[str, Any]) -> str:
+    """Return the number of members, the seconds and the MB of an ensemble as text.
+
+    Args:
+        ensemble: entry ``ensemble`` of ``results.json``. An entry of an earlier version may lack seconds and MB.
+    """
+    seconds, size = ensemble.get("training_time"), ensemble.get("size_mb")
+    parts = [counted(len(ensemble.get("members") or ()), "member")]
+    if seconds is not None:
+        parts.append(f"{seconds_text(seconds)} of training")
+    if size is not None:
+        parts.append(f"{size:.3g} MB")
+    return ", ".join(parts)

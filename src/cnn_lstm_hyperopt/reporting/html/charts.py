@@ -11,6 +11,7 @@ from scipy.stats import binomtest
 
 from cnn_lstm_hyperopt.data.feature_groups import columns_of
 from cnn_lstm_hyperopt.models import network_config
+from cnn_lstm_hyperopt.pipeline.results.ensemble import ensemble_text
 from cnn_lstm_hyperopt.reporting.html.chart_style import (
     BAR,
     COLOURS,
@@ -24,7 +25,7 @@ from cnn_lstm_hyperopt.reporting.html.chart_style import (
     spread,
 )
 from cnn_lstm_hyperopt.reporting.html.study_files import Content
-from cnn_lstm_hyperopt.reporting.html.trial_table import TrialTable
+from cnn_lstm_hyperopt.reporting.html.trial_table import TrialTable, lanes_of
 from cnn_lstm_hyperopt.search import FEATURE_GROUPS, State, hypervolume_history, with_fixed
 from cnn_lstm_hyperopt.search.pareto_front import finish_order
 
@@ -47,7 +48,8 @@ def objective_axis(table: TrialTable, which: str) -> dict[str, Any]:
 def front(table: TrialTable) -> go.Figure | None:
     """Return the chart of the Pareto front: score against training time.
 
-    A star marks the trial of the first tested model. The last trace of the chart is a ring around the chosen trial.
+    A star marks the trial of the first tested model, and a diamond the ensemble. The last trace of the chart is a ring around
+    the chosen trial.
     """
     best = table.front
     if best.empty:
@@ -65,6 +67,7 @@ def front(table: TrialTable) -> go.Figure | None:
         points("other completed trials", others, "seconds", "score", color=COLOURS["grey"], size=6, opacity=0.55),
         points("Pareto front", best, "seconds", "score", size=12, **scale),
         *_tested(table),
+        *_ensemble(table),
         chosen,
     ]
     x, y = axis("training time (s)", table.complete.seconds), axis(f"{objectives(table)['score']} on validation")
@@ -80,6 +83,21 @@ def _tested(table: TrialTable) -> list[Any]:
     rows = table.complete[table.complete.index.isin(names)]
     star = points("", rows, "seconds", "score", symbol="star-open", size=22, color=COLOURS["accent"])
     return [star.update(name=names[number]) for number in rows.index]
+
+
+def _ensemble(table: TrialTable) -> list[Any]:
+    """Return a trace with the ensemble: its validation score against the seconds of training of all members.
+
+    The list is empty without an ensemble, or if an earlier version did not store its score or seconds.
+    """
+    ensemble = table.content.results.get("ensemble") or {}
+    score, seconds = ensemble.get("validation_score"), ensemble.get("training_time")
+    if score is None or not seconds:
+        return []
+    text = f"ensemble: {table.content.skill.words} {score:.4f} on validation, {ensemble_text(ensemble)}"
+    marker = {"symbol": "diamond", "size": 14, "color": COLOURS["orange"]}
+    style: dict[str, Any] = {"mode": "markers", "marker": marker, "hoverinfo": "text", "hovertext": [text]}
+    return [go.Scatter(name="ensemble, tested", x=small([seconds]), y=small([score]), **style)]
 
 
 def states(table: TrialTable) -> go.Figure | None:
@@ -162,7 +180,7 @@ def timeline(table: TrialTable) -> go.Figure | None:
     last = max(trials.start.max(), trials.end.max())
     ends = trials.end.fillna(last)
     unit, name = (1, "seconds") if last < 300 else (60, "minutes") if last < 3 * 3600 else (3600, "hours")
-    lanes, names = _lanes(trials, ends)
+    lanes, names = lanes_of(trials, ends)
     width = max(2, min(11, 150 / len(names)))
     traces = []
     for state, colour in STATE_COLOURS.items():
@@ -172,26 +190,6 @@ def timeline(table: TrialTable) -> go.Figure | None:
     ticks: dict[str, Any] = {"tickvals": list(range(len(names))), "ticktext": names, "range": [len(names) - 0.4, -0.6]}
     up = axis("", **ticks, tickfont={"size": 8 if len(names) > 12 else 12}, showgrid=False, fixedrange=True)
     return figure(traces, axis(f"{name} since the first trial began", rangemode="tozero"), up, showlegend=True)
-
-
-def _lanes(trials: pd.DataFrame, ends: pd.Series) -> tuple[dict[int, int], list[str]]:
-    """Return the lane of each trial in the timeline: the number of its worker.
-
-    Without a known worker, use the first free lane.
-    """
-    workers = sorted(trials.worker.dropna().unique())
-    lanes: dict[int, int] = {}
-    free: list[float] = []
-    for number, start, worker in zip(trials.index, trials.start, trials.worker, strict=True):
-        if worker in workers:
-            lanes[number] = workers.index(worker)
-            continue
-        lane = next((k for k, end in enumerate(free) if end <= start), len(free))
-        free[lane : lane + 1] = [ends[number]]
-        lanes[number] = len(workers) + lane
-    other = "worker not known" if workers else "process"
-    names = [*(f"worker {worker:g}" for worker in workers), *(f"{other} {k + 1}" for k in range(len(free)))]
-    return lanes, names
 
 
 def curves(table: TrialTable) -> go.Figure | None:

@@ -7,6 +7,7 @@ from typing import Any
 from cnn_lstm_hyperopt.evaluation import level_text
 from cnn_lstm_hyperopt.metrics import METRICS
 from cnn_lstm_hyperopt.metrics.proportions import CONFIDENCE
+from cnn_lstm_hyperopt.pipeline.results.ensemble import ensemble_text
 from cnn_lstm_hyperopt.reporting.html.study_files import Content
 
 FIGURES = {
@@ -44,8 +45,9 @@ def leaderboard(content: Content) -> dict[str, Any]:
         rows.append(row(f"model {entry['model_rank']}", entry, note=f"trial {trial}", validation=confirmed.get(trial)))
     ensemble = results.get("ensemble")
     if ensemble:
-        note = f"of {len(ensemble.get('members') or ())} members"
-        rows.append(row("ensemble", ensemble, note=note, validation=ensemble.get("validation_score")))
+        rows.append(
+            row("ensemble", ensemble, note=ensemble_text(ensemble), validation=ensemble.get("validation_score"))
+        )
     rows += [row(each["name"], each, kind="baseline") for each in results.get("baselines") or []]
     ends = [end for each in rows for end in (*(each["interval"] or ()), each["score"]) if end is not None]
     of_verdict = f"model {verdict.get('model_rank')}"

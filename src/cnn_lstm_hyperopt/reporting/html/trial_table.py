@@ -141,3 +141,23 @@ def _curve(record: TrialRecord, max_points: int) -> tuple[list[float], list[floa
     step = math.ceil(len(points) / max_points) or 1
     points = [*points[:-1:step], *points[-1:]]
     return [point.epoch for point in points], [point.score for point in points]
+
+
+def lanes_of(trials: pd.DataFrame, ends: pd.Series) -> tuple[dict[int, int], list[str]]:
+    """Return the lane of each trial in the timeline: the number of its worker.
+
+    Without a known worker, use the first free lane.
+    """
+    workers = sorted(trials.worker.dropna().unique())
+    lanes: dict[int, int] = {}
+    free: list[float] = []
+    for number, start, worker in zip(trials.index, trials.start, trials.worker, strict=True):
+        if worker in workers:
+            lanes[number] = workers.index(worker)
+            continue
+        lane = next((k for k, end in enumerate(free) if end <= start), len(free))
+        free[lane : lane + 1] = [ends[number]]
+        lanes[number] = len(workers) + lane
+    other = "worker not known" if workers else "process"
+    names = [*(f"worker {worker:g}" for worker in workers), *(f"{other} {k + 1}" for k in range(len(free)))]
+    return lanes, names
