@@ -159,6 +159,7 @@ def test_the_verdict_is_about_the_first_of_the_confirmed(finished: Run) -> None:
     assert verdict["test_openings"] == 1
 
 
+@pytest.mark.slow
 def test_same_seed_gives_the_same_trials(tiny: dict[str, Any], tmp_path: Path) -> None:
     tiny["pruner"] = {"type": "none"}  # the median's front depends on measured seconds
 
@@ -179,7 +180,11 @@ def test_optimizer_on_loaders_as_in_the_specification(tiny: dict[str, Any], tmp_
         input_dim=5,
         save_dir=tmp_path / "loaders",
         study_name="cnn_lstm_optimization",
-        config={"search_space": {**tiny["search_space"], "architecture": "classic"}, "training": {"max_epochs": 6}},
+        config={
+            "search_space": {**tiny["search_space"], "architecture": "classic"},
+            "training": {"max_epochs": 6},
+            "retrain": {"confirm_seeds": 1, "seeds": 1},
+        },
         quiet=True,
     )
     found = optimizer.optimize(n_trials=4, pruner_type="median", sampler_type="tpe")

@@ -148,10 +148,7 @@ def test_report(study: Study) -> None:
         assert shown["multi_task.balancing"][number] == params["multi_task.balancing"]
 
 
-def test_report_of_a_study_whose_groups_are_fixed(studies: Studies) -> None:
-    test_report(studies("loaders, one task, groups fixed"))
-
-
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # of MLflow's own libraries
 def test_mlflow(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)

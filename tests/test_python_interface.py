@@ -45,9 +45,8 @@ def script(tmp_path: Path, body: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run([sys.executable, str(path)], capture_output=True, text=True, check=False, timeout=200)
 
 
-@pytest.mark.parametrize(
-    "tracked", [pytest.param(True, marks=pytest.mark.slow, id="tracked"), pytest.param(False, id="untracked")]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("tracked", [True, False], ids=["tracked", "untracked"])
 def test_a_script_that_never_closes_ends_without_a_word_on_stderr(tmp_path: Path, tracked: bool) -> None:
     done = script(
         tmp_path,

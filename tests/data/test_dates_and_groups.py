@@ -168,6 +168,7 @@ def config(tiny) -> dict[str, Any]:
     return {"study": {"portfolio": False}, "training": {"max_epochs": 2}, "search_space": space, **kinds}
 
 
+@pytest.mark.mostly_slow(1)
 @pytest.mark.parametrize(("name", "number", "horizon"), [("groups", 8, 12), ("dates", 40, 1), ("windows", 40, 1)])
 def test_groups_and_dates_reach_the_verdict(config, tmp_path, name, number, horizon):
     """A horizon as long as a window does not make the window before one whose label is known."""

@@ -76,7 +76,8 @@ GRID = [  # without those marked thorough, every fusion with every two choices
 ]
 
 
-@pytest.mark.parametrize(("format", "members"), [("onnx", 1), ("torch", 2), ("onnx", 3)])
+@pytest.mark.mostly_slow(2)
+@pytest.mark.parametrize(("format", "members"), [("torch", 2), ("onnx", 3), ("onnx", 1)])
 def test_a_plain_network_an_ensemble_and_a_mean_of_seeds_are_exported(format, members, tmp_path):
     models = [model_of(params("gated", cnn=False, lstm=lstm, bidirectional=False)) for lstm in (True, False)[:members]]
     weights = (0.75, 0.25)
@@ -115,7 +116,7 @@ def test_a_file_that_predicts_something_else_is_an_error_and_is_deleted(tmp_path
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("format", DEFAULT_NAMES)
+@pytest.mark.parametrize("format", [pytest.param("onnx", marks=pytest.mark.slow), "torch"])
 def test_the_classes_of_decision_weights_are_compared_unless_two_classes_are_as_good(format, tmp_path, monkeypatch):
     model = model_of(PLAIN, decision_weights=(1.1, 0.9))
     assert export_model(model, tmp_path / "model", format) < TOLERANCE

@@ -86,6 +86,7 @@ def before_trials(out):
     return out.partition("[1/")[0]
 
 
+@pytest.mark.mostly_slow(1)
 @pytest.mark.parametrize("target", ["volatility", "direction"])
 def test_the_start_is_short_and_the_end_names_the_next_command(tiny, tiny_file, tmp_path, capsys, target):
     assert main(["run", "--config", str(tiny_file), "--n-trials", "2", "--target", target]) == 0

@@ -60,6 +60,7 @@ def plant_model(save_dir: Path) -> SavedModel:
     return model
 
 
+@pytest.mark.slow
 def test_a_model_is_logged_once_registered_and_predicts_the_same(
     planted: Planted, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -249,7 +249,7 @@ def test_a_training_above_the_memory_limit_fails_as_one_without_memory(one_fold)
     assert (caught.value.field, caught.value.code) == ("limits.memory_mb", "over-memory-limit")
 
 
-@pytest.mark.parametrize("windows", [7, 1, 0])
+@pytest.mark.parametrize("windows", [7, pytest.param(1, marks=pytest.mark.slow), 0])
 def test_batches_are_halved_until_they_fit_and_take_the_steps_of_whole_ones(dataset, one_fold, windows):
     """A real network on a device whose memory is enough for this number of windows, in training and in evaluation."""
     params = {**PARAMS, "cnn.dropout": 0.0, "lstm.dropout": 0.0, "fusion.dropout": 0.0, "training.optimizer": "sgd"}
