@@ -32,8 +32,12 @@ VARIABLE = "LEARNING_CURVES"
 TUNE, REPORT = ("126026", "168908", "34539"), ("146212", "189354", "3945")
 READ = (1, 2, 3, 4, 5, 6, 8, 10, 13, 16, 20, 26, 32, 39, 45, 52)
 TIMED = (1, 13, 26, 52)
-MAX_EPOCHS, N_VAL, TREES = 52, 2000, 100
+MAX_EPOCHS, N_VAL = 52, 2000
+CURVE_TREES, COST_TREES = 100, 25
+"""Trees of the accuracies, and of the costs, which a sampler asks for hundreds of times per trial."""
+EPOCHS = np.arange(1, MAX_EPOCHS + 1)
 TIME_NOISE = 0.05
+Key = tuple[tuple[str, Any], ...]
 SPACE: dict[str, dict[str, Any]] = {
     "batch_size": {"type": "int", "low": 16, "high": 512, "log": True},
     "learning_rate": {"type": "float", "low": 1e-4, "high": 0.1, "log": True},
@@ -77,38 +81,44 @@ class Task:
         seconds = rows[[f"seconds_{epoch}" for epoch in TIMED]].to_numpy(dtype=float)
         self.costs: Array = np.log(np.column_stack([seconds, rows["size_mb"].to_numpy(dtype=float)]))
         self.chance = float(np.quantile(self.accuracy[:, 0], 0.05))
-        self._models = [_forest(self.x, self.accuracy), _forest(self.x, self.costs)]
+        self._models = [_forest(self.x, self.accuracy, CURVE_TREES), _forest(self.x, self.costs, COST_TREES)]
         self._trees = [[each.tree_ for each in model.estimators_] for model in self._models]
-        self.known = lru_cache(maxsize=50_000)(self._known)
+        self.accuracies = lru_cache(maxsize=100_000)(self._accuracies)
+        self.costs_of = lru_cache(maxsize=100_000)(self._costs_of)
 
     def truth_of(self, u: Array) -> Array:
         """Return (accuracy, seconds, MB) of positions in the unit cube, ``(rows, 3)``."""
         accuracy, costs = (model.predict(u) for model in self._models)
         return np.column_stack([accuracy[:, -1], np.exp(costs[:, 3]), np.exp(costs[:, 4])])
 
-    def _known(self, key: tuple[tuple[str, Any], ...]) -> tuple[Array, Array, float]:
-        """Return the accuracies and the seconds so far of epochs 1 to 52, and the MB."""
+    def _accuracies(self, key: Key) -> Array:
+        """Return the accuracies after epochs 1 to 52."""
+        return np.interp(np.log(EPOCHS), np.log(READ), self._predicted(key, 0))
+
+    def _costs_of(self, key: Key) -> tuple[Array, float]:
+        """Return the seconds so far after epochs 1 to 52, and the MB."""
+        costs = self._predicted(key, 1)
+        return np.interp(EPOCHS, TIMED, np.maximum.accumulate(np.exp(costs[:4]))), math.exp(costs[4])
+
+    def _predicted(self, key: Key, model: int) -> Array:
         params = dict(key)
         row = np.array([[_scaled(name, float(params[name])) for name in SPACE]], dtype=np.float32)
-        accuracy, costs = (np.mean([tree.predict(row)[0] for tree in trees], axis=0).ravel() for trees in self._trees)
-        epochs = np.arange(1, MAX_EPOCHS + 1)
-        curve = np.interp(np.log(epochs), np.log(READ), accuracy)
-        seconds = np.interp(epochs, TIMED, np.maximum.accumulate(np.exp(costs[:4])))
-        return curve, seconds, math.exp(costs[4])
+        return np.mean([tree.predict(row)[0] for tree in self._trees[model]], axis=0).ravel()
 
     def truth(self, params: Params) -> tuple[float, float, float]:
         """Return accuracy, seconds and MB after all epochs, without noise."""
-        accuracy, seconds, size_mb = self.known(key_of(params))
-        return float(accuracy[-1]), float(seconds[-1]), size_mb
+        seconds, size_mb = self.costs_of(key_of(params))
+        return float(self.accuracies(key_of(params))[-1]), float(seconds[-1]), size_mb
 
     def cost(self, params: Params) -> tuple[float, float]:
         """Return the predicted seconds, which are wrong by a factor that is the configuration's own, and the MB."""
-        _, seconds, size_mb = self.truth(params)
-        return seconds * math.exp(COST_ERROR * luck_of("cost", params).standard_normal()), size_mb
+        seconds, size_mb = self.costs_of(key_of(params))
+        return float(seconds[-1]) * math.exp(COST_ERROR * luck_of("cost", params).standard_normal()), size_mb
 
     def evaluate(self, params: Params, seed: int) -> Iterator[tuple[int, float, float, float]]:
         """Yield epoch, measured accuracy, seconds so far and MB."""
-        accuracy, seconds, size_mb = self.known(key_of(params))
+        accuracy = self.accuracies(key_of(params))
+        seconds, size_mb = self.costs_of(key_of(params))
         luck = luck_of(seed, params)
         read = measured(accuracy, N_VAL, luck)
         took = seconds * math.exp(TIME_NOISE * luck.standard_normal())
@@ -119,7 +129,10 @@ class Task:
         targets = np.column_stack([self.accuracy[:, [0, -1]], self.costs[:, 3]])
         said = np.full_like(targets, np.nan)
         for train, test in KFold(5, shuffle=True, random_state=0).split(self.x):
-            accuracy, costs = (_forest(self.x[train], each[train]) for each in (self.accuracy, self.costs))
+            accuracy, costs = (
+                _forest(self.x[train], each[train], trees)
+                for each, trees in ((self.accuracy, CURVE_TREES), (self.costs, COST_TREES))
+            )
             said[test] = np.column_stack(
                 [accuracy.predict(self.x[test])[:, [0, -1]], costs.predict(self.x[test])[:, 3]]
             )
@@ -144,8 +157,8 @@ def curve_task(task: str, path: Path | None) -> Problem:
     )
 
 
-def _forest(x: Array, targets: Array) -> ExtraTreesRegressor:
-    return ExtraTreesRegressor(TREES, min_samples_leaf=2, max_features=1.0, random_state=0).fit(x, targets)
+def _forest(x: Array, targets: Array, trees: int) -> ExtraTreesRegressor:
+    return ExtraTreesRegressor(trees, min_samples_leaf=2, max_features=1.0, random_state=0).fit(x, targets)
 
 
 def _scaled(name: str, value: Any) -> Any:
