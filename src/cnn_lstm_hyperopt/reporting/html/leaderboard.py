@@ -9,6 +9,7 @@ from cnn_lstm_hyperopt.metrics import METRICS
 from cnn_lstm_hyperopt.metrics.proportions import CONFIDENCE
 from cnn_lstm_hyperopt.pipeline.results.ensemble import ensemble_text
 from cnn_lstm_hyperopt.reporting.html.study_files import Content
+from cnn_lstm_hyperopt.utils.text import counted
 
 FIGURES = {
     **{each.key: (each.column, f"{{:{each.digits}}}") for each in METRICS.values()},
@@ -45,9 +46,8 @@ def leaderboard(content: Content) -> dict[str, Any]:
         rows.append(row(f"model {entry['model_rank']}", entry, note=f"trial {trial}", validation=confirmed.get(trial)))
     ensemble = results.get("ensemble")
     if ensemble:
-        rows.append(
-            row("ensemble", ensemble, note=ensemble_text(ensemble), validation=ensemble.get("validation_score"))
-        )
+        note = f"of {counted(len(ensemble.get('members') or ()), 'member')}"
+        rows.append(row("ensemble", ensemble, note=note, validation=ensemble.get("validation_score")))
     rows += [row(each["name"], each, kind="baseline") for each in results.get("baselines") or []]
     ends = [end for each in rows for end in (*(each["interval"] or ()), each["score"]) if end is not None]
     of_verdict = f"model {verdict.get('model_rank')}"
@@ -63,7 +63,7 @@ def leaderboard(content: Content) -> dict[str, Any]:
             if key != score and any(each["metrics"].get(key) is not None for each in rows)
         },
         "axis": (min(ends) - margin, max(ends) + margin) if ends else None,
-        "ensemble": bool(ensemble),
+        "ensemble": ensemble_text(ensemble) if ensemble else None,
         "regression": _regression(rows, of_verdict),
     }
 
