@@ -44,10 +44,6 @@ def search(tiny_settings, tmp_path_factory):
         data = {**tiny_settings["data"], "cv_folds": FOLDS}
         config = {**tiny_settings, "save_dir": str(folder), "workers": workers, "study": study, "data": data}
         config |= {"pruner": HALVING} if pruned else {}
-        config["search_space"] = {
-            **tiny_settings["search_space"],
-            "highway": {"enabled": False},
-        }  # curves begin at epoch 1
         with CNNLSTMHyperparameterOptimizer(config=config, quiet=True) as optimizer:
             optimizer.optimize()
         return folder, records_of(folder)
