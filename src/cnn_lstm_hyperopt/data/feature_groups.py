@@ -14,18 +14,22 @@ from cnn_lstm_hyperopt.data.relative_features import (
     write_relative_ranges,
     write_volume_ratios,
 )
-from cnn_lstm_hyperopt.models.inputs import GROUPS
+from cnn_lstm_hyperopt.models.inputs import GROUPS, InputGroup
 
 Array = NDArray[np.float64]
 
-FEATURE_GROUPS: Mapping[str, tuple[str, ...]] = dict(
-    zip(GROUPS, (RELATIVE_RANGES, VOLUME_RATIOS, MARKET_FEATURES), strict=True)
-)
+_NAMES: Mapping[InputGroup, tuple[str, ...]] = {
+    "relative_ranges": RELATIVE_RANGES,
+    "volume_ratios": VOLUME_RATIOS,
+    "market": MARKET_FEATURES,
+}
+FEATURE_GROUPS: Mapping[str, tuple[str, ...]] = {group: _NAMES[group] for group in GROUPS}
 """Names of the features of each group. The flag ``inputs.GROUP`` of the search space decides whether a network gets them."""
 GROUP_FEATURES = tuple(name for names in FEATURE_GROUPS.values() for name in names)
-_WRITERS: Mapping[str, Callable[[pd.DataFrame, Array], None]] = dict(
-    zip(GROUPS, (write_relative_ranges, write_volume_ratios), strict=False)  # the group market needs all symbols
-)
+_WRITERS: Mapping[str, Callable[[pd.DataFrame, Array], None]] = {  # the group market needs all symbols
+    "relative_ranges": write_relative_ranges,
+    "volume_ratios": write_volume_ratios,
+}
 
 
 def in_order(groups: Sequence[str]) -> tuple[str, ...]:

@@ -11,9 +11,9 @@ from cnn_lstm_hyperopt.data.features import segments
 from cnn_lstm_hyperopt.data.frequency import step_seconds
 from cnn_lstm_hyperopt.data.labels import HISTORY, ranges
 from cnn_lstm_hyperopt.data.relative_features import trailing_median
-from cnn_lstm_hyperopt.models.inputs import GROUPS
+from cnn_lstm_hyperopt.models.inputs import InputGroup
 
-MARKET = GROUPS[-1]
+MARKET: InputGroup = "market"
 MARKET_FEATURES = ("market_return", "market_range", "market_return_rank", "market_range_rank")
 FREQUENCIES_APART = 1.9
 """Factor between the times between bars from which two frequencies differ. Daily bars of two markets differ by less."""
