@@ -85,6 +85,14 @@ def test_front_and_ranks_equal_those_of_moocore(rows):
     assert non_dominated(rows).tolist() == moocore.is_nondominated(points, keep_weakly=True).tolist()
 
 
+@pytest.mark.parametrize("levels", [30, 10**6])
+def test_a_large_front_equals_that_of_moocore(levels):
+    """Rows near a plane, most of which are on the front; with few levels, many values are equal."""
+    points = np.random.default_rng(levels).dirichlet([1, 1, 1], 700)
+    points = np.ceil(points * levels) / levels
+    assert non_dominated(points).tolist() == moocore.is_nondominated(points, keep_weakly=True).tolist()
+
+
 @given(matrices())
 @example([[-INF, 0.0], [INF, 0.0], [NAN, 0.0], [0.0, 0.0], [-0.0, 0.0]])
 def test_dominates_is_a_strict_partial_order(rows):

@@ -12,6 +12,9 @@ from numpy.typing import ArrayLike, NDArray
 
 Row = tuple[float, float, float]
 
+PAIRWISE = 200
+"""Number of rows up to which all pairs of rows are compared, which is then faster than a loop over the front."""
+
 
 def dominates(a: Sequence[float], b: Sequence[float]) -> bool:
     """Return True if the losses ``a`` dominate ``b``.
@@ -43,14 +46,16 @@ def non_dominated(losses: ArrayLike) -> NDArray[np.bool_]:
     """
     points = _matrix(losses)
     mask = np.zeros(len(points), dtype=np.bool_)
-    # In lexicographic order, no row dominates an earlier row, so the first remaining row is on the front.
     left = np.flatnonzero(_numbers(points))
-    left = left[np.lexsort(points[left].T[::-1])]
-    while len(left):
+    # A row that dominates another has smaller ranks, so the row with the smallest sum of ranks is on the front.
+    ranks = [np.unique(column, return_inverse=True)[1] for column in points[left].T]
+    left = left[np.argsort(np.sum(ranks, axis=0), kind="stable")] if len(left) else left
+    while len(left) > PAIRWISE:
         first, left = left[0], left[1:]
         mask[first] = True
         rest = points[left]
         left = left[~((points[first] <= rest).all(axis=1) & (points[first] < rest).any(axis=1))]
+    mask[left] = ~_dominance(points[left]).any(axis=0)
     return mask
 
 

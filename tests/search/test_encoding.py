@@ -127,6 +127,8 @@ def test_a_snapped_vector_is_that_of_its_configuration(space):
     np.testing.assert_array_equal(vectors, random_vectors(encoding, 300))  # unchanged
     np.testing.assert_allclose(snapped, encoding.vectors(many), atol=1e-9)
     assert [encoding.params(row, row) for row in snapped] == many
+    whole = [list(encoding.configuration(row).items()) for row in snapped]
+    assert [list(each.items()) for each in encoding.configurations(snapped)] == whole
     filled = np.where(np.isnan(snapped), random_vectors(encoding, 300, seed=1), snapped)
     np.testing.assert_allclose(encoding.snapped(filled), snapped, atol=1e-9)
 

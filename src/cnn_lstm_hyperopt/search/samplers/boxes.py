@@ -50,8 +50,11 @@ def improvement(points: Array, lows: Array, highs: Array) -> Array:
         Hypervolume gain of each point, shape ``(points,)``.
     """
     total = np.ones((len(points), len(lows)))
+    side = np.empty_like(total)
     for k in range(points.shape[1]):
-        total *= np.maximum(highs[:, k] - np.maximum(lows[:, k], points[:, k, None]), 0.0)
+        np.maximum(lows[:, k], points[:, k, None], out=side)
+        np.subtract(highs[:, k], side, out=side)
+        total *= np.maximum(side, 0.0, out=side)
     return np.asarray(total.sum(axis=1))
 
 

@@ -14,6 +14,8 @@ Array = NDArray[np.float64]
 
 NEUTRAL = 0.5
 """Coordinate of an inactive numerical parameter in the features."""
+SAME = 1e-8
+"""Positions of the same value differ by less than this number, because of rounding."""
 
 
 @dataclass(frozen=True)
@@ -52,14 +54,20 @@ class Axis:
 
     def value(self, position: float) -> Scalar:
         """Return the number at a position in [0, 1], or the choice with an index; this inverts :meth:`position`."""
+        return self.values([position])[0]
+
+    def values(self, positions: Sequence[float]) -> list[Scalar]:
+        """Return the value at each position; see :meth:`value`."""
         match self.domain:
             case Choices(values):
-                return values[int(position)]
+                return [values[int(position)] for position in positions]
             case IntRange(low, high, log) | FloatRange(low, high, log):
                 start, end = _ends(self.domain)
-                number = start + position * (end - start)
-                number = math.exp(number) if log else number
-                return min(max(round(number) if isinstance(self.domain, IntRange) else number, low), high)
+                numbers = [start + position * (end - start) for position in positions]
+                numbers = [math.exp(number) for number in numbers] if log else numbers
+                if isinstance(self.domain, IntRange):
+                    return [min(max(round(number), low), high) for number in numbers]
+                return [min(max(number, low), high) for number in numbers]
             case Fixed():
                 raise ValueError(f"{self.name} is fixed and has no axis")
 
@@ -122,6 +130,26 @@ class Encoding:
                 params[name] = self.space.legal(name, axis.value(positions[i]), params)
         return params
 
+    def configurations(self, vectors: Array) -> list[dict[str, Scalar]]:
+        """Return the full configurations that snapped vectors encode; the same as :meth:`configuration`, in less time.
+
+        Args:
+            vectors: shape ``(configurations, axes)``, from :meth:`snapped`.
+        """
+        found: list[dict[str, Scalar]] = [{} for _ in vectors]
+        for name, active in self._activity(vectors):
+            rows = np.flatnonzero(active)
+            if not len(rows):
+                continue
+            if name in self._by_name:
+                i, axis = self._by_name[name]
+                values = axis.values(vectors[rows, i].tolist())
+            else:
+                values = [self._fixed[name]] * len(rows)
+            for row, value in zip(rows.tolist(), values, strict=True):
+                found[row][name] = value
+        return found
+
     def searched(self, configuration: Params) -> dict[str, Scalar]:
         """Return ``configuration`` without the fixed parameters."""
         return {name: value for name, value in configuration.items() if name in self._by_name}
@@ -147,38 +175,46 @@ class Encoding:
             vectors: shape ``(configurations, axes)``, without NaN.
         """
         snapped = vectors.copy()
-        indices = {axis.name: i for i, axis in enumerate(self.axes)}
-        exists: dict[str, NDArray[np.bool_]] = {}
-        for name, domain in self.space.domains.items():
-            spec, active = self.space.specs[name], np.ones(len(vectors), dtype=np.bool_)
-            for parent, values in spec.when.items():  # parents come first, so they are already snapped
-                active &= exists[parent] & self._is_one_of(snapped, indices.get(parent), parent, values)
-            exists[name] = active
-            if name not in indices:
+        for name, active in self._activity(snapped):  # parents come first, so they are already snapped
+            if name not in self._by_name:
                 continue
-            i = indices[name]
-            if isinstance(domain, IntRange):
-                snapped[:, i] = _at_whole_numbers(domain, vectors[:, i])
-            if spec.divides is not None:
-                axis = self.axes[i]
+            i, axis = self._by_name[name]
+            if isinstance(axis.domain, IntRange):
+                snapped[:, i] = _at_whole_numbers(axis.domain, vectors[:, i])
+            if self.space.specs[name].divides is not None:
                 for row in np.flatnonzero(active):
                     value = self.space.legal(name, axis.value(float(snapped[row, i])), _Decoded(self, snapped[row]))
                     snapped[row, i] = axis.position(value)
             snapped[~active, i] = math.nan
         return snapped
 
-    def _is_one_of(
-        self, vectors: Array, index: int | None, name: str, values: tuple[Scalar, ...]
-    ) -> NDArray[np.bool_] | bool:
-        """Return a mask of the configurations in which a parameter has one of these values, shape ``(configurations,)``.
+    def _activity(self, vectors: Array) -> Iterator[tuple[str, NDArray[np.bool_]]]:
+        """Yield the name of each parameter, and a mask of the configurations in which it is active, ``(configurations,)``.
 
-        For a parameter without an axis (a fixed one), return a single bool for all configurations.
+        The iterator is lazy: the caller may change a column of ``vectors`` before the caller requests the next name.
         """
-        if index is None:
-            return any(self.space.domains[name].contains(value) for value in values)
-        axis = self.axes[index]
-        allowed = [axis.position(value) for value in values if axis.domain.contains(value)]
-        return np.asarray(np.isclose(vectors[:, index, None], np.array(allowed)).any(axis=1), dtype=np.bool_)
+        exists: dict[str, NDArray[np.bool_]] = {}
+        for name in self.space.domains:
+            active = np.ones(len(vectors), dtype=np.bool_)
+            for parent in self.space.specs[name].when:
+                active &= exists[parent] & self._has_parent_value(vectors, name, parent)
+            exists[name] = active
+            yield name, active
+
+    def _has_parent_value(self, vectors: Array, name: str, parent: str) -> NDArray[np.bool_] | bool:
+        """Return a mask of the configurations in which a parent has a value with which the parameter is active.
+
+        For a parent without an axis (a fixed one), return a single bool for all configurations.
+        """
+        values = self.space.specs[name].when[parent]
+        if parent not in self._by_name:
+            return any(self.space.domains[parent].contains(value) for value in values)
+        i, axis = self._by_name[parent]
+        mask = np.zeros(len(vectors), dtype=np.bool_)
+        for value in values:
+            if axis.domain.contains(value):
+                mask |= np.abs(vectors[:, i] - axis.position(value)) < SAME
+        return mask
 
 
 class _Decoded(Mapping[str, Scalar]):

@@ -1,13 +1,12 @@
 """The observations of finished trials as arrays. Each trial is encoded only once."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cnn_lstm_hyperopt.config import Params
 from cnn_lstm_hyperopt.search.distributions import with_fixed
 from cnn_lstm_hyperopt.search.observations import Kind, Observation
 from cnn_lstm_hyperopt.search.samplers.encoding import Encoding
@@ -44,33 +43,38 @@ class Rows:
 
 
 class History:
-    """Cache of the vectors, keys and predicted seconds of trials, by trial number."""
+    """Cache of the vectors, keys and predicted seconds of trials."""
 
     def __init__(self, plan: StudyPlan, encoding: Encoding) -> None:
         self._plan = plan
         self._encoding = encoding
-        self._vectors: dict[int, Array] = {}
-        self._keys: dict[int, Key] = {}
+        self._places: dict[int, int] = {}
+        """Row in ``_vectors`` of each trial number."""
+        self._vectors = np.empty((0, len(encoding.axes)))
         self._seconds: dict[int, float] = {}
+        self._numbers: dict[Key, set[int]] = {}
+        """Numbers of the trials of each configuration."""
 
     def rows(self, history: Sequence[Observation]) -> Rows:
         """Return the observations as arrays."""
-        for row in history:
-            if row.number not in self._vectors:
-                self._vectors[row.number] = self._encoding.vector(row.params)
-                self._keys[row.number] = key_of(row.params)
+        new = [row for row in history if row.number not in self._places]
+        if new:
+            self._places |= {row.number: place for place, row in enumerate(new, len(self._places))}
+            self._vectors = np.vstack([self._vectors, self._encoding.vectors([row.params for row in new])])
+            for row in new:
+                self._numbers.setdefault(key_of(row.params), set()).add(row.number)
         kinds = [row.kind for row in history]
         return Rows(
-            vectors=np.array([self._vectors[row.number] for row in history]).reshape(-1, len(self._encoding.axes)),
+            vectors=self._vectors[[self._places[row.number] for row in history]],
             losses=np.array([row.losses for row in history]).reshape(-1, 3),
             variances=np.array([row.variance for row in history]),
             complete=np.array([kind is Kind.COMPLETE for kind in kinds], dtype=bool),
             diverged=np.array([kind is Kind.DIVERGED for kind in kinds], dtype=bool),
         )
 
-    def taken(self, history: Sequence[Observation], running: Sequence[Params]) -> set[Key]:
-        """Return the keys of finished and of running configurations; call :meth:`rows` first."""
-        return {self._keys[row.number] for row in history} | {key_of(each) for each in running}
+    def has(self, key: Key, numbers: Set[int]) -> bool:
+        """Return whether one of these trials has the configuration with this key; call :meth:`rows` first."""
+        return not numbers.isdisjoint(self._numbers.get(key, ()))
 
     def predicted_log_seconds(self, history: Sequence[Observation]) -> Array:
         """Return ln of the predicted seconds of each trial. The model is fitted to the difference from ln measured seconds."""

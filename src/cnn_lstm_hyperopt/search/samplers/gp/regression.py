@@ -152,6 +152,10 @@ class Posterior:
         self._alpha = cho_solve((self._L, True), y, check_finite=False)
         self._signal = max(float(y @ self._alpha) / len(y), MIN_SIGNAL)
 
+    def predict_mean(self, features: Array) -> Array:
+        """Return the mean of the noise-free function at new points, shape ``(points,)``."""
+        return np.asarray(self._mean + self._sd * (matern(self._rows, features * self._scale).T @ self._alpha))
+
     def predict(self, features: Array) -> tuple[Array, Array]:
         """Return the mean and standard deviation of the noise-free function at new points, each of shape ``(points,)``."""
         k = matern(self._rows, features * self._scale)
@@ -172,6 +176,10 @@ def matern(a: Array, b: Array) -> Array:
 
     The kernel is (1 + √5 d + 5/3 d²) e^{−√5 d}, with the distance d between two rows.
     """
-    d2 = (a * a).sum(axis=1)[:, None] + (b * b).sum(axis=1) - 2 * (a @ b.T)
-    r = np.sqrt(5 * np.maximum(d2, 0.0))
-    return np.asarray((1 + r + r * r / 3) * np.exp(-r))
+    r = a @ b.T
+    r *= -2
+    r += (a * a).sum(axis=1)[:, None] + (b * b).sum(axis=1)
+    np.sqrt(5 * np.maximum(r, 0.0, out=r), out=r)
+    decay = np.exp(-r)
+    decay *= 1 + r + r * r / 3
+    return np.asarray(decay)

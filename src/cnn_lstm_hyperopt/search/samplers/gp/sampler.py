@@ -17,7 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController
 
-from cnn_lstm_hyperopt.config import Params
 from cnn_lstm_hyperopt.pareto import non_dominated
 from cnn_lstm_hyperopt.search.samplers.base import Proposal, ProposalRequest, Sampler
 from cnn_lstm_hyperopt.search.samplers.encoding import Encoding
@@ -95,7 +94,7 @@ class GpSampler(Sampler):
         if number < self._start_ends:
             return self._random.propose(request) if self._typical is None else self._cheap_start(request)
         rows = self._history.rows(request.history)
-        skilled = sum(self.plan.skill.passes(-loss) for loss in rows.losses[rows.complete, 0])
+        skilled = np.count_nonzero(-rows.losses[rows.complete, 0] > self.plan.skill.threshold)
         if rows.complete.sum() < 2 or number % FEW_SKILLED >= skilled:
             return self._random.propose(request)
         with self._threads.limit(limits=1):  # faster for small matrices
@@ -136,12 +135,12 @@ class GpSampler(Sampler):
         count = PRICED_CANDIDATES if self.plan.cheap_cost else CANDIDATES
         at_random = count // (2 if bold else 4)
         candidates = children(self._encoding, rows.vectors[good], count, at_random, generator)
-        mean, sd, params = self._predict(posteriors, candidates, low, width)
+        mean, sd = self._predict(posteriors, candidates, low, width)
         if bold:
             sd[:, 0] *= BOLDNESS
         if request.running:
             running = self._encoding.vectors(request.running)
-            expected, _, _ = self._predict(posteriors, running, low, width)
+            expected, _ = self._predict(posteriors, running, low, width)
             front = np.vstack([front, expected[(expected < REFERENCE).all(axis=1)]])
             front = front[non_dominated(front)]
         discount = np.ones(len(mean))
@@ -149,10 +148,12 @@ class GpSampler(Sampler):
             quantile = EXPENSIVE * min(1.0, len(z) / self.n_trials)
             discount = cost_discount(low[1] + mean[:, 1] * width[1], costs[:, 0], quantile)
         order = ranked_by_gain(mean, sd, front, discount, generator)
-        taken = self._history.taken(request.history, request.running)
+        finished = {row.number for row in request.history}
+        running_keys = {key_of(each) for each in request.running}
         for place in order:
-            chosen = params[place] if params else self._encoding.params(candidates[place], candidates[place])
-            if key_of(chosen) not in taken and self.plan.allows(chosen):
+            chosen = self._encoding.params(candidates[place], candidates[place])
+            key = key_of(chosen)
+            if key not in running_keys and not self._history.has(key, finished) and self.plan.allows(chosen):
                 return Proposal(chosen, note, expected_score=float(-low[0] - mean[place, 0] * width[0]))
         return Proposal(self._random.propose(request).params, note)
 
@@ -197,7 +198,7 @@ class GpSampler(Sampler):
         """
         complete = np.flatnonzero(rows.complete)
         losses = rows.losses[complete].copy()
-        losses[:, 0] = score.predict(self._encoding.features(rows.vectors[complete]))[0]
+        losses[:, 0] = score.predict_mean(self._encoding.features(rows.vectors[complete]))
         z = (losses - low) / width
         z = z[(z < REFERENCE).all(axis=1)]
         front = z[non_dominated(z)] if len(z) else z
@@ -267,23 +268,17 @@ class GpSampler(Sampler):
 
     def _predict(
         self, posteriors: Sequence[Posterior], vectors: Array, low: Array, width: Array
-    ) -> tuple[Array, Array, list[Params]]:
-        """Return mean and standard deviation of the scaled losses, ``(vectors, 3)`` each, and the configurations.
-
-        The list of configurations is empty if costs are not predicted before training.
-        """
+    ) -> tuple[Array, Array]:
+        """Return mean and standard deviation of the scaled losses of snapped vectors, ``(vectors, 3)`` each."""
         features = self._encoding.features(vectors)
         mean, sd = np.zeros((len(vectors), 3)), np.zeros((len(vectors), 3))
         for i, posterior in enumerate(posteriors):
             mean[:, i], sd[:, i] = posterior.predict(features)
-        params: list[Params] = []
         if self.plan.cheap_cost:
-            whole = [self._encoding.configuration(vector) for vector in vectors]
-            costs = [self.plan.cost(each) for each in whole]
-            params = [self._encoding.searched(each) for each in whole]
+            costs = [self.plan.cost(each) for each in self._encoding.configurations(vectors)]
             mean[:, 1] += [log_seconds(cost.seconds) for cost in costs]
             mean[:, 2] = [math.log(cost.size_mb) for cost in costs]
-        return (mean - low) / width, sd / width, params
+        return (mean - low) / width, sd / width
 
 
 def _is_fit(note: object) -> bool:
