@@ -44,6 +44,10 @@ def test_the_improvement_is_the_difference_of_two_hypervolumes(front, points):
     assert gains(points, front).tolist() == pytest.approx(expected, abs=1e-9)
 
 
+def test_a_front_of_n_rows_has_at_most_2_n_plus_1_boxes():
+    assert len(boxes(LARGE)[0]) <= 2 * len(LARGE) + 1
+
+
 def test_improvements_of_infinite_points():
     assert gains([(-math.inf, 0.0, 0.0), (math.inf, 0.0, 0.0)], [(0.5, 0.5, 0.5)]).tolist() == [math.inf, 0.0]
 

@@ -7,6 +7,7 @@ The *kind* of a parameter determines what a short list in YAML means. For exampl
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
+from functools import cache
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from cnn_lstm_hyperopt.errors import ConfigError
@@ -76,7 +77,7 @@ class ParameterSpec:
 
     def exists(self, params: Params) -> bool:
         """Return whether the parameter is active in a configuration with these values of its parents."""
-        return all(params.get(parent) in values for parent, values in self.when.items())
+        return not self.when or all(params.get(parent) in values for parent, values in self.when.items())
 
     def typed(self, value: Scalar) -> Any:
         """Return a stored value in the Python type of the parameter, such as a tuple for filter sizes."""
@@ -124,4 +125,10 @@ def read_group(cls: type[T], group: str, params: Params, specs: Specs) -> T:
     Raises:
         ConfigError: an active parameter is missing.
     """
-    return cls(**{each.name: value_of(f"{group}.{each.name}", params, specs) for each in fields(cls)})
+    return cls(**{field_name: value_of(name, params, specs) for field_name, name in _names(cls, group)})
+
+
+@cache
+def _names(cls: type["DataclassInstance"], group: str) -> list[tuple[str, str]]:
+    """Return the name of each field of a class, and the name of its parameter."""
+    return [(each.name, f"{group}.{each.name}") for each in fields(cls)]
