@@ -5,7 +5,7 @@ optuna-dashboard.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from optuna.storages import BaseStorage
@@ -16,16 +16,21 @@ _OURS = "cnn_lstm_hyperopt:"
 """Prefix of the names of attributes that store each note as this program last wrote it, without later edits by people."""
 
 
-def write_notes(storage: BaseStorage, study_id: int, notes: Mapping[int | None, str]) -> None:
+def write_notes(
+    storage: BaseStorage, study_id: int, notes: Mapping[int | None, str], id_of: Callable[[int], int]
+) -> None:
     """Write notes on trials (key: trial number) and on the study (key: None), except where a person has edited the note.
+
+    Args:
+        storage: storage of the study.
+        study_id: id of the study.
+        notes: notes as Markdown texts.
+        id_of: function that returns the storage id of a trial number.
 
     Raises:
         KeyError: the study has no trial with one of these numbers.
     """
-    by_id = {
-        None if number is None else storage.get_trial_id_from_study_id_trial_number(study_id, number): note
-        for number, note in notes.items()
-    }
+    by_id = {None if number is None else id_of(number): note for number, note in notes.items()}
     for name, value in note_attributes(by_id, storage.get_study_system_attrs(study_id)).items():
         storage.set_study_system_attr(study_id, name, value)
 

@@ -65,10 +65,9 @@ class RunningTrials:
         self._would_have_ended.discard(assignment.trial_id)
         self._numbers.discard(assignment.number)
 
-    def store_curve(self, assignment: Assignment) -> None:
-        """Store the full curve of a trial that ends."""
-        if curve := self._curves[assignment.trial_id]:
-            self._storage.record_curve(assignment.trial_id, curve)
+    def curve(self, assignment: Assignment) -> tuple[Point, ...]:
+        """Return the learning curve of a running trial."""
+        return self._curves[assignment.trial_id]
 
     def report(self, assignment: Assignment, report: ProgressReport) -> Decision:
         """Store the report of an epoch and decide whether the trial continues."""
@@ -111,7 +110,7 @@ class RunningTrials:
         number, trial_id = assignment.number, assignment.trial_id
         if not self._pruner.acts(curve) or trial_id in self._would_have_ended:
             return CONTINUE
-        records = self._storage.records()
+        records = self._storage.records(reread_running=self._pruner.compares_running)
         begun = time.perf_counter()
         trial = replace(numbered(records, number), curve=curve, seconds=curve[-1].seconds)
         reason = self._pruner.reason_to_prune(trial, [record for record in records if record.number != number])

@@ -18,6 +18,7 @@ from cnn_lstm_hyperopt.errors import HyperoptError, SaveDirError, TrialChangedEr
 from cnn_lstm_hyperopt.run_dir.storage_errors import gone
 from cnn_lstm_hyperopt.search.dashboard import write_notes
 from cnn_lstm_hyperopt.search.optuna_logging import quiet_optuna
+from cnn_lstm_hyperopt.search.rows import Change, MemoryRows, SqlRows
 from cnn_lstm_hyperopt.search.storage_recovery import (
     FAULTS,
     DamagedError,
@@ -40,16 +41,10 @@ from cnn_lstm_hyperopt.search.study_file import (
     objectives,
     open_file,
     require_unchanged,
-    transaction,
 )
-from cnn_lstm_hyperopt.search.trial import OPTUNA_STATES, Point, State, TrialRecord, Values, running_trial
-from cnn_lstm_hyperopt.search.trial_seals import DISCARDED, KEY, MARK, SEAL, Seals, unless_changed
-
-ENDINGS = ("reason", "cut_off_by", "given_up", "diverged", "memory_saving")
-"""User attributes that only some ended trials have."""
-CONSTRAINTS = "constraints"
-"""Name of the system attribute in which Optuna stores the constraint values of a trial; values above 0 violate a constraint."""
-
+from cnn_lstm_hyperopt.search.trial import Point, State, TrialRecord, Values, running_trial
+from cnn_lstm_hyperopt.search.trial_changes import End, pause
+from cnn_lstm_hyperopt.search.trial_seals import DISCARDED, KEY, MARK, SEAL, Seals
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -153,7 +148,10 @@ class StudyStorage:
         self._identity = identity(self.path)
         key = self._storage.get_study_system_attrs(self._study_id).get(KEY)
         self._seals = Seals(key if isinstance(key, str) else None)
-        self._trials = StoredTrials(storage, self._study_id, self._seals)
+        self._rows = (
+            MemoryRows(storage, self._study_id) if self._rdb is None else SqlRows(self._rdb.engine, self._study_id)
+        )
+        self._trials = StoredTrials(self._rows, self._seals)
         self.marks_trials, self.news = self._seals.keyed, self._trials.news
 
     def _require_same_file(self) -> None:
@@ -194,12 +192,13 @@ class StudyStorage:
         self, params: Params, distributions: Mapping[str, BaseDistribution], attributes: Mapping[str, Any]
     ) -> tuple[int, int]:
         """Insert a RUNNING trial in one transaction; return the trial's storage id and number."""
+        self._trials.require_compatible(distributions)
         stored: dict[str, Any] = json.loads(json.dumps(dict(attributes)))
         mark = self._seals.mark(params, distributions, stored)
-        template = running_trial(params, distributions, stored, {MARK: mark} if mark else {})
-        trial_id = self._storage.create_new_trial(self._study_id, template_trial=template)
+        trial = running_trial(params, distributions, stored, {MARK: mark} if mark else {})
+        trial_id, number = self._rows.insert(trial)
         self._stored[trial_id] = stored
-        return trial_id, self._storage.get_trial_number_from_id(trial_id)
+        return trial_id, number
 
     def record_curve(self, trial_id: int, curve: tuple[Point, ...]) -> None:
         """Store the learning curve of a running trial."""
@@ -209,8 +208,7 @@ class StudyStorage:
     def note(self, trial_id: int, name: str, value: Any) -> None:
         """Store a JSON value as a user attribute of a trial."""
         value = json.loads(json.dumps(value))
-        with unless_changed():
-            self._storage.set_trial_user_attr(trial_id, name, value)
+        self._rows.note(trial_id, name, value)
         if trial_id in self._stored:
             self._stored[trial_id][name] = value
 
@@ -224,9 +222,7 @@ class StudyStorage:
         *,
         shortfall: float | None = None,
     ) -> None:
-        """Store the result of a trial. The state is written last, so that the data of an ended trial are always complete.
-
-        If an earlier call was interrupted, attributes stored by that call are cleared.
+        """Store the result of a trial in one transaction, so that the data of an ended trial are always complete.
 
         Args:
             trial_id: storage id of the trial.
@@ -239,41 +235,27 @@ class StudyStorage:
         Raises:
             TrialChangedError: another program ended, edited or removed the trial.
         """
-        with unless_changed():
-            if shortfall is not None:
-                self._storage.set_trial_system_attr(trial_id, CONSTRAINTS, [shortfall])
-            for name, value in attributes.items():
-                self.note(trial_id, name, value)
-            trial = self._storage.get_trial(trial_id)
-            for name in ENDINGS:
-                if name not in attributes and trial.user_attrs.get(name) is not None:
-                    self.note(trial_id, name, None)
-            ends = OPTUNA_STATES[state], None if values is None else [float(value) for value in values]
-            # One transaction, so that no other program ends the trial between its seal and its state.
-            with transaction(self._rdb or self._storage) as storage:
-                trial, stored = storage.get_trial(trial_id), self._stored.get(trial_id)
-                self._seals.require_as_stored(trial, stored)
-                names = trial.user_attrs if stored is None else stored
-                storage.set_trial_system_attr(trial_id, SEAL, self._seals.seal(trial, names, *ends))
-                storage.set_trial_state_values(trial_id, *ends)
+        end = End(state, values, json.loads(json.dumps(dict(attributes))), shortfall)
+        self._rows.change(trial_id, lambda trial: end.change(trial, self._stored.get(trial_id), self._seals))
         self._stored.pop(trial_id, None)
 
     @_guarded
     def discard(self, trial_id: int, why: str) -> None:
         """Set a trial that another program changed to FAIL, without a seal; :meth:`records` omits this trial from now on."""
         self._stored.pop(trial_id, None)
-        with contextlib.suppress(TrialChangedError), unless_changed():  # it has ended or is gone
-            self._storage.set_trial_system_attr(trial_id, DISCARDED, why)
-            self._storage.set_trial_state_values(trial_id, TrialState.FAIL)
+        with contextlib.suppress(TrialChangedError):  # it has ended or is gone
+            self._rows.change(trial_id, lambda _: Change(TrialState.FAIL, system_attributes={DISCARDED: why}))
 
     @_guarded
     def write_notes(self, notes: Mapping[int | None, str]) -> None:
         """Write notes for optuna-dashboard; see :func:`.dashboard.write_notes`."""
-        write_notes(self._storage, self._study_id, notes)
+        self._trials.read(reread_running=False)
+        write_notes(self._storage, self._study_id, notes, self._trials.id_of)
 
     @_guarded
     def n_started(self) -> int:
         """Return the number of trials that this program started, without trials that other programs added."""
+        self._trials.read(reread_running=False)
         return self._trials.n_started()
 
     @property
@@ -282,9 +264,14 @@ class StudyStorage:
         return {**self._trials.foreign, **self._trials.changed}
 
     @_guarded
-    def records(self) -> list[TrialRecord]:
-        """Return this program's trials in order of number; ended trials are read from the file once."""
-        return self._trials.records()
+    def records(self, *, reread_running: bool = True) -> list[TrialRecord]:
+        """Return this program's trials in order of number; ended trials are read from the file once.
+
+        Args:
+            reread_running: whether the attributes of running trials, such as the learning curve, are read again. Decisions that
+                need only ended trials read much less without these attributes.
+        """
+        return self._trials.records(reread_running=reread_running)
 
     @_guarded
     def times(self) -> dict[int, tuple[datetime | None, datetime | None]]:
@@ -294,25 +281,30 @@ class StudyStorage:
     @_guarded
     def pause(self, trial_id: int) -> None:
         """Set a RUNNING trial to WAITING, to be resumed."""
-        with unless_changed():
-            if self._storage.get_trial(trial_id).user_attrs.get("worker") is not None:
-                self.note(trial_id, "worker", None)
-            self._storage.set_trial_state_values(trial_id, TrialState.WAITING)
+        self._rows.change(trial_id, pause)
         self._stored.pop(trial_id, None)
 
     @_guarded
     def claim(self, number: int, *, worker: int | None = None) -> int:
         """Set a WAITING trial to RUNNING (in a worker); return the trial's storage id.
 
-        The trial may already be RUNNING, since ``study.ask()`` of another program sets WAITING trials to RUNNING.
+        The trial may already be RUNNING, since ``study.ask()`` of another program sets WAITING trials to RUNNING. Its start is
+        set in any case, so that other processes notice the claim.
         """
-        with unless_changed():
-            trial_id = self._storage.get_trial_id_from_study_id_trial_number(self._study_id, number)
-            if worker is not None:
-                self.note(trial_id, "worker", worker)
-            self._storage.set_trial_state_values(trial_id, TrialState.RUNNING)
-            trial = self._storage.get_trial(trial_id)
-        self._stored[trial_id] = dict(trial.user_attrs)
+        attributes = {} if worker is None else {"worker": worker}
+        found: dict[str, Any] = {}
+
+        def claiming(trial: FrozenTrial) -> Change:
+            found.update(trial.user_attrs, **attributes)
+            return Change(TrialState.RUNNING, attributes=attributes)
+
+        self._trials.read(reread_running=False)
+        try:
+            trial_id = self._trials.id_of(number)
+        except KeyError as error:
+            raise TrialChangedError("another program removed it", code="trial-removed") from error
+        self._rows.change(trial_id, claiming)
+        self._stored[trial_id] = found
         return trial_id
 
     @_guarded
@@ -321,9 +313,9 @@ class StudyStorage:
         ours = []
         for trial, changed in self._trials.of_states(*states):
             if changed is None:
-                ours.append((self._trials.id_of(trial), trial))
+                ours.append((trial._trial_id, trial))
             else:
-                self.discard(self._trials.id_of(trial), changed)
+                self.discard(trial._trial_id, changed)
         return ours
 
 

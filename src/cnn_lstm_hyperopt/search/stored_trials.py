@@ -1,99 +1,136 @@
 """Reader of this program's trials in a study."""
 
-import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 
-from optuna.storages import BaseStorage
+from optuna.distributions import BaseDistribution, check_distribution_compatibility
 from optuna.trial import FrozenTrial, TrialState
 
+from cnn_lstm_hyperopt.search.rows import Head, TrialRows
 from cnn_lstm_hyperopt.search.storage_recovery import FAULTS, DamagedError, first_line
 from cnn_lstm_hyperopt.search.trial import TrialRecord, read_trial
 from cnn_lstm_hyperopt.search.trial_seals import Ownership, Seals, own_attributes
 
 
 class StoredTrials:
-    """Records of a study's trials. An ended trial is read from the file only once.
+    """Records of a study's trials. An ended trial is read from the store only once.
 
     Attributes:
         foreign: state of each trial that another program added, by trial number.
         changed: change that another program made to each discarded trial, by trial number.
     """
 
-    def __init__(self, storage: BaseStorage, study_id: int, seals: Seals) -> None:
-        self._storage = storage
-        self._study_id = study_id
+    def __init__(self, rows: TrialRows, seals: Seals) -> None:
+        self._rows = rows
         self._seals = seals
         self._ownership = Ownership(seals)
         self._records: dict[int, TrialRecord] = {}
-        self._n_trials = 0
+        self._ids: list[int] = []
+        self._unfinished: dict[int, Head] = {}
+        self._distributions: dict[str, BaseDistribution] = {}
         self.foreign, self.changed = self._ownership.foreign, self._ownership.changed
         self.news = self._ownership.news
 
-    def records(self) -> list[TrialRecord]:
-        """Return this program's trials in order of number."""
-        self.read()
+    def records(self, *, reread_running: bool = True) -> list[TrialRecord]:
+        """Return this program's trials in order of number; the arguments are those of :meth:`read`."""
+        self.read(reread_running=reread_running)
         return [self._records[number] for number in sorted(self._records)]
 
     def n_started(self) -> int:
-        """Return the number of trials that this program started."""
-        self.read()
-        return self._n_trials - len(self.foreign)
+        """Return the number of trials that this program started, as of the last read."""
+        return len(self._ids) - len(self.foreign)
 
     def times(self) -> dict[int, tuple[datetime | None, datetime | None]]:
         """Return the start and end of each trial in local time, by trial number; None if the trial has not started or ended."""
-        trials = self._storage.get_all_trials(self._study_id, deepcopy=False)
-        return {trial.number: (trial.datetime_start, trial.datetime_complete) for trial in trials}
+        return {head.number: (head.started, head.ended) for head in self._rows.heads(-1, ())}
 
-    def id_of(self, trial: FrozenTrial) -> int:
-        """Return the storage id of a trial."""
-        return self._storage.get_trial_id_from_study_id_trial_number(self._study_id, trial.number)
+    def id_of(self, number: int) -> int:
+        """Return the storage id of a trial that has been read; raise KeyError if there is none with this number."""
+        if not 0 <= number < len(self._ids):
+            raise KeyError(number)
+        return self._ids[number]
 
     def of_states(self, *states: TrialState) -> Iterator[tuple[FrozenTrial, str | None]]:
-        """Yield each trial of this program in one of the states, and the change made by another program (None if unchanged)."""
-        for trial in self._storage.get_all_trials(self._study_id, deepcopy=False, states=states):
-            if self._ownership.accepts(trial):
-                yield trial, None
-            elif (why := self.changed.get(trial.number)) is not None:
-                yield trial, why
+        """Yield each unfinished trial of this program in one of the states, and the change made by another program, or None."""
+        for trial in self.read():
+            if trial.state in states:
+                if self._ownership.accepts(trial):
+                    yield trial, None
+                elif (why := self.changed.get(trial.number)) is not None:
+                    yield trial, why
 
-    def read(self) -> None:
-        """Read new trials, and trials that had not ended at the last read.
+    def require_compatible(self, distributions: Mapping[str, BaseDistribution]) -> None:
+        """Raise ValueError if a parameter had a distribution of another kind, or other choices, in an earlier trial.
+
+        Optuna's tools assume that all distributions of a parameter are compatible.
+        """
+        for name, distribution in distributions.items():
+            check_distribution_compatibility(self._distributions.get(name, distribution), distribution)
+
+    def read(self, *, reread_running: bool = True) -> list[FrozenTrial]:
+        """Read new trials and trials that had not ended at the last read; return the trials that were read.
+
+        Args:
+            reread_running: whether trials are read again that were neither paused, resumed nor ended since the last read. Only
+                their attributes can have changed, such as the learning curve.
 
         Raises:
             DamagedError: a trial is missing, can't be read or was changed; the text names the trial.
         """
         try:
-            trials = self._storage.get_all_trials(self._study_id, deepcopy=False)
+            heads = self._rows.heads(self._ids[-1] if self._ids else -1, self._unfinished)
+            outdated = [
+                head.trial_id for head in heads if reread_running or self._unfinished.get(head.trial_id) != head
+            ]
+            trials = self._rows.trials(outdated)
         except FAULTS:
             raise
-        except Exception as error:  # a damaged row can cause any error in Optuna
+        except Exception as error:  # a damaged row can cause any error
             raise DamagedError(self._unreadable()) from error
-        if trials and trials[-1].number != len(trials) - 1:
-            raise DamagedError(f"{trials[-1].number + 1 - len(trials)} of {trials[-1].number + 1} trials are missing")
-        self._n_trials = len(trials)
+        self._forget_removed({head.trial_id for head in heads})
+        for head in heads:
+            if not self._ids or head.trial_id > self._ids[-1]:
+                self._ids.append(head.trial_id)
+        last = heads[-1].number if heads and heads[-1].trial_id == self._ids[-1] else len(self._ids) - 1
+        if last != len(self._ids) - 1:
+            raise DamagedError(f"{last + 1 - len(self._ids)} of {last + 1} trials are missing")
         for trial in trials:
-            known = self._records.get(trial.number)
-            if known is None or not known.state.ended:
-                if not self._ownership.accepts(trial):
-                    self._records.pop(trial.number, None)
-                    continue
-                if trial.state.is_finished() and not self._seals.is_sealed(trial):
-                    raise DamagedError(f"trial {trial.number} was changed by another program or by the disk")
-                try:
-                    self._records[trial.number] = read_trial(trial, own_attributes(trial))
-                except (LookupError, TypeError, ValueError) as error:
-                    raise DamagedError(f"trial {trial.number} can't be read: {error}") from error
+            self._take(trial)
+        return trials
+
+    def _take(self, trial: FrozenTrial) -> None:
+        number, ended = trial.number, trial.state.is_finished()
+        if ended:
+            self._unfinished.pop(trial._trial_id, None)
+        else:
+            self._unfinished[trial._trial_id] = Head.of(trial)
+        for name, distribution in trial.distributions.items():
+            self._distributions.setdefault(name, distribution)
+        if not self._ownership.accepts(trial):
+            self._records.pop(number, None)
+            return
+        if ended and not self._seals.is_sealed(trial):
+            raise DamagedError(f"trial {number} was changed by another program or by the disk")
+        self.changed.pop(number, None)
+        try:
+            self._records[number] = read_trial(trial, own_attributes(trial))
+        except (LookupError, TypeError, ValueError) as error:
+            raise DamagedError(f"trial {number} can't be read: {error}") from error
+
+    def _forget_removed(self, found: set[int]) -> None:
+        """Forget the unfinished trials whose rows another program removed."""
+        for trial_id in sorted(self._unfinished.keys() - found, reverse=True):
+            head = self._unfinished.pop(trial_id)
+            if self._records.pop(head.number, None) is not None:
+                self.changed.setdefault(head.number, "another program removed it")
+            if trial_id == self._ids[-1]:
+                self._ids.pop()  # SQLite gives the next trial the same id, and Optuna the same number
 
     def _unreadable(self) -> str:
-        """Return a sentence about the first trial that Optuna can't read."""
-        for number in itertools.count():
+        """Return a sentence about the first trial that can't be read."""
+        for number, trial_id in enumerate(self._rows.ids()):
             try:
-                trial_id = self._storage.get_trial_id_from_study_id_trial_number(self._study_id, number)
-            except KeyError:
-                break
-            try:
-                self._storage.get_trial(trial_id)
+                self._rows.trials([trial_id])
             except Exception as error:  # noqa: BLE001 - as above
                 return f"trial {number} can't be read: {first_line(error)}"
         return "its trials can't be read"

@@ -71,7 +71,7 @@ class Study:
 
     def n_finished(self) -> int:
         """Return the number of COMPLETE and PRUNED trials."""
-        return sum(record.finished for record in self.records())
+        return sum(record.finished for record in self.storage.records(reread_running=False))
 
     def front(self) -> list[TrialRecord]:
         """Return the front for users, the best trial first; see :func:`reported_front`."""
@@ -114,7 +114,7 @@ class Study:
                     self.check_failures()
 
     def _next_assignment(self) -> Assignment | NoTrial:
-        records = self.records()
+        records = self.storage.records(reread_running=False)
         finished = sum(record.finished for record in records)
         if finished >= self.plan.n_trials:
             return NoTrial.ENOUGH
@@ -247,9 +247,12 @@ class Study:
         self, assignment: Assignment, state: State, values: Values | None, attributes: dict[str, Any]
     ) -> TrialRecord:
         """Store the result of a trial, and the trial's position in the order in which trials end (the order of observations)."""
-        self._running.store_curve(assignment)
+        curve = [list(point) for point in self._running.curve(assignment)]
+        attributes = {**({"curve": curve} if curve else {}), **attributes}
         with self._claim:
-            ended = (record.finish_order[0] for record in self.records() if record.state.ended)
+            ended = (
+                record.finish_order[0] for record in self.storage.records(reread_running=False) if record.state.ended
+            )
             self.storage.finish(
                 assignment.trial_id,
                 state,
@@ -262,7 +265,7 @@ class Study:
             self._failures.add(str(attributes.get("reason", "")))
         else:
             self._failures.reset()
-        return numbered(self.records(), assignment.number)
+        return numbered(self.storage.records(reread_running=False), assignment.number)
 
     def pause(self, assignment: Assignment) -> None:
         """Set a trial to WAITING, so that the next run resumes it."""

@@ -1,14 +1,12 @@
 """Functions that create and open the SQLite file of a study."""
 
-import contextlib
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 import optuna
 import sqlalchemy
-import sqlalchemy.orm
 from optuna.storages import BaseStorage, RDBStorage
 
 from cnn_lstm_hyperopt.errors import HyperoptError, SaveDirError
@@ -92,30 +90,6 @@ def open_file(path: Path, *, new: bool = False) -> RDBStorage:
 
     storage.engine.dispose()  # closes connections made before the listener
     return storage
-
-
-@contextlib.contextmanager
-def transaction(storage: BaseStorage) -> Iterator[BaseStorage]:
-    """Yield a copy of a storage whose writes are one transaction, which ends with the block; an error undoes all writes.
-
-    A storage in memory, which no other program writes, is yielded itself.
-
-    Other programs can't write meanwhile. The sessions of the copy join the transaction of one connection, as the documentation of
-    SQLAlchemy describes ("Joining a Session into an External Transaction").
-    """
-    if not isinstance(storage, RDBStorage):
-        yield storage
-        return
-    with storage.engine.connect() as connection:
-        connection.exec_driver_sql("BEGIN IMMEDIATE")  # Python's sqlite3 begins no transaction before a savepoint
-        sessions = sqlalchemy.orm.sessionmaker(bind=connection, join_transaction_mode="create_savepoint")
-        joined = object.__new__(type(storage))
-        joined.__dict__.update(storage.__dict__, scoped_session=sqlalchemy.orm.scoped_session(sessions))
-        try:
-            yield joined
-            connection.commit()
-        finally:
-            joined.remove_session()
 
 
 def fold_log(storage: RDBStorage) -> None:

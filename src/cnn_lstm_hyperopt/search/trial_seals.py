@@ -4,15 +4,14 @@ A study has a random key. A trial gets a mark at its start and a seal at its end
 program that can write the file can also read the key, so marks and seals detect accidents, damage and naive edits, not forgery.
 """
 
-import contextlib
+import copy
 import hashlib
 import hmac
 import json
 import secrets
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import optuna
 from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
 
@@ -213,15 +212,11 @@ def numbered(numbers: Sequence[int]) -> str:
     return f"trials {', '.join(shown[:-1])} and {shown[-1]}"
 
 
-@contextlib.contextmanager
-def unless_changed() -> Iterator[None]:
-    """Raise TrialChangedError instead of Optuna's error for an ended or removed trial."""
-    try:
-        yield
-    except optuna.exceptions.UpdateFinishedTrialError as error:
-        raise TrialChangedError("another program ended it", code="trial-ended") from error
-    except KeyError as error:
-        raise TrialChangedError("another program removed it", code="trial-removed") from error
+def with_attributes(trial: FrozenTrial, attributes: Mapping[str, Any]) -> FrozenTrial:
+    """Return a copy of a trial with further or replaced user attributes."""
+    changed = copy.copy(trial)
+    changed.user_attrs = {**trial.user_attrs, **attributes}
+    return changed
 
 
 def _different(expected: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:

@@ -1,0 +1,64 @@
+"""Changes that end or pause a trial, computed from the trial as stored."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from optuna.trial import FrozenTrial, TrialState
+
+from cnn_lstm_hyperopt.search.rows import Change
+from cnn_lstm_hyperopt.search.trial import OPTUNA_STATES, State, Values
+from cnn_lstm_hyperopt.search.trial_seals import SEAL, Seals, with_attributes
+
+ENDINGS = ("reason", "cut_off_by", "given_up", "diverged", "memory_saving")
+"""User attributes that only some ended trials have."""
+CONSTRAINTS = "constraints"
+"""Name of the system attribute in which Optuna stores the constraint values of a trial; values above 0 violate a constraint."""
+
+
+@dataclass(frozen=True)
+class End:
+    """The end of a trial.
+
+    Attributes:
+        state: final state.
+        values: objective values of a COMPLETE trial; None for other states.
+        attributes: user attributes to store with the trial, as JSON values.
+        shortfall: skill threshold minus score; None without a score.
+    """
+
+    state: State
+    values: Values | None
+    attributes: Mapping[str, Any]
+    shortfall: float | None = None
+
+    def change(self, trial: FrozenTrial, stored: Mapping[str, Any] | None, seals: Seals) -> Change:
+        """Return the change that ends and seals a trial.
+
+        Attributes of another end, which an earlier version stored before an interruption, are cleared.
+
+        Args:
+            trial: the trial as stored now.
+            stored: attributes that this process stored; None if another process ran the trial.
+            seals: seals of the study.
+
+        Raises:
+            TrialChangedError: another program changed the trial.
+        """
+        seals.require_as_stored(trial, stored)
+        ends = OPTUNA_STATES[self.state], None if self.values is None else [float(value) for value in self.values]
+        of_other_ends = (name for name in ENDINGS if name not in self.attributes)
+        stale = [name for name in of_other_ends if trial.user_attrs.get(name) is not None]
+        written = {**self.attributes, **dict.fromkeys(stale)}
+        ended = with_attributes(trial, written)
+        names = ended.user_attrs if stored is None else {**stored, **written}
+        system: dict[str, Any] = {SEAL: seals.seal(ended, names, *ends)}
+        if self.shortfall is not None:
+            system[CONSTRAINTS] = [self.shortfall]
+        return Change(*ends, written, system)
+
+
+def pause(trial: FrozenTrial) -> Change:
+    """Return the change that sets a trial to WAITING; no worker runs the trial then."""
+    of_worker = trial.user_attrs.get("worker") is not None
+    return Change(TrialState.WAITING, attributes={"worker": None} if of_worker else {})
