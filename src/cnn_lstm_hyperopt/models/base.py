@@ -29,6 +29,14 @@ class NetworkConfig(abc.ABC):
     def cost(self, *, lookback: int) -> Profile:
         """Return the network's size and operations per window of ``lookback`` bars, without building the network."""
 
+    def fixed_width(self, lookback: int) -> int:
+        """Return the number of features of a window that training does not change."""
+        return 0
+
+    def fixed_cost(self, *, lookback: int) -> Profile:
+        """Return the operations per window for the features that training does not change; :meth:`cost` does not count them."""
+        return Profile()
+
     @abc.abstractmethod
     def describe(self) -> str:
         """Return a phrase that describes the network, for model cards."""

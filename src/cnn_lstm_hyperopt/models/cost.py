@@ -5,6 +5,10 @@ from dataclasses import dataclass
 
 BYTES_PER_PARAMETER = 4  # float32
 STEPS_OF_A_POOL, SQUEEZE = 2, 4
+KERNEL_SIZE, KERNELS_OF_A_GROUP, MAX_CHANNELS = 9, 8, 8
+"""Length of a random kernel, kernels in a group, and maximum number of channels that a group reads: the defaults of HYDRA."""
+KERNEL_ELEMENTS, KERNEL_LAYERS = 6, 3
+"""Elements of sequences per response of a random kernel, and operations on sequences per dilation and form of the window."""
 
 
 def pooled_steps(steps: int) -> int:
@@ -18,6 +22,24 @@ def squeezed_width(width: int) -> int:
     The paper's sixteenth would be below 1 for small networks.
     """
     return max(1, width // SQUEEZE)
+
+
+def kernel_dilations(lookback: int) -> tuple[int, ...]:
+    """Return the dilations of random kernels: powers of 2 up to the largest with which a kernel fits into the window."""
+    dilations = [1]
+    while 2 * dilations[-1] * (KERNEL_SIZE - 1) < lookback:
+        dilations.append(2 * dilations[-1])
+    return tuple(dilations)
+
+
+def kernel_features(lookback: int, groups: int) -> int:
+    """Return the number of features of random kernels: two for each kernel, dilation and form of the window."""
+    return 2 * 2 * len(kernel_dilations(lookback)) * groups * KERNELS_OF_A_GROUP
+
+
+def channels_of_a_group(input_dim: int) -> int:
+    """Return the number of channels whose sum a group of random kernels reads: half of all, at most 8."""
+    return max(1, min(MAX_CHANNELS, input_dim // 2))
 
 
 @dataclass(frozen=True)
@@ -80,6 +102,30 @@ def linear(inputs: int, outputs: int, *, times: int = 1, bias: bool = True, narr
 def convolution(inputs: int, outputs: int, size: int, *, steps: int, narrow: bool) -> Profile:
     """Return the cost of a convolution without bias over ``steps`` steps. ``narrow`` if its inputs are the features."""
     return linear(inputs * size, outputs, times=steps, bias=False, narrow=narrow)
+
+
+def random_kernels(lookback: int, groups: int) -> Profile:
+    """Return the operations of :class:`.RandomKernels` per window. Its buffers are part of :func:`kernel_map`."""
+    forms, kernels = 2 * len(kernel_dilations(lookback)), groups * KERNELS_OF_A_GROUP
+    multiply_adds = KERNEL_SIZE * kernels * lookback * forms
+    elements = KERNEL_ELEMENTS * forms * kernels * lookback
+    return Profile(
+        multiply_adds=multiply_adds,
+        narrow_multiply_adds=multiply_adds,
+        sequence_elements=elements,
+        layers=KERNEL_LAYERS * forms,
+    )
+
+
+def kernel_map(input_dim: int, lookback: int, groups: int, outputs: int) -> Profile:
+    """Return the cost of a normalisation and a linear map of the features of random kernels, with the buffers of the kernels."""
+    forms, kernels = 2 * len(kernel_dilations(lookback)), groups * KERNELS_OF_A_GROUP
+    features = kernel_features(lookback, groups)
+    return linear(features, outputs, bias=False) + Profile(
+        sequence_elements=2 * features,
+        buffers=forms * (kernels * KERNEL_SIZE + groups * input_dim) + 2 * features + 1,
+        layers=2,
+    )
 
 
 def attention(query_dim: int, source_dim: int, width: int, *, queries: int, steps: int, heads: int) -> Profile:

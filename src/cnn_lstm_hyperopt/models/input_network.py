@@ -29,10 +29,13 @@ class InputsNetwork(Network):
     def recompute_in_backward(self, recompute: bool) -> None:
         self.network.recompute_in_backward(recompute)
 
-    def forward(self, x: Tensor) -> Output:
-        """Return the output for windows ``(batch, lookback, input_dim)``."""
-        output: Output = self.network(self._inputs(x))
+    def forward(self, x: Tensor, *fixed: Tensor) -> Output:
+        """Return the output for windows ``(batch, lookback, input_dim)``; see the base class."""
+        output: Output = self.network(self._inputs(x), *fixed)
         return output
+
+    def fixed_features(self, x: Tensor) -> Tensor | None:
+        return self.network.fixed_features(self._inputs(x))
 
     def summaries(self, x: Tensor) -> Tensor:
         return self.network.summaries(self._inputs(x))

@@ -51,6 +51,12 @@ class InputsConfig(NetworkConfig):
         """See the base class. The chosen or normalised channels are a copy of the window."""
         return self.network.cost(lookback=lookback) + Profile(sequence_elements=lookback * self.network.input_dim)
 
+    def fixed_width(self, lookback: int) -> int:
+        return self.network.fixed_width(lookback)
+
+    def fixed_cost(self, *, lookback: int) -> Profile:
+        return self.network.fixed_cost(lookback=lookback)
+
     def describe(self) -> str:
         normalised = ", normalised over the window," if self.window_norm else ""
         return f"{len(self.columns)} of {self.input_dim} inputs{normalised} to {self.network.describe()}"

@@ -44,7 +44,7 @@ class Network(nn.Module, abc.ABC):
     """A network that classifies windows and may predict a value.
 
     In evaluation mode, the output for a window does not depend on the other windows of the batch. In training mode, the output
-    depends on the other windows only if the configuration has batch normalisation. Only batch normalisation has buffers.
+    depends on the other windows only if the configuration has batch normalisation or random kernels. Only these two have buffers.
 
     Attributes:
         config: configuration of the network.
@@ -62,7 +62,14 @@ class Network(nn.Module, abc.ABC):
 
     @abc.abstractmethod
     def forward(self, x: Tensor) -> Output:
-        """Return the output for windows ``(batch, lookback, input_dim)``."""
+        """Return the output for windows ``(batch, lookback, input_dim)``.
+
+        A network with fixed features takes them as a second argument. Without the argument, the network computes them.
+        """
+
+    def fixed_features(self, x: Tensor) -> Tensor | None:
+        """Return features ``(batch, config.fixed_width(lookback))`` of windows that training does not change; None without any."""
+        return None
 
     def summaries(self, x: Tensor) -> Tensor:
         """Return the window summaries ``(batch, summaries)`` of the linear highway, for windows as in :meth:`forward`.

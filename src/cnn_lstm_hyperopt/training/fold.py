@@ -17,6 +17,7 @@ from cnn_lstm_hyperopt.training.best_epoch import BestEpoch
 from cnn_lstm_hyperopt.training.checkpoint import Stateful
 from cnn_lstm_hyperopt.training.dropout_schedules import DropoutSchedule
 from cnn_lstm_hyperopt.training.runtime.device import RandomState
+from cnn_lstm_hyperopt.training.fixed_features import fixed_features
 from cnn_lstm_hyperopt.training.schedules import SCHEDULES
 from cnn_lstm_hyperopt.training.settings import TrainingConfig
 from cnn_lstm_hyperopt.training.train_step import Stepper
@@ -66,6 +67,7 @@ class FoldTraining:
         self._schedule = SCHEDULES[config.scheduler](self._stepper.optimizer, config.max_epochs)
         self._dropout = DropoutSchedule(network, config.dropout_schedule, config.max_epochs)
         self.steps = config.passes * math.ceil(len(windows) / config.batch_size)
+        self._validation_features = fixed_features(network, validation)
         self._best = BestEpoch(network)
         self._average = WeightAverage(network, self.steps) if config.weight_averaging == "ema" else None
         self._random = RandomState(generator, windows.device)
@@ -125,6 +127,7 @@ class FoldTraining:
             config.metric,
             decision_weights=self._class_weights,
             batch_size=batch_size,
+            features=self._validation_features,
         )
 
     def save_best(self, evaluation: Evaluation) -> None:

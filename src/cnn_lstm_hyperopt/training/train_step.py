@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from cnn_lstm_hyperopt.data.windows import Windows
 from cnn_lstm_hyperopt.models.network import Network
 from cnn_lstm_hyperopt.training.augmentation import augment
+from cnn_lstm_hyperopt.training.fixed_features import at, fixed_features
 from cnn_lstm_hyperopt.training.loss_weighting import LOSS_WEIGHTINGS
 from cnn_lstm_hyperopt.training.losses import mixed_targets, task_losses
 from cnn_lstm_hyperopt.training.optimizers import OPTIMIZERS
@@ -48,6 +49,7 @@ class Stepper:
             else torch.as_tensor(class_weights, dtype=torch.float32, device=windows.device)
         )
         self._scale, self._generator = scale, generator
+        self._features = None if config.augmentation.active else fixed_features(network, windows)
         self._weights = list(network.parameters())
         self.loss_weighting = LOSS_WEIGHTINGS[config.balancing](
             classification=config.classification_weight, regression=config.regression_weight, device=windows.device
@@ -70,9 +72,9 @@ class Stepper:
         config = self.config
         self.optimizer.zero_grad()
         losses = torch.zeros(2, device=self.windows.device)
-        for share, x, targets, values in self._parts(index):
-            with computing_in(config.precision, x.device):
-                output = self.network(x)
+        for share, inputs, targets, values in self._parts(index):
+            with computing_in(config.precision, index.device):
+                output = self.network(*inputs)
             cross_entropy, squared_error = task_losses(
                 output.as_float32(),
                 targets,
@@ -95,10 +97,10 @@ class Stepper:
         group["lr"] = rate
         return losses
 
-    def _parts(self, index: Tensor) -> Iterator[tuple[float, Tensor, Tensor, Tensor | None]]:
+    def _parts(self, index: Tensor) -> Iterator[tuple[float, tuple[Tensor, ...], Tensor, Tensor | None]]:
         """Divide a batch into ``micro_batches`` parts of nearly equal size.
 
-        For each part, the method yields the part's share of the batch's windows, and its inputs, targets and values. The whole
+        For each part, the method yields the part's share of the batch's windows, and the network's inputs, targets and values. The whole
         batch is augmented first, because mixup may mix windows of different parts.
         """
         windows, config = self.windows, self.config
@@ -110,5 +112,6 @@ class Stepper:
             targets, values = mixed_targets(targets, values, mixed, n_classes=n_classes)
         count = min(config.micro_batches, len(index))
         values_of = [None] * count if values is None else values.tensor_split(count)
-        for part in zip(x.tensor_split(count), targets.tensor_split(count), values_of, strict=True):
-            yield len(part[0]) / len(index), *part
+        inputs = zip(*(each.tensor_split(count) for each in (x, *at(self._features, index))), strict=True)
+        for given, own, its in zip(inputs, targets.tensor_split(count), values_of, strict=True):
+            yield len(own) / len(index), given, own, its

@@ -2,11 +2,14 @@
 
 import math
 
-from cnn_lstm_hyperopt.config import Params, TrainingSettings
+from cnn_lstm_hyperopt.config import PARAMETERS, Params, TrainingSettings
 from cnn_lstm_hyperopt.data.dataset import TrialData
 from cnn_lstm_hyperopt.models import NetworkConfig, Profile, network_config
 from cnn_lstm_hyperopt.search import Cost
+from cnn_lstm_hyperopt.space.parameters import read_group
+from cnn_lstm_hyperopt.training.augmentation import AugmentationConfig
 from cnn_lstm_hyperopt.training.cost_model import CostModel, memory_mb
+from cnn_lstm_hyperopt.training.fixed_features import EVALUATED_AT_ONCE, stored_bytes
 from cnn_lstm_hyperopt.training.runtime.precision import Precision
 
 EARLY_REPORTS = (0.25, 0.5, 0.75)
@@ -62,15 +65,30 @@ class TrialCosts:
     def cost(self, params: Params, *, train_share: float = 1.0) -> Cost:
         """Predict the cost of a trial over all folds that trains on the share ``train_share`` of the training windows."""
         network, batch_size, precision = self._shape(params)
+        config, lookback = self.network_config(params), self._data.folds[0].train.lookback
         windows = [max(1, round(train_share * len(fold.train))) for fold in self._data.folds]
         steps = self.passes * sum(math.ceil(count / batch_size) for count in windows) * self._settings.max_epochs
         optimizer = str(params["training.optimizer"])
         memory = memory_mb(network, batch_size, optimizer, precision, networks=len(self._data.folds))
-        return Cost(
-            seconds=steps * self._speeds.step_seconds(network, batch_size, precision),
-            size_mb=network.size_mb,
-            memory_mb=self._speeds.process_mb + memory,
-        )
+        once, seconds = config.fixed_cost(lookback=lookback), steps * self._step_seconds(params)
+        if not self._augmented(params):  # then the fixed features are stored
+            counts = [*windows, *(len(fold.validation) for fold in self._data.folds)]
+            width = config.fixed_width(lookback)
+            memory += sum(stored_bytes(count, width) for count in counts) / 1e6
+            seconds += self._speeds.evaluation_seconds(once, EVALUATED_AT_ONCE, sum(counts), "float32")
+        return Cost(seconds=seconds, size_mb=network.size_mb, memory_mb=self._speeds.process_mb + memory)
+
+    def _step_seconds(self, params: Params) -> float:
+        """Predict the seconds of a training step. Augmented windows need their fixed features in every step."""
+        network, batch_size, precision = self._shape(params)
+        if self._augmented(params):
+            config, lookback = self.network_config(params), self._data.folds[0].train.lookback
+            network += config.fixed_cost(lookback=lookback)
+        return self._speeds.step_seconds(network, batch_size, precision)
+
+    @staticmethod
+    def _augmented(params: Params) -> bool:
+        return read_group(AugmentationConfig, "augmentation", params, PARAMETERS).active
 
     def evaluation_seconds(self, params: Params) -> float:
         """Predict the seconds of one evaluation on the validation windows of all folds."""
@@ -88,9 +106,9 @@ class TrialCosts:
         """
         if seconds is None:
             return max_epochs
-        network, batch_size, precision = self._shape(params)
+        batch_size = int(params["training.batch_size"])
         steps = self.passes * math.ceil(windows / batch_size)
-        epoch = steps * self._speeds.step_seconds(network, batch_size, precision)
+        epoch = steps * self._step_seconds(params)
         evaluation = self._evaluation_seconds(params, len(self._data.folds[-1].validation))
         return min(max_epochs, max(1, int(seconds / (epoch + evaluation))))
 

@@ -13,6 +13,7 @@ from cnn_lstm_hyperopt.config.schema.study import MetricName
 from cnn_lstm_hyperopt.data.windows import Windows
 from cnn_lstm_hyperopt.metrics import as_scored, decided, score
 from cnn_lstm_hyperopt.models.network import Network
+from cnn_lstm_hyperopt.training.fixed_features import at
 from cnn_lstm_hyperopt.training.runtime.precision import Precision, computing_in
 
 EVALUATION_BATCH = 256
@@ -84,16 +85,18 @@ def predict(
     precision: Precision = "float32",
     *,
     batch_size: int = EVALUATION_BATCH,
+    features: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
     """Return a network's logits ``(windows, n_classes)`` and its values ``(windows,)`` in the target's units.
 
-    The values are None without a regression head.
+    The values are None without a regression head. ``features`` are the fixed features of all windows; None: the network computes
+    them.
     """
     network.eval()
     logits, values = [], []
     for index in torch.arange(len(windows), device=windows.starts.device).split(batch_size):
         with computing_in(precision, windows.device):
-            output = network(windows.gather(index))
+            output = network(windows.gather(index), *at(features, index))
         logits.append(output.logits.float())
         if output.value is not None:
             values.append(output.value.float() * scale.std + scale.mean)
@@ -109,9 +112,10 @@ def evaluate(
     *,
     decision_weights: NDArray[np.float64] | None = None,
     batch_size: int = EVALUATION_BATCH,
+    features: torch.Tensor | None = None,
 ) -> Evaluation:
-    """Evaluate a network on labelled windows."""
-    logits, values = predict(network, windows, scale, precision, batch_size=batch_size)
+    """Evaluate a network on labelled windows; see :func:`predict`."""
+    logits, values = predict(network, windows, scale, precision, batch_size=batch_size, features=features)
     mse = None
     if values is not None and windows.values is not None:
         mse = float(functional.mse_loss(values.double(), windows.values.double()))

@@ -9,7 +9,7 @@ from cnn_lstm_hyperopt.models.cnn_lstm.cost import cnn_cost, highway_cost, lstm_
 from cnn_lstm_hyperopt.models.cnn_lstm.describe import sentence
 from cnn_lstm_hyperopt.models.cnn_lstm.fusions.base import Fusion
 from cnn_lstm_hyperopt.models.cnn_lstm.params import TRANSPOSED, CnnConfig, LstmConfig
-from cnn_lstm_hyperopt.models.cost import Profile, linear
+from cnn_lstm_hyperopt.models.cost import Profile, kernel_features, kernel_map, linear, random_kernels
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,8 @@ class CnnLstmConfig(NetworkConfig):
     Attributes:
         highway: initial weights of the linear highway: ``random``, or ``linear`` for the solution of the linear model; None: no
             highway.
-        lookback: number of bars in a window; only a recurrent branch that reads the transposed window needs it.
+        kernel_groups: number of groups of random kernels for each dilation, whose linear model is added to the outputs; 0: none.
+        lookback: number of bars in a window; only random kernels and a recurrent branch that reads the transposed window need it.
     """
 
     family: ClassVar[str] = "cnn_lstm"
@@ -27,12 +28,14 @@ class CnnLstmConfig(NetworkConfig):
     lstm: LstmConfig
     fusion: Fusion
     highway: str | None = None
+    kernel_groups: int = 0
     lookback: int | None = None
 
     def __post_init__(self) -> None:
-        if self.lstm.input == TRANSPOSED and self.lookback is None:
+        if self.lookback is None and (self.lstm.input == TRANSPOSED or self.kernel_groups):
+            name = f"highway.kernel_groups={self.kernel_groups}" if self.kernel_groups else f"lstm.input={TRANSPOSED}"
             raise ConfigError(
-                f"lstm.input={TRANSPOSED} needs the number of bars in a window; pass lookback",
+                f"{name} needs the number of bars in a window; pass lookback",
                 field="lookback",
                 code="lookback-needed",
             )
@@ -46,14 +49,22 @@ class CnnLstmConfig(NetworkConfig):
         heads = linear(self.fusion.dim, self.n_classes)
         if self.has_regression:
             heads += linear(self.fusion.dim, 1)
+        outputs = self.n_classes + self.has_regression
         lstm_steps, inputs = lstm_inputs(self.input_dim, self.cnn, self.lstm, lookback)
         return (
             cnn_cost(self.input_dim, self.cnn, lookback)
             + lstm_cost(inputs, self.lstm, lstm_steps)
             + self.fusion.cost(self.cnn.shape, self.lstm.shape, (self.cnn.steps(lookback), lstm_steps))
             + heads
-            + (highway_cost(self.input_dim, self.n_classes + self.has_regression) if self.highway else Profile())
+            + (highway_cost(self.input_dim, outputs) if self.highway else Profile())
+            + (kernel_map(self.input_dim, lookback, self.kernel_groups, outputs) if self.kernel_groups else Profile())
         )
 
+    def fixed_width(self, lookback: int) -> int:
+        return kernel_features(lookback, self.kernel_groups) if self.kernel_groups else 0
+
+    def fixed_cost(self, *, lookback: int) -> Profile:
+        return random_kernels(lookback, self.kernel_groups) if self.kernel_groups else Profile()
+
     def describe(self) -> str:
-        return sentence(self.cnn, self.lstm, self.fusion, self.highway)
+        return sentence(self.cnn, self.lstm, self.fusion, self.highway, self.kernel_groups)

@@ -12,7 +12,7 @@ _READS = {
 _STATES = {"last": "the last state", "mean": "the mean state", "max": "the maximum of each unit"}
 
 
-def sentence(cnn: CnnConfig, lstm: LstmConfig, fusion: Fusion, highway: str | None = None) -> str:
+def sentence(cnn: CnnConfig, lstm: LstmConfig, fusion: Fusion, highway: str | None = None, groups: int = 0) -> str:
     """Return a phrase that describes a network."""
     branch = _parallel(cnn) if cnn.block == PARALLEL else _stacked(cnn)
     branch += f", self-attention with {cnn.attention_heads} heads)" if cnn.attention_heads else ")"
@@ -23,6 +23,7 @@ def sentence(cnn: CnnConfig, lstm: LstmConfig, fusion: Fusion, highway: str | No
     recurrent = f"{layers} of {lstm.hidden_dim} units{_READS[lstm.input]} ({pooled}{skips})"
     joined = f"joined by {fusion.method} of width {fusion.dim}"
     joined += ", plus a linear model of window means" if highway else ""
+    joined += f", plus a linear model of random kernels ({groups} groups for each dilation)" if groups else ""
     return f"{branch} and {recurrent}, {joined}"
 
 

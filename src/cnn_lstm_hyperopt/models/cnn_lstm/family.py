@@ -5,7 +5,7 @@ from typing import Any
 
 from cnn_lstm_hyperopt.models.cnn_lstm.config import CnnLstmConfig
 from cnn_lstm_hyperopt.models.cnn_lstm.describe import columns
-from cnn_lstm_hyperopt.models.cnn_lstm.params import PARAMETERS, read_cnn, read_fusion, read_highway, read_lstm
+from cnn_lstm_hyperopt.models.cnn_lstm.params import PARAMETERS, read_cnn, read_fusion, read_highway, read_kernel_groups, read_lstm
 from cnn_lstm_hyperopt.space.parameters import Params, Specs
 
 
@@ -20,7 +20,8 @@ class CnnLstmFamily:
         self, params: Params, *, input_dim: int, n_classes: int, has_regression: bool, lookback: int | None = None
     ) -> CnnLstmConfig:
         cnn, lstm, fusion = read_cnn(params), read_lstm(params), read_fusion(params)
-        return CnnLstmConfig(input_dim, n_classes, has_regression, cnn, lstm, fusion, read_highway(params), lookback)
+        highway, groups = read_highway(params), read_kernel_groups(params)
+        return CnnLstmConfig(input_dim, n_classes, has_regression, cnn, lstm, fusion, highway, groups, lookback)
 
     def build(self, config: CnnLstmConfig) -> Any:
         from cnn_lstm_hyperopt.models.cnn_lstm.network import CnnLstm

@@ -1,4 +1,4 @@
-"""CNN+LSTM network: two branches, a fusion, a classification head, an optional regression head and an optional highway."""
+"""CNN+LSTM network: two branches, a fusion, a classification head, an optional regression head and optional highways."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from cnn_lstm_hyperopt.models.cnn_lstm.blocks import PARALLEL
 from cnn_lstm_hyperopt.models.cnn_lstm.cnn import ConvBranch
-from cnn_lstm_hyperopt.models.cnn_lstm.highway import Highway, summaries
+from cnn_lstm_hyperopt.models.cnn_lstm.highway import Highway, KernelHighway, summaries
 from cnn_lstm_hyperopt.models.cnn_lstm.lstm import LstmBranch
 from cnn_lstm_hyperopt.models.cnn_lstm.params import CNN, TRANSPOSED, WINDOW
 from cnn_lstm_hyperopt.models.cnn_lstm.stack import StackedBranch
@@ -56,20 +56,38 @@ class CnnLstm(Network):
         self.regress = nn.Linear(config.fusion.dim, 1) if config.has_regression else None
         # last, so that the other layers get the same initial weights with and without the highway
         self.highway = Highway(config.input_dim, config.n_classes, config.has_regression) if config.highway else None
+        self.kernels = (
+            KernelHighway(
+                config.input_dim, config.lookback, config.kernel_groups, config.n_classes, config.has_regression
+            )
+            if config.kernel_groups and config.lookback
+            else None
+        )
         self.starts_linear = config.highway == "linear"
         self.recompute_in_backward(False)
 
     def recompute_in_backward(self, recompute: bool) -> None:
         self._recompute = self.cnn.recompute = self.lstm.recompute = recompute
 
-    def forward(self, x: Tensor) -> Output:
-        """Return the output for windows ``(batch, lookback, input_dim)``."""
+    def forward(self, x: Tensor, fixed: Tensor | None = None) -> Output:
+        """Return the output for windows ``(batch, lookback, input_dim)``.
+
+        Args:
+            x: windows.
+            fixed: features of these windows, see :meth:`fixed_features`; None: the network computes them.
+        """
         cnn = self.cnn(x)
         source = {WINDOW: x, CNN: cnn.sequence, TRANSPOSED: x.transpose(1, 2)}[self.config.lstm.input]
         fused = self.dropout(run(self.fusion, cnn, self.lstm(source), recompute=self._recompute))  # (batch, dim)
         value = self.regress(fused).squeeze(-1) if self.regress is not None else None
         output = Output(self.classify(fused), value)
-        return output if self.highway is None else self.highway(x, output)
+        output = output if self.highway is None else self.highway(x, output)
+        if self.kernels is None:
+            return output
+        return self.kernels(self.kernels.features(x) if fixed is None else fixed, output)
+
+    def fixed_features(self, x: Tensor) -> Tensor | None:
+        return None if self.kernels is None else self.kernels.features(x)
 
     def summaries(self, x: Tensor) -> Tensor:
         return summaries(x)

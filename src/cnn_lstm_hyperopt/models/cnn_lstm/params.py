@@ -108,6 +108,9 @@ PARAMETERS: dict[str, ParameterSpec] = {
         when={"highway.enabled": (True,)},
         earlier="linear",
     ),
+    "highway.kernel_groups": _new(
+        "choice", 0, Choices((0, 4, 16)), low=0, high=256, when={"highway.enabled": (True,)}, unused=0
+    ),
 }
 
 
@@ -209,3 +212,8 @@ def read_highway(params: Params) -> str | None:
     """Return how the highway's weights are initialised, ``random`` or ``linear``; None: the network has no highway."""
     highway: str | None = value_of("highway.init", params, PARAMETERS)
     return highway
+
+
+def read_kernel_groups(params: Params) -> int:
+    """Return the number of groups of random kernels for each dilation; 0: the network has none."""
+    return int(value_of("highway.kernel_groups", params, PARAMETERS))

@@ -25,6 +25,10 @@ class BatchNorm(nn.Module):
     does not change the running statistics. A channel with a single value (one window of one step) has no variance, so the
     running statistics normalise it.
 
+    Args:
+        width: number of channels.
+        affine: whether each channel is multiplied by a learned weight and a learned bias is added.
+
     Attributes:
         steps: number of training steps so far, ``(1,)``.
     """
@@ -33,10 +37,10 @@ class BatchNorm(nn.Module):
     variance: Tensor
     steps: Tensor
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, *, affine: bool = True) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.ones(width))
-        self.bias = nn.Parameter(torch.zeros(width))
+        self.weight = nn.Parameter(torch.ones(width)) if affine else None
+        self.bias = nn.Parameter(torch.zeros(width)) if affine else None
         self.register_buffer("mean", torch.zeros(width))
         self.register_buffer("variance", torch.ones(width))
         self.register_buffer("steps", torch.zeros(1))
