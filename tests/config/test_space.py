@@ -93,6 +93,7 @@ CONDITIONS = {
     "fusion.attention_heads": {"fusion.method": ("attention",)},
     "regularization.l1": {"regularization.l1_switch": (True,)},
     "highway.init": {"highway.enabled": (True,)},
+    "highway.kernel_groups": {"highway.enabled": (True,)},
     "multi_task.classification_weight": {"multi_task.balancing": ("fixed", "dynamic")},
     **{name: {"augmentation.switch": (True,)} for name in AUGMENTATION},
 }
@@ -220,7 +221,7 @@ def raw_numbers(name: str) -> st.SearchStrategy[Any]:
         value,
         value.map(lambda v: {"fixed": v}),
         st.lists(value, min_size=1, max_size=4, unique=True).map(lambda v: {"choices": v}),
-        st.tuples(pair, st.booleans()).map(lambda p: {"low": p[0][0], "high": p[0][1], "log": p[1]}),
+        st.tuples(pair, st.booleans()).map(lambda p: {"low": p[0][0], "high": p[0][1], "log": p[1] and p[0][0] > 0}),
     )
 
 

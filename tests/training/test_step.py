@@ -15,7 +15,7 @@ from cnn_lstm_hyperopt.config import TrainingSettings, parse_space
 from cnn_lstm_hyperopt.config.search_space import PARAMETERS
 from cnn_lstm_hyperopt.errors import ConfigError
 from cnn_lstm_hyperopt.metrics import class_weights
-from cnn_lstm_hyperopt.models.network import Output
+from cnn_lstm_hyperopt.models.network import Network, Output
 from cnn_lstm_hyperopt.search import random_configuration
 from cnn_lstm_hyperopt.training import TrainingConfig
 from cnn_lstm_hyperopt.training.augmentation import AugmentationConfig, Mixed
@@ -170,12 +170,15 @@ def test_the_penalty_gradient_is_that_of_the_written_penalty(l1, l2):
     torch.testing.assert_close([weight.grad for weight in own], expected, rtol=1e-14, atol=0.0)
 
 
-class OneWeight(nn.Module):
+class OneWeight(Network):
     """The logits are (w, 0) for any window; no regression."""
 
     def __init__(self):
         super().__init__()
         self.w = nn.Parameter(torch.tensor(-1.5, dtype=torch.float64))
+
+    def recompute_in_backward(self, recompute):
+        """Store nothing."""
 
     def forward(self, x):
         return Output(torch.stack([self.w, torch.zeros_like(self.w)]).expand(len(x), 2), None)

@@ -68,7 +68,10 @@ class Network(nn.Module, abc.ABC):
         """
 
     def fixed_features(self, x: Tensor) -> Tensor | None:
-        """Return features ``(batch, config.fixed_width(lookback))`` of windows that training does not change; None without any."""
+        """Return features of windows that training does not change, ``(batch, config.fixed_width(lookback))``.
+
+        The result is None if the network has no such features.
+        """
         return None
 
     def summaries(self, x: Tensor) -> Tensor:

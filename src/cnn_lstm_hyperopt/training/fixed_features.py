@@ -21,11 +21,14 @@ def stored_bytes(windows: int, width: int) -> int:
 @torch.no_grad()
 def fixed_features(network: Network, windows: Windows) -> Tensor | None:
     """Return the fixed features of windows, ``(windows, features)``; None if there are none or if they are too large."""
-    if not stored_bytes(len(windows), network.config.fixed_width(windows.lookback)):
-        return None
     index = torch.arange(len(windows), device=windows.device)
-    parts = [network.fixed_features(windows.gather(part)) for part in index.split(EVALUATED_AT_ONCE)]
-    return torch.cat([part for part in parts if part is not None])
+    first = network.fixed_features(windows.gather(index[:EVALUATED_AT_ONCE]))
+    if first is None or not stored_bytes(len(windows), first.shape[1]):
+        return None
+    features = first.new_empty(len(windows), first.shape[1])
+    for part in index.split(EVALUATED_AT_ONCE):
+        features[part] = torch.as_tensor(network.fixed_features(windows.gather(part)))
+    return features
 
 
 def at(features: Tensor | None, index: Tensor) -> tuple[Tensor, ...]:

@@ -16,8 +16,8 @@ from cnn_lstm_hyperopt.models.network import Network
 from cnn_lstm_hyperopt.training.best_epoch import BestEpoch
 from cnn_lstm_hyperopt.training.checkpoint import Stateful
 from cnn_lstm_hyperopt.training.dropout_schedules import DropoutSchedule
-from cnn_lstm_hyperopt.training.runtime.device import RandomState
 from cnn_lstm_hyperopt.training.fixed_features import fixed_features
+from cnn_lstm_hyperopt.training.runtime.device import RandomState
 from cnn_lstm_hyperopt.training.schedules import SCHEDULES
 from cnn_lstm_hyperopt.training.settings import TrainingConfig
 from cnn_lstm_hyperopt.training.train_step import Stepper

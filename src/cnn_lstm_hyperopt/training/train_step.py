@@ -100,8 +100,9 @@ class Stepper:
     def _parts(self, index: Tensor) -> Iterator[tuple[float, tuple[Tensor, ...], Tensor, Tensor | None]]:
         """Divide a batch into ``micro_batches`` parts of nearly equal size.
 
-        For each part, the method yields the part's share of the batch's windows, and the network's inputs, targets and values. The whole
-        batch is augmented first, because mixup may mix windows of different parts.
+        For each part, the method yields the part's share of the batch's windows, and the network's inputs, targets and values.
+
+        The whole batch is augmented first, because mixup may mix windows of different parts.
         """
         windows, config = self.windows, self.config
         values = None if windows.values is None else (windows.values[index] - self._scale.mean) / self._scale.std

@@ -5,7 +5,14 @@ from typing import Any
 
 from cnn_lstm_hyperopt.models.cnn_lstm.config import CnnLstmConfig
 from cnn_lstm_hyperopt.models.cnn_lstm.describe import columns
-from cnn_lstm_hyperopt.models.cnn_lstm.params import PARAMETERS, read_cnn, read_fusion, read_highway, read_kernel_groups, read_lstm
+from cnn_lstm_hyperopt.models.cnn_lstm.params import (
+    PARAMETERS,
+    read_cnn,
+    read_fusion,
+    read_highway,
+    read_kernel_groups,
+    read_lstm,
+)
 from cnn_lstm_hyperopt.space.parameters import Params, Specs
 
 

@@ -1,4 +1,4 @@
-"""Linear highways: linear models of window summaries and of random kernels, whose outputs are added to the outputs of the heads."""
+"""Linear highways: linear models of window summaries and of random kernels, which are added to the outputs of the heads."""
 
 import torch
 from torch import Tensor, nn

@@ -84,7 +84,8 @@ class CnnLstm(Network):
         output = output if self.highway is None else self.highway(x, output)
         if self.kernels is None:
             return output
-        return self.kernels(self.kernels.features(x) if fixed is None else fixed, output)
+        whole: Output = self.kernels(self.kernels.features(x) if fixed is None else fixed, output)
+        return whole
 
     def fixed_features(self, x: Tensor) -> Tensor | None:
         return None if self.kernels is None else self.kernels.features(x)

@@ -10,10 +10,9 @@ from cnn_lstm_hyperopt.models.cost import KERNEL_SIZE, KERNELS_OF_A_GROUP, chann
 class RandomKernels(nn.Module):
     """Features of fixed random kernels in groups, for each dilation, on the window and on its differences from step to step.
 
-    At each step, the kernel with the largest response of its group wins, and the kernel with the smallest response loses. A kernel
-    has two features: its mean response where the kernel wins (0 at other steps), and the share of steps at which the kernel loses
-    (section 3 of the paper, with its default of 8 kernels of length 9 in a group). The features are square roots of these, as in
-    the paper. The kernels are not trained.
+    At each step, the kernel with the largest response in its group wins, and the kernel with the smallest response loses. A
+    kernel has two features (section 3 of the paper): the mean over all steps of its response where it wins (0 elsewhere), and
+    the share of steps at which it loses. The network gets their square roots, as in the paper. The kernels are not trained.
 
     Args:
         input_dim: number of features per bar.
@@ -56,4 +55,5 @@ class RandomKernels(nn.Module):
         highest, lowest = found.amax(dim=2, keepdim=True), found.amin(dim=2, keepdim=True)
         wins = ((found >= highest) * found).sum(dim=-1)
         losses = (found <= lowest).sum(dim=-1)
-        return (torch.cat([wins, losses], dim=-1) / found.shape[-1]).clamp(min=0).sqrt().flatten(1)
+        shares: Tensor = torch.cat([wins, losses], dim=-1) / found.shape[-1]
+        return shares.clamp(min=0).sqrt().flatten(1)
