@@ -55,7 +55,17 @@ def network(*, n_classes=2, has_regression=True, dropout=0.1, seed=1):
 
 
 def structured(
-    fusion, cnn_heads=None, lstm_heads=None, rich=False, *, dropout=0.0, shortcut=False, highway=None, seed=1, kernel_groups=0, **shape
+    fusion,
+    cnn_heads=None,
+    lstm_heads=None,
+    rich=False,
+    *,
+    dropout=0.0,
+    shortcut=False,
+    highway=None,
+    seed=1,
+    kernel_groups=0,
+    **shape,
 ):
     """Any fusion, with and without attention; ``rich``: two layers, bidirectional, skip connections, shortcut."""
     own = {name: spec.default.values[0] for name, spec in FUSIONS[fusion].parameters.items()}

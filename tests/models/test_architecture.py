@@ -166,6 +166,8 @@ def test_gradient_checkpointing_changes_neither_gradients_nor_statistics(make_co
 
 
 def test_batch_norm_saves_memory_without_dividing_batches_and_other_norms_ignore_other_windows(make_config, batch):
+    kernels = {"training.batch_size": 16, "cnn.norm": "layer", "highway.kernel_groups": 4}
+    assert {level.micro_batches for level in levels_of(kernels)} == {1}
     for norm in NORMS:
         params = {"training.batch_size": 16, "cnn.block": "fcn", "cnn.norm": norm}
         parts = {level.micro_batches for level in levels_of(params)}

@@ -39,8 +39,8 @@ def levels_of(params: Params) -> tuple[MemoryLevel, ...]:
     """Return the memory levels of a full configuration; a configuration without a batch size counts as one with batch size 1.
 
     Batch normalisation of a part of a batch would have other statistics. So a configuration with batch normalisation has only
-    whole batches, without and with gradient checkpointing.
+    whole batches, without and with gradient checkpointing. The features of random kernels have batch normalisation, too.
     """
-    if params.get("cnn.norm") == "batch":
+    if params.get("cnn.norm") == "batch" or params.get("highway.kernel_groups"):
         return MemoryLevel(1), MemoryLevel(1, gradient_checkpointing=True)
     return memory_levels(int(params.get("training.batch_size", 1)))

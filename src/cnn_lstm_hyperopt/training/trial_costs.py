@@ -70,10 +70,12 @@ class TrialCosts:
         steps = self.passes * sum(math.ceil(count / batch_size) for count in windows) * self._settings.max_epochs
         optimizer = str(params["training.optimizer"])
         memory = memory_mb(network, batch_size, optimizer, precision, networks=len(self._data.folds))
-        once, seconds = config.fixed_cost(lookback=lookback), steps * self._step_seconds(params)
-        if not self._augmented(params):  # then the fixed features are stored
-            counts = [*windows, *(len(fold.validation) for fold in self._data.folds)]
-            width = config.fixed_width(lookback)
+        width, seconds = config.fixed_width(lookback), steps * self._step_seconds(params)
+        if width and not self._augmented(params):  # then the fixed features are stored
+            once, counts = (
+                config.fixed_cost(lookback=lookback),
+                [*windows, *(len(f.validation) for f in self._data.folds)],
+            )
             memory += sum(stored_bytes(count, width) for count in counts) / 1e6
             seconds += self._speeds.evaluation_seconds(once, EVALUATED_AT_ONCE, sum(counts), "float32")
         return Cost(seconds=seconds, size_mb=network.size_mb, memory_mb=self._speeds.process_mb + memory)
