@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable
 from enum import Enum
+from itertools import islice
 from typing import NamedTuple
 
 from cnn_lstm_hyperopt.config import Params
@@ -49,11 +50,36 @@ class Observation(NamedTuple):
 
 
 class ObservationCache:
-    """Cache of the observations of one study. Observations are the same with and without the cache."""
+    """Cache of the observations of one study. Observations are the same with and without the cache.
+
+    Attributes:
+        ended: ended trials in the order in which they ended.
+        rows: observations of the first ``n_read`` ended trials, predicted from the first ``basis`` completed trials.
+        curves: finished curves by ``basis`` and epoch.
+    """
 
     def __init__(self) -> None:
-        self.rows: dict[tuple[int, int], Observation] = {}
+        self.ended: list[TrialRecord] = []
+        self.rows: list[Observation] = []
+        self.n_read = self.basis = self.n_complete = 0
         self.curves: dict[tuple[int, float], FinishedCurves] = {}
+        self._numbers: set[int] = set()
+
+    def update(self, records: Iterable[TrialRecord]) -> None:
+        """Add the trials that have ended since the last call; start anew if another program removed a trial."""
+        records = list(records)
+        new = [record for record in records if record.number not in self._numbers and record.state.ended]
+        missing = len(self._numbers) - sum(record.number in self._numbers for record in records)
+        last = self.ended[-1].finish_order if self.ended else (-1, -1)
+        if missing or min((record.finish_order for record in new), default=last) < last:
+            new = [record for record in records if record.state.ended]
+            self.ended, self.rows, self.n_read, self.n_complete, self._numbers = [], [], 0, 0, set()
+            self.curves.clear()
+        self.ended += sorted(new, key=lambda record: record.finish_order)
+        self._numbers.update(record.number for record in new)
+        self.n_complete += sum(record.state is State.COMPLETE for record in new)
+        if (basis := _basis(self.n_complete)) != self.basis:
+            self.basis, self.rows, self.n_read = basis, [], 0
 
 
 def observations(
@@ -74,35 +100,27 @@ def observations(
     that new trials rarely change earlier predictions.
     """
     cache = cache or ObservationCache()
-    ended = sorted((r for r in records if r.state.ended), key=lambda r: r.finish_order)
-    complete = [r for r in ended if r.state is State.COMPLETE]
-    basis = _basis(len(complete))
+    cache.update(records)
 
     def outcomes_of(record: TrialRecord) -> Outcomes | None:
         if not record.curve:
             return None
-        epoch = record.curve[-1].epoch
-        if (basis, epoch) not in cache.curves:
-            cache.curves[basis, epoch] = FinishedCurves(
-                complete[:basis], epoch, max_epochs, score_range=skill.score_range
-            )
-        return cache.curves[basis, epoch].outcomes(record.curve, record.size_mb, record.expected_score)
+        key = cache.basis, record.curve[-1].epoch
+        if key not in cache.curves:
+            complete = islice((each for each in cache.ended if each.state is State.COMPLETE), cache.basis)
+            cache.curves[key] = FinishedCurves(list(complete), key[1], max_epochs, score_range=skill.score_range)
+        return cache.curves[key].outcomes(record.curve, record.size_mb, record.expected_score)
 
-    rows: list[Observation] = []
-    for record in ended:
-        if record.state is State.FAIL:
-            if record.attributes.get("diverged"):
-                slowest = max((row.losses[1] for row in rows), default=0.0)
-                rows.append(_row(record, (-skill.chance, slowest, math.log(record.size_mb)), Kind.DIVERGED))
-        else:
-            key = (record.number, 0 if record.state is State.COMPLETE else basis)
-            row = cache.rows.get(key)
-            if row is None:
-                complete_one = record.state is State.COMPLETE
-                row = _complete(record, skill) if complete_one else _pruned(record, skill, outcomes_of(record))
-                cache.rows[key] = row
-            rows.append(row)
-    return rows
+    for record in cache.ended[cache.n_read :]:
+        if record.state is State.COMPLETE:
+            cache.rows.append(_complete(record, skill))
+        elif record.state is State.PRUNED:
+            cache.rows.append(_pruned(record, skill, outcomes_of(record)))
+        elif record.attributes.get("diverged"):
+            slowest = max((row.losses[1] for row in cache.rows), default=0.0)
+            cache.rows.append(_row(record, (-skill.chance, slowest, math.log(record.size_mb)), Kind.DIVERGED))
+    cache.n_read = len(cache.ended)
+    return list(cache.rows)
 
 
 def losses(score: float, seconds: float, size_mb: float) -> tuple[float, float, float]:

@@ -6,12 +6,29 @@ from cnn_lstm_hyperopt.config import Params
 from cnn_lstm_hyperopt.search.observations import Observation
 from cnn_lstm_hyperopt.search.samplers import SAMPLERS, Proposal, ProposalRequest, RandomSampler
 from cnn_lstm_hyperopt.search.study_plan import StudyPlan
-from cnn_lstm_hyperopt.search.trial import key_of
+from cnn_lstm_hyperopt.search.trial import TrialRecord, key_of
 from cnn_lstm_hyperopt.space.domains import Scalar
 
 SAMPLER_ATTEMPTS, RANDOM_ATTEMPTS = 10, 1000
 """Maximum number of rejected proposals of the sampler, and then of random search. If all of these proposals are rejected, the
 search ends."""
+
+
+class TriedConfigurations:
+    """Keys of the configurations of a study's trials. Only the keys of new trials are computed."""
+
+    def __init__(self) -> None:
+        self._numbers: set[int] = set()
+        self._keys: set[tuple[tuple[str, Scalar], ...]] = set()
+
+    def keys(self, records: Sequence[TrialRecord]) -> Collection[tuple[tuple[str, Scalar], ...]]:
+        """Return the key of each trial's configuration; ``records`` are all trials of the study."""
+        new = [record for record in records if record.number not in self._numbers]
+        if len(self._numbers) + len(new) > len(records):  # another program removed a trial
+            self._numbers, self._keys, new = set(), set(), list(records)
+        self._numbers.update(record.number for record in new)
+        self._keys.update(key_of(record.params) for record in new)
+        return self._keys
 
 
 class Proposer:

@@ -20,7 +20,7 @@ from cnn_lstm_hyperopt.search.limits import Cost
 from cnn_lstm_hyperopt.search.memory_levels import levels_of
 from cnn_lstm_hyperopt.search.observations import ObservationCache, observations
 from cnn_lstm_hyperopt.search.pareto_front import confirmation_candidates, reported_front
-from cnn_lstm_hyperopt.search.proposer import Proposer
+from cnn_lstm_hyperopt.search.proposer import Proposer, TriedConfigurations
 from cnn_lstm_hyperopt.search.retry import MAX_FAILURES_IN_A_ROW, Failures, inherited, to_retry
 from cnn_lstm_hyperopt.search.running_trials import RunningTrials, Timings, numbered
 from cnn_lstm_hyperopt.search.samplers import Proposal
@@ -60,7 +60,7 @@ class Study:
         self._worker = worker
         self._proposer = Proposer(plan)
         self._memory = ObservationCache()
-        self._keys: dict[int, tuple[tuple[str, Scalar], ...]] = {}
+        self._tried = TriedConfigurations()
         self.timings = Timings()
         self._running = RunningTrials(storage, plan, self.timings)
         self._failures = Failures()
@@ -167,11 +167,7 @@ class Study:
         """Propose a configuration; ``place`` is the number that the trial would have without trials of other programs."""
         history = observations(records, self.plan.skill, self.plan.max_epochs, self._memory)
         running = [record.params for record in records if not record.state.ended]
-        for record in records:
-            if record.number not in self._keys:
-                self._keys[record.number] = key_of(record.params)
-        seen = {self._keys[record.number] for record in records}
-        return self._proposer.propose(place, history, seen, running)
+        return self._proposer.propose(place, history, self._tried.keys(records), running)
 
     def _start(self, proposal: Proposal, attributes: dict[str, Any], place: int) -> Assignment:
         searched = proposal.params

@@ -1,6 +1,7 @@
 """The observations of finished trials as arrays. Each trial is encoded only once."""
 
 import math
+import operator
 from collections.abc import Sequence, Set
 from dataclasses import dataclass
 
@@ -51,12 +52,25 @@ class History:
         self._places: dict[int, int] = {}
         """Row in ``_vectors`` of each trial number."""
         self._vectors = np.empty((0, len(encoding.axes)))
+        self._latest: list[Observation] = []
+        self._rows: Rows | None = None
         self._seconds: dict[int, float] = {}
         self._numbers: dict[Key, set[int]] = {}
         """Numbers of the trials of each configuration."""
 
     def rows(self, history: Sequence[Observation]) -> Rows:
-        """Return the observations as arrays."""
+        """Return the observations as arrays. Only observations that were not in the last call are converted."""
+        n_same = len(self._latest)
+        if self._rows is None or n_same > len(history) or not all(map(operator.is_, self._latest, history)):
+            self._rows = self._converted(history)
+        elif n_same < len(history):
+            new = self._converted(history[n_same:])
+            arrays = {name: np.concatenate([array, getattr(new, name)]) for name, array in vars(self._rows).items()}
+            self._rows = Rows(**arrays)
+        self._latest = list(history)
+        return self._rows
+
+    def _converted(self, history: Sequence[Observation]) -> Rows:
         new = [row for row in history if row.number not in self._places]
         if new:
             self._places |= {row.number: place for place, row in enumerate(new, len(self._places))}
