@@ -1,7 +1,7 @@
 """Does the linear highway bring small networks to the level of linear models, and do baselines help an ensemble?
 
 Trains a small CNN+LSTM network on the embedded bars (target volatility) without a highway, with a highway with random weights,
-and with a highway that starts at the linear solution. The first table has the test log loss of each seed and of the mean of the
+with a highway that starts at the linear solution, and with random weights and random kernels. The first table has the test log loss of each seed and of the mean of the
 seeds, with the paired interval of its gain over ridge regression. The second table has ensembles with equal shares for networks
 and regressions, and ensembles that are selected on the validation windows from the networks of a row alone, and from these
 networks, logistic regression and ridge regression.
@@ -51,7 +51,12 @@ PROBLEMS: dict[str, Mapping[str, Any]] = {
     "hourly": {},
 }
 """Settings of the data of each problem; ``hourly`` are the hourly bars of :mod:`bars`."""
-VARIANTS = {"off": None, "random": "random", "linear": "linear"}
+VARIANTS: dict[str, Mapping[str, Any]] = {
+    "off": {"enabled": False},
+    "random": {"init": "random"},
+    "linear": {"init": "linear"},
+    "random, random kernels": {"init": "random", "kernel_groups": 4},
+}
 LINEAR = ("logistic regression", "ridge regression")
 SPACE = {
     "cnn": {"num_filters": 32, "filter_sizes": [[3, 5, 7]], "dropout": 0.2, "attention": False},
@@ -65,12 +70,10 @@ Probabilities = NDArray[np.floating]
 
 
 def networks(
-    dataset: Dataset, init: str | None, seeds: int, epochs: int
+    dataset: Dataset, highway: Mapping[str, Any], seeds: int, epochs: int
 ) -> list[tuple[int, Probabilities, Probabilities]]:
     """Return the best epoch and the validation and test probabilities of a network for each seed."""
-    space, _ = parse_space(
-        {**SPACE, "highway": {"enabled": init is not None, "init": init or "linear"}, "inputs": INPUTS}
-    )
+    space, _ = parse_space({**SPACE, "highway": highway, "inputs": INPUTS})
     params = nearest(space, PORTFOLIO["lstm-fcn"])
     device = torch.device("cpu")
     runner = TrialRunner(
@@ -116,9 +119,9 @@ def compare(title: str, seeds: int, epochs: int, groups: list[str]) -> None:
     for each, (_, own) in zip(linear, simple, strict=True):
         row(f"{each.name} of the inputs (member)", own, "", "", "")
     members: dict[str, list[tuple[Probabilities, Probabilities]]] = {}
-    for name, init in VARIANTS.items():
+    for name, highway in VARIANTS.items():
         began = time.perf_counter()
-        runs = networks(dataset, init, seeds, epochs)
+        runs = networks(dataset, highway, seeds, epochs)
         members[name] = [run[1:] for run in runs]
         losses = ", ".join(f"{-score('log_loss', labels, own):.4f}" for _, _, own in runs)
         epochs_of = ", ".join(str(best) for best, _, _ in runs)
