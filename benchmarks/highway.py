@@ -1,10 +1,10 @@
 """Does the linear highway bring small networks to the level of linear models, and do baselines help an ensemble?
 
 Trains a small CNN+LSTM network on the embedded bars (target volatility) without a highway, with a highway with random weights,
-with a highway that starts at the linear solution, and with random weights and random kernels. The first table has the test log loss of each seed and of the mean of the
-seeds, with the paired interval of its gain over ridge regression. The second table has ensembles with equal shares for networks
-and regressions, and ensembles that are selected on the validation windows from the networks of a row alone, and from these
-networks, logistic regression and ridge regression.
+with a highway that starts at the linear solution, and with random weights and random kernels. The first table has the test log
+loss of each seed and of the mean of the seeds, with the paired interval of its gain over ridge regression. The second table has
+ensembles with equal shares for networks and regressions, and ensembles that are selected on the validation windows from the
+networks of a row alone, and from these networks, logistic regression and ridge regression.
 
     python benchmarks/highway.py demo
     python benchmarks/highway.py others --epochs 6 --groups relative_ranges volume_ratios
