@@ -40,9 +40,10 @@ def parents(z: Array, diverged: NDArray[np.bool_]) -> NDArray[np.int64]:
         return chosen[thin(z[chosen], count)]
     front = points[on_front]
     beyond = np.linalg.norm(np.maximum(points - REFERENCE, 0.0), axis=1)
-    over = points[:, None, :] - front  # (rows, front, 3)
-    dominating = np.asarray((over >= 0).all(axis=2) & (over > 0).any(axis=2))
-    depth = np.where(dominating[:, :, None], over, 0.0).max(axis=1).min(axis=1)
+    deep = np.flatnonzero((points >= front.max(axis=0)).all(axis=1))  # all others have the depth 0
+    over = points[deep, None, :] - front  # (rows, front, 3)
+    depth = np.zeros(len(points))
+    depth[deep] = np.where((over > 0).any(axis=2), over.max(axis=2), 0.0).min(axis=1)
     distance = np.where(inside, -1.0, beyond + depth)
     return np.sort(candidates[np.argsort(distance, kind="stable")[:count]])
 
