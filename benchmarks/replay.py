@@ -5,11 +5,11 @@
 A study runs once without pruning. Then each rule goes through its trials as they ended and decides at its own epochs,
 from what it has let finish so far. Nothing that was proposed depends on a rule, so rules can be compared without the luck of
 another search; what a search makes of the seconds saved is told by ``search.py``. The words of the table are those of
-``problems/runs.py``. A second table tells what came true of the chances that ``front`` goes by.
+``problems/runs.py``.
 """
 
 import argparse
-import itertools
+import math
 import statistics
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -21,49 +21,19 @@ from rich.progress import track
 
 from cnn_lstm_hyperopt.errors import HyperoptError
 from cnn_lstm_hyperopt.search import State, Study, StudyPlan, StudyStorage, TrialRecord, finish_order, optimise
-from cnn_lstm_hyperopt.search.learning_curves import NEIGHBOURS
-from cnn_lstm_hyperopt.search.pruners import PRUNERS, Pruner, is_exempt
+from cnn_lstm_hyperopt.search.pruners import PRUNERS, Pruner
 from cnn_lstm_hyperopt.search.pruners.front import FrontPruner, rungs_of
+from cnn_lstm_hyperopt.search.pruning_audit import CONTROL, WOULD_HAVE_ENDED, is_exempt
 from cnn_lstm_hyperopt.search.samplers import SAMPLERS
 from machine import machine_line
 from problems import Problem, load_problem
 from problems.runs import Measured, Row, Ruler, Run
 from search import Setup, plan_of, rows_of, usual_setup
 
-FIXED, WEIGHED = (0.02, 0.05, 0.10), (0.02, 0.08)
-"""Chances to reach the front that other rules ask for."""
-POWERS = {1: 0.13, 2: 0.09}
-"""Of the seconds left, instead of their cube, and the chances that are asked for then."""
+SHARES = (0.02, 0.05, 0.2, 0.5)
+"""Of the recent gain per second, that other rules ask for."""
 PAUSED = (20, 60)
 """So many of the pruned trials, the most hopeful ones, that go on in the end."""
-BOUNDS = (0.0, 0.02, 0.1, 0.2, 0.4, 0.7, 1.0)
-"""Of the chances that are told together."""
-
-
-class Fixed(FrontPruner):
-    """Ends what has less than a share, however many seconds it would still take."""
-
-    share = 0.0
-
-    def required_chance(self, left: float, mean_seconds: float, n_curves: int) -> float:
-        """See the base class."""
-        return self.share
-
-
-class FromTheFirst(FrontPruner):
-    """As the pruner itself, however few have finished."""
-
-    def required_chance(self, left: float, mean_seconds: float, n_curves: int) -> float:
-        """See the base class."""
-        return super().required_chance(left, mean_seconds, max(n_curves, NEIGHBOURS))
-
-
-class Finer(FrontPruner):
-    """As the pruner itself, by half its margin between a trial and those that beat it."""
-
-    def margin(self, score: float) -> float:
-        """See the base class."""
-        return 0.5 * super().margin(score)
 
 
 class EveryEpoch(FrontPruner):
@@ -112,14 +82,7 @@ def _of(kind: type[FrontPruner], **attributes: float) -> type[FrontPruner]:
 
 RULES: dict[str, Callable[[StudyPlan], Pruner]] = {
     "front": PRUNERS["front"],
-    **{f"below {share:.0%}": _of(Fixed, share=share) for share in FIXED},
-    **{f"below {share:.0%} for half the usual seconds": _of(FrontPruner, min_chance=share) for share in WEIGHED},
-    **{
-        f"below {share:.0%} for half the usual seconds, power {power}": _of(FrontPruner, min_chance=share, power=power)
-        for power, share in POWERS.items()
-    },
-    "front, beaten by half a standard error": Finer,
-    "front, from the first curves on": FromTheFirst,
+    **{f"{share:.0%} of the recent gain": _of(FrontPruner, share=share) for share in SHARES},
     "front, after the first epoch only": Ladder,
     "front, up to the end of the first epoch": FirstEpoch,
     "front, after half of the first epoch and the first": FromTheHalf,
@@ -142,13 +105,16 @@ def replayed(pruner: Pruner, seed: int, records: Sequence[TrialRecord], rows: Se
     told: list[TrialRecord] = []
     kept: list[Row] = []
     for record, row in zip(records, rows, strict=True):
-        ended = None if is_exempt(seed, record.number) else _ended(pruner, record, told)
-        if ended is None:
-            told.append(record)
-            kept.append(row)
+        attributes = dict(record.attributes) | ({CONTROL: True} if pruner.only_records(told) else {})
+        ended = _ended(pruner, record, told)
+        if ended is None or CONTROL in attributes or is_exempt(seed, record.number):
+            if ended is not None:
+                attributes[WOULD_HAVE_ENDED] = {"epoch": ended.curve[-1].epoch, "reason": ended.reason}
+            told.append(replace(record, attributes=attributes))
+            kept.append(replace(row, spared=ended is not None))
             continue
         last = ended.curve[-1]
-        told.append(replace(ended, state=State.PRUNED))
+        told.append(replace(ended, state=State.PRUNED, seconds=last.seconds))
         kept.append(
             replace(row, state="PRUNED", epochs=last.epoch, accuracy=last.score, seconds=last.seconds, on_front=False)
         )
@@ -165,7 +131,9 @@ def resumed(pruner: FrontPruner, count: int, run: Run, records: Sequence[TrialRe
             curve = tuple(point for point in record.curve if point.epoch <= ended[record.number].epochs)
             paused = replace(record, state=State.PRUNED, values=None, curve=curve)
             outcomes = pruner.outcomes(paused, complete)
-            hopes[record.number] = 1.0 if outcomes is None else pruner.chance(outcomes, record.size_mb, complete)
+            progress = pruner.progress_of(complete)
+            known = outcomes is not None and progress is not None
+            hopes[record.number] = pruner.expected_gain(outcomes, record.size_mb, progress) if known else math.inf
     going_on = set(sorted(hopes, key=lambda number: (-hopes[number], number))[:count])
     whole = {row.number: row for row in rows}
     return Run([whole[row.number] if row.number in going_on else row for row in run.rows])
@@ -218,40 +186,6 @@ def table(problem: Problem, studies: dict[int, tuple[list[TrialRecord], list[Row
         yield line(f"front, {count} go on in the end", runs)
 
 
-def chances(pruner: FrontPruner, records: Sequence[TrialRecord]) -> Iterator[tuple[int, float, float]]:
-    """(trial, epoch, chance) at its rungs, of all trials that ended after enough others to compare them with."""
-    told: list[TrialRecord] = []
-    for record in records:
-        for running in at_decisions(pruner, record) if len(told) >= NEIGHBOURS else ():
-            outcomes = pruner.outcomes(running, told)
-            if outcomes is not None:
-                yield record.number, running.curve[-1].epoch, pruner.chance(outcomes, record.size_mb, told)
-        if record.state is State.COMPLETE:
-            told.append(record)
-
-
-def calibration(
-    problem: Problem, studies: dict[int, tuple[list[TrialRecord], list[Row]]], setup: Setup
-) -> Iterator[str]:
-    """Lines of Markdown: a row a range of chances, a column a rung; how many of those trials the true front has in the end."""
-    found: dict[float, list[tuple[float, bool]]] = {}
-    for seed, (records, rows) in studies.items():
-        front = Measured(problem, Run(rows), Ruler.of(problem, [Run(rows)])).true_front
-        on_front = {row.number for row in rows if row.key in front}
-        pruner = FrontPruner(plan_of(problem, "random", "front", seed, setup))
-        for number, epoch, chance in chances(pruner, records):
-            found.setdefault(epoch, []).append((chance, number in on_front))
-    epochs = sorted(found)
-    yield f"| chance to reach the front | {' | '.join(f'at epoch {epoch:g}' for epoch in epochs)} |"
-    yield "|---" * (1 + len(epochs)) + "|"
-    for low, high in itertools.pairwise(BOUNDS):
-        cells = []
-        for epoch in epochs:
-            within = [reached for chance, reached in found[epoch] if low <= chance < high or chance == high == 1]
-            cells.append(f"{sum(within) / len(within):.1%} of {len(within)}" if within else "–")
-        yield f"| {low:.0%} to {high:.0%} | {' | '.join(cells)} |"
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -276,9 +210,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(f"{machine_line()}\n")
     print(f"{problem.path.name}: {given.sampler}, {given.n_trials} trials, seeds {given.seeds}; means\n")
     for line in table(problem, studies, setup):
-        print(line, flush=True)
-    print("\nOf the trials with such a chance, those that were on the true front in the end\n")
-    for line in calibration(problem, studies, setup):
         print(line, flush=True)
     return 0
 

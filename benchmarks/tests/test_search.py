@@ -386,38 +386,19 @@ def test_a_replayed_pruner_decides_as_in_a_study(problem, pruner):
         for run in (again, study)
     ]
     assert finished[0] == finished[1]
-    assert sum(each.pruned for each in again) > 40
+    assert sum(each.pruned for each in again) > 30
 
 
 @pytest.mark.slow
 def test_rules_are_compared_on_the_same_trials(problem, capsys, tmp_path):
     command = ["--problem", str(ANALYTIC), "--sampler", "random", "--n-trials", "160", "--seeds", "1,2"]
     assert replay.main(command) == 0
-    rules, chances = (
-        {each[0]: dict(zip(rows[0], each, strict=True)) for each in rows[1:]}
-        for rows in map(cells, capsys.readouterr().out.split("true front in the end"))
-    )
+    rows = cells(capsys.readouterr().out)
+    rules = {each[0]: dict(zip(rows[0], each, strict=True)) for each in rows[1:]}
     assert len(rules) == len(replay.RULES) + len(replay.PAUSED)
     share = {name: float(each["saved"].rstrip("%")) for name, each in rules.items()}
-    assert 0 < share["below 2%"] < share["below 5%"] < share["below 10%"]
-    assert (
-        0 < share["below 2% for half the usual seconds"] < share["front"] < share["below 8% for half the usual seconds"]
-    )
-    assert share["front, at every epoch"] > share["front"] > share["front, after the first epoch only"] > 0
-    # Of every trial that 60 others had ended before, once a rung; this problem has no parts of epochs.
-    names = ["at epoch 1", "at epoch 5", "at epoch 8"]
-    columns = [[each[name] for each in chances.values() if each[name] != "–"] for name in names]
-    late = 0
-    for seed in (1, 2):
-        _, rows = replay.unpruned(problem, "random", seed, search.usual_setup(problem, 160))
-        truth = [problem.truth(each.params) for each in rows]
-        for a, t, m in truth[60:]:
-            dominated = any(x >= a and y <= t and z <= m and (x, y, z) != (a, t, m) for x, y, z in truth)
-            late += problem.skill.passes(a) and not dominated
-    for column in columns:
-        split = [cell.split("% of ") for cell in column]
-        assert sum(int(count) for _, count in split) == 2 * (160 - 60)
-        assert sum(float(part) / 100 * int(count) for part, count in split) == pytest.approx(late, abs=0.1)
+    assert 0 < share["2% of the recent gain"] < share["front"] < share["50% of the recent gain"]
+    assert share["front, at every epoch"] > share["front, after the first epoch only"] > 0
     with pytest.raises(SystemExit):
         replay.main(["--problem", str(written(tmp_path))])  # without true values
 

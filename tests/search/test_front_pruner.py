@@ -1,5 +1,6 @@
-"""The front pruner: its rungs, and the share of likely outcomes that no trial beats, counted by hand."""
+"""The front pruner: its rungs, its expected gain of hypervolume by brute force, and its audit by control trials."""
 
+import functools
 import itertools
 import math
 from dataclasses import replace
@@ -8,11 +9,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import beta
 
-from builders.records import make_plan, make_record
-from cnn_lstm_hyperopt.search import Point, SkillThreshold, State
-from cnn_lstm_hyperopt.search.learning_curves import MIN_CURVES, FinishedCurves, Outcomes, settled_score
+from builders.records import CHEAP, make_plan, make_record
+from cnn_lstm_hyperopt.pareto import hypervolume
+from cnn_lstm_hyperopt.search import Point, SkillThreshold, State, Study, StudyStorage, optimise
+from cnn_lstm_hyperopt.search.learning_curves import MIN_CURVES, settled_score
 from cnn_lstm_hyperopt.search.pruners import PRUNERS
+from cnn_lstm_hyperopt.search.pruning_audit import AUDIT_EVERY, Audit, Verdict, audit, is_exempt
 
 SKILL = SkillThreshold(0.5, 2000)  # needs 0.5224
 EPOCHS = 20
@@ -93,77 +97,163 @@ def test_it_waits_for_n_startup_skilled_complete_trials(startup, decides):
     assert ends(trial, [*skilled, *others], pruner_of(startup=startup)) == decides
 
 
-def share_not_beaten(outcomes, size_mb, complete, skill):
-    """By hand: outcome by outcome and rival by rival; all skilled rivals instead of their front."""
-    alive = 0
+def gain_by_hand(pruner, outcomes, size_mb):
+    """Outcome by outcome: the hypervolume of the rivals and the outcome, minus that of the rivals."""
+    progress, total = pruner.progress_of(FINISHED), 0.0
+    rivals = [
+        ((-score + pruner.margin(score), math.log(seconds), math.log(mb)) - progress.low) / progress.width
+        for score, seconds, mb in ((settled_score(t), t.values.seconds, t.size_mb) for t in FINISHED)
+    ]
     for score, log_seconds in zip(outcomes.scores, outcomes.log_seconds, strict=True):
-        rivals = [r for r in complete if r.size_mb <= size_mb and r.values.seconds <= math.exp(log_seconds)]
-        settled = [settled for settled in map(settled_score, rivals) if skill.passes(settled)]
-        alive += not any(each - math.sqrt(each * (1 - each) / skill.n_effective) > score for each in settled)
-    return alive / len(outcomes.scores)
+        row = ((-score, log_seconds, math.log(size_mb)) - progress.low) / progress.width
+        row[1:] = np.minimum(row[1:], 1.0)
+        total += hypervolume([*rivals, row], (1.1,) * 3) - hypervolume(rivals, (1.1,) * 3)
+    return total / len(outcomes.scores)
 
 
-def test_a_trial_ends_when_its_chance_is_too_small_for_the_remaining_seconds():
-    """5 % for half of the mean seconds, in proportion to the cube; at most 2 %, since few trials are finished."""
-    mean_seconds, pruned = sum(t.values.seconds for t in FINISHED) / len(FINISHED), 0
+def test_the_expected_gain_is_the_mean_hypervolume_that_the_likely_outcomes_add():
+    pruner, gains = pruner_of(), []
+    for seed in range(12):
+        height, speed, size = np.random.default_rng(seed).uniform([0.53, 0.2, 0.2], [0.85, 12.0, 9.0])
+        outcomes = pruner.outcomes(trial_of(99, height, speed, size, epochs=5, noise=0.004), FINISHED)
+        gains.append(pruner.expected_gain(outcomes, size, pruner.progress_of(FINISHED)))
+        assert gains[-1] == pytest.approx(gain_by_hand(pruner, outcomes, size), abs=1e-9)
+    assert min(gains) < 0.001 < 0.05 < max(gains)
+
+
+def test_a_trial_ends_when_it_gains_too_little_for_its_remaining_seconds():
+    """All thirty trials are recent or the last twenty are: their gain and seconds, by hand."""
     pruner = pruner_of()
+    progress, pruned = pruner.progress_of(FINISHED), 0
+    spent = sum(t.values.seconds for t in FINISHED[10:])
     for seed in range(40):
         height, speed, size = np.random.default_rng(seed).uniform([0.53, 0.2, 0.2], [0.85, 12.0, 9.0])
-        for epoch in pruner.rungs[3:]:
-            trial = trial_of(99, height, speed, size, epochs=int(epoch), noise=0.004)
-            outcomes = FinishedCurves(FINISHED, epoch, EPOCHS).outcomes(trial.curve, size)
-            at_chance = not SKILL.passes(np.quantile(outcomes.scores, 0.9))
-            left = outcomes.seconds - trial.curve[-1].seconds
-            required = min(0.02, 0.05 * (left / (mean_seconds / 2)) ** 3)
-            share = share_not_beaten(outcomes, size, FINISHED, SKILL)
-            assert ends(trial, pruner=pruner) == (at_chance or share < required)
-            pruned += ends(trial, pruner=pruner)
-    assert 24 < pruned < 96  # of 40 at three rungs: both decisions occur
+        trial = trial_of(99, height, speed, size, epochs=5, noise=0.004)
+        outcomes = pruner.outcomes(trial, FINISHED)
+        at_chance = not SKILL.passes(np.quantile(outcomes.scores, 0.9))
+        left = outcomes.seconds - trial.curve[-1].seconds
+        best = outcomes.score > progress.best
+        too_little = gain_by_hand(pruner, outcomes, size) <= 0.1 * progress.gain / spent * left
+        assert ends(trial, pruner=pruner) == (at_chance or (too_little and not best))
+        pruned += ends(trial, pruner=pruner)
+    assert 8 < pruned < 32  # both decisions occur
 
 
 @pytest.mark.parametrize(
-    ("left", "n_curves", "expected"),
-    [(50.0, 60, 0.05), (100.0, 60, 0.4), (1e6, 60, 0.5), (0.0, 60, 0.0), (50.0, 59, 0.02), (5.0, 59, 0.00005)],
+    ("height", "speed", "size_mb"),
+    [(0.9, 40.0, 30.0), (0.75, 0.05, 5.0), (0.75, 5.0, 0.05)],
+    ids=["accurate", "fast", "small"],
 )
-def test_the_required_chance_in_closed_form(left, n_curves, expected):
-    assert pruner_of().required_chance(left, 100.0, n_curves) == pytest.approx(expected)
+def test_a_trial_that_extends_the_front_continues_however_expensive_it_is(height, speed, size_mb):
+    assert not ends(trial_of(99, height, speed, size_mb, epochs=5))
 
 
-@pytest.mark.parametrize(("reason", "mean_seconds"), [("front: at epoch 5 ...", 200.0), ("limit: 300.0 s ...", 100.0)])
-def test_trials_that_it_ended_count_with_their_projected_seconds(monkeypatch, reason, mean_seconds):
-    """Half of all took 100 s; the other half were ended with projections of 300 s."""
-    asked = []
-    monkeypatch.setattr(PRUNERS["front"], "required_chance", lambda self, *values: asked.append(values) or 0.0)
-    others = [replace(t, number=i, values=t.values._replace(seconds=100.0)) for i, t in enumerate(2 * FINISHED)]
-    slow = [trial_of(100 + i, 0.6, 300 / 20.5, 1.0, epochs=5) for i in range(60)]
-    others += [replace(t, state=State.PRUNED, reason=reason) for t in slow]
-    ends(trial_of(99, 0.7, 1.0, 1.0, epochs=5), others)
-    assert asked[0][1:] == (pytest.approx(mean_seconds), 60)
+SEED = 3
+
+
+def audited(lost, others_on_front, flagged, others):
+    """Control trials of ten seconds, then failed ones up to a multiple of ten; flagged ones would have ended at epoch 1 of 10."""
+    records = []
+    for on_front, count, note in (
+        (lost, flagged, {"epoch": 1.0, "reason": "front: x"}),
+        (others_on_front, others, None),
+    ):
+        for i in range(count):
+            # On the front: more accurate and larger, step by step; the others are worse in all objectives.
+            place = len(records)
+            values = (0.7 + place / 1000, 10.0, 1.0 + place) if i < on_front else (0.6, 11.0, 900.0)
+            curve = [Point(float(e), values[0], 1 - e / 100, e * values[1] / 10) for e in range(1, 11)]
+            attributes = {"control": True} | ({"would_have_ended": note} if note else {})
+            records.append(make_record(place, curve=curve, values=values, size_mb=values[2], attributes=attributes))
+    n = len(records)
+    return records + [make_record(n + i, state=State.FAIL) for i in range(-n % AUDIT_EVERY)]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 5), st.integers(0, 5), st.integers(0, 8), st.integers(0, 8))
+def test_the_audit_compares_shares_of_the_front_with_shares_of_the_seconds(lost, others_on_front, a, b):
+    flagged, others = lost + a, others_on_front + b
+    records = audited(lost, others_on_front, flagged, others)
+    found = audit(records, SKILL, SEED)
+    if not flagged:
+        assert found == Audit()  # no decision to end a trial
+        return
+    if not lost + others_on_front:  # equal trials are all on the front
+        lost, others_on_front = a, b
+    n = lost + others_on_front
+    assert found[:4] == (flagged + others, flagged, n, lost)
+    assert found.seconds_saved == pytest.approx(
+        0.9 * sum(r.seconds for r in records[:flagged]) / sum(r.seconds for r in records)
+    )
+    low, high = beta.ppf(0.1, lost, n - lost + 1) if lost else 0, beta.ppf(0.9, lost + 1, n - lost) if lost < n else 1
+    assert found.bounds == pytest.approx((low, high))
+    pays = high < found.seconds_saved and found.hypervolume_lost < min(0.1, found.seconds_saved)
+    assert found.verdict is (Verdict.PAYS if pays else Verdict.HARMS if low > found.seconds_saved else Verdict.UNKNOWN)
+    assert audit(records[:-1], SKILL, SEED) == audit(records[: (len(records) - 1) // 10 * 10], SKILL, SEED)
+
+
+def test_the_lost_hypervolume_is_that_of_the_front_without_the_trials_that_would_have_ended():
+    """Members of a staircase in score and ln MB at equal seconds: areas by hand, from the threshold to the reference point."""
+    found = audit(audited(3, 7, 3, 7), SKILL, SEED)
+    sizes = [math.log(1.0 + place) for place in range(10)]
+    corner = sizes[-1] * 1.1 + 1e-3
+
+    def area(places):
+        heights = [0.7 + place / 1000 - SKILL.threshold for place in places]
+        edges = [*(sizes[place] for place in places), corner]
+        return sum(h * (b - a) for h, a, b in zip(heights, edges[:-1], edges[1:], strict=True))
+
+    lost = area(range(10)) - area(range(3, 10))
+    assert found.hypervolume_lost == pytest.approx(lost / area(range(10)), rel=1e-6)
+
+
+@functools.cache
+def studied(pruner, every=110):
+    """110 random trials of a function; the study is opened again after each ``every`` trials."""
+    storage = StudyStorage.in_memory("x")
+    for n_trials in range(every, 111, every):
+        plan = CHEAP.plan("random", {"type": pruner, "n_startup_trials": 12}, n_trials=110, seed=0)
+        optimise(Study(storage, replace(plan, n_trials=n_trials, begun_with=110)), CHEAP.evaluate)
+    return storage.records()
+
+
+def test_a_study_is_as_without_pruning_until_control_trials_show_that_pruning_pays():
+    records, whole = studied("front"), studied("none")
+    first = next(record.number for record in records if record.state is State.PRUNED)
+    assert 30 < first < 80
+    assert [r.values for r in records[:first]] == [r.values for r in whole[:first]]
+    assert all(r.attributes["control"] for r in records[: first // AUDIT_EVERY * AUDIT_EVERY])
+    assert any("control" in r.attributes for r in records[first:])  # the pruner is off again for some trials
+    assert sum("would_have_ended" in r.attributes for r in records[:first]) > 3
+    for record, full in zip(records, whole, strict=True):
+        assert record.params == full.params
+        if "control" in record.attributes or is_exempt(0, record.number):
+            assert record.values == full.values
+        elif record.state is State.PRUNED:
+            assert audit([r for r in records if r.number < record.number], CHEAP.skill, 0).verdict is Verdict.PAYS
+            assert record.curve == full.curve[: len(record.curve)]
+    again = studied("front", 22)
+    assert [(r.state, r.values, r.attributes.get("would_have_ended")) for r in again] == [
+        (r.state, r.values, r.attributes.get("would_have_ended")) for r in records
+    ]
+
+
+def test_a_trial_is_expected_to_keep_its_present_score():
+    """All finished curves fall after epoch 5; the running trial is better than they were."""
+    falling = [
+        make_record(i, curve=[0.6 + 0.004 * i - 0.01 * max(0, e - 5) for e in range(EPOCHS)], values=(0.6, 20.0, 1.0))
+        for i in range(20)
+    ]
+    pruner = pruner_of()
+    for height in (0.62, 0.7, 0.9):
+        trial = make_record(99, state=State.RUNNING, curve=[height] * 5, size_mb=1.0)
+        outcomes = pruner.outcomes(trial, falling)
+        assert min(outcomes.score, *outcomes.scores) >= height
 
 
 def test_the_required_chance_stays_finite_without_seconds():
     others = [trial_of(i, 0.6 + 0.005 * i, 0.0, 1.0, noise=0.003) for i in range(30)]
     assert [ends(trial_of(99, height, 0.0, 1.0, epochs=5), others) for height in (0.8, 0.55)] == [False, True]
-
-
-number = st.integers(0, 3).map(float)
-
-
-@settings(deadline=None, max_examples=80)
-@given(
-    drawn=st.lists(st.tuples(st.sampled_from([0.6, 0.65, 0.7, 0.75]), number), min_size=1, max_size=8),
-    rivals=st.lists(st.tuples(st.sampled_from([0.51, 0.6, 0.65, 0.7, 0.75]), number, number), max_size=8),
-    size_mb=number,
-)
-def test_the_front_beats_what_all_skilled_trials_beat(drawn, rivals, size_mb):
-    """With ties: equal size and speed are enough, equal accuracy is not."""
-    skill = SkillThreshold(0.5, 10_000)
-    complete = [
-        make_record(i, curve=[a] * 2, values=(a, math.exp(s), m), size_mb=m) for i, (a, s, m) in enumerate(rivals)
-    ]
-    outcomes = Outcomes(np.array([a for a, _ in drawn]), np.array([s for _, s in drawn]), 0.6, 1.0)
-    expected = share_not_beaten(outcomes, size_mb, complete, skill)
-    assert pruner_of(skill).chance(outcomes, size_mb, complete) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(("expected_score", "expected"), [(0.62, False), (None, True)])
@@ -172,5 +262,5 @@ def test_selection_noise_alone_ends_no_trial(expected_score, expected):
     attributes = {} if expected_score is None else {"expected_score": expected_score}
     errors = [*np.random.default_rng(2).normal(0, 0.015, 39).clip(-0.025, 0.025).tolist(), 0.07]
     others = [trial_of(i, 0.62 + e, 1.0, 1.0, noise=0.003, attributes=attributes) for i, e in enumerate(errors)]
-    trial = trial_of(99, 0.62, 1.1, 1.1, epochs=5, noise=0.003, attributes=attributes)
+    trial = trial_of(99, 0.62, 1.0, 1.0, epochs=5, noise=0.003, attributes=attributes)
     assert ends(trial, others, pruner_of(SkillThreshold(0.5, 600))) == expected

@@ -15,7 +15,8 @@ from cnn_lstm_hyperopt.search.pruners import EXEMPT, PRUNERS, is_exempt
 from cnn_lstm_hyperopt.search.pruners.base import extreme_in
 
 EPOCHS, GOOD = 20, 15
-every_active_pruner = pytest.mark.parametrize("name", [name for name in PRUNERS if name != "none"])
+every_immediate_pruner = pytest.mark.parametrize("name", sorted({*PRUNERS} - {"none", "front"}))
+"""The pruner ``front`` first needs an audit, see ``test_front_pruner.py``."""
 
 
 @pytest.mark.parametrize(
@@ -76,7 +77,7 @@ def study_of(name, n_trials, seed=0):
     return study
 
 
-@every_active_pruner
+@every_immediate_pruner
 def test_a_control_trial_is_noted_once_and_runs_to_its_end(name):
     study = study_of(name, 60, seed=11)
     for number, record in enumerate(study.records()):
@@ -93,15 +94,13 @@ def test_a_control_trial_is_noted_once_and_runs_to_its_end(name):
     assert sum("would_have_ended" in record.attributes for record in study.records()) == 6
 
 
-@every_active_pruner
+@every_immediate_pruner
 def test_the_last_report_of_a_trial_prunes_nothing(name):
-    study, epoch = study_of(name, GOOD), {"median": 1, "successive_halving": 1, "front": 3}[name]
+    study = study_of(name, GOOD)
     study = Study(study.storage, replace(study.plan, n_trials=100))
     for is_last in (True, False):
         assignment = study.next_assignment()
         assert not is_exempt(0, assignment.number)
-        for before in range(1, epoch):
-            study.report(assignment, ProgressReport(before, 9.0 * before, 180.0, 0.7, 0.3))
-        decision = study.report(assignment, ProgressReport(epoch, 9.0 * epoch, 180.0, 0.7, 0.3, is_last))
+        decision = study.report(assignment, ProgressReport(1, 9.0, 180.0, 0.7, 0.3, is_last))
         assert decision.action is (Action.CONTINUE if is_last else Action.PRUNE)
         study.finish(assignment, State.PRUNED, None, {"reason": "x"})

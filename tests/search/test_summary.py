@@ -201,6 +201,9 @@ def test_the_share_is_of_control_trials_that_the_pruner_would_have_ended():
         make_record(6, values=(0.95, 2.0, 2.0)),
         ended(7, [0.5]),
     ]
+    records.append(
+        replace(records[0], number=8, attributes={**records[0].attributes, "control": True})
+    )  # before the pruner acts
     assert false_prunes(records, SKILL) == (jeffreys(1, 4), 4, 1)
     for none in (records[6:], []):
         assert (isinstance(false_prunes(none, SKILL).share, Unknown), *false_prunes(none, SKILL)[1:]) == (True, 0, 0)

@@ -11,12 +11,15 @@ from scipy.special import betaincinv  # what scipy.stats.beta.ppf calls; scipy.s
 
 from cnn_lstm_hyperopt.search.learning_curves import projected_seconds, smoothed_score, up_to
 from cnn_lstm_hyperopt.search.pareto_front import ranked_front
-from cnn_lstm_hyperopt.search.pruners import is_exempt
+from cnn_lstm_hyperopt.search.pruning_audit import CONTROL, WOULD_HAVE_ENDED, Audit, audit, is_control
 from cnn_lstm_hyperopt.search.skill_threshold import SkillThreshold
 from cnn_lstm_hyperopt.search.trial import Point, State, TrialRecord
 from cnn_lstm_hyperopt.utils.rng import stream
 
 Array = NDArray[np.float64]
+
+NO_AUDIT = Audit()
+"""Audit without control trials."""
 
 LIMIT = "limit"
 """Cause of trials that a limit pruned; other causes are names of pruners."""
@@ -66,6 +69,8 @@ class PruningSummary:
         seconds_saved: estimated training seconds that the pruner saved, see :func:`seconds_saved`.
         false_prunes: estimated false prunes, see :func:`false_prunes`.
         exempt: number of finished control trials.
+        audit: what the control trials show about the benefit of pruning.
+        audited: whether the audit switches the pruner on and off.
     """
 
     pruned_by: dict[str, int]
@@ -73,6 +78,8 @@ class PruningSummary:
     seconds_saved: Estimate | Unknown
     false_prunes: FalsePrunes
     exempt: int
+    audit: Audit = NO_AUDIT
+    audited: bool = False
 
     @property
     def ended_by_pruner(self) -> int:
@@ -89,7 +96,9 @@ def pruning_summary(
         seconds_spent=sum(record.seconds for record in records),
         seconds_saved=seconds_saved(records, max_epochs, seed),
         false_prunes=false_prunes(records, skill),
-        exempt=sum(record.finished and is_exempt(seed, record.number) for record in records),
+        exempt=sum(record.finished and is_control(record, seed) for record in records),
+        audit=audit(records, skill, seed),
+        audited=any(CONTROL in record.attributes for record in records),
     )
 
 
@@ -151,11 +160,12 @@ def false_prunes(records: Sequence[TrialRecord], skill: SkillThreshold) -> False
     """Estimate the share of pruned trials that would be on the final front if the pruner had not ended them.
 
     The estimate is the share of trials on the front among the control trials that the pruner would have ended. Control trials are
-    a random sample, since a hash of the trial number selects them. Assumption: the pruned trials would not have changed the
-    front.
+    a random sample, since a hash of the trial number selects them. Control trials that started while the pruner only recorded its
+    decisions are left out, since these are the earliest trials. Assumption: the pruned trials would not have changed the front.
     """
     front = {record.number for record in ranked_front(records, skill)}
-    sample = [record.number for record in records if record.finished and "would_have_ended" in record.attributes]
+    ends = [r for r in records if r.finished and WOULD_HAVE_ENDED in r.attributes]
+    sample = [record.number for record in ends if CONTROL not in record.attributes]
     on_front = sum(number in front for number in sample)
     if not sample:
         return FalsePrunes(Unknown("the pruner would have ended no control trial"), 0, 0)

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field, replace
 from cnn_lstm_hyperopt.errors import TrialChangedError
 from cnn_lstm_hyperopt.progress import CONTINUE, Action, Decision, ProgressReport
 from cnn_lstm_hyperopt.search.assignment import Assignment
-from cnn_lstm_hyperopt.search.pruners import PRUNERS, is_exempt
+from cnn_lstm_hyperopt.search.pruners import PRUNERS
+from cnn_lstm_hyperopt.search.pruning_audit import CONTROL, WOULD_HAVE_ENDED, is_control
 from cnn_lstm_hyperopt.search.storage import StudyStorage
 from cnn_lstm_hyperopt.search.study_plan import StudyPlan
 from cnn_lstm_hyperopt.search.trial import Point, TrialRecord
@@ -47,6 +48,10 @@ class RunningTrials:
     def pruner_warning(self) -> str | None:
         """Return the reason why the pruner can never end a trial in this study; None if the pruner can."""
         return self._pruner.inactive_because()
+
+    def initial_attributes(self, records: Sequence[TrialRecord]) -> dict[str, bool]:
+        """Return the attributes of a trial that starts now: whether it is a control trial since the pruner ends no trial."""
+        return {CONTROL: True} if self._pruner.only_records(records) else {}
 
     def begin(self, trial_id: int, number: int, *, would_have_ended: bool = False) -> None:
         """Register a trial. ``would_have_ended``: True if the pruner decided to end this control trial before an interruption."""
@@ -113,15 +118,19 @@ class RunningTrials:
         records = self._storage.records(reread_running=self._pruner.compares_running)
         begun = time.perf_counter()
         trial = replace(numbered(records, number), curve=curve, seconds=curve[-1].seconds)
-        reason = self._pruner.reason_to_prune(trial, [record for record in records if record.number != number])
+        others = [record for record in records if record.number != number]
+        control = is_control(trial, self._plan.seed)
+        reason = (
+            self._pruner.reason_to_prune(trial, others) if control or not self._pruner.only_records(others) else None
+        )
         took = 1000 * (time.perf_counter() - begun)
         self._timings.prune_ms[number] = self._timings.prune_ms.get(number, 0.0) + took
         self._timings.decisions[number] = self._timings.decisions.get(number, 0) + 1
         if reason is None:
             return CONTINUE
-        if is_exempt(self._plan.seed, number):
+        if control:
             self._would_have_ended.add(trial_id)
-            self._storage.note(trial_id, "would_have_ended", {"epoch": curve[-1].epoch, "reason": reason})
+            self._storage.note(trial_id, WOULD_HAVE_ENDED, {"epoch": curve[-1].epoch, "reason": reason})
             return CONTINUE
         return Decision(Action.PRUNE, reason)
 

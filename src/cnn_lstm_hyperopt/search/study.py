@@ -21,6 +21,7 @@ from cnn_lstm_hyperopt.search.memory_levels import levels_of
 from cnn_lstm_hyperopt.search.observations import ObservationCache, observations
 from cnn_lstm_hyperopt.search.pareto_front import confirmation_candidates, reported_front
 from cnn_lstm_hyperopt.search.proposer import Proposer, TriedConfigurations
+from cnn_lstm_hyperopt.search.pruning_audit import WOULD_HAVE_ENDED
 from cnn_lstm_hyperopt.search.retry import MAX_FAILURES_IN_A_ROW, Failures, inherited, to_retry
 from cnn_lstm_hyperopt.search.running_trials import RunningTrials, Timings, numbered
 from cnn_lstm_hyperopt.search.samplers import Proposal
@@ -141,7 +142,7 @@ class Study:
             proposal = found
             stored = {"note": found.note, "expected_score": found.expected_score}
             attributes = {key: value for key, value in stored.items() if value is not None}
-        return self._start(proposal, attributes, place)
+        return self._start(proposal, {**attributes, **self._running.initial_attributes(records)}, place)
 
     def _is_waiting(self, record: TrialRecord) -> bool:
         """Return whether a trial is unfinished and no process runs it.
@@ -200,7 +201,7 @@ class Study:
         self, trial_id: int, number: int, params: dict[str, Scalar], cost: Cost, attributes: Mapping[str, Any]
     ) -> Assignment:
         """Register a running trial and return its assignment, which depends on the trial's stored attributes."""
-        self._running.begin(trial_id, number, would_have_ended="would_have_ended" in attributes)
+        self._running.begin(trial_id, number, would_have_ended=WOULD_HAVE_ENDED in attributes)
         return Assignment(
             trial_id,
             number,

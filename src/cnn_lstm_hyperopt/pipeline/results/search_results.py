@@ -25,6 +25,7 @@ from cnn_lstm_hyperopt.search import (
     reported_front,
     with_fixed,
 )
+from cnn_lstm_hyperopt.search.pruning_audit import Verdict
 from cnn_lstm_hyperopt.search.pruning_stats import Estimate, PruningSummary, Unknown, pruning_summary
 from cnn_lstm_hyperopt.utils.reading import parse_json
 
@@ -164,6 +165,21 @@ def _pruning_facts(summary: PruningSummary) -> dict[str, Any]:
             "of_these_on_front": false_prunes.on_front,
         },
         "exempt": summary.exempt,
+        "audit": _audit_facts(summary),
+    }
+
+
+def _audit_facts(summary: PruningSummary) -> dict[str, Any]:
+    """Return the entry of the audit; ``prunes`` is null if the audit does not switch the pruner on and off."""
+    audit = summary.audit
+    low, high = audit.bounds
+    prunes = audit.verdict is Verdict.PAYS if summary.audited else None
+    return {
+        **audit._asdict(),
+        "lost_share_low": low,
+        "lost_share_high": high,
+        "verdict": audit.verdict.value,
+        "prunes": prunes,
     }
 
 

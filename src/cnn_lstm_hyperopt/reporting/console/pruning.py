@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from cnn_lstm_hyperopt.search import StudyPlan, TrialRecord, hypervolume_history
 from cnn_lstm_hyperopt.search.pareto_front import milestone_at
+from cnn_lstm_hyperopt.search.pruning_audit import Audit, Verdict
 from cnn_lstm_hyperopt.search.pruning_stats import PruningSummary, Unknown, pruning_summary
 from cnn_lstm_hyperopt.utils.text import counted, seconds_text
 
@@ -24,7 +25,8 @@ def search_lines(records: Sequence[TrialRecord], plan: StudyPlan) -> list[str]:
 def pruning_lines(summary: PruningSummary) -> list[str]:
     """Return a line about the pruned trials.
 
-    If the pruner ended trials, also return lines about saved time and false prunes.
+    If the pruner ended trials, also return lines about saved time and false prunes. If an audit switches the pruner on and off,
+    also return a line that says whether the pruner is on, and why.
     """
     lines = [f"Pruned: {pruned_text(summary.pruned_by)}."]
     saved, false = summary.seconds_saved, summary.false_prunes
@@ -42,7 +44,16 @@ def pruning_lines(summary: PruningSummary) -> list[str]:
         lines.append(f"  False prunes: {value} ({low} to {high}): {false.on_front:,} of {control} on the front.")
     elif summary.ended_by_pruner:
         lines.append(f"  False prunes: unknown, {share.why}.")
+    if summary.audited and summary.audit.would_have_ended:
+        lines.append(f"  Pruning is {_audited(summary.audit)} on the front.")
     return lines
+
+
+def _audited(audit: Audit) -> str:
+    saves, loses = f"{audit.seconds_saved:.0%} of the time", f"{audit.lost:,} of {audit.on_front:,}"
+    if audit.verdict is Verdict.PAYS:
+        return f"on: it saves {saves} and loses {loses}"
+    return f"off: it would save {saves} and lose {loses}"
 
 
 def pruned_text(pruned_by: Mapping[str, int]) -> str:

@@ -1,4 +1,4 @@
-"""Interface of the pruners, and the control trials that are exempt from pruning."""
+"""Interface of the pruners."""
 
 import abc
 import math
@@ -7,15 +7,6 @@ from typing import ClassVar
 
 from cnn_lstm_hyperopt.search.study_plan import StudyPlan
 from cnn_lstm_hyperopt.search.trial import Point, TrialRecord
-from cnn_lstm_hyperopt.utils.rng import stream_seed
-
-EXEMPT = 12
-"""Average number of trials per control trial. A control trial is never pruned, so that false prunes can be estimated."""
-
-
-def is_exempt(seed: int, number: int) -> bool:
-    """Return whether trial ``number`` is a control trial, which depends only on a hash of ``seed`` and ``number``."""
-    return stream_seed(seed, number, "exempt from pruning") % EXEMPT == 0
 
 
 class Pruner(abc.ABC):
@@ -54,6 +45,14 @@ class Pruner(abc.ABC):
             trial: the running trial; the last point of the trial's curve is the current report.
             others: all other trials of the study, ordered by number.
         """
+
+    def only_records(self, records: Sequence[TrialRecord]) -> bool:
+        """Return True while the pruner ends no trial, and only records its decisions about control trials.
+
+        Args:
+            records: trials of the study.
+        """
+        return False
 
     def inactive_because(self) -> str | None:
         """Return the reason why the pruner can never end a trial in a study with this plan; None if the pruner can."""

@@ -1,75 +1,103 @@
-"""The pruner ``front``, which ends trials that are unlikely to end on the front."""
+"""The pruner ``front``, which ends trials that are unlikely to extend the front."""
 
 import math
-import statistics
 from collections.abc import Sequence
-from typing import ClassVar
+from dataclasses import replace
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cnn_lstm_hyperopt.pareto import non_dominated
+from cnn_lstm_hyperopt.pareto import hypervolume, non_dominated
 from cnn_lstm_hyperopt.search.learning_curves import (
     MIN_CURVES,
-    NEIGHBOURS,
     FinishedCurves,
     Outcomes,
     Row,
-    believed_scores,
-    projected_seconds,
-    settled_score,
+    smoothed_score,
+    within,
 )
 from cnn_lstm_hyperopt.search.pruners.base import Pruner
+from cnn_lstm_hyperopt.search.pruning_audit import AUDIT_EVERY, Verdict, audit, believed_losses
+from cnn_lstm_hyperopt.search.samplers.boxes import improvement, undominated_boxes
+from cnn_lstm_hyperopt.search.samplers.gp.acquisition import thin
 from cnn_lstm_hyperopt.search.study_plan import StudyPlan
 from cnn_lstm_hyperopt.search.trial import Point, State, TrialRecord
+
+Array = NDArray[np.float64]
 
 EARLY_RUNGS = (0.25, 0.5, 0.75, 1.0)
 """Epochs of early decisions, which end the most expensive trials. The value 0.25 means after a quarter of the first epoch."""
 FIRST_RUNG, RUNG_GROWTH, LAST_RUNG = 1 / 6, 1.6, 0.3
 """Epochs of later decisions as shares of all epochs: the first share, the factor to each next share, and the upper bound.
 Decisions after the upper bound would save few seconds and cause most false prunes."""
-MAX_REQUIRED, MAX_REQUIRED_EARLY = 0.5, 0.02
-"""Upper bounds of the required chance: with at least :data:`NEIGHBOURS` finished curves, and with fewer. With fewer curves, the
-predictions for the best trials are too low."""
+RECENT, MIN_RECENT = 1 / 3, 20
+"""Share and minimum number of COMPLETE trials, the latest ones, over which the recent gain per second is measured."""
+REFERENCE, EDGE = 1.1, 1.0
+"""Coordinate of the reference point in each scaled loss. Expected seconds and MB count as at most :data:`EDGE`, so a slower or
+larger trial than all on the front still gains hypervolume if it is more accurate."""
+FRONT_ROWS = 60
+"""Maximum number of front members in gain computations."""
+MIN_WIDTH = 1e-3
+"""Minimum range of ln seconds and ln MB that the front is scaled to."""
 OPTIMISTIC = 0.9
 """A trial continues only if this quantile of its predicted final scores is above the skill threshold."""
 
 
+class _Progress(NamedTuple):
+    """The front of the COMPLETE trials, and the recent gain of hypervolume.
+
+    Attributes:
+        best: highest score of a COMPLETE trial, without selection noise.
+        low, width: minimum and range of each loss over the front, ``(3,)`` each.
+        lows, highs: boxes that the front does not dominate, see :func:`.undominated_boxes`.
+        gain: hypervolume that the recent COMPLETE trials added.
+        since: finish order of the last COMPLETE trial before the recent ones.
+    """
+
+    best: float
+    low: Array
+    width: Array
+    lows: Array
+    highs: Array
+    gain: float
+    since: tuple[int, int]
+
+
 class FrontPruner(Pruner):
-    """Pruner that ends a trial if its estimated chance of ending on the front is too small for its remaining seconds.
+    """Pruner that ends a trial if its expected gain in hypervolume is too small for its remaining seconds.
 
-    **Required chance.** If a trial is ended, its remaining seconds are saved, but with the estimated chance a member of the front
-    is lost. The rule compares the ratio of this chance to the remaining seconds (a fractional knapsack, Dantzig 1957). Estimated
-    chances are overconfident: on recorded curves, the observed frequency is proportional to the estimated chance or, at worst, to
-    its cube root. Therefore, the required chance grows with the cube of a trial's remaining seconds. If a trial's remaining
-    seconds are half of the mean seconds of a trial, a chance of 5 % is required. The mean uses the projected seconds of trials
-    that this pruner ended. The required chance is at most 50 %, and at most 2 % until 60 curves are finished.
+    **Rule.** A trial continues if its expected gain per remaining second is at least a share of the recent gain of the search per
+    second (marginal value theorem, Charnov 1976: leave when the present gain falls below the average). So a trial that may extend
+    the front where the front is thin continues, even if its chance is small and it is expensive. A trial that is expected to have
+    the highest score always continues. If the search no longer gains, only trials without any expected gain are ended.
 
-    **Estimated chance.** Likely outcomes are predicted from the nearest finished curves (:class:`FinishedCurves`). The chance is
-    the share of outcomes that no COMPLETE trial beats. A trial beats an outcome if the trial is not larger, not slower, and
-    better in score by more than one standard error (the one-standard-error rule of Breiman et al. 1984). To reduce selection
-    noise, measured scores are shrunk towards the sampler's predictions. So trials continue that are likely to be the best,
-    fastest or smallest trial. Trials below the skill threshold beat no outcome. A trial that is unlikely to exceed the threshold
-    is ended.
+    **Expected gain.** Likely outcomes are predicted from the nearest finished curves (:class:`FinishedCurves`). The gain is the
+    mean hypervolume that an outcome adds to the front of (score, ln seconds, ln MB), scaled to the range of the front. The scores
+    of the front are lowered by half a standard error. To reduce selection noise, measured scores are shrunk towards the sampler's
+    predictions. A trial that is unlikely to exceed the skill threshold is ended.
+
+    **Audit.** At first, the pruner ends no trial and only records its decisions. So until then, the search is the same as without
+    a pruner, and all trials are control trials. They show whether pruning pays (:class:`.Audit`). The pruner ends trials only
+    while the audit shows that pruning pays. Then one trial in :data:`.EXEMPT` is a control trial.
     """
 
     name, place = "front", 2
-    description = "ends trials that are unlikely to reach the front"
+    description = "ends trials that are unlikely to extend the front, while control trials show that pruning pays"
     uses = ("n_startup_trials",)
 
-    min_chance: ClassVar[float] = 0.05
-    """Required chance for a trial whose remaining seconds are half of the mean seconds of a trial."""
-    power: ClassVar[float] = 3
-    """Exponent of the remaining seconds in the required chance."""
+    share: ClassVar[float] = 0.1
+    """Required gain per second as a share of the recent gain per second. Ended trials lose at most about this share of what the
+    saved seconds gain elsewhere."""
 
     def __init__(self, plan: StudyPlan) -> None:
         super().__init__(plan)
         self.rungs = rungs_of(plan.max_epochs)
         self._rows: dict[tuple[int, float], Row | None] = {}
         self._settled: dict[int, tuple[float, float, float]] = {}
-        self._projected: dict[int, float] = {}
         self._curves: dict[float, tuple[int, FinishedCurves]] = {}
-        self._front: tuple[int, NDArray[np.float64]] = (-1, np.empty((0, 3)))
+        self._progress: tuple[int, _Progress | None] = (-1, None)
+        self._paused: tuple[int, bool] = (0, True)
 
     def acts(self, curve: Sequence[Point]) -> bool:
         """Return True if the pruner makes a decision at the epoch of the curve's last point."""
@@ -89,46 +117,50 @@ class FrontPruner(Pruner):
                 f"front: at epoch {epoch:g} it is likely to end at chance (90% of similar curves end below {optimistic:.4f};"
                 f" the skill threshold is {self.skill.threshold:.4f})"
             )
-        chance = self.chance(outcomes, trial.size_mb, complete)
-        left = max(0.0, outcomes.seconds - trial.curve[-1].seconds)
-        required = self.required_chance(left, self._mean_seconds(others), len(self._finished(complete, epoch)))
-        if chance >= required:
+        progress = self.progress_of(complete)
+        if progress is None or outcomes.score > progress.best:
             return None
+        left = max(0.0, outcomes.seconds - trial.curve[-1].seconds)
+        spent = sum(other.seconds for other in others if other.state.ended and other.finish_order > progress.since)
+        usual = progress.gain * left / max(spent, 1e-3)
+        gain = self.expected_gain(outcomes, trial.size_mb, progress)
+        if gain > self.share * usual:
+            return None
+        part = gain / usual if usual > 0 else 0.0
         return (
-            f"front: at epoch {epoch:g} its chance to end on the front is {chance:.0%}; {100 * required:.2g}% is required for"
-            f" {left:.1f} s more (expected: {self.skill.words} {outcomes.score:.4f}, {outcomes.seconds:.1f} s)"
+            f"front: at epoch {epoch:g} it is expected to gain {part:.0%} of the hypervolume that the search gains in {left:.1f}"
+            f" s; {self.share:.0%} is required (expected: {self.skill.words} {outcomes.score:.4f}, {outcomes.seconds:.1f} s)"
         )
 
+    def only_records(self, records: Sequence[TrialRecord]) -> bool:
+        """Return True unless the audit shows that pruning pays. The result is cached until the next audit."""
+        audits = sum(record.state.ended for record in records) // AUDIT_EVERY
+        if self._paused[0] != audits:
+            found = audit(records, self.skill, self.plan.seed, self._settled)
+            self._paused = (audits, found.verdict is not Verdict.PAYS)
+        return self._paused[1]
+
     def outcomes(self, trial: TrialRecord, complete: Sequence[TrialRecord]) -> Outcomes | None:
-        """Return the likely final results of a trial; None with too few COMPLETE trials."""
-        finished = self._finished(complete, trial.curve[-1].epoch)
-        return finished.outcomes(trial.curve, trial.size_mb, trial.expected_score)
+        """Return the likely final results of a trial; None with too few COMPLETE trials.
 
-    def margin(self, score: float) -> float:
-        """Return one standard error of a score. The pruner ignores smaller differences between scores."""
-        return self.skill.standard_error(score)
-
-    def chance(self, outcomes: Outcomes, size_mb: float, complete: Sequence[TrialRecord]) -> float:
-        """Return the share of a trial's likely outcomes that no trial of the front beats."""
-        front = self._front_of(complete)
-        rivals = front[front[:, 2] <= size_mb]
-        if not len(rivals):
-            return 1.0
-        lower_scores = np.array([score - self.margin(score) for score in rivals[:, 0]])
-        faster = rivals[:, 1] <= np.exp(outcomes.log_seconds)[:, None]
-        better = lower_scores > outcomes.scores[:, None]
-        return float(np.mean(~(faster & better).any(axis=1)))
-
-    def required_chance(self, left: float, mean_seconds: float, n_curves: int) -> float:
-        """Return the chance of ending on the front below which a trial is ended.
-
-        Args:
-            left: remaining seconds of the trial.
-            mean_seconds: mean seconds of trials that are not ended early.
-            n_curves: number of finished curves from which the chance is estimated.
+        A trial keeps the weights of its best epoch. So no outcome is below the trial's present smoothed score, even if the
+        finished curves, which may be of other sizes, predict a lower score.
         """
-        upper = MAX_REQUIRED if n_curves >= NEIGHBOURS else MAX_REQUIRED_EARLY
-        return min(upper, self.min_chance * math.pow(left / (0.5 * mean_seconds), self.power))
+        epoch = trial.curve[-1].epoch
+        found = self._finished(complete, epoch).outcomes(trial.curve, trial.size_mb, trial.expected_score)
+        now = within(smoothed_score(trial.curve, epoch), self.skill.score_range)
+        if found is None or math.isnan(now):
+            return found
+        return replace(found, scores=np.maximum(found.scores, now), score=max(found.score, now))
+
+    @staticmethod
+    def expected_gain(outcomes: Outcomes, size_mb: float, progress: _Progress) -> float:
+        """Return the mean hypervolume that a trial's likely outcomes add to the front."""
+        n = len(outcomes.scores)
+        rows = np.column_stack([-outcomes.scores, outcomes.log_seconds, np.full(n, math.log(size_mb))])
+        z = (rows - progress.low) / progress.width
+        z[:, 1:] = np.minimum(z[:, 1:], EDGE)
+        return float(improvement(z, progress.lows, progress.highs).mean())
 
     def inactive_because(self) -> str | None:
         if not self.rungs:
@@ -149,22 +181,6 @@ class FrontPruner(Pruner):
         threshold = self.skill.threshold
         return sum(r.values is not None and r.values.score > threshold for r in complete)
 
-    def _mean_seconds(self, others: Sequence[TrialRecord]) -> float:
-        """Return the mean of the seconds of COMPLETE trials and the projected seconds of trials that this pruner ended.
-
-        Each trial counts as at least a millisecond. Without the ended trials, each early end of an expensive trial would lower
-        the mean, and the pruner would then end even more trials.
-        """
-        seconds = []
-        for record in others:
-            if record.values is not None:
-                seconds.append(max(record.values.seconds, 1e-3))
-            elif record.ended_by == self.settings.type:
-                if record.number not in self._projected:
-                    self._projected[record.number] = projected_seconds(record.curve, self.plan.max_epochs)
-                seconds.append(max(self._projected[record.number], 1e-3))
-        return statistics.fmean(seconds)
-
     def _finished(self, complete: Sequence[TrialRecord], epoch: float) -> FinishedCurves:
         """Return the finished curves at an epoch; the result is cached until another trial completes."""
         known = self._curves.get(epoch)
@@ -176,20 +192,33 @@ class FrontPruner(Pruner):
             self._curves[epoch] = known
         return known[1]
 
-    def _front_of(self, complete: Sequence[TrialRecord]) -> NDArray[np.float64]:
-        """Return the shrunk score, seconds and MB of each non-dominated trial above the skill threshold, shape ``(front, 3)``."""
-        if self._front[0] != len(complete):
-            for record in complete:
-                if record.number not in self._settled and record.values is not None:
-                    _, seconds, size_mb = record.values
-                    self._settled[record.number] = (settled_score(record), seconds, size_mb)
-            values = np.array([self._settled[record.number] for record in complete]).reshape(-1, 3)
-            expected = [math.nan if each.expected_score is None else each.expected_score for each in complete]
-            errors = [self.skill.standard_error(score) for score in values[:, 0]]
-            values[:, 0] = believed_scores(values[:, 0], np.array(expected), np.array(errors))
-            skilled = values[values[:, 0] > self.skill.threshold]
-            self._front = (len(complete), skilled[non_dominated(skilled * (-1.0, 1.0, 1.0))])
-        return self._front[1]
+    def progress_of(self, complete: Sequence[TrialRecord]) -> _Progress | None:
+        """Return the front and the recent gain, cached until another trial completes; None without trials above the threshold."""
+        if self._progress[0] != len(complete):
+            self._progress = (len(complete), self._measure(complete))
+        return self._progress[1]
+
+    def _measure(self, complete: Sequence[TrialRecord]) -> _Progress | None:
+        complete = sorted(complete, key=lambda record: record.finish_order)
+        points = believed_losses(complete, self.skill, self._settled)
+        scores = -points[:, 0]
+        skilled = points[scores > self.skill.threshold]
+        if not len(skilled):
+            return None
+        front = skilled[non_dominated(skilled)]
+        low, high = front.min(axis=0), front.max(axis=0)
+        width = np.maximum(high - low, MIN_WIDTH)
+        width[0] = max(scores.max() - self.skill.threshold, self.skill.small_gain) / REFERENCE
+        z = (points - low) / width
+        before = max(0, len(z) - max(MIN_RECENT, int(RECENT * len(z))))
+        reference = (REFERENCE,) * 3
+        gain = hypervolume(z, reference) - (hypervolume(z[:before], reference) if before else 0.0)
+        z[:, 0] += np.array([self.margin(score) for score in scores]) / width[0]
+        rivals = z[(z < REFERENCE).all(axis=1)]
+        rivals = rivals[non_dominated(rivals)]
+        lows, highs = undominated_boxes(rivals[thin(rivals, FRONT_ROWS)], REFERENCE)
+        since = complete[before - 1].finish_order if before else (-2, 0)
+        return _Progress(float(scores.max()), low, width, lows, highs, gain, since)
 
 
 def rungs_of(max_epochs: int, last: float = LAST_RUNG) -> tuple[float, ...]:
