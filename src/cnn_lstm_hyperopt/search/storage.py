@@ -18,7 +18,7 @@ from cnn_lstm_hyperopt.errors import HyperoptError, SaveDirError, TrialChangedEr
 from cnn_lstm_hyperopt.run_dir.storage_errors import gone
 from cnn_lstm_hyperopt.search.dashboard import write_notes
 from cnn_lstm_hyperopt.search.optuna_logging import quiet_optuna
-from cnn_lstm_hyperopt.search.rows import Change, MemoryRows, SqlRows
+from cnn_lstm_hyperopt.search.rows import Change, MemoryRows, SqlRows, TrialRows
 from cnn_lstm_hyperopt.search.storage_recovery import (
     FAULTS,
     DamagedError,
@@ -148,9 +148,7 @@ class StudyStorage:
         self._identity = identity(self.path)
         key = self._storage.get_study_system_attrs(self._study_id).get(KEY)
         self._seals = Seals(key if isinstance(key, str) else None)
-        self._rows = (
-            MemoryRows(storage, self._study_id) if self._rdb is None else SqlRows(self._rdb.engine, self._study_id)
-        )
+        self._rows = _rows_of(self._rdb, storage, self._study_id)
         self._trials = StoredTrials(self._rows, self._seals)
         self.marks_trials, self.news = self._seals.keyed, self._trials.news
 
@@ -252,11 +250,15 @@ class StudyStorage:
         self._trials.read(reread_running=False)
         write_notes(self._storage, self._study_id, notes, self._trials.id_of)
 
-    @_guarded
     def n_started(self) -> int:
-        """Return the number of trials that this program started, without trials that other programs added."""
-        self._trials.read(reread_running=False)
+        """Return the number of trials that this program had started when :meth:`records` last read the trials."""
         return self._trials.n_started()
+
+    @_guarded
+    def n_ended(self) -> int:
+        """Return the position of the next trial in the order in which trials end."""
+        self._trials.read(reread_running=False)
+        return self._trials.n_ended()
 
     @property
     def skipped(self) -> dict[int, str]:
@@ -317,6 +319,10 @@ class StudyStorage:
             else:
                 self.discard(trial._trial_id, changed)
         return ours
+
+
+def _rows_of(database: RDBStorage | None, storage: BaseStorage, study_id: int) -> TrialRows:
+    return MemoryRows(storage, study_id) if database is None else SqlRows(database.engine, study_id)
 
 
 def _require_sealed(copy: Path) -> None:

@@ -119,9 +119,9 @@ class Study:
         finished = sum(record.finished for record in records)
         if finished >= self.plan.n_trials:
             return NoTrial.ENOUGH
-        waiting = [record for record in records if self._is_waiting(record)]
-        unfinished = sum(not record.state.ended for record in records)
-        if finished + unfinished - len(waiting) >= self.plan.n_trials:
+        unfinished = [record for record in records if not record.state.ended]
+        waiting = [record for record in unfinished if self._is_waiting(record)]
+        if finished + len(unfinished) - len(waiting) >= self.plan.n_trials:
             return NoTrial.OTHERS_RUN_THE_REST
         for record in waiting:
             with contextlib.suppress(TrialChangedError):  # another program has just ended it
@@ -247,14 +247,11 @@ class Study:
         curve = [list(point) for point in self._running.curve(assignment)]
         attributes = {**({"curve": curve} if curve else {}), **attributes}
         with self._claim:
-            ended = (
-                record.finish_order[0] for record in self.storage.records(reread_running=False) if record.state.ended
-            )
             self.storage.finish(
                 assignment.trial_id,
                 state,
                 values,
-                {**attributes, "finish_order": max(ended, default=-1) + 1},
+                {**attributes, "finish_order": self.storage.n_ended()},
                 shortfall=None if values is None else self.plan.skill.shortfall(values.score),
             )
         self._running.end(assignment)

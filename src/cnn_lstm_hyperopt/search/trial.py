@@ -31,10 +31,11 @@ class State(Enum):
     PRUNED = "PRUNED"
     FAIL = "FAIL"
 
-    @property
-    def ended(self) -> bool:
+    def __init__(self, value: str) -> None:
+        self.ended = value not in ("RUNNING", "WAITING")
         """Whether the trial has ended."""
-        return self not in (State.RUNNING, State.WAITING)
+        self.finished = value in ("COMPLETE", "PRUNED")
+        """Whether the trial is COMPLETE or PRUNED."""
 
 
 OPTUNA_STATES = {
@@ -95,7 +96,7 @@ class TrialRecord:
     @property
     def finished(self) -> bool:
         """Whether the trial is COMPLETE or PRUNED."""
-        return self.state in (State.COMPLETE, State.PRUNED)
+        return self.state.finished
 
     @property
     def owed_another_try(self) -> bool:
@@ -165,7 +166,7 @@ def running_trial(
 
 def read_trial(trial: FrozenTrial, attributes: dict[str, Any]) -> TrialRecord:
     """Return the record of a stored trial; ``attributes`` are this program's user attributes."""
-    curve = tuple(Point(*point) for point in attributes.get("curve", ()))
+    curve = tuple(map(Point._make, attributes.get("curve", ())))
     state = _STATES[trial.state]
     return TrialRecord(
         number=trial.number,
