@@ -111,7 +111,7 @@ def replayed(pruner: Pruner, seed: int, records: Sequence[TrialRecord], rows: Se
             if ended is not None:
                 attributes[WOULD_HAVE_ENDED] = {"epoch": ended.curve[-1].epoch, "reason": ended.reason}
             told.append(replace(record, attributes=attributes))
-            kept.append(replace(row, spared=ended is not None))
+            kept.append(replace(row, spared=ended is not None and CONTROL not in attributes))
             continue
         last = ended.curve[-1]
         told.append(replace(ended, state=State.PRUNED, seconds=last.seconds))

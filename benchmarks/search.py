@@ -50,6 +50,7 @@ from cnn_lstm_hyperopt.search import (
 )
 from cnn_lstm_hyperopt.search.optuna_logging import quiet_optuna
 from cnn_lstm_hyperopt.search.pruners import PRUNERS
+from cnn_lstm_hyperopt.search.pruning_audit import CONTROL, WOULD_HAVE_ENDED
 from cnn_lstm_hyperopt.search.samplers import SAMPLERS
 from machine import machine_line
 from peers import PEERS, TO_BEAT, run_peer
@@ -164,7 +165,7 @@ def rows_of(study: Study) -> list[Row]:
                 sampler_ms=took.propose_ms.get(record.number, 0.0),
                 pruner_ms=took.prune_ms.get(record.number, 0.0),
                 params=with_fixed(study.plan.space, record.params),
-                spared="would_have_ended" in record.attributes,
+                spared=WOULD_HAVE_ENDED in record.attributes and CONTROL not in record.attributes,
                 on_front=record.number in front,
             )
         )

@@ -45,7 +45,7 @@ class Row:
         seconds: that it trained.
         pruner_ms: for all decisions about it.
         params: the whole configuration.
-        spared: whether it was exempt from pruning and would have been ended otherwise.
+        spared: whether it was exempt from pruning by its number and would have been ended otherwise.
         on_front: whether it is on the front as the study itself has it.
     """
 

@@ -122,10 +122,11 @@ def test_the_expected_gain_is_the_mean_hypervolume_that_the_likely_outcomes_add(
 
 
 def test_a_trial_ends_when_it_gains_too_little_for_its_remaining_seconds():
-    """All thirty trials are recent or the last twenty are: their gain and seconds, by hand."""
+    """The last twenty COMPLETE trials are recent: their gain and seconds by hand, and 20 epochs of each pruned trial."""
     pruner = pruner_of()
     progress, pruned = pruner.progress_of(FINISHED), 0
-    spent = sum(t.values.seconds for t in FINISHED[10:])
+    ended = [make_record(50 + i, state=State.PRUNED, reason="front: x", curve=[0.5], speed=3.0) for i in range(5)]
+    spent = sum(t.values.seconds for t in FINISHED[10:]) + 5 * 20 * 3.0
     for seed in range(40):
         height, speed, size = np.random.default_rng(seed).uniform([0.53, 0.2, 0.2], [0.85, 12.0, 9.0])
         trial = trial_of(99, height, speed, size, epochs=5, noise=0.004)
@@ -134,8 +135,8 @@ def test_a_trial_ends_when_it_gains_too_little_for_its_remaining_seconds():
         left = outcomes.seconds - trial.curve[-1].seconds
         best = outcomes.score > progress.best
         too_little = gain_by_hand(pruner, outcomes, size) <= 0.1 * progress.gain / spent * left
-        assert ends(trial, pruner=pruner) == (at_chance or (too_little and not best))
-        pruned += ends(trial, pruner=pruner)
+        assert ends(trial, [*FINISHED, *ended], pruner) == (at_chance or (too_little and not best))
+        pruned += ends(trial, [*FINISHED, *ended], pruner)
     assert 8 < pruned < 32  # both decisions occur
 
 

@@ -14,6 +14,7 @@ from cnn_lstm_hyperopt.search.learning_curves import (
     FinishedCurves,
     Outcomes,
     Row,
+    projected_seconds,
     smoothed_score,
     within,
 )
@@ -97,6 +98,7 @@ class FrontPruner(Pruner):
         self._settled: dict[int, tuple[float, float, float]] = {}
         self._curves: dict[float, tuple[int, FinishedCurves]] = {}
         self._progress: tuple[int, _Progress | None] = (-1, None)
+        self._projected: dict[int, float] = {}
         self._paused: tuple[int, bool] = (0, True)
 
     def acts(self, curve: Sequence[Point]) -> bool:
@@ -121,8 +123,7 @@ class FrontPruner(Pruner):
         if progress is None or outcomes.score > progress.best:
             return None
         left = max(0.0, outcomes.seconds - trial.curve[-1].seconds)
-        spent = sum(other.seconds for other in others if other.state.ended and other.finish_order > progress.since)
-        usual = progress.gain * left / max(spent, 1e-3)
+        usual = progress.gain * left / max(self._whole_seconds(others, progress.since), 1e-3)
         gain = self.expected_gain(outcomes, trial.size_mb, progress)
         if gain > self.share * usual:
             return None
@@ -180,6 +181,20 @@ class FrontPruner(Pruner):
     def _n_skilled(self, complete: Sequence[TrialRecord]) -> int:
         threshold = self.skill.threshold
         return sum(r.values is not None and r.values.score > threshold for r in complete)
+
+    def _whole_seconds(self, others: Sequence[TrialRecord], since: tuple[int, int]) -> float:
+        """Return the seconds of the trials that ended after ``since``, with the projected seconds of trials that a pruner ended.
+
+        With the seconds that ended trials really took, each ended trial would raise the gain per second, and so the required gain
+        of the next trials.
+        """
+        total = 0.0
+        for record in others:
+            if record.state.ended and record.finish_order > since:
+                if record.ended_by == self.settings.type and record.number not in self._projected:
+                    self._projected[record.number] = projected_seconds(record.curve, self.plan.max_epochs)
+                total += self._projected.get(record.number, record.seconds)
+        return total
 
     def _finished(self, complete: Sequence[TrialRecord], epoch: float) -> FinishedCurves:
         """Return the finished curves at an epoch; the result is cached until another trial completes."""
