@@ -9,7 +9,8 @@ other programs hardly change:
 
 - storage: in the methods of ``StudyStorage``, per trial;
 - search: the same and everything else of the study (claim, sampler, pruner), per trial;
-- decision: from a report to the pruner's decision, and from the end of a trial to the next proposal, with 64 running trials.
+- decision: from a report to the pruner's decision, with the part of the storage; and from the request of a trial to its start,
+  both with 64 running trials.
 
 ``status`` is the user and system time of the command, with the import of its modules.
 """
@@ -134,6 +135,7 @@ class Measured:
     search: float
     starts: list[float]
     decisions: list[float]
+    reads: list[float]
 
 
 def run_trials(path: Path, pruner: str, worker: int | None, count: int) -> Measured:
@@ -145,15 +147,21 @@ def run_trials(path: Path, pruner: str, worker: int | None, count: int) -> Measu
     run_trial(study)  # fills caches
     starts: list[float] = []
     decisions: list[float] = []
+    reads: list[float] = []
     timed.seconds, begun = 0.0, time.thread_time()
     for _ in range(count):
-        run_trial(study, starts, decisions)
+        run_trial(study, starts, decisions, reads)
     spent = time.thread_time() - begun
     storage.close()
-    return Measured(1000 * timed.seconds / count, 1000 * spent / count, starts, decisions)
+    return Measured(1000 * timed.seconds / count, 1000 * spent / count, starts, decisions, reads)
 
 
-def run_trial(study: Study, starts: list[float] | None = None, decisions: list[float] | None = None) -> None:
+def run_trial(
+    study: Study,
+    starts: list[float] | None = None,
+    decisions: list[float] | None = None,
+    reads: list[float] | None = None,
+) -> None:
     """Run a trial to its last epoch, whatever the pruner says, so that all trials have ten reports."""
     begun = time.thread_time()
     assignment = study.next_assignment()
@@ -162,11 +170,14 @@ def run_trial(study: Study, starts: list[float] | None = None, decisions: list[f
     if starts is not None:
         starts.append(1000 * (time.thread_time() - begun))
     for epoch in range(1, EPOCHS + 1):
-        begun, made = time.thread_time(), study.timings.decisions.get(assignment.number, 0)
+        made = study.timings.decisions.get(assignment.number, 0)
+        stored, begun = cast(Any, study.storage).seconds if reads is not None else 0.0, time.thread_time()
         score = score_at(assignment.number, epoch)
         study.report(assignment, ProgressReport(epoch, 6.0 * epoch, 60.0, score, 0.7, epoch == EPOCHS))
         if decisions is not None and study.timings.decisions.get(assignment.number, 0) > made:
             decisions.append(1000 * (time.thread_time() - begun))
+            if reads is not None:
+                reads.append(1000 * (cast(Any, study.storage).seconds - stored))
     values = Values(score_at(assignment.number, EPOCHS), 60.0, assignment.cost.size_mb)
     study.finish(assignment, State.COMPLETE, values, {"seconds": 60.0, "projected_seconds": 60.0, "epochs": EPOCHS})
 
@@ -182,6 +193,7 @@ def in_processes(path: Path, pruner: str, processes: int, count: int) -> Measure
         statistics.fmean(each.search for each in every),
         [one for each in every for one in each.starts],
         [one for each in every for one in each.decisions],
+        [one for each in every for one in each.reads],
     )
 
 
@@ -241,15 +253,18 @@ def measure(folder: Path, given: argparse.Namespace) -> None:
                     found = in_processes(copy, pruner, processes, given.count)
                 print(f"| {trials:,} | {pruner} | {processes} | {found.storage:.1f} | {found.search:.1f} |", flush=True)
     print(f"\nWith {RUNNING} running trials:\n")
-    print("| stored trials | pruner | decision of the pruner, ms (largest) | start of a trial, ms (largest) |")
-    print("|---|---|---|---|")
+    print(
+        "| stored trials | pruner | decision of the pruner, ms (largest) | of it storage, ms | start of a trial, ms (largest) |"
+    )
+    print("|---|---|---|---|---|")
     for trials, path in filled.items():
         for pruner in given.pruners:
             with copy_of(path) as copy:
                 start_running(copy, RUNNING - 1)
                 found = run_trials(copy, pruner, 1, min(given.count, 20))
             print(
-                f"| {trials:,} | {pruner} | {_median_and_largest(found.decisions)} | {_median_and_largest(found.starts)} |",
+                f"| {trials:,} | {pruner} | {_median_and_largest(found.decisions)} | {_median_and_largest(found.reads)} |"
+                f" {_median_and_largest(found.starts)} |",
                 flush=True,
             )
     print("\n| stored trials | open and read, s | status, s |")

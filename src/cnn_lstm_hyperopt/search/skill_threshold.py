@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -95,17 +96,17 @@ class SkillThreshold:
             raise SaveDirError(text, field="skill_gate", code="no-skill-threshold") from error
         return skill
 
-    @property
+    @cached_property
     def n_effective(self) -> float:
         """Effective number of independent validation windows."""
         return max(1.0, self.n_validation / self.overlap)
 
-    @property
+    @cached_property
     def threshold(self) -> float:
         """Score that a trial must exceed: chance plus two standard errors."""
         return self.chance + 2 * self.error_at_chance
 
-    @property
+    @cached_property
     def error_at_chance(self) -> float:
         """Standard error of the score of a model without skill; includes the dependence between dates and symbols."""
         if self.error is not None:
@@ -142,7 +143,16 @@ class SkillThreshold:
         """Return the standard error of a validation score."""
         if self.error is not None:
             return self.error
-        return METRICS[self.metric].standard_error(score, self.chance, self.n_effective)
+        if (error := self._errors.get(score)) is None:
+            error = METRICS[self.metric].standard_error(score, self.chance, self.n_effective)
+            if not math.isnan(score):  # NaN is not equal to NaN, so a dictionary does not find it again
+                self._errors[score] = error
+        return error
+
+    @cached_property
+    def _errors(self) -> dict[float, float]:
+        """Computed standard errors by score; a pruner needs those of all trials for each decision."""
+        return {}
 
     def passes(self, score: float) -> bool:
         """Return whether a score exceeds the threshold."""

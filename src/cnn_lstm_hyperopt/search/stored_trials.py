@@ -2,6 +2,7 @@
 
 import contextlib
 import gc
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 
@@ -12,6 +13,35 @@ from cnn_lstm_hyperopt.search.rows import Head, TrialRows
 from cnn_lstm_hyperopt.search.storage_recovery import FAULTS, DamagedError, first_line
 from cnn_lstm_hyperopt.search.trial import TrialRecord, read_trial
 from cnn_lstm_hyperopt.search.trial_seals import Ownership, Seals, own_attributes
+
+
+class RecordsInOrder:
+    """Records of trials in order of number. A change takes no longer with many records than with few."""
+
+    def __init__(self) -> None:
+        self._numbers: list[int] = []
+        self._records: list[TrialRecord] = []
+
+    def as_list(self) -> list[TrialRecord]:
+        """Return all records."""
+        return list(self._records)
+
+    def put(self, record: TrialRecord) -> None:
+        """Add a record, or replace the record with the same number."""
+        place = bisect_left(self._numbers, record.number)
+        if place < len(self._numbers) and self._numbers[place] == record.number:
+            self._records[place] = record
+        else:
+            self._numbers.insert(place, record.number)
+            self._records.insert(place, record)
+
+    def remove(self, number: int) -> bool:
+        """Remove the record with this number, if any; return whether there was one."""
+        place = bisect_left(self._numbers, number)
+        if place == len(self._numbers) or self._numbers[place] != number:
+            return False
+        del self._numbers[place], self._records[place]
+        return True
 
 
 class StoredTrials:
@@ -26,8 +56,7 @@ class StoredTrials:
         self._rows = rows
         self._seals = seals
         self._ownership = Ownership(seals)
-        self._records: dict[int, TrialRecord] = {}
-        self._in_order: list[TrialRecord] | None = None
+        self._records = RecordsInOrder()
         self._last_ended = -1
         self._ids: list[int] = []
         self._unfinished: dict[int, Head] = {}
@@ -38,9 +67,7 @@ class StoredTrials:
     def records(self, *, reread_running: bool = True) -> list[TrialRecord]:
         """Return this program's trials in order of number; the arguments are those of :meth:`read`."""
         self.read(reread_running=reread_running)
-        if self._in_order is None:
-            self._in_order = [self._records[number] for number in sorted(self._records)]
-        return list(self._in_order)
+        return self._records.as_list()
 
     def n_started(self) -> int:
         """Return the number of trials that this program started, as of the last read."""
@@ -108,8 +135,6 @@ class StoredTrials:
         last = heads[-1].number if heads and heads[-1].trial_id == self._ids[-1] else len(self._ids) - 1
         if last != len(self._ids) - 1:
             raise DamagedError(f"{last + 1 - len(self._ids)} of {last + 1} trials are missing")
-        if trials:
-            self._in_order = None
         for trial in trials:
             self._take(trial)
         return trials
@@ -123,24 +148,24 @@ class StoredTrials:
         if not trial.distributions.keys() <= self._distributions.keys():
             self._distributions = {**trial.distributions, **self._distributions}
         if not self._ownership.accepts(trial):
-            self._records.pop(number, None)
+            self._records.remove(number)
             return
         if ended and not self._seals.is_sealed(trial):
             raise DamagedError(f"trial {number} was changed by another program or by the disk")
         self.changed.pop(number, None)
         try:
-            record = self._records[number] = read_trial(trial, own_attributes(trial))
+            record = read_trial(trial, own_attributes(trial))
             if ended:
                 self._last_ended = max(self._last_ended, record.finish_order[0])
         except (LookupError, TypeError, ValueError) as error:
             raise DamagedError(f"trial {number} can't be read: {error}") from error
+        self._records.put(record)
 
     def _forget_removed(self, found: set[int]) -> None:
         """Forget the unfinished trials whose rows another program removed."""
         for trial_id in sorted(self._unfinished.keys() - found, reverse=True):
             head = self._unfinished.pop(trial_id)
-            self._in_order = None
-            if self._records.pop(head.number, None) is not None:
+            if self._records.remove(head.number):
                 self.changed.setdefault(head.number, "another program removed it")
             if trial_id == self._ids[-1]:
                 self._ids.pop()  # SQLite gives the next trial the same id, and Optuna the same number
