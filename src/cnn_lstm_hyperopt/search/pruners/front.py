@@ -37,6 +37,8 @@ RECENT, MIN_RECENT = 1 / 3, 20
 REFERENCE, EDGE = 1.1, 1.0
 """Coordinate of the reference point in each scaled loss. Expected seconds and MB count as at most :data:`EDGE`, so a slower or
 larger trial than all on the front still gains hypervolume if it is more accurate."""
+BASIS_STEPS = 50
+"""The front and the finished curves are computed anew when the number of COMPLETE trials has grown by one part in this number."""
 FRONT_ROWS = 60
 """Maximum number of front members in gain computations."""
 MIN_WIDTH = 1e-3
@@ -98,7 +100,8 @@ class FrontPruner(Pruner):
         self._settled: dict[int, tuple[float, float, float]] = {}
         self._curves: dict[float, tuple[int, FinishedCurves]] = {}
         self._progress: tuple[int, _Progress | None] = (-1, None)
-        self._projected: dict[int, float] = {}
+        self._basis: tuple[int, Sequence[TrialRecord], int] = (-1, (), 0)
+        self._spent: tuple[tuple[int, tuple[int, int]], float] = ((-1, (0, 0)), 0.0)
         self._paused: tuple[int, bool] = (0, True)
 
     def acts(self, curve: Sequence[Point]) -> bool:
@@ -106,8 +109,10 @@ class FrontPruner(Pruner):
         return curve[-1].epoch in self.rungs
 
     def reason_to_prune(self, trial: TrialRecord, others: Sequence[TrialRecord]) -> str | None:
-        complete = [other for other in others if other.state is State.COMPLETE]
-        if not self.acts(trial.curve) or self._n_skilled(complete) < max(1, self.settings.n_startup_trials):
+        if not self.acts(trial.curve):
+            return None
+        complete, skilled = self._basis_of(others)
+        if skilled < max(1, self.settings.n_startup_trials):
             return None
         epoch = trial.curve[-1].epoch
         outcomes = self.outcomes(trial, complete)
@@ -178,9 +183,21 @@ class FrontPruner(Pruner):
             )
         return None
 
-    def _n_skilled(self, complete: Sequence[TrialRecord]) -> int:
-        threshold = self.skill.threshold
-        return sum(r.values is not None and r.values.score > threshold for r in complete)
+    def _basis_of(self, others: Sequence[TrialRecord]) -> tuple[Sequence[TrialRecord], int]:
+        """Return the COMPLETE trials that decisions use, and the number of these trials above the skill threshold.
+
+        The latest trials are left out until their number is a fiftieth of all, so that the front and the finished curves of a
+        long study are not computed anew after each trial.
+        """
+        complete = [other for other in others if other.state is State.COMPLETE]
+        if self._basis[0] != len(complete):
+            step = max(1, len(complete) // BASIS_STEPS)
+            used = complete if step == 1 else sorted(complete, key=lambda r: r.finish_order)
+            used = used[: len(complete) // step * step]
+            threshold = self.skill.threshold
+            skilled = sum(r.values is not None and r.values.score > threshold for r in used)
+            self._basis = (len(complete), used, skilled)
+        return self._basis[1:]
 
     def _whole_seconds(self, others: Sequence[TrialRecord], since: tuple[int, int]) -> float:
         """Return the seconds of the trials that ended after ``since``, with the projected seconds of trials that a pruner ended.
@@ -188,13 +205,15 @@ class FrontPruner(Pruner):
         With the seconds that ended trials really took, each ended trial would raise the gain per second, and so the required gain
         of the next trials.
         """
-        total = 0.0
-        for record in others:
-            if record.state.ended and record.finish_order > since:
-                if record.ended_by == self.settings.type and record.number not in self._projected:
-                    self._projected[record.number] = projected_seconds(record.curve, self.plan.max_epochs)
-                total += self._projected.get(record.number, record.seconds)
-        return total
+        key = (sum(record.state.ended for record in others), since)
+        if self._spent[0] != key:
+            total = 0.0
+            for record in others:
+                if record.state.ended and record.finish_order > since:
+                    pruned = record.ended_by == self.settings.type
+                    total += projected_seconds(record.curve, self.plan.max_epochs) if pruned else record.seconds
+            self._spent = (key, total)
+        return self._spent[1]
 
     def _finished(self, complete: Sequence[TrialRecord], epoch: float) -> FinishedCurves:
         """Return the finished curves at an epoch; the result is cached until another trial completes."""
