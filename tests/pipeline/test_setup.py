@@ -184,6 +184,16 @@ def test_a_study_of_an_earlier_version_lacks_new_parameters(settings_of, begun, 
         assert space.domains["highway.enabled"] == Fixed(False)
 
 
+def test_a_study_of_the_whole_architecture_lacks_random_kernels(settings_of, begun, dataset):
+    settings = settings_of()
+    settings = settings.model_copy(update={"search_space": parse_space({"architecture": "full"})[0]})
+    storage, new = begun(settings)
+    name = "search_space.highway.kernel_groups"
+    storage.set_attribute("made_with", {key: value for key, value in new.made_with.items() if key != name})
+    space = prepare_again(with_stored_space(settings, storage), dataset, storage).plan.space
+    assert space.domains["highway.kernel_groups"] == Fixed(0)
+
+
 @pytest.mark.wording
 def test_the_text_of_a_refused_resume(settings_of, begun, dataset):
     storage, _ = begun(settings_of("mcc"))

@@ -272,6 +272,14 @@ def test_parents_are_the_front_within_the_box_and_not_diverged(n):
     assert set(found) <= front or front <= set(found)
 
 
+def test_rows_beside_the_front_are_the_nearest_to_it():
+    """Of a front of one point, the distance of a dominated row is its smallest difference (by hand)."""
+    generator = np.random.default_rng(5)
+    z = np.vstack([np.full(3, 0.05), generator.uniform(0.1, 1.0, (299, 3))])
+    nearest = np.argsort((z - z[0]).min(axis=1))[:45]
+    assert set(acquisition.parents(z, np.zeros(300, dtype=bool))) == set(nearest)
+
+
 def test_a_crowded_front_is_thinned_where_it_is_crowded():
     """Half of a line of 80 points lie within its first tenth."""
     share = np.concatenate([np.linspace(0, 0.1, 40), np.linspace(0.11, 1, 40)])

@@ -3,9 +3,10 @@
 import pytest
 import torch
 
-from builders.trainings import Training, structured, windows
+from builders.trainings import Training, config, structured, windows
 from cnn_lstm_hyperopt.training import fixed_features
 from cnn_lstm_hyperopt.training.augmentation import AugmentationConfig
+from cnn_lstm_hyperopt.training.fold import training_facts
 
 
 def trained(**changed):
@@ -42,3 +43,8 @@ def test_all_windows_have_their_features(count):
     found = fixed_features.fixed_features(network, data)
     torch.testing.assert_close(found, network.fixed_features(data.gather(torch.arange(count))))
     assert fixed_features.fixed_features(structured("gated"), data) is None
+
+
+def test_checkpoints_of_earlier_versions_fit_networks_without_random_kernels():
+    facts = [training_facts(Training(net=structured("gated", kernel_groups=n)).folds(), config()) for n in (0, 2)]
+    assert ["kernel_groups" in each["network"] for each in facts] == [False, True]

@@ -122,7 +122,7 @@ class SearchSpace:
         values: dict[str, Scalar] = {}
         for name in lacking:
             earlier = self.specs[name].earlier
-            if earlier is not None and self.domains[name] == self.specs[name].default:
+            if earlier is not None and self.domains[name] == self.specs[name].domain(self.architecture):
                 values[name] = earlier
         return self.fixing(values)
 

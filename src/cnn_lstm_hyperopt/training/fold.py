@@ -181,8 +181,12 @@ def training_facts(folds: Sequence[FoldTraining], config: TrainingConfig) -> dic
     for name, neutral in (("passes", 1), ("warmup_epochs", 0.0), ("weight_averaging", "none")):
         if training[name] == neutral:
             del training[name]
+    network = asdict(folds[0].network.config)  # equal for all folds
+    of_family = network.get("network", network)
+    if not of_family.get("kernel_groups"):  # checkpoints of earlier versions lack this key
+        of_family.pop("kernel_groups", None)
     return {
-        "network": asdict(folds[0].network.config),  # equal for all folds
+        "network": network,
         "training": training,
         "windows": [len(fold.windows) for fold in folds],
         "validation windows": [len(fold.validation) for fold in folds],

@@ -49,7 +49,8 @@ class Stepper:
             else torch.as_tensor(class_weights, dtype=torch.float32, device=windows.device)
         )
         self._scale, self._generator = scale, generator
-        self._features = None if config.augmentation.active else fixed_features(network, windows)
+        self._features: Tensor | None = None
+        self._prepared = config.augmentation.active  # augmented windows have other features in every step
         self._weights = list(network.parameters())
         self.loss_weighting = LOSS_WEIGHTINGS[config.balancing](
             classification=config.classification_weight, regression=config.regression_weight, device=windows.device
@@ -69,6 +70,8 @@ class Stepper:
             Cross-entropy and squared error before the step, shape ``(2,)``, detached from the graph. The squared error is 0
             without a regression target.
         """
+        if not self._prepared:  # in the first step, so that the seconds of the training include it
+            self._features, self._prepared = fixed_features(self.network, self.windows), True
         config = self.config
         self.optimizer.zero_grad()
         losses = torch.zeros(2, device=self.windows.device)

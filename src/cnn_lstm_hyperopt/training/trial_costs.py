@@ -65,32 +65,26 @@ class TrialCosts:
     def cost(self, params: Params, *, train_share: float = 1.0) -> Cost:
         """Predict the cost of a trial over all folds that trains on the share ``train_share`` of the training windows."""
         network, batch_size, precision = self._shape(params)
-        config, lookback = self.network_config(params), self._data.folds[0].train.lookback
         windows = [max(1, round(train_share * len(fold.train))) for fold in self._data.folds]
         steps = self.passes * sum(math.ceil(count / batch_size) for count in windows) * self._settings.max_epochs
         optimizer = str(params["training.optimizer"])
         memory = memory_mb(network, batch_size, optimizer, precision, networks=len(self._data.folds))
-        width, seconds = config.fixed_width(lookback), steps * self._step_seconds(params)
-        if width and not self._augmented(params):  # then the fixed features are stored
+        seconds = steps * self._speeds.step_seconds(network, batch_size, precision)
+        config, lookback = self.network_config(params), self._data.folds[0].train.lookback
+        if self._stores_features(params):
             once, counts = (
                 config.fixed_cost(lookback=lookback),
                 [*windows, *(len(f.validation) for f in self._data.folds)],
             )
-            memory += sum(stored_bytes(count, width) for count in counts) / 1e6
+            memory += sum(stored_bytes(count, config.fixed_width(lookback)) for count in counts) / 1e6
             seconds += self._speeds.evaluation_seconds(once, EVALUATED_AT_ONCE, sum(counts), "float32")
         return Cost(seconds=seconds, size_mb=network.size_mb, memory_mb=self._speeds.process_mb + memory)
 
-    def _step_seconds(self, params: Params) -> float:
-        """Predict the seconds of a training step. Augmented windows need their fixed features in every step."""
-        network, batch_size, precision = self._shape(params)
-        if self._augmented(params):
-            config, lookback = self.network_config(params), self._data.folds[0].train.lookback
-            network += config.fixed_cost(lookback=lookback)
-        return self._speeds.step_seconds(network, batch_size, precision)
-
-    @staticmethod
-    def _augmented(params: Params) -> bool:
-        return read_group(AugmentationConfig, "augmentation", params, PARAMETERS).active
+    def _stores_features(self, params: Params) -> bool:
+        """Return whether trainings store fixed features of their windows, instead of computing them in every step."""
+        width = self.network_config(params).fixed_width(self._data.folds[0].train.lookback)
+        augmented = read_group(AugmentationConfig, "augmentation", params, PARAMETERS).active
+        return not augmented and all(stored_bytes(len(fold.train), width) for fold in self._data.folds)
 
     def evaluation_seconds(self, params: Params) -> float:
         """Predict the seconds of one evaluation on the validation windows of all folds."""
@@ -108,15 +102,20 @@ class TrialCosts:
         """
         if seconds is None:
             return max_epochs
-        batch_size = int(params["training.batch_size"])
+        network, batch_size, precision = self._shape(params)
         steps = self.passes * math.ceil(windows / batch_size)
-        epoch = steps * self._step_seconds(params)
+        epoch = steps * self._speeds.step_seconds(network, batch_size, precision)
         evaluation = self._evaluation_seconds(params, len(self._data.folds[-1].validation))
         return min(max_epochs, max(1, int(seconds / (epoch + evaluation))))
 
     def _shape(self, params: Params) -> tuple[Profile, int, Precision]:
-        """Return the network's profile, the batch size and the precision, which determine the cost of a training step."""
+        """Return the network's profile, the batch size and the precision, which determine the cost of a training step.
+
+        The profile includes fixed features that are not stored.
+        """
         network, batch_size = self.profile(params), int(params["training.batch_size"])
+        if not self._stores_features(params):
+            network += self.network_config(params).fixed_cost(lookback=self._data.folds[0].train.lookback)
         if self._settings.precision != "auto":
             return network, batch_size, self._settings.precision
         return network, batch_size, self._speeds.faster_precision(network, batch_size)

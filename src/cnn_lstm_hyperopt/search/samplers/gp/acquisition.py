@@ -40,11 +40,11 @@ def parents(z: Array, diverged: NDArray[np.bool_]) -> NDArray[np.int64]:
         return chosen[thin(z[chosen], count)]
     front = points[on_front]
     beyond = np.linalg.norm(np.maximum(points - REFERENCE, 0.0), axis=1)
-    deep = np.flatnonzero((points >= front.max(axis=0)).all(axis=1))  # all others have the depth 0
-    over = points[deep, None, :] - front  # (rows, front, 3)
-    depth = np.zeros(len(points))
-    depth[deep] = np.where((over > 0).any(axis=2), over.max(axis=2), 0.0).min(axis=1)
-    distance = np.where(inside, -1.0, beyond + depth)
+    over = np.zeros_like(points)  # how far the members of the front that dominate a row lie below it, at most
+    for member in front:
+        difference = points - member
+        np.maximum(over, np.where((difference >= 0).all(axis=1, keepdims=True), difference, 0.0), out=over)
+    distance = np.where(inside, -1.0, beyond + over.min(axis=1))
     return np.sort(candidates[np.argsort(distance, kind="stable")[:count]])
 
 
