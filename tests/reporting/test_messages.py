@@ -26,7 +26,7 @@ NOISY = Confirmed([confirmation(1, 4, 0.7, 0.64)], [], None)
     [
         (pruning_lines(PRUNING)[1], "  Training saved: 17 min (13 min to 22 min), 50% of that without pruning."),
         (pruning_lines(PRUNING)[2], "  False prunes: 6% (1% to 21%): 1 of 17 control trials on the front."),
-        (pruning_lines(AUDITED)[3], "  Pruning is off: it would save 12% of the time and lose 3 of 19 on the front."),
+        (pruning_lines(AUDITED)[3], "  Pruning is off, unproven: saves 12% of the time, loses 3 of 19 on the front."),
         (
             confirmation_lines(NOISY, "accuracy")[0],
             "Selection noise: search scores are 6.0 points above scores with new seeds on average.",

@@ -168,7 +168,7 @@ def false_prunes(records: Sequence[TrialRecord], skill: SkillThreshold) -> False
     sample = [record.number for record in ends if CONTROL not in record.attributes]
     on_front = sum(number in front for number in sample)
     if not sample:
-        return FalsePrunes(Unknown("the pruner would have ended no control trial"), 0, 0)
+        return FalsePrunes(Unknown("no control trial would have been pruned since pruning began"), 0, 0)
     return FalsePrunes(jeffreys(on_front, len(sample)), len(sample), on_front)
 
 

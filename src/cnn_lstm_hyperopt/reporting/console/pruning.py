@@ -8,6 +8,8 @@ from cnn_lstm_hyperopt.search.pruning_audit import Audit, Verdict
 from cnn_lstm_hyperopt.search.pruning_stats import PruningSummary, Unknown, pruning_summary
 from cnn_lstm_hyperopt.utils.text import counted, seconds_text
 
+STATES = {Verdict.PAYS: "on, it pays", Verdict.UNKNOWN: "off, unproven", Verdict.HARMS: "off, harmful"}
+"""State of a pruner that an audit switches on and off, by verdict, with the reason."""
 ALMOST = 0.9
 """Share of the final hypervolume. A line names the trial at which the search reached this share."""
 
@@ -50,10 +52,8 @@ def pruning_lines(summary: PruningSummary) -> list[str]:
 
 
 def _audited(audit: Audit) -> str:
-    saves, loses = f"{audit.seconds_saved:.0%} of the time", f"{audit.lost:,} of {audit.on_front:,}"
-    if audit.verdict is Verdict.PAYS:
-        return f"on: it saves {saves} and loses {loses}"
-    return f"off: it would save {saves} and lose {loses}"
+    saves = f"saves {audit.seconds_saved:.0%} of the time"
+    return f"{STATES[audit.verdict]}: {saves}, loses {audit.lost:,} of {audit.on_front:,}"
 
 
 def pruned_text(pruned_by: Mapping[str, int]) -> str:
