@@ -12,13 +12,14 @@ import pytest
 import sqlalchemy
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
+from sqlalchemy.dialects import postgresql
 
 from builders.errors import raises
 from builders.records import execute, make_space
-from cnn_lstm_hyperopt.errors import HyperoptError, TrialChangedError
+from cnn_lstm_hyperopt.errors import HyperoptError, StorageFailedError, TrialChangedError
 from cnn_lstm_hyperopt.search import Point, State, StudyStorage, Values, random_configuration
 from cnn_lstm_hyperopt.search.distributions import distributions_of
-from cnn_lstm_hyperopt.search.rows import Change, Head, MemoryRows, SqlRows
+from cnn_lstm_hyperopt.search.rows import Change, Head, MemoryRows, SqlRows, reading, sql
 from cnn_lstm_hyperopt.search.rows.reading import _MANY
 from cnn_lstm_hyperopt.search.trial import running_trial
 
@@ -176,6 +177,19 @@ def test_the_tables_are_those_that_the_statements_know(tmp_path):
     }
 
 
+def test_the_statements_compile_for_postgresql_and_lock_what_they_change():
+    """PostgreSQL has no lock of the whole file, so rows are locked."""
+    found = {
+        name: str(statement.compile(dialect=postgresql.dialect()))
+        for module in (reading, sql)
+        for name, value in vars(module).items()
+        for statement in (value if isinstance(value, tuple) else [value])
+        if isinstance(statement, sqlalchemy.Executable)
+    }
+    assert len(found) > 8
+    assert [name for name, text in found.items() if text.endswith("FOR UPDATE")] == ["_LOCK_STUDY", "_LOCK_TRIAL"]
+
+
 SPACE = make_space({})
 PARAMS = {n: v for n, v in random_configuration(SPACE, 0, 0).items() if n in SPACE.searched()}
 CURVE = tuple(Point(float(epoch), 0.5, 0.7, 1.0) for epoch in range(1, 11))
@@ -245,6 +259,19 @@ def test_a_decision_sees_starts_ends_and_claims_and_only_on_demand_attributes(tm
         assert [record.number for record in other.records(reread_running=False)] == [0]
         assert start(storage) == second
         assert [record.number for record in other.records(reread_running=False)] == [0, 1]
+
+
+def test_a_trial_damaged_while_the_study_is_open_is_an_error_at_every_read(tmp_path):
+    path = tmp_path / "study.db"
+    with contextlib.closing(StudyStorage(path, create="x")) as storage, contextlib.closing(StudyStorage(path)) as other:
+        first = start(storage)
+        other.records()
+        for trial_id in (first, start(storage)):
+            storage.finish(trial_id, State.PRUNED, None, {"reason": "x"})
+        execute(path, "UPDATE trial_params SET param_value = 0.5 WHERE param_id = 3")
+        for reread in (False, False, True):
+            with raises(StorageFailedError, "study-damaged"):
+                other.records(reread_running=reread)
 
 
 def test_a_parameter_keeps_its_choices(tmp_path):

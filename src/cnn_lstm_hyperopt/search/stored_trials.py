@@ -129,37 +129,41 @@ class StoredTrials:
         except Exception as error:  # a damaged row can cause any error
             raise DamagedError(self._unreadable()) from error
         self._forget_removed({head.trial_id for head in heads})
-        for head in heads:
-            if not self._ids or head.trial_id > self._ids[-1]:
-                self._ids.append(head.trial_id)
-        last = heads[-1].number if heads and heads[-1].trial_id == self._ids[-1] else len(self._ids) - 1
-        if last != len(self._ids) - 1:
-            raise DamagedError(f"{last + 1 - len(self._ids)} of {last + 1} trials are missing")
+        after = self._ids[-1] if self._ids else -1
+        new = [head.trial_id for head in heads if head.trial_id > after]
+        total = len(self._ids) + len(new)
+        if new and heads[-1].number != total - 1:
+            raise DamagedError(f"{heads[-1].number + 1 - total} of {heads[-1].number + 1} trials are missing")
         for trial in trials:
             self._take(trial)
+        self._ids += new  # at the end, so that after an error the next read finds the same error
         return trials
 
     def _take(self, trial: FrozenTrial) -> None:
-        number, ended = trial.number, trial.state.is_finished()
-        if ended:
+        if not trial.distributions.keys() <= self._distributions.keys():
+            self._distributions = {**trial.distributions, **self._distributions}
+        if self._ownership.accepts(trial):
+            self._records.put(self._record(trial))
+            self.changed.pop(trial.number, None)
+        else:
+            self._records.remove(trial.number)
+        if trial.state.is_finished():
             self._unfinished.pop(trial._trial_id, None)
         else:
             self._unfinished[trial._trial_id] = Head.of(trial)
-        if not trial.distributions.keys() <= self._distributions.keys():
-            self._distributions = {**trial.distributions, **self._distributions}
-        if not self._ownership.accepts(trial):
-            self._records.remove(number)
-            return
+
+    def _record(self, trial: FrozenTrial) -> TrialRecord:
+        """Return the record of a trial of this program."""
+        ended = trial.state.is_finished()
         if ended and not self._seals.is_sealed(trial):
-            raise DamagedError(f"trial {number} was changed by another program or by the disk")
-        self.changed.pop(number, None)
+            raise DamagedError(f"trial {trial.number} was changed by another program or by the disk")
         try:
             record = read_trial(trial, own_attributes(trial))
             if ended:
                 self._last_ended = max(self._last_ended, record.finish_order[0])
         except (LookupError, TypeError, ValueError) as error:
-            raise DamagedError(f"trial {number} can't be read: {error}") from error
-        self._records.put(record)
+            raise DamagedError(f"trial {trial.number} can't be read: {error}") from error
+        return record
 
     def _forget_removed(self, found: set[int]) -> None:
         """Forget the unfinished trials whose rows another program removed."""
@@ -167,7 +171,7 @@ class StoredTrials:
             head = self._unfinished.pop(trial_id)
             if self._records.remove(head.number):
                 self.changed.setdefault(head.number, "another program removed it")
-            if trial_id == self._ids[-1]:
+            if self._ids and trial_id == self._ids[-1]:
                 self._ids.pop()  # SQLite gives the next trial the same id, and Optuna the same number
 
     def _unreadable(self) -> str:
