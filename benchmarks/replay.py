@@ -105,7 +105,7 @@ def replayed(pruner: Pruner, seed: int, records: Sequence[TrialRecord], rows: Se
     told: list[TrialRecord] = []
     kept: list[Row] = []
     for record, row in zip(records, rows, strict=True):
-        attributes = dict(record.attributes) | ({CONTROL: True} if pruner.only_records(told) else {})
+        attributes = dict(record.attributes) | ({CONTROL: True} if pruner.starts_control(record.number, told) else {})
         ended = _ended(pruner, record, told)
         if ended is None or CONTROL in attributes or is_exempt(seed, record.number):
             if ended is not None:

@@ -16,7 +16,7 @@ from cnn_lstm_hyperopt.pareto import hypervolume
 from cnn_lstm_hyperopt.search import Point, SkillThreshold, State, Study, StudyStorage, optimise
 from cnn_lstm_hyperopt.search.learning_curves import MIN_CURVES, settled_score
 from cnn_lstm_hyperopt.search.pruners import PRUNERS
-from cnn_lstm_hyperopt.search.pruning_audit import AUDIT_EVERY, Audit, Verdict, audit, is_exempt
+from cnn_lstm_hyperopt.search.pruning_audit import AUDIT_EVERY, Audit, Verdict, audit, is_early_control, is_exempt
 
 SKILL = SkillThreshold(0.5, 2000)  # needs 0.5224
 EPOCHS = 20
@@ -237,6 +237,14 @@ def test_a_study_is_as_without_pruning_until_control_trials_show_that_pruning_pa
     assert [(r.state, r.values, r.attributes.get("would_have_ended")) for r in again] == [
         (r.state, r.values, r.attributes.get("would_have_ended")) for r in records
     ]
+
+
+def test_the_share_of_early_control_trials_falls_as_25_by_n():
+    drawn = np.array([[is_early_control(seed, number) for number in range(200)] for seed in range(100)])
+    share = np.minimum(1, 25 / np.arange(1, 201))
+    assert drawn[:, :25].all()
+    for low, high in ((25, 50), (50, 100), (100, 200)):
+        assert drawn[:, low:high].mean() == pytest.approx(share[low:high].mean(), abs=0.03)
 
 
 def test_a_trial_is_expected_to_keep_its_present_score():

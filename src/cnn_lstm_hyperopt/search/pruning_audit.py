@@ -21,9 +21,11 @@ Mask = NDArray[np.bool_]
 
 EXEMPT = 12
 """Average number of trials per control trial while a pruner ends trials. A control trial is never pruned."""
+EARLY = 25
+"""Trial n of a study, counted from 1, is an early control trial of an audited pruner with the probability of this number / n."""
 CONTROL, WOULD_HAVE_ENDED = "control", "would_have_ended"
-"""Attributes of trials. The first marks trials that started while the pruner only recorded its decisions: they are control
-trials too. The second has the epoch and the reason of the decision to end a control trial."""
+"""Attributes of trials. The first marks early control trials, and trials that started while the pruner only recorded its
+decisions: they are control trials too. The second has the epoch and the reason of the decision to end a control trial."""
 AUDIT_EVERY = 10
 """Number of ended trials between two audits."""
 DOUBT = 0.1
@@ -41,8 +43,17 @@ def is_exempt(seed: int, number: int) -> bool:
     return stream_seed(seed, number, "exempt from pruning") % EXEMPT == 0
 
 
+def is_early_control(seed: int, number: int) -> bool:
+    """Return whether trial ``number``, counted from 0, is an early control trial; this depends only on a hash.
+
+    Few trials have finished when a pruner begins, and the sampler learns little from ended trials. So the share of control trials
+    falls slowly, to a quarter after 100 trials.
+    """
+    return stream_seed(seed, number, "early control trial") % (number + 1) < EARLY
+
+
 def is_control(record: TrialRecord, seed: int) -> bool:
-    """Return whether a trial is a control trial: by its number, or since the pruner only recorded decisions when it started."""
+    """Return whether a trial is a control trial: by :func:`is_exempt`, or marked with :data:`CONTROL` when it started."""
     return CONTROL in record.attributes or is_exempt(seed, record.number)
 
 

@@ -49,9 +49,9 @@ class RunningTrials:
         """Return the reason why the pruner can never end a trial in this study; None if the pruner can."""
         return self._pruner.inactive_because()
 
-    def initial_attributes(self, records: Sequence[TrialRecord]) -> dict[str, bool]:
-        """Return the attributes of a trial that starts now: whether it is a control trial since the pruner ends no trial."""
-        return {CONTROL: True} if self._pruner.only_records(records) else {}
+    def initial_attributes(self, number: int, records: Sequence[TrialRecord]) -> dict[str, bool]:
+        """Return the attributes of a trial that starts now: whether the pruner makes it a control trial."""
+        return {CONTROL: True} if self._pruner.starts_control(number, records) else {}
 
     def begin(self, trial_id: int, number: int, *, would_have_ended: bool = False) -> None:
         """Register a trial. ``would_have_ended``: True if the pruner decided to end this control trial before an interruption."""

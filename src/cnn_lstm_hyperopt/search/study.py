@@ -142,7 +142,7 @@ class Study:
             proposal = found
             stored = {"note": found.note, "expected_score": found.expected_score}
             attributes = {key: value for key, value in stored.items() if value is not None}
-        return self._start(proposal, {**attributes, **self._running.initial_attributes(records)}, place)
+        return self._start(proposal, {**attributes, **self._running.initial_attributes(place, records)}, place)
 
     def _is_waiting(self, record: TrialRecord) -> bool:
         """Return whether a trial is unfinished and no process runs it.

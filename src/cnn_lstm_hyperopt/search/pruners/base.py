@@ -54,6 +54,15 @@ class Pruner(abc.ABC):
         """
         return False
 
+    def starts_control(self, number: int, records: Sequence[TrialRecord]) -> bool:
+        """Return True if a trial that starts now is a control trial, beside those of :func:`.is_exempt`.
+
+        Args:
+            number: number of the trial.
+            records: trials of the study.
+        """
+        return False
+
     def inactive_because(self) -> str | None:
         """Return the reason why the pruner can never end a trial in a study with this plan; None if the pruner can."""
         return None

@@ -19,7 +19,7 @@ from cnn_lstm_hyperopt.search.learning_curves import (
     within,
 )
 from cnn_lstm_hyperopt.search.pruners.base import Pruner
-from cnn_lstm_hyperopt.search.pruning_audit import AUDIT_EVERY, Verdict, audit, believed_losses
+from cnn_lstm_hyperopt.search.pruning_audit import AUDIT_EVERY, Verdict, audit, believed_losses, is_early_control
 from cnn_lstm_hyperopt.search.samplers.boxes import improvement, undominated_boxes
 from cnn_lstm_hyperopt.search.samplers.gp.acquisition import thin
 from cnn_lstm_hyperopt.search.study_plan import StudyPlan
@@ -82,7 +82,8 @@ class FrontPruner(Pruner):
 
     **Audit.** At first, the pruner ends no trial and only records its decisions. So until then, the search is the same as without
     a pruner, and all trials are control trials. They show whether pruning pays (:class:`.Audit`). The pruner ends trials only
-    while the audit shows that pruning pays. Then one trial in :data:`.EXEMPT` is a control trial.
+    while the audit shows that pruning pays. Then the share of control trials falls from :data:`.EARLY` / n at trial n to one in
+    :data:`.EXEMPT`.
     """
 
     name, place = "front", 2
@@ -145,6 +146,9 @@ class FrontPruner(Pruner):
             found = audit(records, self.skill, self.plan.seed, self._settled)
             self._paused = (audits, found.verdict is not Verdict.PAYS)
         return self._paused[1]
+
+    def starts_control(self, number: int, records: Sequence[TrialRecord]) -> bool:
+        return self.only_records(records) or is_early_control(self.plan.seed, number)
 
     def outcomes(self, trial: TrialRecord, complete: Sequence[TrialRecord]) -> Outcomes | None:
         """Return the likely final results of a trial; None with too few COMPLETE trials.
@@ -210,7 +214,7 @@ class FrontPruner(Pruner):
             total = 0.0
             for record in others:
                 if record.state.ended and record.finish_order > since:
-                    pruned = record.ended_by == self.settings.type
+                    pruned = record.ended_by == self.settings.type and record.curve
                     total += projected_seconds(record.curve, self.plan.max_epochs) if pruned else record.seconds
             self._spent = (key, total)
         return self._spent[1]
