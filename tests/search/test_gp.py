@@ -291,6 +291,15 @@ def test_a_crowded_front_is_thinned_where_it_is_crowded():
     assert (len(set(rows)), set(found) <= set(rows)) == (50, True)
 
 
+def test_the_rows_nearest_to_the_front_are_those_of_a_brute_force_search():
+    z = np.random.default_rng(9).uniform(0, 1.3, (200, 3)).round(2)
+    inside = [i for i in range(200) if max(z[i, 1:]) < acquisition.REFERENCE]
+    distance = {i: max(z[i, 0] - z[j, 0] for j in inside if (z[j, 1:] <= z[i, 1:]).all()) for i in inside}
+    expected = sorted(inside, key=lambda i: (distance[i], i))[:60]
+    assert acquisition.nearest_to_front(z, 60).tolist() == sorted(expected)
+    assert acquisition.nearest_to_front(z, 200).tolist() == inside
+
+
 NO_GAIN = [[1.5, -9.0, -9.0], [1.3, 0.9, 0.9], [1.4, 0.2, 0.2]]
 GAINS = [[0.4, 0.5, 0.5], [0.4, 0.5, 0.5], [0.2, 0.5, 0.5]]
 

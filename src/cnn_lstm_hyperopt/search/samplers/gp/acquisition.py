@@ -59,6 +59,24 @@ def cost_discount(log_seconds: Array, typical_log_seconds: Array, quantile: floa
     return np.asarray(1.0 / (1.0 + np.exp(log_seconds - np.quantile(typical_log_seconds, quantile))))
 
 
+def nearest_to_front(z: Array, count: int) -> NDArray[np.int64]:
+    """Return the indices of at most ``count`` rows with costs in the box: those whose score is nearest to the front.
+
+    The distance of a row is the difference between its score and the best score of the rows with at most the same costs.
+
+    Args:
+        z: scaled losses, shape ``(rows, 3)``; the first loss is the negated score.
+    """
+    inside = np.flatnonzero((z[:, 1:] < REFERENCE).all(axis=1))
+    if len(inside) <= count:
+        return inside
+    points = z[inside]
+    front = points[non_dominated(points)]
+    as_cheap = (front[:, 1] <= points[:, 1, None]) & (front[:, 2] <= points[:, 2, None])  # (rows, front)
+    distance = np.where(as_cheap, points[:, 0, None] - front[:, 0], 0.0).max(axis=1)
+    return np.sort(inside[np.argsort(distance, kind="stable")[:count]])
+
+
 def thin(points: Array, count: int) -> NDArray[np.int64]:
     """Return the indices of at most ``count`` points.
 
