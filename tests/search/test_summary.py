@@ -44,7 +44,7 @@ def test_a_summary_counts_pruned_trials_by_cause_each_second_once_and_control_tr
         make_record(98, reason="median: but complete"),
         ended(99, [], "median: c: d"),
     ]
-    summary = pruning_summary(records, plan.skill, max_epochs=plan.max_epochs, seed=plan.seed)
+    summary = pruning_summary(records, plan.skill, max_epochs=plan.max_epochs, seed=plan.seed, pruner="median")
     assert summary.seconds_spent == 1 + 4 + 2 + 5 + 3
     assert summary.exempt == sum(is_exempt(plan.seed, n) for n in (0, 1, 2, 98, 99)) + 1
     assert (summary.pruned_by, summary.ended_by_pruner) == ({"limit": 2, "median": 2}, 2)

@@ -11,7 +11,7 @@ from scipy.special import betaincinv  # what scipy.stats.beta.ppf calls; scipy.s
 
 from cnn_lstm_hyperopt.search.learning_curves import projected_seconds, smoothed_score, up_to
 from cnn_lstm_hyperopt.search.pareto_front import ranked_front
-from cnn_lstm_hyperopt.search.pruning_audit import CONTROL, WOULD_HAVE_ENDED, Audit, audit, is_control
+from cnn_lstm_hyperopt.search.pruning_audit import AUDITED, CONTROL, WOULD_HAVE_ENDED, Audit, audit, is_control
 from cnn_lstm_hyperopt.search.skill_threshold import SkillThreshold
 from cnn_lstm_hyperopt.search.trial import Point, State, TrialRecord
 from cnn_lstm_hyperopt.utils.rng import stream
@@ -88,9 +88,9 @@ class PruningSummary:
 
 
 def pruning_summary(
-    records: Sequence[TrialRecord], skill: SkillThreshold, *, max_epochs: int, seed: int
+    records: Sequence[TrialRecord], skill: SkillThreshold, *, max_epochs: int, seed: int, pruner: str
 ) -> PruningSummary:
-    """Return the pruning statistics of a study."""
+    """Return the pruning statistics of a study; ``pruner`` is the type of its present pruner, which may be ``auto``."""
     return PruningSummary(
         pruned_by=pruned_by(records),
         seconds_spent=sum(record.seconds for record in records),
@@ -98,7 +98,7 @@ def pruning_summary(
         false_prunes=false_prunes(records, skill),
         exempt=sum(record.finished and is_control(record, seed) for record in records),
         audit=audit(records, skill, seed),
-        audited=any(CONTROL in record.attributes for record in records),
+        audited=pruner in AUDITED and any(CONTROL in record.attributes for record in records),
     )
 
 

@@ -133,7 +133,7 @@ def search_facts(records: Sequence[TrialRecord], plan: StudyPlan) -> dict[str, A
     skill = plan.skill
     volume, reference = front_hypervolume(records, skill)
     counts = Counter(record.state.value for record in records)
-    summary = pruning_summary(records, plan.skill, max_epochs=plan.max_epochs, seed=plan.seed)
+    summary = pruning_summary(records, plan.skill, max_epochs=plan.max_epochs, seed=plan.seed, pruner=plan.pruner.type)
     return {
         "metric": plan.metric,
         "counts": {state.value: counts[state.value] for state in State},

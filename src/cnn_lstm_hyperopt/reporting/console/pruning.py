@@ -16,7 +16,8 @@ ALMOST = 0.9
 
 def search_lines(records: Sequence[TrialRecord], plan: StudyPlan) -> list[str]:
     """Return lines about pruning, and about the trial at which the search reached most of its final hypervolume."""
-    lines = pruning_lines(pruning_summary(records, plan.skill, max_epochs=plan.max_epochs, seed=plan.seed))
+    summary = pruning_summary(records, plan.skill, max_epochs=plan.max_epochs, seed=plan.seed, pruner=plan.pruner.type)
+    lines = pruning_lines(summary)
     step = milestone_at(hypervolume_history(records, plan.skill), ALMOST)
     if step is not None:
         trials, seconds = counted(step.trials, "trial"), seconds_text(step.seconds)

@@ -186,7 +186,11 @@ def _search_lines(content: Content) -> list[str]:
     """Return lines about pruning."""
     settings = content.settings
     summary = pruning_summary(
-        content.records, content.skill, max_epochs=settings.training.max_epochs, seed=settings.study.seed
+        content.records,
+        content.skill,
+        max_epochs=settings.training.max_epochs,
+        seed=settings.study.seed,
+        pruner=settings.pruner.type,
     )
     return [line.strip() for line in pruning_lines(summary)] if content.records else []
 
