@@ -12,6 +12,7 @@ import signal
 import tempfile
 import time
 import traceback
+import unicodedata
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -292,7 +293,7 @@ def fault_of(folder: Path, rng: np.random.Generator) -> tuple[int | None, str | 
 def _fault_of_text(text: str) -> str | None:
     if "Traceback" in text or len(text) > LONGEST:
         return f"{len(text)} characters: {text[:500]!r}"
-    if not all(letter.isprintable() or letter == "\n" for letter in text):
+    if not all(letter.isprintable() or letter == "\n" or unicodedata.category(letter) == "Zs" for letter in text):
         return f"holds what can't be shown: {text[:500]!r}"
     named = re.match(rf"Error: ({SYMBOL} \(.*{SYMBOL}\.(csv|parquet)\): \w|\d+ \w+ in the bars:\n  {SYMBOL} \()", text)
     of_all_bars = re.match(r"Error: (too few bars|can't split \d+ windows|no \w+ windows|all \d+ |none of \d+ )", text)

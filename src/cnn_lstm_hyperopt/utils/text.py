@@ -30,10 +30,14 @@ def _is_invisible(character: str) -> bool:
 
 
 def printable(text: str, most: int = 200) -> str:
-    """Return ``text`` in one line of about ``most`` characters, with invisible characters written as escapes."""
-    if not is_legible(text):
-        text = "".join(ascii(each)[1:-1] if _is_invisible(each) else each for each in text)
+    """Return ``text`` in one line of about ``most`` characters; characters that are invisible or have no glyph become escapes."""
+    if not text.isprintable():
+        text = "".join(ascii(each)[1:-1] if _is_invisible(each) or _has_no_glyph(each) else each for each in text)
     return text if len(text) <= most else f"{text[: most // 2]}…{text[-(most // 2) :]}"
+
+
+def _has_no_glyph(character: str) -> bool:
+    return unicodedata.category(character) in ("Cn", "Co")  # unassigned, or for private use
 
 
 class _Short(reprlib.Repr):
