@@ -136,7 +136,7 @@ def run(problem: Problem, sampler: str, pruner: str, seed: int, setup: Setup, ad
     with tempfile.TemporaryDirectory() if sqlite else nullcontext() as folder:
         name = "benchmark"
         storage = StudyStorage(Path(folder) / "study.db", create=name) if folder else StudyStorage.in_memory(name)
-        timed = _Timed(storage)
+        timed = Timed(storage)
         study = Study(cast(StudyStorage, timed), plan_of(problem, sampler, pruner, seed, setup))
         try:
             optimise(study, evaluate, workers=setup.workers)
@@ -172,11 +172,11 @@ def rows_of(study: Study) -> list[Row]:
     return rows
 
 
-class _Timed:
-    """A storage that counts the seconds spent in it; nothing is counted twice when it calls itself."""
+class Timed:
+    """A storage that counts the seconds spent in it by a clock; nothing is counted twice when it calls itself."""
 
-    def __init__(self, storage: StudyStorage) -> None:
-        self._storage = storage
+    def __init__(self, storage: StudyStorage, clock: Callable[[], float] = time.perf_counter) -> None:
+        self._storage, self._clock = storage, clock
         self.seconds = 0.0
 
     def __getattr__(self, name: str) -> Any:
@@ -185,11 +185,11 @@ class _Timed:
             return found
 
         def timed(*args: Any, **kwargs: Any) -> Any:
-            begun = time.perf_counter()
+            begun = self._clock()
             try:
                 return found(*args, **kwargs)
             finally:
-                self.seconds += time.perf_counter() - begun
+                self.seconds += self._clock() - begun
 
         return timed
 

@@ -55,6 +55,7 @@ from cnn_lstm_hyperopt.search import (
 from cnn_lstm_hyperopt.search.distributions import distributions_of
 from machine import machine_line
 from problems import space_of
+from search import Timed
 
 EPOCHS, RUNNING = 10, 64
 RAW: dict[str, dict[str, Any]] = {
@@ -105,28 +106,6 @@ def fill(path: Path, trials: int) -> None:
 SKILL = {"chance": 0.5, "n_validation": 1000}
 
 
-class Timed:
-    """A storage that counts the processor seconds spent in it."""
-
-    def __init__(self, storage: StudyStorage) -> None:
-        self._storage = storage
-        self.seconds = 0.0
-
-    def __getattr__(self, name: str) -> Any:
-        found = getattr(self._storage, name)
-        if not callable(found):
-            return found
-
-        def timed(*args: Any, **kwargs: Any) -> Any:
-            begun = time.thread_time()
-            try:
-                return found(*args, **kwargs)
-            finally:
-                self.seconds += time.thread_time() - begun
-
-        return timed
-
-
 @dataclass(frozen=True)
 class Measured:
     """Milliseconds of processor time a trial of one process, and of single decisions."""
@@ -141,7 +120,7 @@ class Measured:
 def run_trials(path: Path, pruner: str, worker: int | None, count: int) -> Measured:
     """Run trials in this process."""
     storage = StudyStorage(path)
-    timed = Timed(storage)
+    timed = Timed(storage, time.thread_time)
     claim = None if worker is None else FileLock(path.with_name("claim.lock"))
     study = Study(cast(StudyStorage, timed), plan_of(pruner), claim=claim, worker=worker)
     run_trial(study)  # fills caches
