@@ -157,16 +157,18 @@ sys.exit(main(sys.argv[1:]))
 def test_trials_that_lack_memory_use_less_or_fail_and_a_run_with_more_continues(
     config: Callable[..., Path], save_dir: Path
 ) -> None:
-    """``ulimit -v``: torch's allocator and oneDNN are refused what the larger configurations need."""
+    """``ulimit -v``: torch's allocator can't give the weights of the larger configurations and their gradients (840 MB)."""
     space = {
-        "cnn": {"num_filters": [4, 512], "filter_sizes": [[3, 5, 7, 11]], "residual": False},
+        "cnn": {"num_filters": [4], "filter_sizes": [[3, 5]], "residual": False},
+        "lstm": {"hidden_dim": [8], "bidirectional": False},
+        "fusion": {"method": ["attention"], "dim": [16, 5120], "attention_heads": [4]},
         "training": {"batch_size": 1024, "learning_rate": [1e-3, 2e-2], "optimizer": ["adam"]},
     }
     limits = {"memory_mb": None, "trial_seconds": None}
     path = config(6, training={"max_epochs": 2}, limits=limits, search_space=space)
     command = [sys.executable, "-c", LIMITED, "run", "--config", str(path), "--workers", "1"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=GIVE_UP)
-    assert done.returncode == 1, (done.stdout, done.stderr)
+    assert done.returncode in (0, 1), (done.stdout, done.stderr)
     assert "Traceback" not in done.stderr
     before = trials_of(save_dir)
     failed = [trial.user_attrs for trial in before if trial.state is TrialState.FAIL]
@@ -174,7 +176,7 @@ def test_trials_that_lack_memory_use_less_or_fail_and_a_run_with_more_continues(
     assert all(attributes["reason"].startswith(LACKED_MEMORY) for attributes in failed)
     log = (save_dir / "run.log").read_text(encoding="utf-8")
     assert all(str(level) in log for level in memory_levels(1024)[1:])
-    code, _, err = run("resume", "--save-dir", save_dir)
+    code, _, err = run("resume", "--save-dir", save_dir, "--n-trials", "8")
     assert code in (0, 1), err
-    trials = require_whole(save_dir, 6)
+    trials = require_whole(save_dir, 8)
     assert [t.user_attrs for t in trials[: len(before)] if t.state is TrialState.FAIL] == failed
