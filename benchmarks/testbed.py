@@ -6,6 +6,9 @@
 even seeds and the other three tasks. Look at the reporting half only to report. Every pair runs with and without predicted costs.
 The budget of a problem and seed is the seconds that the better of Optuna's two TPE variants spends on the same number of trials.
 
+``--rivals optuna-gp smac`` adds a table of other searches of ``peers.py`` with the same number of trials; ``NAME*2`` has twice
+as many trials. None of them uses predicted costs.
+
 Runs are kept in ``--out``; what is there is not made again, so use a new folder after a change of the search.
 """
 
@@ -22,11 +25,11 @@ from cnn_lstm_hyperopt.config.schema.search import AUTO_PRUNER
 from cnn_lstm_hyperopt.errors import HyperoptError, InputError
 from cnn_lstm_hyperopt.search.pruners import PRUNERS
 from machine import machine_line
-from peers import TO_BEAT
+from peers import PEERS, TO_BEAT
 from problems import Problem
 from problems.curves import REPORT, TUNE, Task, curve_task, table_at
 from problems.family import member
-from problems.runs import Measured, Ruler
+from problems.runs import Measured, Ruler, Run
 from search import kept_runs, usual_setup
 
 SHARES = (0.25, 0.5, 1.0)
@@ -58,6 +61,89 @@ class Line(NamedTuple):
     tpe_end: float
     seconds: float
     pruned: float
+
+
+class RivalLine(NamedTuple):
+    """One search on one problem with one seed.
+
+    Attributes:
+        hv: hypervolume after each of :data:`SHARES` of TPE's seconds, ``(shares,)``.
+        end: hypervolume after all trials.
+        seconds: all training seconds as a share of TPE's.
+        proposal_ms: median time of a proposal.
+    """
+
+    search: str
+    problem: str
+    seed: int
+    hv: tuple[float, ...]
+    end: float
+    seconds: float
+    proposal_ms: float
+
+
+def rival_lines(problem: Problem, given: argparse.Namespace) -> Iterator[RivalLine]:
+    """Make the missing runs of the rivals, and yield a line for each search and seed, ours included."""
+    setup = usual_setup(problem, given.n_trials)
+    folder = given.out / problem.path.name
+    found: dict[tuple[str, int], Run] = {}
+    for name, factor in map(rival_of, dict.fromkeys((*TO_BEAT, *given.rivals))):
+        own = folder / ("tpe" if name in TO_BEAT and factor == 1 else f"rivals-{factor}")
+        runs = kept_runs(problem, [(name, "none")], given.seeds, replace(setup, n_trials=factor * given.n_trials), own)
+        found |= {(name if factor == 1 else f"{name}*{factor}", seed): run for (_, seed), run in runs.items()}
+    for priced in given.costs:
+        pairs: list[Pair] = [(SAMPLER, given.pruner), (SAMPLER, "none")]
+        name = "with-costs" if priced else "without-costs"
+        runs = kept_runs(problem, pairs, given.seeds, replace(setup, priced=priced), folder / name)
+        found |= {(f"{' + '.join(pair)}, costs {_costs(priced)}", seed): run for (pair, seed), run in runs.items()}
+    ruler = Ruler.of(problem, [])
+    measured = {key: Measured(problem, run, ruler) for key, run in found.items()}
+    for (search, seed), mine in measured.items():
+        tpe = max((measured[name, seed] for name in TO_BEAT), key=lambda each: each.hypervolume)
+        budget = float(tpe.seconds[-1])
+        yield RivalLine(
+            search,
+            problem.path.name,
+            seed,
+            tuple(mine.after_seconds(share * budget) for share in SHARES),
+            mine.hypervolume,
+            float(mine.seconds[-1]) / budget,
+            float(np.median([row.sampler_ms for row in found[search, seed].rows])),
+        )
+
+
+def rival_of(text: str) -> tuple[str, int]:
+    """Return the name of a search and the factor of its trials: ``optuna-random*2`` has twice as many.
+
+    Raises:
+        InputError: no such search, or the factor is no whole number from 1.
+    """
+    name, star, factor = text.partition("*")
+    if name not in PEERS or (star and not (factor.isdecimal() and int(factor) >= 1)):
+        raise InputError(
+            f"--rivals {text}: not a search; give NAME or NAME*FACTOR, with a name of {', '.join(PEERS)}",
+            field="rivals",
+            code="not-a-choice",
+        )
+    return name, int(factor or 1)
+
+
+def rival_table(lines: Sequence[RivalLine]) -> Iterator[str]:
+    """Lines of Markdown: a row for each search, means over problems and seeds, best first."""
+    heads = " | ".join(f"HV at {share:.0%} of TPE's seconds" for share in SHARES)
+    yield f"| search | {heads} | HV after all trials | lowest, and its problem | seconds ÷ TPE's | ms a proposal |"
+    yield "|---" * (5 + len(SHARES)) + "|"
+    by_search: dict[str, list[RivalLine]] = {}
+    for line in lines:
+        by_search.setdefault(line.search, []).append(line)
+    for search, each in sorted(by_search.items(), key=lambda item: -float(np.mean([line.hv[-1] for line in item[1]]))):
+        means = " | ".join(f"{value:.3f}" for value in np.mean([line.hv for line in each], axis=0))
+        end, seconds = (np.mean([getattr(line, kind) for line in each]) for kind in ("end", "seconds"))
+        lowest = min(each, key=lambda line: line.hv[-1])
+        milliseconds = np.median([line.proposal_ms for line in each])
+        yield (
+            f"| {search} | {means} | {end:.3f} | {lowest.hv[-1]:.3f}, {lowest.problem} | {seconds:.2f} | {milliseconds:.0f} |"
+        )
 
 
 def measured_lines(problem: Problem, given: argparse.Namespace) -> Iterator[Line]:
@@ -187,6 +273,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--pruner", choices=["auto", *PRUNERS], default="auto")
     parser.add_argument("--costs", choices=("both", "predicted", "none"), default="both")
     parser.add_argument("--n-trials", type=int, default=300)
+    parser.add_argument("--rivals", nargs="+", default=[], metavar="NAME", help=f"of {', '.join(PEERS)}")
     parser.add_argument("--seeds", default="1", metavar="1,2,3")
     parser.add_argument(
         "--quality", action="store_true", help="only print how well the trees of the curve tasks predict"
@@ -203,8 +290,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if given.out is None:
             raise InputError("--out DIR is missing; runs are kept there", field="out", code="missing-value")
         lines: list[Line] = []
+        others: list[RivalLine] = []
+        for name in given.rivals:
+            rival_of(name)
         for make in problems_of(given.half, given.members, given.curves, not given.no_curves):
-            lines += measured_lines(make(), given)
+            problem = make()
+            lines += measured_lines(problem, given)
+            others += rival_lines(problem, given) if given.rivals else ()
     except HyperoptError as error:
         print(f"Error: {error}", file=sys.stderr)
         return error.exit_code
@@ -213,6 +305,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         f"{SAMPLER} with {given.pruner} against none, {given.n_trials} trials, seeds {given.seeds}, half {given.half}\n"
     )
     print(*table(lines), sep="\n")
+    if others:
+        print("", *rival_table(others), sep="\n")
     return 0
 
 

@@ -133,3 +133,25 @@ def test_one_command_prints_differences_with_and_without_costs_and_keeps_its_run
         ["family-1", "not predicted"],
         ["**mean**", "not predicted"],
     ]
+
+
+def test_other_searches_have_a_row_each_and_a_factor_of_trials(tmp_path, capsys):
+    arguments = ["--members", "1", "--no-curves", "--n-trials", "12", "--out", str(tmp_path)]
+    assert testbed.main([*arguments, "--costs", "none", "--rivals", "optuna-random*2", "optuna-nsga2"]) == 0
+    rows = [line.strip("| ").split(" | ") for line in capsys.readouterr().out.splitlines() if line.startswith("| ")]
+    rivals = {row[0]: row for row in rows if row[0].startswith(("optuna", "gp"))}
+    assert {"optuna-tpe", "optuna-tpe-mv", "optuna-random*2", "optuna-nsga2"} < set(rivals)
+    assert len(rivals) == 6
+    assert [len(list(tmp_path.rglob(f"*{name}+none*"))) for name in ("random", "nsga2")] == [1, 1]
+    drawn = pd.read_csv(next(tmp_path.rglob("optuna-random+none*")))
+    assert len(drawn) == 24
+    assert 1 in {float(row[6]) for row in (rivals["optuna-tpe"], rivals["optuna-tpe-mv"])}
+
+
+@pytest.mark.parametrize("wrong", ["random-search", "optuna-tpe*0", "smac*"])
+def test_an_unknown_rival_is_one_line(wrong, tmp_path, capsys):
+    assert testbed.main(["--out", str(tmp_path), "--rivals", wrong]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert wrong in error
+    assert "optuna-gp" in error
