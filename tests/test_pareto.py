@@ -13,6 +13,7 @@ from cnn_lstm_hyperopt.pareto import (
     dominates,
     hypervolume,
     hypervolume_contributions,
+    knee,
     non_dominated,
     non_dominated_ranks,
     with_row,
@@ -198,3 +199,40 @@ def test_crowding_distances_by_hand(n):
     points = np.random.default_rng(n).random((n, 3))
     np.testing.assert_allclose(crowding_distances(points), crowding_by_hand(points))
     assert crowding_distances(np.ones((4, 3))).tolist()[1:3] == [0.0, 0.0]
+
+
+def test_knee_of_a_front_with_a_known_knee_is_that_knee():
+    """f₂ = (1 − f₁ᵖ)^(1/p) with p < 1 bends toward the ideal point; its knee is where f₁ = f₂."""
+    first = np.linspace(0, 1, 101)
+    front = np.column_stack([first, (1 - np.sqrt(first)) ** 2])
+    expected = int(np.argmin(np.abs(front[:, 0] - front[:, 1])))
+    assert knee(front) == expected
+    units = front * [1000.0, 0.01] + [-5.0, 3.0]
+    assert knee(units) == expected
+
+
+def test_knee_in_three_objectives_is_the_corner_that_costs_little_in_each():
+    plane = [(1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0), (0.5, 0.3, 0.2)]
+    order = [1, 2, 4, 0, 3]  # a 5-cycle, not its own inverse
+    front = np.array([*plane, (0.1, 0.2, 0.15)])
+    assert knee(front) == 4
+    assert knee(front[order]) == order.index(4)
+
+
+@given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=2, max_size=9))
+def test_knee_of_two_objectives_is_farthest_from_the_line_through_both_ends(rows):
+    front = np.array(sorted({row for row in rows if not any(beats(other, row) for other in rows)}), dtype=float)
+    scaled = (front - front.min(axis=0)) / np.maximum(np.ptp(front, axis=0), 1)
+    (x1, y1), (x2, y2) = scaled[0], scaled[-1]
+    distance = [((x2 - x1) * (y1 - y) - (x1 - x) * (y2 - y1)) for x, y in scaled]  # of the line, times its length
+    assert distance[knee(front)] == pytest.approx(max(distance))
+
+
+def test_knee_of_one_row_is_this_row_and_a_constant_objective_has_no_effect():
+    assert knee([[3.0, 2.0, 1.0]]) == 0
+    assert knee([[7.0, 0.0, 1.0], [7.0, 0.2, 0.1], [7.0, 1.0, 0.0]]) == 1
+
+
+def test_knee_without_rows_is_refused():
+    with pytest.raises(ValueError, match="at least one row"):
+        knee(np.empty((0, 3)))

@@ -137,6 +137,27 @@ def crowding_distances(losses: NDArray[np.float64]) -> NDArray[np.float64]:
     return distances
 
 
+def knee(losses: ArrayLike) -> int:
+    """Return the position of the knee of a Pareto front: the row farthest from the plane through the extremes, toward the ideal.
+
+    Every objective is scaled to 0 (its best value in the front) … 1 (its worst). The plane goes through the points that are
+    worst in one objective and ideal in all others: Σ f = 1. In two objectives it is the line through both ends of the front,
+    as in Das (1999, Structural Optimization 18, 107–115). The distance of a row is (1 − Σ f) / √objectives, so the knee is also
+    the row with the minimum Manhattan distance from the ideal point (Chiu, Yen & Juan 2016, IEEE Transactions on Evolutionary
+    Computation 20, 972–985). An objective with one value in the front has no effect. Of equal rows, the first is returned.
+
+    Args:
+        losses: shape ``(rows, objectives)``, at least one row, all finite and minimised. The rows form a Pareto front.
+    """
+    points = _matrix(losses)
+    if not len(points):
+        raise ValueError("losses must have at least one row")
+    low, high = points.min(axis=0), points.max(axis=0)
+    scaled = (points - low) / np.where(high > low, high - low, 1.0)
+    sums = scaled.sum(axis=1)
+    return int(np.flatnonzero(sums <= sums.min() + 1e-12)[0])  # the sums of equal rows differ by rounding
+
+
 def _dominance(points: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Return a mask of shape ``(rows, rows)`` whose element (i, j) is true if row i dominates row j.
 

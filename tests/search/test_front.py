@@ -14,6 +14,7 @@ from cnn_lstm_hyperopt.search import (
     State,
     confirmation_candidates,
     front_hypervolume,
+    named_picks,
     ranked_front,
     reported_front,
 )
@@ -99,3 +100,15 @@ def test_hypervolume_without_a_front_and_of_one_trial():
     value, reference = front_hypervolume(records_of([(0.7, 2.0, 1.0), (0.55, 8.0, 4.0)]), SKILL)
     assert reference == {"accuracy": 0.5, "training_seconds": 8.0, "size_mb": 4.0}
     assert value == pytest.approx(0.2 * math.log(4) * math.log(4), abs=1e-6)  # of one trial, in closed form
+
+
+def test_named_picks_are_the_ends_of_the_front_and_its_knee():
+    values = [(0.80, 100.0, 10.0), (0.79, 1.0, 0.1), (0.62, 0.5, 0.09), (0.61, 0.9, 0.01)]
+    front = ranked_front(records_of(values), SKILL)
+    assert [record.number for record in named_picks(front)] == [0, 1, 2, 3]
+
+
+def test_of_equal_trials_the_first_in_rank_is_picked_and_an_empty_front_has_no_picks():
+    front = ranked_front(records_of([(0.7, 1.0, 1.0)] * 3), SKILL)
+    assert {record.number for record in named_picks(front)} == {front[0].number}
+    assert named_picks([]) is None

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from itertools import zip_longest
 from typing import NamedTuple
 
-from cnn_lstm_hyperopt.pareto import hypervolume, non_dominated, with_row
+from cnn_lstm_hyperopt.pareto import hypervolume, knee, non_dominated, with_row
 from cnn_lstm_hyperopt.search.observations import losses
 from cnn_lstm_hyperopt.search.skill_threshold import SkillThreshold
 from cnn_lstm_hyperopt.search.trial import TrialRecord, Values
@@ -44,6 +44,39 @@ def confirmation_candidates(records: Sequence[TrialRecord], skill: SkillThreshol
     chosen = dict.fromkeys(record.number for turn in turns for record in turn if record is not None)
     places = set(list(chosen)[: CONFIRMED_PER_MODEL * top_k])
     return _best_first([record for record in eligible if record.number in places])
+
+
+class Picks(NamedTuple):
+    """Named trials of a Pareto front. One trial can have several names.
+
+    Attributes:
+        best_score: trial with the best score.
+        balanced: knee of the front: the trial farthest from the plane through the extremes in (score, ln seconds, ln MB), the
+            space of the hypervolume; see :func:`.knee`.
+        fastest: trial with the shortest training time.
+        smallest: trial with the smallest model.
+    """
+
+    best_score: TrialRecord
+    balanced: TrialRecord
+    fastest: TrialRecord
+    smallest: TrialRecord
+
+
+def named_picks(front: Sequence[TrialRecord]) -> Picks | None:
+    """Return the named trials of a front; None if the front is empty. Of equal trials, the trial with the best rank is named.
+
+    ``front`` has COMPLETE trials in the order of :func:`ranked_front`.
+    """
+    valued = [(record, record.values) for record in front if record.values is not None]
+    if not valued:
+        return None
+    return Picks(
+        best_score=valued[0][0],
+        balanced=valued[knee([losses(*values) for _, values in valued])][0],
+        fastest=min(valued, key=lambda pair: pair[1].seconds)[0],
+        smallest=min(valued, key=lambda pair: pair[1].size_mb)[0],
+    )
 
 
 def remaining_candidates(count: int, keep: int) -> int:

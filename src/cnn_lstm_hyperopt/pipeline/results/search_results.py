@@ -22,6 +22,7 @@ from cnn_lstm_hyperopt.search import (
     above_chance,
     front_hypervolume,
     hypervolume_history,
+    named_picks,
     reported_front,
     with_fixed,
 )
@@ -126,7 +127,7 @@ _SHAPES: dict[str, Callable[[Any], bool]] = {
 
 
 def search_facts(records: Sequence[TrialRecord], plan: StudyPlan) -> dict[str, Any]:
-    """Return facts about the search: metric, counts of trials by state, pruning results, skill threshold and hypervolume.
+    """Return facts about the search: metric, named trials of the front, counts of trials by state, pruning results, skill threshold and hypervolume.
 
     The entry ``training_seconds`` is measured if possible. All other seconds are values of the study's time objective.
     """
@@ -136,6 +137,7 @@ def search_facts(records: Sequence[TrialRecord], plan: StudyPlan) -> dict[str, A
     summary = pruning_summary(records, plan.skill, max_epochs=plan.max_epochs, seed=plan.seed, pruner=plan.pruner.type)
     return {
         "metric": plan.metric,
+        "picks": _picks(records, skill),
         "counts": {state.value: counts[state.value] for state in State},
         "pruned_by": summary.pruned_by,
         "training_seconds": sum(record.attributes.get("measured_seconds", record.seconds) for record in records),
@@ -151,6 +153,12 @@ def search_facts(records: Sequence[TrialRecord], plan: StudyPlan) -> dict[str, A
             ],
         },
     }
+
+
+def _picks(records: Sequence[TrialRecord], skill: SkillThreshold) -> dict[str, int] | None:
+    """Return the numbers of the named trials of the front by name; None without a front."""
+    picks = named_picks(reported_front(records, skill))
+    return None if picks is None else {name: record.number for name, record in picks._asdict().items()}
 
 
 def _pruning_facts(summary: PruningSummary) -> dict[str, Any]:

@@ -33,7 +33,13 @@ from cnn_lstm_hyperopt.reporting.console.final_tables import (
 from cnn_lstm_hyperopt.reporting.console.forecast import forecast_details, forecast_lines
 from cnn_lstm_hyperopt.reporting.console.pruning import search_lines
 from cnn_lstm_hyperopt.reporting.console.search_progress import SearchProgress
-from cnn_lstm_hyperopt.reporting.console.search_tables import FRONT_ROWS, data_lines, front_table, show_windows
+from cnn_lstm_hyperopt.reporting.console.search_tables import (
+    FRONT_ROWS,
+    data_lines,
+    front_table,
+    picks_line,
+    show_windows,
+)
 from cnn_lstm_hyperopt.reporting.console.tables import fitting_texts
 from cnn_lstm_hyperopt.reporting.console.terminal import Terminal
 from cnn_lstm_hyperopt.reporting.console.walk_forward import walk_forward_table
@@ -176,6 +182,8 @@ class RunConsole(RunEvents):
         self.terminal.table(front_table(front, plan, self._objective, self.terminal.console.width, models=self._models))
         if len(front) > FRONT_ROWS:
             self.terminal.say(f"  … and {len(front) - FRONT_ROWS} more in results.json", style="dim")
+        if (picks := picks_line(front, self._objective)) is not None:
+            self.terminal.say(picks)
         for line in search_lines(study.records(), plan):
             self.terminal.say(line)
 

@@ -9,7 +9,7 @@ from cnn_lstm_hyperopt.config import Params
 from cnn_lstm_hyperopt.models import family_of
 from cnn_lstm_hyperopt.reporting.console.tables import plain_table, widest
 from cnn_lstm_hyperopt.reporting.console.terminal import Terminal
-from cnn_lstm_hyperopt.search import StudyPlan, TrialRecord, with_fixed
+from cnn_lstm_hyperopt.search import StudyPlan, TrialRecord, named_picks, with_fixed
 from cnn_lstm_hyperopt.utils.text import counted
 
 FRONT_ROWS = 10
@@ -111,6 +111,20 @@ def front_table(
         return table
 
     return widest(with_columns, list(dict.fromkeys(header for row in rows for header in row)), width)
+
+
+def picks_line(front: Sequence[TrialRecord], objective: str) -> str | None:
+    """Return a line that names the best, the balanced, the fastest and the smallest trial of a front.
+
+    Return None for a front of fewer than two trials.
+    """
+    picks = named_picks(front)
+    if picks is None or len(front) < 2:
+        return None
+    return (
+        f"Best {objective}: trial {picks.best_score.number} · balanced (knee): trial {picks.balanced.number}"
+        f" · fastest: trial {picks.fastest.number} · smallest: trial {picks.smallest.number}"
+    )
 
 
 def _short_params(params: Params) -> dict[str, str]:

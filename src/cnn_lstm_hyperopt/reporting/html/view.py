@@ -12,6 +12,7 @@ from cnn_lstm_hyperopt.inference.refit import REFIT_FAILURE, refit_failure_text
 from cnn_lstm_hyperopt.pipeline.advice import skipped_baselines_text
 from cnn_lstm_hyperopt.pipeline.calibration import scaling_text
 from cnn_lstm_hyperopt.reporting.console.pruning import pruning_lines
+from cnn_lstm_hyperopt.reporting.console.search_tables import picks_line
 from cnn_lstm_hyperopt.reporting.html.charts import MIN_WINDOWS, curve_trials, objectives
 from cnn_lstm_hyperopt.reporting.html.confusion import confusion
 from cnn_lstm_hyperopt.reporting.html.convergence import MORE, outlook
@@ -51,6 +52,7 @@ def view(table: TrialTable) -> dict[str, Any]:
         "front": content.front,
         "model_of": {entry["trial_number"]: entry["model_rank"] for entry in content.models},
         "tested_line": _tested_line(content),
+        "picks_line": picks_line(content.front, content.skill.words),
         "objective": content.skill.words,
         "statistics": _statistics(table),
         "configs": _configs(table),
