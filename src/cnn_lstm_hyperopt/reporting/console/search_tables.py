@@ -122,8 +122,8 @@ def picks_line(front: Sequence[TrialRecord], objective: str) -> str | None:
     if picks is None or len(front) < 2:
         return None
     return (
-        f"Best {objective}: trial {picks.best_score.number} · balanced (knee): trial {picks.balanced.number}"
-        f" · fastest: trial {picks.fastest.number} · smallest: trial {picks.smallest.number}"
+        f"Trials: best {objective} {picks.best_score.number}, balanced (knee) {picks.balanced.number},"
+        f" fastest {picks.fastest.number}, smallest {picks.smallest.number}"
     )
 
 
