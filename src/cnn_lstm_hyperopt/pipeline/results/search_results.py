@@ -127,7 +127,9 @@ _SHAPES: dict[str, Callable[[Any], bool]] = {
 
 
 def search_facts(records: Sequence[TrialRecord], plan: StudyPlan) -> dict[str, Any]:
-    """Return facts about the search: metric, named trials of the front, counts of trials by state, pruning results, skill threshold and hypervolume.
+    """Return facts about the search.
+
+    These are the metric, named trials of the front, counts of trials by state, pruning results, skill threshold and hypervolume.
 
     The entry ``training_seconds`` is measured if possible. All other seconds are values of the study's time objective.
     """
