@@ -10,7 +10,7 @@ import pytest
 import cnn_lstm_hyperopt
 
 ROOT = Path(__file__).parents[1]
-HEAVY = ["torch", "optuna", "pandas", "mlflow", "sklearn", "scipy.stats", "pyarrow"]
+HEAVY = ["torch", "optuna", "pandas", "mlflow", "sklearn", "scipy.stats", "pyarrow", "ray"]
 
 
 def python(code, cwd=ROOT):
@@ -25,7 +25,7 @@ LIGHT = [
     "from cnn_lstm_hyperopt import load_settings, Settings; load_settings()",
     *(f"from cnn_lstm_hyperopt.cli import main; main({command.split()})" for command in COMMANDS),
 ]
-STATISTICS = {"sklearn", "scipy.stats", "mlflow"}
+UNUSED = {"sklearn", "scipy.stats", "mlflow", "ray"}
 
 
 @pytest.mark.parametrize(
@@ -35,8 +35,8 @@ STATISTICS = {"sklearn", "scipy.stats", "mlflow"}
         # Optuna looks for pandas when a data frame is asked for, and for torch when TPE or a GP needs it.
         ("import cnn_lstm_hyperopt.search", {"torch", "pandas"}),
         ("from cnn_lstm_hyperopt.cli import main; main('status --save-dir none'.split())", {"torch", "pandas"}),
-        ("import cnn_lstm_hyperopt.execution.worker", STATISTICS),
-        ("import cnn_lstm_hyperopt.pipeline.run", STATISTICS),
+        ("import cnn_lstm_hyperopt.execution.worker", UNUSED),
+        ("import cnn_lstm_hyperopt.pipeline.run", UNUSED),
     ],
 )
 def test_what_an_import_or_a_command_does_not_load(code, absent):

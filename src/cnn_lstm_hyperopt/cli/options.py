@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 from cyclopts import Parameter, Token
 
 from cnn_lstm_hyperopt.config import Settings, load_settings
+from cnn_lstm_hyperopt.config.schema import EngineName
 from cnn_lstm_hyperopt.config.schema.data import SOURCES, BadBars, Target
 from cnn_lstm_hyperopt.config.schema.search import PrunerName, SamplerName
 from cnn_lstm_hyperopt.config.schema.study import MetricName
@@ -51,6 +52,9 @@ _SETTING_OF_FLAG = {
     "test_periods": "evaluation.test_periods",
     "baseline": "evaluation.baselines",
     "workers": "workers",
+    "engine": "engine",
+    "ray_address": "ray_address",
+    "gpus_per_trial": "gpus_per_trial",
     "save_dir": "save_dir",
     "report": "report",
     "mlflow": "mlflow.enabled",
@@ -95,6 +99,11 @@ def whole(kind: object, tokens: Sequence[Token]) -> int:
 def seconds(kind: object, tokens: Sequence[Token]) -> float:
     """Read a number of seconds from a flag."""
     return _number(tokens[0].value, float, "a number of seconds")
+
+
+def number(kind: object, tokens: Sequence[Token]) -> float:
+    """Read a number from a flag."""
+    return _number(tokens[0].value, float, "a number")
 
 
 def _number(text: str, read: Callable[[str], T], what: str) -> T:
@@ -143,7 +152,8 @@ def _two_sources(first: str, second: str) -> ConfigError:
 
 
 _WORKERS_HELP = (
-    "Number of worker processes, each with one thread; auto: one process per CPU core if memory allows, one on a GPU."
+    "Number of worker processes, each with one thread; auto: one process per CPU core if memory allows, one on each"
+    " GPU, or as many as --gpus-per-trial allows."
 )
 
 
@@ -255,6 +265,9 @@ class RunOptions(DataOptions):
         int | Literal["auto"] | None,
         Parameter(converter=workers_of, group=_RUN, help=f"{_WORKERS_HELP} [default: auto]"),
     ] = None
+    engine: Annotated[EngineName | None, _setting("engine", _RUN)] = None
+    ray_address: Annotated[str | None, _setting("ray_address", _RUN)] = None
+    gpus_per_trial: Annotated[float | None, _setting("gpus_per_trial", _RUN, converter=number)] = None
     report: Annotated[bool | None, _setting("report", _RUN, negative="--no-report")] = None
     mlflow: Annotated[bool | None, _setting("mlflow", _RUN, negative="--no-mlflow")] = None
     tracking_uri: Annotated[str | None, _setting("tracking_uri", _RUN)] = None
@@ -294,6 +307,10 @@ class RunOptions(DataOptions):
 Workers = Annotated[
     int | Literal["auto"] | None,
     Parameter(converter=workers_of, help=f"{_WORKERS_HELP} [default: as before]"),
+]
+Engine = Annotated[EngineName | None, Parameter(help="Engine that runs the workers. [default: as before]")]
+RayAddress = Annotated[
+    str | None, Parameter(help="Address of a running Ray cluster: HOST:PORT or auto. [default: as before]")
 ]
 SaveDir = Annotated[Path, Parameter(converter=path_of, help="Directory of the study.")]
 TrackingUri = Annotated[

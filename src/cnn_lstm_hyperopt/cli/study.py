@@ -11,7 +11,9 @@ from cnn_lstm_hyperopt.cli.application import app
 from cnn_lstm_hyperopt.cli.options import (
     DataOptions,
     Debug,
+    Engine,
     Quiet,
+    RayAddress,
     RunOptions,
     SaveDir,
     TrackingUri,
@@ -90,6 +92,8 @@ def resume(
         ),
     ] = None,
     workers: Workers = None,
+    engine: Engine = None,
+    ray_address: RayAddress = None,
     mlflow: Annotated[
         bool | None,
         Parameter(negative="--no-mlflow", help="Copy the study to MLflow, or do not. [default: as before]"),
@@ -108,6 +112,8 @@ def resume(
         retrain_best=retrain_best,
         refit=refit,
         workers=workers,
+        engine=engine,
+        ray_address=ray_address,
         mlflow=mlflow,
         tracking_uri=tracking_uri,
         quiet=quiet,

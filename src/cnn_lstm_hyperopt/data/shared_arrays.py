@@ -1,11 +1,14 @@
-"""File with the data of trials, which all workers map into memory."""
+"""Data of trials as arrays: in a file that all workers of a machine map into memory, or in the memory of a cluster."""
 
 import json
+import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -19,6 +22,34 @@ _FACTS = ("n_classes", "has_regression")
 
 def save_trial_data(path: Path, data: TrialData) -> None:
     """Write the training and validation windows of each fold to a file. The test set is never written."""
+    tensors, facts = _split(data)
+    with written_beside(path) as beside:
+        save_file({name: t.contiguous() for name, t in tensors.items()}, beside, metadata={"facts": json.dumps(facts)})
+
+
+def load_trial_data(path: Path) -> TrialData:
+    """Return the data of trials from the file that :func:`save_trial_data` wrote."""
+    with safe_open(path, framework="pt") as file:
+        facts = json.loads(file.metadata()["facts"])
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+    return _joined(tensors, facts)
+
+
+def arrays_of(data: TrialData) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+    """Return the training and validation windows of each fold as arrays and a JSON value. The test set is not included."""
+    tensors, facts = _split(data)
+    return {name: tensor.contiguous().numpy() for name, tensor in tensors.items()}, facts
+
+
+def trial_data_of(arrays: Mapping[str, NDArray[Any]], facts: Mapping[str, Any]) -> TrialData:
+    """Return the data of trials from the result of :func:`arrays_of`. The arrays are not copied and may be read-only."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The given NumPy array is not writable")  # trials do not change their data
+        return _joined({name: torch.from_numpy(array) for name, array in arrays.items()}, facts)
+
+
+def _split(data: TrialData) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Return all tensors of the data by name, and a JSON value with the other facts."""
     parts = {
         f"{number}.{split}": windows
         for number, fold in enumerate(data.folds)
@@ -49,15 +80,11 @@ def save_trial_data(path: Path, data: TrialData) -> None:
         "series": {part: owners[id(windows.series)] for part, windows in parts.items()},
         "symbols": names,
     }
-    with written_beside(path) as beside:
-        save_file({name: t.contiguous() for name, t in tensors.items()}, beside, metadata={"facts": json.dumps(facts)})
+    return tensors, facts
 
 
-def load_trial_data(path: Path) -> TrialData:
-    """Return the data of trials from the file that :func:`save_trial_data` wrote."""
-    with safe_open(path, framework="pt") as file:
-        facts = json.loads(file.metadata()["facts"])
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+def _joined(tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> TrialData:
+    """Return the data from the result of :func:`_split`."""
 
     def windows(part: str) -> Windows:
         groups = tensors.get(f"{part}.groups")

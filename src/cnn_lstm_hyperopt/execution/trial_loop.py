@@ -19,6 +19,7 @@ from cnn_lstm_hyperopt.search import (
     NoTrial,
     State,
     Study,
+    StudyPlan,
     TrialRecord,
     Values,
     levels_of,
@@ -37,6 +38,41 @@ WAIT_SECONDS = 0.2
 
 class _GivenUpError(Exception):
     """Error: a trial is not started again; the text contains the reason."""
+
+
+class TrialSource(Protocol):
+    """Protocol of an object that assigns trials and stores them: a study, or the connection to a study of another process.
+
+    :class:`Study` documents the methods.
+    """
+
+    @property
+    def plan(self) -> StudyPlan:
+        """Definition of the search."""
+
+    def n_finished(self) -> int: ...
+
+    def next_assignment(self) -> Assignment | NoTrial: ...
+
+    def reason_to_give_up(self, assignment: Assignment, epoch: int) -> str | None: ...
+
+    def restart(self, assignment: Assignment) -> None: ...
+
+    def note_restart(self, assignment: Assignment, why: str) -> None: ...
+
+    def note_memory_level(self, assignment: Assignment, memory_level: int) -> None: ...
+
+    def report(self, assignment: Assignment, report: ProgressReport) -> Decision: ...
+
+    def finish(
+        self, assignment: Assignment, state: State, values: Values | None, attributes: dict[str, Any]
+    ) -> TrialRecord: ...
+
+    def pause(self, assignment: Assignment) -> None: ...
+
+    def drop(self, assignment: Assignment, why: str) -> None: ...
+
+    def check_failures(self) -> None: ...
 
 
 class Runner(Protocol):
@@ -60,7 +96,7 @@ class Runner(Protocol):
 
 
 def run_trials(
-    study: Study, runner: Runner, *, stop: StopSignal, callbacks: Sequence[TrialEvents], checkpoints: Path
+    study: TrialSource, runner: Runner, *, stop: StopSignal, callbacks: Sequence[TrialEvents], checkpoints: Path
 ) -> str:
     """Run trials until the study has all trials or ``stop`` ends the run.
 
@@ -89,7 +125,7 @@ def run_trials(
             case NoTrial.OTHERS_RUN_THE_REST:  # a trial in another process may fail and must then run again
                 stop.wait(WAIT_SECONDS)
             case Assignment():
-                own = _state(checkpoints, assignment.seeded_as)
+                own = checkpoint_path(checkpoints, assignment.seeded_as)
                 for callback in callbacks:
                     callback.on_trial_start(assignment)
                 try:
@@ -123,7 +159,7 @@ def delete_stale_checkpoints(study: Study, checkpoints: Path) -> None:
 class _TrialRun:
     """Training of one trial in this process, with less memory if necessary, and storage of its result."""
 
-    study: Study
+    study: TrialSource
     runner: Runner
     assignment: Assignment
     stop: StopSignal
@@ -222,6 +258,6 @@ class _TrialRun:
         return study.finish(assignment, state, values, attributes), trained
 
 
-def _state(checkpoints: Path, number: int) -> Path:
-    """Return the path of a trial's training state."""
+def checkpoint_path(checkpoints: Path, number: int) -> Path:
+    """Return the path of the training state of the trial with the seed of trial ``number``."""
     return checkpoints / f"trial_{number:05d}.pt"

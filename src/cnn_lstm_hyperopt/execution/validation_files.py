@@ -30,7 +30,7 @@ class ValidationWriter(TrialEvents):
 def delete_validation(folder: Path, failed: Iterable[int]) -> None:
     """Remove predictions of failed trials, whose process ended after it wrote the file and before it stored the trial."""
     for number in failed:
-        _path(folder, number).unlink(missing_ok=True)
+        validation_path(folder, number).unlink(missing_ok=True)
 
 
 def write_validation(folder: Path, number: int, folds: Sequence[Fold], predictions: Predictions) -> Path:
@@ -61,11 +61,12 @@ def write_validation(folder: Path, number: int, folds: Sequence[Fold], predictio
         columns[f"probability_{k}"] = pa.array(predictions.probabilities[:, k])
     if predictions.values is not None:
         columns["value"] = pa.array(predictions.values)
-    path = _path(folder, number)
+    path = validation_path(folder, number)
     with written_beside(path) as beside, beside.open("wb") as file:  # Arrow may read a plain name as a URI
         pq.write_table(pa.table(columns), file, compression="zstd")
     return path
 
 
-def _path(folder: Path, number: int) -> Path:
+def validation_path(folder: Path, number: int) -> Path:
+    """Return the path of the predictions of a trial."""
     return folder / f"trial_{number:05d}.parquet"

@@ -54,7 +54,7 @@ def main(arguments: Sequence[str]) -> int:
     """Run the trials of a worker; return 0 if the study has all trials or the main process asked the worker to end."""
     save_dir, number, workers = Path(arguments[0]), int(arguments[1]), int(arguments[2])
     ignore_signals_of_the_group()
-    stop = _WatchedStop()
+    stop = WatchedStop()
     threading.Thread(target=_listen, args=(stop,), daemon=True).start()
     threading.Thread(target=_send_heartbeats, daemon=True).start()
     try:
@@ -75,22 +75,28 @@ def main(arguments: Sequence[str]) -> int:
 def _send_heartbeats() -> None:
     """Print a heartbeat of this worker once a second, in a thread.
 
-    A heartbeat has four numbers: progress, trial, epoch and memory (MB). The progress grows with each batch and each request for
-    a trial. Until the first batch, while the worker reads data and study, the progress is the time since the start, for at most
-    ``STARTUP_SECONDS``.
+    A heartbeat has four numbers: progress, trial, epoch and memory (MB).
     """
     started = time.monotonic()
     while True:
-        starting = beats() == 0 and time.monotonic() - started < STARTUP_SECONDS
         try:
-            progress = time.monotonic() - started if starting else beats()
-            print(ALIVE, progress, *place(), f"{resident_mb():.0f}", flush=True)
+            print(ALIVE, progress_since(started), *place(), f"{resident_mb():.0f}", flush=True)
         except BrokenPipeError:
             return  # the main process has ended, so _listen ends this process
         time.sleep(BEAT_SECONDS)
 
 
-class _WatchedStop(StopSignal):
+def progress_since(started: float) -> float:
+    """Return the progress of this worker, which grows with each batch and each request for a trial.
+
+    Until the first batch, while the worker reads data and study, the progress is the time since ``started``, for at most
+    ``STARTUP_SECONDS``.
+    """
+    elapsed = time.monotonic() - started
+    return elapsed if beats() == 0 and elapsed < STARTUP_SECONDS else beats()
+
+
+class WatchedStop(StopSignal):
     """Stop signal of a worker. Each time the worker reads the property ``reason``, a heartbeat is recorded."""
 
     @property
@@ -119,7 +125,7 @@ class _Claim:
         self._lock.release()
 
 
-class _Place(TrialEvents):
+class TrialPlace(TrialEvents):
     """Subscriber that records the current trial and epoch of this process for its heartbeats."""
 
     def on_trial_start(self, assignment: Assignment) -> None:
@@ -131,7 +137,7 @@ class _Place(TrialEvents):
         be_at(assignment.number, report.epoch)
 
 
-class _MemoryWatch(TrialEvents):
+class MemoryWatch(TrialEvents):
     """Subscriber that ends this worker process if its memory has grown too much or a trial lacked memory.
 
     The memory grows if a library does not free its memory. A new process replaces the worker.
@@ -176,7 +182,7 @@ def _work(save_dir: Path, number: int, workers: int, stop: StopSignal) -> None:
         plan = as_stored(study_plan(settings, skill, runner, device, workers=workers), storage)
         study = Study(storage, plan, claim=_Claim(save_dir / LOCK_FILE), worker=number)
         writer = ValidationWriter(save_dir / VALIDATION, data.folds)
-        callbacks: list[TrialEvents] = [writer, _Place(), _MemoryWatch(stop, settings.limits.worker_growth_mb)]
+        callbacks: list[TrialEvents] = [writer, TrialPlace(), MemoryWatch(stop, settings.limits.worker_growth_mb)]
         run_trials(study, runner, stop=stop, callbacks=callbacks, checkpoints=save_dir / CHECKPOINTS)
     finally:
         storage.close()

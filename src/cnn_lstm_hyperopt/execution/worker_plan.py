@@ -1,5 +1,6 @@
 """The plan of a study, made from settings and data. The main process and all workers make the same plan."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import Any, TypeVar
@@ -8,6 +9,8 @@ import torch
 
 from cnn_lstm_hyperopt.config import PrunerSettings, SamplerSettings, Settings
 from cnn_lstm_hyperopt.config.schema.search import AUTO_PRUNER, AUTO_SAMPLER
+from cnn_lstm_hyperopt.execution.placement import gpus_of
+from cnn_lstm_hyperopt.execution.worker_pool import available_cores
 from cnn_lstm_hyperopt.search import InitialTrial, Limits, SkillThreshold, StudyPlan, StudyStorage, space_of_data
 from cnn_lstm_hyperopt.training.runtime.memory import total_mb
 from cnn_lstm_hyperopt.training.trial_trainer import TrialRunner
@@ -63,8 +66,20 @@ def as_stored(plan: StudyPlan, storage: StudyStorage) -> StudyPlan:
 
 
 def memory_limit(settings: Settings, device: torch.device, *, workers: int) -> float | None:
-    """Return the memory in MB that each worker may use: the setting, or a share of the machine's memory; None without a limit."""
+    """Return the memory in MB that each worker may use: the setting, or a share of the device's memory; None without a limit.
+
+    The workers of a Ray cluster are on machines like this one, at most one for each core or each share of a GPU.
+    """
     if settings.limits.memory_mb != "auto":
         return settings.limits.memory_mb
     total = total_mb(device)
-    return None if total is None else MEMORY_SHARE * total / workers
+    return None if total is None else MEMORY_SHARE * total / _sharing(settings, device, workers)
+
+
+def _sharing(settings: Settings, device: torch.device, workers: int) -> int:
+    """Return the number of workers that share the memory of this machine or, on a GPU, of the device."""
+    if device.type == "cuda":
+        if settings.gpus_per_trial is not None:
+            return min(workers, math.floor(1 / settings.gpus_per_trial + 1e-9))
+        return 1 if settings.ray_address else math.ceil(workers / len(gpus_of(settings, device.type)))
+    return min(workers, available_cores()) if settings.ray_address else workers

@@ -19,9 +19,11 @@ from pathlib import Path
 
 from cnn_lstm_hyperopt.config import Settings
 from cnn_lstm_hyperopt.errors import RunError, StorageFailedError, StudyFailedError
+from cnn_lstm_hyperopt.execution.placement import VISIBLE, Gpu, workers_per_gpu
 from cnn_lstm_hyperopt.execution.stop import StopSignal
 from cnn_lstm_hyperopt.execution.trial_events import TrialEvents
 from cnn_lstm_hyperopt.execution.trial_loop import EXHAUSTED, FINISHED
+from cnn_lstm_hyperopt.execution.worker_deaths import WorkerDeaths
 from cnn_lstm_hyperopt.run_dir.activity import Activity
 from cnn_lstm_hyperopt.run_dir.paths import ACTIVITY_FILE, CHECKPOINTS, DATA_FOR_WORKERS, LOCK_FILE, VALIDATION
 from cnn_lstm_hyperopt.run_dir.storage_errors import FULL, cant_write, disk_is_full
@@ -40,10 +42,6 @@ GRACE_SECONDS = 30.0
 STOPPED_SECONDS = 2.0
 """Longest normal time between two checks of the workers, in seconds; a longer time means that all processes were
 stopped (Ctrl-Z, sleep of the computer)."""
-MAX_DEATHS = 20
-"""The run ends if workers die this number of times before a further trial finishes."""
-MAX_START_DEATHS = 3
-"""The run ends if a worker dies this number of times in a row before its first heartbeat."""
 STARTUP_SECONDS = 180.0
 """Longest time in seconds until a worker's first heartbeat; before the first heartbeat, the worker imports libraries and opens
 the data."""
@@ -53,12 +51,17 @@ ALIVE = "alive"
 """First word of a heartbeat. The next words are a number that grows with progress, the trial, the epoch and the memory (MB)."""
 
 
-def resolve_workers(settings: Settings, device_type: str) -> int:
-    """Return the number of workers; ``auto`` means one on a GPU, else one per core, limited by memory and number of trials."""
+def resolve_workers(settings: Settings, device_type: str, gpus: Sequence[Gpu] = ()) -> int:
+    """Return the number of workers.
+
+    ``auto`` means as many as ``gpus_per_trial`` allows on the GPUs, or one on each GPU. Without GPUs, it means one per core,
+    limited by memory and number of trials.
+    """
     if settings.workers != "auto":
         return settings.workers
     if device_type != "cpu":
-        return 1
+        share, trial_mb = settings.gpus_per_trial, settings.limits.trial_mb
+        return max(1, min(settings.study.n_trials, sum(workers_per_gpu(gpu, share, trial_mb) for gpu in gpus)))
     cores = available_cores()
     free = available_mb()
     fitting = cores if free is None else max(1, int(free // WORKER_MB))
@@ -76,6 +79,7 @@ def run_with_workers(
     count: int,
     *,
     stop: StopSignal,
+    gpus: Sequence[Gpu] = (),
     callbacks: Sequence[TrialEvents],
     silence_seconds: float = 45.0,
     on_activity: Callable[[Sequence[Activity]], None] = lambda activities: None,
@@ -88,6 +92,7 @@ def run_with_workers(
         save_dir: directory of the run, with the files that workers read.
         count: number of workers.
         stop: signal that ends the run early.
+        gpus: GPU of each worker; empty if the workers use the device of the settings.
         callbacks: subscribers that are informed when a trial ends.
         silence_seconds: a worker without heartbeat or progress for this time is replaced.
         on_activity: function that is called with the activities of the workers.
@@ -104,18 +109,20 @@ def run_with_workers(
     ended = {record.number for record in study.records() if record.state.ended}
     looked = time.monotonic()
     try:
-        crew.extend(_Worker(save_dir, number, count) for number in range(1, count + 1))
+        crew.extend(
+            _Worker(save_dir, number, count, warn, gpus[number - 1] if gpus else None) for number in range(1, count + 1)
+        )
         while any(worker.running for worker in crew):
             time.sleep(POLL_SECONDS)
-            _announce_ended_trials(study, ended, callbacks)
+            announce_ended_trials(study, ended, callbacks)
             on_activity([worker.activity for worker in crew if worker.activity is not None])
             before, looked = looked, time.monotonic()
             for worker in crew:
                 if looked - before > STOPPED_SECONDS:
                     worker.reset_silence()
                 worker.kill_if_silent(silence_seconds)
-                _supervise(worker, study, stop, warn)
-        _announce_ended_trials(study, ended, callbacks)
+                _supervise(worker, study, stop)
+        announce_ended_trials(study, ended, callbacks)
     finally:
         for worker in crew:
             worker.disconnect()
@@ -127,7 +134,7 @@ def run_with_workers(
     return stop.reason or EXHAUSTED
 
 
-def _supervise(worker: "_Worker", study: Study, stop: StopSignal, warn: Callable[[str], None]) -> None:
+def _supervise(worker: "_Worker", study: Study, stop: StopSignal) -> None:
     """Ask a worker to end if the run ends; start a new process for a worker that has ended too early."""
     if stop.reason is not None:
         worker.ask_to_end(stop.reason)
@@ -135,15 +142,16 @@ def _supervise(worker: "_Worker", study: Study, stop: StopSignal, warn: Callable
         worker.close()
         worker.start()
     elif worker.died:
-        _replace(worker, study, warn)
+        _replace(worker, study)
 
 
 class _Worker:
     """One of the workers, with its current process."""
 
-    def __init__(self, save_dir: Path, number: int, count: int) -> None:
+    def __init__(self, save_dir: Path, number: int, count: int, warn: Callable[[str], None], gpu: Gpu | None) -> None:
+        self._gpu = gpu
         self.save_dir, self.number, self.count = save_dir, number, count
-        self.deaths, self.start_deaths, self.finished_before = 0, 0, 0
+        self.deaths = WorkerDeaths(self.name, "; --workers 1 runs the trials in this process", warn)
         self._asked_to_end = False
         self.activity: Activity | None = None
         self.start()
@@ -154,6 +162,8 @@ class _Worker:
 
     def start(self) -> None:
         environment = {**os.environ, **{name: os.environ.get(name, "1") for name in THREAD_VARIABLES}}
+        if self._gpu is not None:
+            environment[VISIBLE] = self._gpu.name
         self._errors = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace", dir=self.save_dir)  # noqa: SIM115
         self._process = subprocess.Popen(  # noqa: S603 - our own module, no shell
             module_command("cnn_lstm_hyperopt.execution.worker", self.save_dir, self.number, self.count),
@@ -265,7 +275,7 @@ def delete_worker_files(save_dir: Path) -> None:
     remove_parts(save_dir / VALIDATION, save_dir / CHECKPOINTS)
 
 
-def _replace(worker: _Worker, study: Study, warn: Callable[[str], None]) -> None:
+def _replace(worker: _Worker, study: Study) -> None:
     """Start a new process for a worker whose process died. The trial of this process is set to FAIL and retried."""
     end = worker.end_text()
     if worker.fatal_error is not None:
@@ -273,34 +283,16 @@ def _replace(worker: _Worker, study: Study, warn: Callable[[str], None]) -> None
     path = study.storage.path
     if path is not None and disk_is_full(path.parent):  # a worker that could not write could not report this error
         raise cant_write(path, path.parent, *FULL)
-    finished = study.n_finished()
-    if finished != worker.finished_before:
-        worker.deaths = worker.start_deaths = 0
-    worker.deaths += 1
-    worker.start_deaths = 0 if worker.began else worker.start_deaths + 1
-    worker.finished_before = finished
     reason = f"its {worker.name} died ({end})"
     cut_off = fail_worker(study.storage, worker.number, reason, KILLED if worker.killed else DIED)
     log.warning("%s died (%s); trials cut off: %s", worker.name, end, cut_off)
-    if worker.start_deaths >= MAX_START_DEATHS:
-        raise StudyFailedError(
-            f"{worker.name} died {worker.start_deaths} times before it could start a trial: {end}; --workers 1 runs the trials"
-            " in this process",
-            code="workers-die-at-start",
-        )
-    if worker.deaths == 1:
-        when = "" if worker.began else " before it could start a trial"
-        warn(f"{worker.name} died{when} and is restarted: {end}")
-    if worker.deaths >= MAX_DEATHS:
-        raise StudyFailedError(
-            f"{worker.name} died {worker.deaths} times without a finished trial in between, the last time with {end}",
-            code="workers-die",
-        )
+    worker.deaths.add(end, began=worker.began, finished=study.n_finished())
     worker.close()
     worker.start()
 
 
-def _announce_ended_trials(study: Study, ended: set[int], callbacks: Sequence[TrialEvents]) -> None:
+def announce_ended_trials(study: Study, ended: set[int], callbacks: Sequence[TrialEvents]) -> None:
+    """Inform subscribers of the trials that have ended in other processes and are not in ``ended``; add these to ``ended``."""
     for record in study.records():
         if record.state.ended and record.number not in ended:
             ended.add(record.number)

@@ -22,7 +22,7 @@ TRAINED_EARLIER = {"training.warmup_epochs": 0.0, "training.weight_averaging": "
 ADAM_DECAY = "adam_decay"
 """Key of the study attribute that says how the optimiser ``adam`` applies weight decay. Earlier versions stored no such key."""
 CLASS_WEIGHTS, MIN_EPOCH_STEPS, SPACE = "training.class_weights", "training.min_epoch_steps", "search_space"
-PATIENCE = "training.min_patience"
+PATIENCE, TIME_OBJECTIVE = "training.min_patience", "study.time_objective"
 
 
 def require_same(storage: StudyStorage, settings: Settings, dataset: Dataset, device: torch.device) -> None:
@@ -49,7 +49,7 @@ def fingerprint(settings: Settings, dataset: Dataset, device: torch.device) -> d
     return {
         "study.seed": settings.study.seed,
         "study.metric": settings.study.metric,
-        "study.time_objective": settings.study.time_objective,
+        TIME_OBJECTIVE: settings.study.time_objective,
         **flattened(json.loads(settings.data.model_dump_json(exclude={"data_dir", "features_seconds"})), "data."),
         "data.cv_folds": _resolved_folds(settings, dataset),
         **flattened(json.loads(settings.training.model_dump_json(exclude={"device"})), "training."),
@@ -121,6 +121,23 @@ def with_new_patience(settings: Settings, dataset: Dataset) -> Settings:
 def with_stored_patience(settings: Settings, storage: StudyStorage) -> Settings:
     """Return the settings with the minimum patience of a stored study instead of ``auto``."""
     return _with_patience(settings, storage.attribute("made_with").get(PATIENCE, MIN_PATIENCE))
+
+
+def with_new_time_objective(settings: Settings) -> Settings:
+    """Return the settings of a new study with a time objective instead of ``auto``."""
+    return _with_time_objective(settings, "measured" if settings.ray_address is None else "estimated")
+
+
+def with_stored_time_objective(settings: Settings, storage: StudyStorage) -> Settings:
+    """Return the settings with the time objective of a stored study instead of ``auto``."""
+    return _with_time_objective(settings, str(storage.attribute("made_with").get(TIME_OBJECTIVE, "measured")))
+
+
+def _with_time_objective(settings: Settings, objective: str) -> Settings:
+    if settings.study.time_objective != "auto":
+        return settings
+    study = settings.study.model_copy(update={"time_objective": objective})
+    return settings.model_copy(update={"study": study})
 
 
 def _with_patience(settings: Settings, patience: int) -> Settings:

@@ -5,7 +5,7 @@ from typing import Any
 from cnn_lstm_hyperopt.config import Settings
 from cnn_lstm_hyperopt.data.dataset import Dataset, prepare_dataset
 from cnn_lstm_hyperopt.errors import EmptyFrontError, InterruptedRunError
-from cnn_lstm_hyperopt.execution import OutsideTrials, StopSignal
+from cnn_lstm_hyperopt.execution import ENGINES, OutsideTrials, StopSignal
 from cnn_lstm_hyperopt.models.inputs import possible_groups
 from cnn_lstm_hyperopt.pipeline.events import RunEvents
 from cnn_lstm_hyperopt.pipeline.final_phase import run_final_phase
@@ -39,6 +39,7 @@ def run(settings: Settings, events: RunEvents, *, resume: bool, recalibrate: boo
     """
     check_save_dir(settings.save_dir, resume=resume, data_dir=settings.data.data_dir)
     events.on_settings(settings)
+    ENGINES[settings.engine].check(settings)
     stop = StopSignal(settings.study.timeout)
     with stop.listening():
         dataset = dataset_of(settings, resume=resume)
@@ -95,6 +96,7 @@ def dry_run(settings: Settings, events: RunEvents, *, resume: bool, recalibrate:
     """
     check_save_dir(settings.save_dir, resume=resume, data_dir=settings.data.data_dir)
     events.on_settings(settings)
+    ENGINES[settings.engine].check(settings)
     with held_for_a_check(settings.save_dir):
         check_save_dir(settings.save_dir, resume=resume)
     dataset = dataset_of(settings, resume=resume)

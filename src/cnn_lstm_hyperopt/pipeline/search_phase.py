@@ -3,24 +3,23 @@
 import logging
 from typing import Any
 
-from cnn_lstm_hyperopt.data.shared_arrays import save_trial_data
 from cnn_lstm_hyperopt.errors import StorageFailedError
 from cnn_lstm_hyperopt.execution import (
+    ENGINES,
     FINISHED,
     ActivityReporter,
     Backup,
     OutsideTrials,
+    SearchJob,
     StopSignal,
     delete_stale_checkpoints,
     delete_worker_files,
-    run_trials,
-    run_with_workers,
 )
-from cnn_lstm_hyperopt.execution.validation_files import ValidationWriter, delete_validation
+from cnn_lstm_hyperopt.execution.validation_files import delete_validation
 from cnn_lstm_hyperopt.pipeline.advice import below_chance_text
 from cnn_lstm_hyperopt.pipeline.results.writer import selection_bias, selection_is_due, write_results
 from cnn_lstm_hyperopt.pipeline.session import Session
-from cnn_lstm_hyperopt.run_dir.paths import CHECKPOINTS, DATA_FOR_WORKERS, VALIDATION
+from cnn_lstm_hyperopt.run_dir.paths import CHECKPOINTS, VALIDATION
 from cnn_lstm_hyperopt.run_dir.run_log import log_phase
 from cnn_lstm_hyperopt.run_dir.storage_errors import storage_faults
 from cnn_lstm_hyperopt.search import State, above_chance
@@ -93,29 +92,19 @@ def _run_to_end(session: Session, stop: StopSignal) -> str:
 
 
 def _run_trials(session: Session, stop: StopSignal) -> str:
-    """Run trials in this process, or in worker processes that share one file of windows."""
-    study, events, save_dir, data = session.study, session.events, session.save_dir, session.runner.data
-    workers = session.setup.workers
-    backup, outside = Backup(study.storage), OutsideTrials(study.storage, events.on_warning)
-    activity = ActivityReporter(save_dir, events.on_activity)
-    if workers == 1 or study.n_finished() >= study.plan.n_trials:  # start no workers without trials
-        validation = ValidationWriter(save_dir / VALIDATION, data.folds)
-        return run_trials(
-            study,
-            session.runner,
-            stop=stop,
-            callbacks=[outside, events, validation, backup, activity],
-            checkpoints=save_dir / CHECKPOINTS,
-        )
-    events.on_workers(workers)
-    save_trial_data(save_dir / DATA_FOR_WORKERS, data)
-    return run_with_workers(
-        study,
-        save_dir,
-        workers,
+    """Run trials on the engine of the settings."""
+    study, events, save_dir = session.study, session.events, session.save_dir
+    outside = OutsideTrials(study.storage, events.on_warning)
+    job = SearchJob(
+        settings=session.settings,
+        study=study,
+        runner=session.runner,
+        workers=session.setup.workers,
+        gpus=session.setup.gpus,
         stop=stop,
-        callbacks=[outside, events, backup],
-        silence_seconds=session.settings.limits.worker_silence_seconds,
-        on_activity=activity.report,
+        callbacks=[outside, events, Backup(study.storage)],
+        activity=ActivityReporter(save_dir, events.on_activity),
+        on_workers=events.on_workers,
         warn=events.on_warning,
     )
+    return ENGINES[session.settings.engine]().run(job)

@@ -15,15 +15,26 @@ from cnn_lstm_hyperopt.data.dataset import Dataset
 from cnn_lstm_hyperopt.data.windows import Fold, Windows
 from cnn_lstm_hyperopt.errors import ConfigError
 from cnn_lstm_hyperopt.evaluation import Power, dates_effect, design_effect
-from cnn_lstm_hyperopt.execution import PASSES, as_stored, memory_limit, resolve_workers, study_plan
+from cnn_lstm_hyperopt.execution import (
+    PASSES,
+    Gpu,
+    as_stored,
+    gpus_of,
+    memory_limit,
+    places,
+    resolve_workers,
+    study_plan,
+)
 from cnn_lstm_hyperopt.metrics import METRICS
 from cnn_lstm_hyperopt.pipeline.fingerprint import (
     decoupled_adam,
     fingerprint,
     require_same,
     with_new_patience,
+    with_new_time_objective,
     with_stored_patience,
     with_stored_space,
+    with_stored_time_objective,
     without_effect,
 )
 from cnn_lstm_hyperopt.pipeline.own_baselines import check_own_baselines
@@ -73,6 +84,7 @@ class Setup:
         plan: plan of the study.
         sampled: random configurations of the search space, each with its cost.
         workers: number of processes that run trials.
+        gpus: GPU of each worker of this machine; empty without GPUs.
         made_with: fingerprint of the study: settings and hash of the data that must be the same when the study is resumed.
         first_trials: one line of text about the initial trials; empty if the sampler proposes the initial trials.
         warnings: warnings about initial trials that were left out, and about differences from earlier versions.
@@ -86,6 +98,7 @@ class Setup:
     plan: StudyPlan
     sampled: SampledSpace
     workers: int
+    gpus: Sequence[Gpu]
     made_with: dict[str, Any]
     first_trials: str = ""
     warnings: tuple[str, ...] = ()
@@ -182,7 +195,7 @@ def prepare_new(settings: Settings, dataset: Dataset, *, on_benchmark: Callable[
         ConfigError: precision, limits or enqueued trials are invalid.
         DataError: one of the user's baselines violates a rule.
     """
-    settings = with_new_patience(settings, dataset)
+    settings = with_new_time_objective(with_new_patience(settings, dataset))
     check_own_baselines(settings, dataset)
     device = resolve_device(settings.training.device)
     speeds = calibration_for(device, remeasure=recalibrate, on_start=on_benchmark)
@@ -199,7 +212,7 @@ def prepare_again(settings: Settings, dataset: Dataset, storage: StudyStorage) -
         ConfigError: the enqueued trials differ from those at the start of the study.
         DataError: one of the user's baselines violates a rule.
     """
-    settings = with_stored_patience(with_stored_space(settings, storage), storage)
+    settings = with_stored_time_objective(with_stored_patience(with_stored_space(settings, storage), storage), storage)
     device = resolve_device(settings.training.device)
     require_same(storage, settings, dataset, device)
     begun_with, now = storage.attribute("enqueue"), settings.study.enqueue
@@ -257,7 +270,13 @@ def _prepare(
             code="precision-not-supported",
         )
 
-    workers = resolve_workers(settings, device.type)
+    gpus = gpus_of(settings, device.type)
+    workers = resolve_workers(settings, device.type, gpus)
+    placed = (
+        places(gpus, workers, settings.gpus_per_trial, settings.limits.trial_mb)
+        if gpus and settings.engine == "local"
+        else []
+    )
 
     def runner_on(data: Dataset, passes: int) -> TrialRunner:
         return TrialRunner(
@@ -287,7 +306,7 @@ def _prepare(
     if is_new and settings.limits.trial_seconds == "auto":
         seconds = small_data_seconds(sampled, dataset.fold_windows, plan.cost)
         plan = replace(plan, limits=replace(plan.limits, proposal_seconds=seconds))
-    return Setup(settings, dataset, skill, runner, plan, sampled, workers, made_with)
+    return Setup(settings, dataset, skill, runner, plan, sampled, workers, placed, made_with)
 
 
 def _passes(settings: Settings, dataset: Dataset, plan: StudyPlan, sampled: SampledSpace) -> int:

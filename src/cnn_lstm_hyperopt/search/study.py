@@ -267,6 +267,14 @@ class Study:
         self.storage.pause(assignment.trial_id)
         self._running.end(assignment)
 
+    def requeue(self, assignment: Assignment) -> None:
+        """Set a trial whose machine or process is lost to WAITING, so that another worker resumes it.
+
+        Unlike after :meth:`pause`, the trial keeps the count of its starts, since the trial itself may end its process.
+        """
+        self.storage.pause(assignment.trial_id)
+        self._running.end(assignment)
+
     def drop(self, assignment: Assignment, why: str) -> None:
         """Discard a trial that another program changed while the trial ran; a new trial replaces the discarded trial.
 

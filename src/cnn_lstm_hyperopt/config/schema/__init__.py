@@ -1,9 +1,10 @@
 """Pydantic models of all settings with their defaults. YAML files, flags and the Python API use the same models."""
 
+import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import Field, GetPydanticSchema, model_validator
+from pydantic import AfterValidator, Field, GetPydanticSchema, model_validator
 from pydantic_core import core_schema
 
 from cnn_lstm_hyperopt.config.schema.base import Directory, Section, SettingError
@@ -18,6 +19,16 @@ from cnn_lstm_hyperopt.config.search_space import PARAMETERS, parse_space
 from cnn_lstm_hyperopt.space.parsing import plain
 from cnn_lstm_hyperopt.space.search_space import SearchSpace
 from cnn_lstm_hyperopt.space.values import SpaceError
+from cnn_lstm_hyperopt.utils.registry import declared
+from cnn_lstm_hyperopt.utils.text import shown
+
+ENGINES = declared("execution/engines")
+"""Properties of each engine, by name."""
+if TYPE_CHECKING:
+    EngineName = str
+else:
+    EngineName = Literal[tuple(ENGINES)]
+_ENGINES_TEXT = ", ".join(f"{name} ({facts['description']})" for name, facts in ENGINES.items())
 
 
 def _read_space(raw: dict[str, Any]) -> SearchSpace:
@@ -42,6 +53,19 @@ _ReadSpace = Annotated[
 """Type of a search space in the settings. The YAML form of a search space is converted to the domains of all parameters."""
 
 
+def _address(value: str) -> str:
+    if not re.fullmatch(r"auto|[^\s/@:]+:\d{1,5}|\[[0-9a-fA-F:]+\]:\d{1,5}", value):
+        raise SettingError(
+            f"must be auto or HOST:PORT, such as 10.0.0.5:6379, but got {shown(value)}; start the run on a machine of the"
+            " cluster, since addresses of clients (ray://) are not supported",
+            "not-an-address",
+        )
+    return value
+
+
+RayAddress = Annotated[str, AfterValidator(_address)] | None
+
+
 class Settings(Section):
     """All settings of a run."""
 
@@ -57,7 +81,20 @@ class Settings(Section):
     workers: Annotated[int, Field(ge=1, le=1024)] | Literal["auto"] = Field(
         "auto",
         description="number of worker processes, each with one thread; auto: one process per CPU core if memory allows, "
-        "one on a GPU",
+        "one on each GPU, or as many as gpus_per_trial allows",
+    )
+    engine: EngineName = Field("local", description=f"what runs the workers: {_ENGINES_TEXT}")
+    ray_address: RayAddress = Field(
+        None,
+        description="address of a running Ray cluster, as HOST:PORT or auto (the cluster of this machine), with engine ray; "
+        "null: Ray is started on this machine and ends with the run",
+    )
+    gpus_per_trial: float | None = Field(
+        None,
+        gt=0,
+        le=1,
+        description="share of a GPU for each worker, such as 0.25 for four workers on each GPU; null: workers share the GPUs "
+        "equally (with engine ray: one worker on each GPU)",
     )
     save_dir: Directory = Field(Path("hyperopt_results"), description="directory for all output")
     report: bool = Field(
@@ -80,6 +117,29 @@ class Settings(Section):
             return raw
         # An unknown name is kept and later reported as an error.
         return {key: value for key, value in raw.items() if value is not None or key not in cls.model_fields}
+
+    @model_validator(mode="after")
+    def _engine_fits(self) -> "Settings":
+        if self.ray_address is not None and self.engine != "ray":
+            raise SettingError(
+                f"ray_address={self.ray_address} needs engine: ray, but engine is {self.engine}; add --engine ray or omit it",
+                "address-without-ray",
+                "ray_address",
+            )
+        if self.ray_address is not None and self.workers == "auto":
+            raise SettingError(
+                "workers=auto counts the cores of this machine, not those of a cluster (ray_address); give the number, such as"
+                " --workers 16",
+                "workers-of-cluster",
+                "workers",
+            )
+        if self.gpus_per_trial is not None and self.training.device == "cpu":
+            raise SettingError(
+                f"gpus_per_trial={self.gpus_per_trial:g} needs a GPU, but training.device is cpu; omit one of them",
+                "gpus-on-cpu",
+                "gpus_per_trial",
+            )
+        return self
 
     @model_validator(mode="after")
     def _periods_need_bars(self) -> "Settings":

@@ -57,6 +57,11 @@ class LimitSettings(Section):
             )
         return value
 
+    @property
+    def trial_mb(self) -> float | None:
+        """Memory limit of a trial in MB if the user has set one; None for ``auto`` and without a limit."""
+        return None if self.memory_mb == "auto" else self.memory_mb
+
     def seconds_on(self, device_type: str) -> float | None:
         """Return the time limit of a trial in seconds on a device of the given type, or None without a limit."""
         if self.trial_seconds == "auto":

@@ -50,10 +50,11 @@ class StudySettings(Section):
         "accuracy",
         description="validation score to maximise; log_loss is negated, so that a higher score is better",
     )
-    time_objective: Literal["measured", "estimated"] = Field(
-        "measured",
+    time_objective: Literal["auto", "measured", "estimated"] = Field(
+        "auto",
         description="how training time is counted: measured (wall time), or estimated (by the cost model). With "
-        "estimated, the same seed and one worker always give the same study",
+        "estimated, the same seed and one worker always give the same study. auto: estimated in a study on a cluster "
+        "(ray_address), whose machines may differ in speed, otherwise measured; measured seconds are always stored",
     )
     portfolio: bool = Field(
         True,
