@@ -250,6 +250,8 @@ def test_an_exception_is_one_line_and_a_traceback_with_debug(
         ("--no-refit", "retrain.refit", False),
         ("--workers 3", "workers", 3),
         ("--workers auto", "workers", "auto"),
+        ("--engine ray", "engine", "ray"),
+        ("--gpus-per-trial 0.25", "gpus_per_trial", 0.25),
         ("--save-dir there", "save_dir", Path("there")),
         ("", "data.source", "embedded"),
     ],
@@ -272,7 +274,13 @@ def test_every_flag_is_tried_above_or_is_a_switch() -> None:
         flag.replace("--no-", "--") for arguments, *_ in rows for flag in arguments.split() if flag.startswith("--")
     }
     switches = "use-real-data batch-size architecture enqueue resume demo dry-run recalibrate quiet verbose debug config data-dir"
+    switches += " ray-address"  # below
     assert {"--" + f.name.replace("_", "-") for f in fields(RunOptions)} == tried | {f"--{s}" for s in switches.split()}
+
+
+def test_a_cluster_is_named_with_its_engine_and_workers(started: Start) -> None:
+    settings = started(*REAL, *["--engine", "ray", "--ray-address", "10.0.0.5:6379", "--workers", "8"])["settings"]
+    assert (settings.engine, settings.ray_address, settings.workers) == ("ray", "10.0.0.5:6379", 8)
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,8 @@ from cnn_lstm_hyperopt.metrics import METRICS
 from cnn_lstm_hyperopt.pipeline.events import RunEvents
 from cnn_lstm_hyperopt.pipeline.fingerprint import ADAM_DECAY, fingerprint, require_same, with_stored_space
 from cnn_lstm_hyperopt.pipeline.session import open_session
-from cnn_lstm_hyperopt.pipeline.setup import prepare_again, prepare_new, skill_threshold
+from cnn_lstm_hyperopt.pipeline.setup import prepare_again, prepare_new
+from cnn_lstm_hyperopt.pipeline.validation_skill import skill_threshold
 from cnn_lstm_hyperopt.search import SkillThreshold, StudyStorage, random_configuration
 from cnn_lstm_hyperopt.search.distributions import distribution
 from cnn_lstm_hyperopt.training.trial_costs import TrialCosts

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from cnn_lstm_hyperopt.cli.application import app
-from cnn_lstm_hyperopt.cli.options import Debug, path_of, require_symbols
+from cnn_lstm_hyperopt.cli.options import Debug, require_symbols
+from cnn_lstm_hyperopt.cli.values import path_of
 from cnn_lstm_hyperopt.config.schema.data import BadBars
 from cnn_lstm_hyperopt.errors import ConfigError, DataError
 from cnn_lstm_hyperopt.run_dir.outputs import checked_output, is_export, is_predictions

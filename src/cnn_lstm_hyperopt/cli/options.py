@@ -1,14 +1,15 @@
 """Flags of the command line: their names, the settings that they set, and the functions that read their values."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from cyclopts import Parameter, Token
+from cyclopts import Parameter
 
+from cnn_lstm_hyperopt.cli.values import number, path_of, seconds, whole, workers_of
 from cnn_lstm_hyperopt.config import Settings, load_settings
 from cnn_lstm_hyperopt.config.schema import EngineName
 from cnn_lstm_hyperopt.config.schema.data import SOURCES, BadBars, Target
@@ -18,8 +19,6 @@ from cnn_lstm_hyperopt.errors import ConfigError
 from cnn_lstm_hyperopt.run_dir.paths import CONFIG_FILE
 from cnn_lstm_hyperopt.space.search_space import Architecture
 from cnn_lstm_hyperopt.utils.nested import put
-
-T = TypeVar("T")
 
 _SETTING_OF_FLAG = {
     "n_trials": "study.n_trials",
@@ -89,46 +88,6 @@ if TYPE_CHECKING:
 else:
     SourceFlag = Literal[tuple(SOURCES)]
 _SEARCH, _DATA, _RETRAIN, _RUN = "Search", "Data", "After the search", "General"
-
-
-def whole(kind: object, tokens: Sequence[Token]) -> int:
-    """Read a whole number from a flag. The library cyclopts would round 1.5 to 2."""
-    return _number(tokens[0].value, int, "a whole number")
-
-
-def seconds(kind: object, tokens: Sequence[Token]) -> float:
-    """Read a number of seconds from a flag."""
-    return _number(tokens[0].value, float, "a number of seconds")
-
-
-def number(kind: object, tokens: Sequence[Token]) -> float:
-    """Read a number from a flag."""
-    return _number(tokens[0].value, float, "a number")
-
-
-def _number(text: str, read: Callable[[str], T], what: str) -> T:
-    """Read a number that is written in ASCII digits. Python would also accept 1_0 and digits of other scripts."""
-    try:
-        if text.isascii() and "_" not in text:
-            return read(text)
-    except ValueError:
-        pass
-    raise ValueError(f"must be {what}, but got {text!r}")
-
-
-def workers_of(kind: object, tokens: Sequence[Token]) -> int | str:
-    """Read a number of workers, or ``auto``, from a flag."""
-    try:
-        return "auto" if tokens[0].value == "auto" else whole(kind, tokens)
-    except ValueError as error:
-        raise ValueError(f"{error}; auto: one worker per core") from None
-
-
-def path_of(kind: object, tokens: Sequence[Token]) -> Path:
-    """Read a path from a flag. The library cyclopts would read an empty text as the working directory."""
-    if not tokens[0].value.strip():
-        raise ValueError("must be a path, but is empty")
-    return Path(tokens[0].value)
 
 
 _QUIET_HELP = "Print only errors. run.log has the full output."

@@ -21,11 +21,9 @@ from cnn_lstm_hyperopt.cli.options import (
     Workers,
     config_of,
     directory,
-    path_of,
-    seconds,
     settings_of,
-    whole,
 )
+from cnn_lstm_hyperopt.cli.values import path_of, seconds, whole
 from cnn_lstm_hyperopt.config import Settings
 from cnn_lstm_hyperopt.config.profiles import DEMO
 from cnn_lstm_hyperopt.errors import ConfigError, InterruptedRunError

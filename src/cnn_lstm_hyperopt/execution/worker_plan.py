@@ -81,5 +81,5 @@ def _sharing(settings: Settings, device: torch.device, workers: int) -> int:
     if device.type == "cuda":
         if settings.gpus_per_trial is not None:
             return min(workers, math.floor(1 / settings.gpus_per_trial + 1e-9))
-        return 1 if settings.ray_address else math.ceil(workers / len(gpus_of(settings, device.type)))
+        return 1 if settings.engine == "ray" else math.ceil(workers / len(gpus_of(settings, device.type)))
     return min(workers, available_cores()) if settings.ray_address else workers

@@ -5,16 +5,12 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-import numpy as np
-import pandas as pd
 import torch
-from numpy.typing import NDArray
 
 from cnn_lstm_hyperopt.config import Settings
 from cnn_lstm_hyperopt.data.dataset import Dataset
-from cnn_lstm_hyperopt.data.windows import Fold, Windows
 from cnn_lstm_hyperopt.errors import ConfigError
-from cnn_lstm_hyperopt.evaluation import Power, dates_effect, design_effect
+from cnn_lstm_hyperopt.evaluation import Power
 from cnn_lstm_hyperopt.execution import (
     PASSES,
     Gpu,
@@ -25,7 +21,6 @@ from cnn_lstm_hyperopt.execution import (
     resolve_workers,
     study_plan,
 )
-from cnn_lstm_hyperopt.metrics import METRICS
 from cnn_lstm_hyperopt.pipeline.fingerprint import (
     decoupled_adam,
     fingerprint,
@@ -39,6 +34,7 @@ from cnn_lstm_hyperopt.pipeline.fingerprint import (
 )
 from cnn_lstm_hyperopt.pipeline.own_baselines import check_own_baselines
 from cnn_lstm_hyperopt.pipeline.power_estimate import estimate_power
+from cnn_lstm_hyperopt.pipeline.validation_skill import skill_threshold
 from cnn_lstm_hyperopt.run_dir.paths import STUDY_FILE
 from cnn_lstm_hyperopt.search import (
     CONFIRMED_PER_MODEL,
@@ -48,7 +44,6 @@ from cnn_lstm_hyperopt.search import (
     StudyStorage,
     TrialRecord,
     count_confirmations,
-    undefined_in,
 )
 from cnn_lstm_hyperopt.search.cost_forecast import (
     FinalForecast,
@@ -324,44 +319,3 @@ def _passes(settings: Settings, dataset: Dataset, plan: StudyPlan, sampled: Samp
         return 1
     n_windows = dataset.fold_windows if settings.limits.trial_seconds == "auto" else None
     return min(wanted, affordable_passes(sampled, n_windows, plan.limits.seconds, plan.cost))
-
-
-def skill_threshold(settings: Settings, folds: Sequence[Fold]) -> SkillThreshold:
-    """Return the skill threshold from the validation labels of all folds.
-
-    Raises:
-        ConfigError: the metric is undefined on a fold, because all windows of the fold have one class.
-    """
-    metric, labels = settings.study.metric, [fold.validation.labels.numpy() for fold in folds]
-    if (undefined := undefined_in(metric, labels)) is not None:
-        where = f" of fold {undefined + 1} of {len(folds)}" if len(folds) > 1 else ""
-        fewer = "lower data.cv_folds, give more bars," if len(folds) > 1 else "give more data"
-        raise ConfigError(
-            f"study.metric={metric} needs two classes in validation, but all {len(labels[undefined])} validation windows{where}"
-            f" are of class {int(labels[undefined][0])}; {fewer} or use study.metric: accuracy",
-            field="study.metric",
-            code="metric-undefined",
-        )
-    validation, horizon = [fold.validation for fold in folds], settings.data.horizon
-    everything = np.concatenate(labels)
-    once = _once(validation) if all(each.dated for each in validation) else None
-    n_windows = None if once is None else len(once)
-    groups = [each.groups for each in validation if each.groups is not None]
-    if len(groups) == len(validation):
-        grouped = horizon * design_effect(everything, np.concatenate(groups))
-        return SkillThreshold.on(metric, labels, overlap=grouped, n_windows=n_windows)
-    dependence = 1.0
-    if once is not None:
-        dates = np.concatenate([each.dates for each in validation])
-        slow = not METRICS[metric].chance_varies
-        dependence = dates_effect(everything[once], dates[once], horizon=horizon, slow=slow)
-    return SkillThreshold.on(metric, labels, overlap=horizon, n_windows=n_windows, dependence=dependence)
-
-
-def _once(validation: Sequence[Windows]) -> NDArray[np.int64]:
-    """Return the positions of distinct windows among the windows of all folds, because combinatorial folds repeat windows."""
-    names = ["symbol", "date"]
-    held_out = [pd.DataFrame({"symbol": part.symbols, "date": part.dates}) for part in validation]
-    # DataLoader windows share a symbol and may share a date. A fold holds out a window at most once, and whole dates.
-    marked = pd.concat([each.assign(place=each.groupby(names).cumcount()) for each in held_out])
-    return np.flatnonzero(~marked.duplicated().to_numpy())

@@ -268,10 +268,7 @@ class Study:
         self._running.end(assignment)
 
     def requeue(self, assignment: Assignment) -> None:
-        """Set a trial whose machine or process is lost to WAITING, so that another worker resumes it.
-
-        Unlike after :meth:`pause`, the trial keeps the count of its starts, since the trial itself may end its process.
-        """
+        """Set a trial whose process is lost to WAITING; the trial keeps the count of its starts, since it may be the cause."""
         self.storage.pause(assignment.trial_id)
         self._running.end(assignment)
 

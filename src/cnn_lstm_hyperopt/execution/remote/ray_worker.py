@@ -67,7 +67,7 @@ def work(post: Post, workload: Workload, decider: Any) -> WorkerEnd:
     threading.Thread(target=_send_heartbeats, args=(post, decider), daemon=True).start()
     stop = _CrewStop(post.pause_seconds)
     try:
-        with _log_to(decider, post.number), noticing_stops(), tempfile.TemporaryDirectory() as name:
+        with _log_to(decider, post.number), noticing_stops(), tempfile.TemporaryDirectory(prefix="cnn_lstm_") as name:
             folder = Path(name)
             study, runner = StudyClient(workload.plan(), ask, stop, folder), workload.runner()
             callbacks = [workload.writer(folder / VALIDATION), TrialPlace(), MemoryWatch(stop, workload.growth_mb)]
