@@ -1,5 +1,6 @@
 """Engines by name, the settings that belong to them, and the places of workers on GPUs."""
 
+import socket
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,16 @@ def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch):
         ENGINES["ray"].check(load_settings({"engine": "ray"}, environment={}))
     assert (caught.value.field, caught.value.code) == ("engine", "missing-extra")
     assert "cnn-lstm-hyperopt[ray]" in str(caught.value)
+
+
+def test_an_address_without_a_cluster_is_refused_at_once():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    settings = load_settings({"engine": "ray", "ray_address": f"127.0.0.1:{port}", "workers": 2}, environment={})
+    with pytest.raises(ConfigError) as caught:
+        ENGINES["ray"].check(settings)
+    assert (caught.value.field, caught.value.code) == ("ray_address", "no-cluster")
 
 
 # ---------------------------------------------------------------------- places on GPUs

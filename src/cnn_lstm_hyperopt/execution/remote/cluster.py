@@ -4,6 +4,7 @@ import contextlib
 import logging
 import os
 import signal
+import socket
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -13,6 +14,7 @@ from cnn_lstm_hyperopt.utils.text import one_line
 
 STORE_BYTES = 100_000_000
 """Smallest object store of a Ray that the run starts."""
+CONNECT_SECONDS = 10.0
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -30,6 +32,8 @@ def connected(address: str | None, *, cpus: int = 1, gpus: float = 0.0, data_byt
     Raises:
         ConfigError: there is no cluster at the address, or this machine has too few GPUs.
     """
+    if address is not None and address != "auto":
+        _require_listener(address)
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # otherwise Ray prints a tip
     import ray
@@ -47,12 +51,7 @@ def connected(address: str | None, *, cpus: int = 1, gpus: float = 0.0, data_byt
     except (ConnectionError, RuntimeError, ValueError, AssertionError) as error:
         if address is None:
             raise
-        raise ConfigError(
-            f"ray_address={address}: no Ray cluster can be reached there ({one_line(error)}); start the run on a machine of"
-            " the cluster, with the address that ray start showed, or omit --ray-address to start Ray on this machine",
-            field="ray_address",
-            code="no-cluster",
-        ) from error
+        raise _no_cluster(address, error) from error
     try:
         if address is None and gpus > (there := ray.cluster_resources().get("GPU", 0.0)):
             raise ConfigError(
@@ -63,6 +62,24 @@ def connected(address: str | None, *, cpus: int = 1, gpus: float = 0.0, data_byt
         yield ray
     finally:
         ray.shutdown()
+
+
+def _require_listener(address: str) -> None:
+    """Raise ConfigError if no program listens at ``address``, HOST:PORT, since Ray itself would try for a long time."""
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        raise _no_cluster(address, error) from error
+
+
+def _no_cluster(address: str, error: Exception) -> ConfigError:
+    return ConfigError(
+        f"ray_address={address}: no Ray cluster can be reached there ({one_line(error)}); start the run on a machine of the"
+        " cluster, with the address that ray start showed, or omit --ray-address to start Ray on this machine",
+        field="ray_address",
+        code="no-cluster",
+    )
 
 
 @contextlib.contextmanager
