@@ -2,6 +2,9 @@
 
     python benchmarks/storage.py --trials 1000,5000 --processes 1,4
     python benchmarks/storage.py --keep /tmp/studies     # fills the studies once and copies them from there later
+    python benchmarks/storage.py --storage postgresql+psycopg://me@127.0.0.1/bench --trials 1000   # first table alone
+
+With ``--storage``, the studies are on a server, and the figures are those of the client, not of the server.
 
 A study gets its first trials at once. Then each process runs further trials with the classes of a real run (claim under a file
 lock, sampler ``random``, a pruner, ten reports, end) but without training. All figures are milliseconds of processor time, which
@@ -42,8 +45,10 @@ from cnn_lstm_hyperopt.progress import ProgressReport
 from cnn_lstm_hyperopt.search import (
     Assignment,
     Cost,
+    Database,
     Limits,
     Point,
+    PostgresServer,
     SkillThreshold,
     State,
     Study,
@@ -87,10 +92,10 @@ def score_at(number: int, epoch: int) -> float:
     return 0.55 + 0.3 * (number * 7919 % 1000) / 1000 * (1 - 0.7**epoch)
 
 
-def fill(path: Path, trials: int) -> None:
+def fill(place: Path | Database, trials: int, name: str = "storage") -> None:
     """Create a study of finished trials."""
     plan = plan_of("none")
-    storage = StudyStorage(path, create="storage", attributes={"n_trials": plan.n_trials, "skill_gate": SKILL})
+    storage = StudyStorage(place, create=name, attributes={"n_trials": plan.n_trials, "skill_gate": SKILL})
     for number in range(trials):
         params = random_configuration(SPACE, 1, number)
         size_mb = plan.cost(params).size_mb
@@ -117,11 +122,11 @@ class Measured:
     reads: list[float]
 
 
-def run_trials(path: Path, pruner: str, worker: int | None, count: int) -> Measured:
+def run_trials(place: Path | Database, pruner: str, worker: int | None, count: int) -> Measured:
     """Run trials in this process."""
-    storage = StudyStorage(path)
+    storage = StudyStorage(place)
     timed = Timed(storage, time.thread_time)
-    claim = None if worker is None else FileLock(path.with_name("claim.lock"))
+    claim = FileLock(place.with_name("claim.lock")) if worker is not None and isinstance(place, Path) else None
     study = Study(cast(StudyStorage, timed), plan_of(pruner), claim=claim, worker=worker)
     run_trial(study)  # fills caches
     starts: list[float] = []
@@ -161,12 +166,12 @@ def run_trial(
     study.finish(assignment, State.COMPLETE, values, {"seconds": 60.0, "projected_seconds": 60.0, "epochs": EPOCHS})
 
 
-def in_processes(path: Path, pruner: str, processes: int, count: int) -> Measured:
+def in_processes(place: Path | Database, pruner: str, processes: int, count: int) -> Measured:
     """Run trials in several processes at the same time; means over the processes."""
     if processes == 1:
-        return run_trials(path, pruner, None, count)
+        return run_trials(place, pruner, None, count)
     with multiprocessing.get_context("spawn").Pool(processes) as pool:
-        every = pool.starmap(run_trials, [(path, pruner, worker, count // processes) for worker in range(processes)])
+        every = pool.starmap(run_trials, [(place, pruner, worker, count // processes) for worker in range(processes)])
     return Measured(
         statistics.fmean(each.storage for each in every),
         statistics.fmean(each.search for each in every),
@@ -257,6 +262,20 @@ def measure(folder: Path, given: argparse.Namespace) -> None:
         print(f"| {trials:,} | {opened:.2f} | {status:.2f} |", flush=True)
 
 
+def measure_server(url: str, given: argparse.Namespace) -> None:
+    """Print the first table for a server; the studies stay there, with the time in their names."""
+    print(f"{machine_line()}; {given.count} trials a row, {len(SPACE.searched())} parameters, {EPOCHS} reports\n")
+    print("| stored trials | pruner | processes | storage, ms a trial | search, ms a trial |")
+    print("|---|---|---|---|---|")
+    for trials in given.trials:
+        name = f"benchmark of {trials} trials at {time.time():.0f}"
+        fill(PostgresServer(url, name), trials, name)
+        for pruner in given.pruners:
+            for processes in given.processes:
+                found = in_processes(PostgresServer(url, name), pruner, processes, given.count)
+                print(f"| {trials:,} | {pruner} | {processes} | {found.storage:.1f} | {found.search:.1f} |", flush=True)
+
+
 def _median_and_largest(milliseconds: Sequence[float]) -> str:
     return f"{statistics.median(milliseconds):.1f} ({max(milliseconds):.1f})" if milliseconds else "–"
 
@@ -274,7 +293,13 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=100, help="trials that are measured a row")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--keep", type=Path, help="folder of filled studies")
+    parser.add_argument(
+        "--storage", help="URL of a PostgreSQL database; the password comes from PGPASSWORD or ~/.pgpass"
+    )
     given = parser.parse_args()
+    if given.storage is not None:
+        measure_server(given.storage, given)
+        return
     if given.keep is not None:
         given.keep.mkdir(parents=True, exist_ok=True)
         measure(given.keep, given)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from datetime import date
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
@@ -21,6 +21,9 @@ from cnn_lstm_hyperopt.config import DataSettings
 from cnn_lstm_hyperopt.data.dataset import Dataset, prepare_dataset
 from cnn_lstm_hyperopt.evaluation import BASELINES
 from cnn_lstm_hyperopt.training.cost_model import CostModel
+
+if TYPE_CHECKING:
+    from builders.postgres import Server
 
 ROOT = Path(__file__).parents[1]
 for _section in ("MLFLOW__ENABLED", "REPORT"):  # neither for each study; tracking/ and reporting/report/ have their own
@@ -62,6 +65,20 @@ settings.load_profile("unhurried")
 def speeds(tmp_path_factory: pytest.TempPathFactory) -> CostModel:
     """Speeds of one core, in a cache of the tests' own, where all processes find them."""
     return write_speeds(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator["Server"]:
+    """A PostgreSQL server whose password this process has."""
+    from builders import postgres
+    from cnn_lstm_hyperopt.utils.passwords import without_password
+
+    programs = postgres.programs()
+    if programs is None:
+        pytest.skip("no PostgreSQL server is installed (apt-get install postgresql)")
+    with postgres.serving(programs) as running:
+        without_password(running.url(password=running.password))
+        yield running
 
 
 @pytest.fixture(scope="session")

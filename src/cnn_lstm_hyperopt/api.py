@@ -26,7 +26,7 @@ from cnn_lstm_hyperopt.pipeline.final_phase import run_final_phase
 from cnn_lstm_hyperopt.pipeline.final_refit import with_final_refit
 from cnn_lstm_hyperopt.pipeline.results.writer import write_results
 from cnn_lstm_hyperopt.pipeline.run import dataset_of
-from cnn_lstm_hyperopt.pipeline.save_dir_check import check_save_dir
+from cnn_lstm_hyperopt.pipeline.save_dir_check import check_database
 from cnn_lstm_hyperopt.pipeline.search_phase import search_and_write
 from cnn_lstm_hyperopt.pipeline.session import Session, open_session
 from cnn_lstm_hyperopt.reporting.console.terminal import Terminal
@@ -123,7 +123,7 @@ class CNNLSTMHyperparameterOptimizer:
                 field="data.source",
                 code="no-data",
             )
-        check_save_dir(self.settings.save_dir, resume=resume, data_dir=self.settings.data.data_dir)
+        check_database(self.settings, resume=resume)
         of_loaders = None if data_loaders is None else self._dataset(data_loaders, input_dim, dates, groups)
         self.dataset = of_loaders or dataset_of(self.settings, resume=resume)
 

@@ -15,6 +15,7 @@ HyperoptError
     ├── CheckpointError         training can't continue from a checkpoint file
     ├── MemoryLimitError        a training needs more memory than limits.memory_mb; also a MemoryError
     ├── StorageFailedError      the disk is full or read-only; study.db is locked, damaged or missing
+    │   └── ConnectionLostError the database server of the study does not answer
     ├── TrackingError           MLflow can't be written to
     └── InterruptedRunError     exit code 130: Ctrl-C
 
@@ -115,6 +116,10 @@ class MemoryLimitError(RunError, MemoryError):
 
 class StorageFailedError(RunError):
     """Results can't be stored: the disk is full, or study.db is locked, damaged or missing. Finished trials are kept."""
+
+
+class ConnectionLostError(StorageFailedError):
+    """The database server of the study did not answer for five minutes. Finished trials are kept."""
 
 
 class TrackingError(RunError):

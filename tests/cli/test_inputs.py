@@ -217,6 +217,7 @@ def test_an_exception_is_one_line_and_a_traceback_with_debug(
         ("--n-trials 7", "study.n_trials", 7),
         ("--timeout 1.5", "study.timeout", 1.5),
         ("--study-name mine", "study.name", "mine"),
+        ("--storage postgresql://me:secret@host/db", "study.storage", "postgresql+psycopg://me@host/db"),
         ("--seed 3", "study.seed", 3),
         ("--symbols AAPL IBM MSFT", "data.symbols", ("AAPL", "IBM", "MSFT")),
         ("--symbols AAPL --symbols IBM", "data.symbols", ("AAPL", "IBM")),

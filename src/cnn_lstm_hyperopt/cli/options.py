@@ -24,6 +24,7 @@ _SETTING_OF_FLAG = {
     "n_trials": "study.n_trials",
     "timeout": "study.timeout",
     "study_name": "study.name",
+    "storage": "study.storage",
     "seed": "study.seed",
     "portfolio": "study.portfolio",
     "enqueue": "study.enqueue",
@@ -219,6 +220,7 @@ class RunOptions(DataOptions):
     refit: Annotated[bool | None, _setting("refit", _RETRAIN, negative="--no-refit")] = None
     save_dir: Annotated[Path | None, _setting("save_dir", _RUN, converter=path_of)] = None
     study_name: Annotated[str | None, _setting("study_name", _RUN)] = None
+    storage: Annotated[str | None, _setting("storage", _RUN)] = None
     device: Annotated[str | None, _setting("device", _RUN)] = None
     workers: Annotated[
         int | Literal["auto"] | None,
@@ -271,6 +273,10 @@ Engine = Annotated[EngineName | None, Parameter(help="Engine that runs the worke
 RayAddress = Annotated[
     str | None, Parameter(help="Address of a running Ray cluster: HOST:PORT or auto. [default: as before]")
 ]
+Storage = Annotated[
+    str | None,
+    Parameter(help="URL of the study's database, with its password. [default: as in config.yaml, and PGPASSWORD]"),
+]
 SaveDir = Annotated[Path, Parameter(converter=path_of, help="Directory of the study.")]
 TrackingUri = Annotated[
     str | None,
@@ -295,9 +301,26 @@ def settings_of(
     return load_settings(config, overrides, environment, flags=_FLAG_OF_SETTING)
 
 
-def directory(save_dir: Path) -> Path:
-    """Return the path in the flag ``--save-dir`` after the checks of the setting ``save_dir``."""
-    return settings_of(None, {"save_dir": save_dir}, environment={}).save_dir
+def directory(save_dir: Path, storage: str | None = None) -> Path:
+    """Return the path in the flag ``--save-dir`` after the checks of the setting ``save_dir``.
+
+    The password in the flag ``--storage`` is kept for this process.
+
+    Raises:
+        ConfigError: a flag is wrong, or ``--storage`` names another database than the study's.
+    """
+    given = settings_of(None, {"save_dir": save_dir, "study": {"storage": storage}}, environment={})
+    if storage is not None:
+        from cnn_lstm_hyperopt.search import database_in
+
+        stored = database_in(given.save_dir).url
+        if stored != given.study.storage:
+            text = (
+                f"--storage {given.study.storage} is not the database of the study in {save_dir}, which is"
+                f" {stored or 'study.db'}; leave it out, or move the study with: resume --storage URL"
+            )
+            raise ConfigError(text, field="--storage", code="other-storage")
+    return given.save_dir
 
 
 def config_of(save_dir: Path, otherwise: str) -> Path:

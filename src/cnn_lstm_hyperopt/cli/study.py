@@ -16,6 +16,7 @@ from cnn_lstm_hyperopt.cli.options import (
     RayAddress,
     RunOptions,
     SaveDir,
+    Storage,
     TrackingUri,
     Verbose,
     Workers,
@@ -47,7 +48,7 @@ def run(*, options: RunOptions | None = None) -> None:
     _require_data(given, settings)
     if given.resume:
         _refuse_flags_of_new_studies(given)
-        _require_matching_study(settings.save_dir, n_trials=given.n_trials, name=given.study_name)
+        _require_matching_study(settings, n_trials=given.n_trials, name=given.study_name)
     _run(settings, given, resume=given.resume)
 
 
@@ -92,6 +93,7 @@ def resume(
     workers: Workers = None,
     engine: Engine = None,
     ray_address: RayAddress = None,
+    storage: Storage = None,
     mlflow: Annotated[
         bool | None,
         Parameter(negative="--no-mlflow", help="Copy the study to MLflow, or do not. [default: as before]"),
@@ -112,6 +114,7 @@ def resume(
         workers=workers,
         engine=engine,
         ray_address=ray_address,
+        storage=storage,
         mlflow=mlflow,
         tracking_uri=tracking_uri,
         quiet=quiet,
@@ -121,9 +124,13 @@ def resume(
     overrides = given.overrides()
     put(overrides, "study.timeout", timeout)  # the timeout of the first run does not apply
     settings = settings_of(path, overrides)
-    _require_matching_study(save_dir, n_trials=n_trials)
+    _require_matching_study(settings, n_trials=n_trials)
     # A run that ended before it created its study starts again.
     started = any((save_dir / name).exists() for name in (STUDY_FILE, BACKUP_FILE, RESULTS_FILE))
+    if not started and settings.study.storage is not None:
+        from cnn_lstm_hyperopt.search import database_of
+
+        started = database_of(settings, resume=True).exists()
     _run(settings, given, resume=started)
 
 
@@ -131,11 +138,12 @@ def resume(
 def status(
     *,
     save_dir: SaveDir = Path("hyperopt_results"),
+    storage: Storage = None,
     json: Annotated[bool, Parameter(negative="", help="Print one JSON object, for programs.")] = False,
     debug: Debug = False,
 ) -> None:
     """Show the progress of a study and the next command. This also works while the study is running."""
-    save_dir = directory(save_dir)
+    save_dir = directory(save_dir, storage)
     from cnn_lstm_hyperopt.reporting.status import status_facts, status_lines
 
     if json:
@@ -149,6 +157,7 @@ def status(
 def narrow(
     *,
     save_dir: SaveDir = Path("hyperopt_results"),
+    storage: Storage = None,
     output: Annotated[
         Path | None, Parameter(converter=path_of, help="File to write. [default: narrowed.yaml in the directory]")
     ] = None,
@@ -162,7 +171,7 @@ def narrow(
     """
     from cnn_lstm_hyperopt.search.narrowing import narrow_study, narrowing_lines
 
-    save_dir = directory(save_dir)
+    save_dir = directory(save_dir, storage)
     narrowed = narrow_study(save_dir, output or save_dir / "narrowed.yaml")
     for line in narrowed.outside:
         print(f"Warning: {line}")
@@ -183,13 +192,16 @@ def _refuse_flags_of_new_studies(given: RunOptions) -> None:
             raise ConfigError(text, field=flag, code="new-study-only")
 
 
-def _require_matching_study(save_dir: Path, *, n_trials: int | None, name: str | None = None) -> None:
+def _require_matching_study(settings: Settings, *, n_trials: int | None, name: str | None = None) -> None:
     """Raise an error if ``--n-trials`` is below the number of finished trials, or if the given name is not the study's name."""
-    if (n_trials is None and name is None) or not (save_dir / STUDY_FILE).is_file():
+    if n_trials is None and name is None:
         return
-    from cnn_lstm_hyperopt.search import StudyStorage
+    from cnn_lstm_hyperopt.search import StudyStorage, database_of
 
-    storage = StudyStorage(save_dir / STUDY_FILE)
+    save_dir, database = settings.save_dir, database_of(settings, resume=True)
+    if not database.exists():
+        return
+    storage = StudyStorage(database)
     try:
         stored, done = storage.study.study_name, sum(record.finished for record in storage.records())
     finally:
@@ -271,7 +283,7 @@ def _run(settings: Settings, given: RunOptions, *, resume: bool) -> None:
             start = run.dry_run if given.dry_run else run.run
             start(settings, events, resume=resume, recalibrate=given.recalibrate)
     except KeyboardInterrupt as error:
-        if not (settings.save_dir / STUDY_FILE).is_file():
+        if settings.study.storage is None and not (settings.save_dir / STUDY_FILE).is_file():
             raise
         when = "finished trials are saved" if (settings.save_dir / RESULTS_FILE).is_file() else "before the first trial"
         text = f"interrupted, {when}; resume with: {resume_command(settings.save_dir)}"

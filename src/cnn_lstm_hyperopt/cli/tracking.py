@@ -6,13 +6,14 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from cnn_lstm_hyperopt.cli.application import app
-from cnn_lstm_hyperopt.cli.options import Debug, SaveDir, TrackingUri, config_of, directory, settings_of
+from cnn_lstm_hyperopt.cli.options import Debug, SaveDir, Storage, TrackingUri, config_of, directory, settings_of
 
 
 @app.command
 def track(
     *,
     save_dir: SaveDir = Path("hyperopt_results"),
+    storage: Storage = None,
     tracking_uri: TrackingUri = None,
     register: Annotated[
         str | None, Parameter(help="Register the best retrained model with MLflow under this name.")
@@ -23,7 +24,7 @@ def track(
 
     Example: track --save-dir hyperopt_results --tracking-uri http://127.0.0.1:5000
     """
-    save_dir = directory(save_dir)
+    save_dir = directory(save_dir, storage)
     path = config_of(save_dir, "no study to write to MLflow")
     asked: dict[str, Any] = {"enabled": True}
     if tracking_uri is not None:

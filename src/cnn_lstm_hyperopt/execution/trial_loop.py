@@ -133,7 +133,8 @@ def run_trials(
                 except TrialChangedError as error:
                     log.info("trial %d is dropped: %s", assignment.number, error)
                     study.drop(assignment, str(error))
-                    delete_checkpoint(own)
+                    if error.code != "trial-ended":  # another worker may continue an ended trial from the checkpoint
+                        delete_checkpoint(own)
                     study.check_failures()
                     continue
                 if ended is None:

@@ -1,8 +1,9 @@
 """Worker process, which reads settings, data and study from a directory and runs trials until the study has all trials.
 
-The module ``worker_pool`` starts a worker by ``python -m cnn_lstm_hyperopt.execution.worker SAVE_DIR NUMBER WORKERS``. A line on
-standard input asks the worker to save its state and end. When standard input closes, the main process has ended, and the worker
-ends at once.
+The module ``worker_pool`` starts a worker by ``python -m cnn_lstm_hyperopt.execution.worker SAVE_DIR NUMBER WORKERS IDENTIFIER``.
+The identifier is stored with the trials of a study on a server, whose workers may be on several machines. A line on standard
+input asks the worker to save its state and end. When standard input closes, the main process has ended, and the worker ends at
+once.
 """
 
 import logging
@@ -30,12 +31,19 @@ from cnn_lstm_hyperopt.run_dir.paths import (
     CONFIG_FILE,
     DATA_FOR_WORKERS,
     LOCK_FILE,
-    STUDY_FILE,
     VALIDATION,
 )
 from cnn_lstm_hyperopt.run_dir.run_log import run_log
 from cnn_lstm_hyperopt.run_dir.storage_errors import storage_faults
-from cnn_lstm_hyperopt.search import LACKED_MEMORY, Assignment, SkillThreshold, Study, StudyStorage, TrialRecord
+from cnn_lstm_hyperopt.search import (
+    LACKED_MEMORY,
+    Assignment,
+    SkillThreshold,
+    Study,
+    StudyStorage,
+    TrialRecord,
+    database_in,
+)
 from cnn_lstm_hyperopt.training.cost_model import CostModel
 from cnn_lstm_hyperopt.training.runtime.allocator import give_back_pages
 from cnn_lstm_hyperopt.training.runtime.device import resolve_device
@@ -52,14 +60,14 @@ BEAT_SECONDS = 1.0
 
 def main(arguments: Sequence[str]) -> int:
     """Run the trials of a worker; return 0 if the study has all trials or the main process asked the worker to end."""
-    save_dir, number, workers = Path(arguments[0]), int(arguments[1]), int(arguments[2])
+    save_dir, number, workers, identifier = Path(arguments[0]), int(arguments[1]), int(arguments[2]), arguments[3]
     ignore_signals_of_the_group()
     stop = WatchedStop()
     threading.Thread(target=_listen, args=(stop,), daemon=True).start()
     threading.Thread(target=_send_heartbeats, daemon=True).start()
     try:
         with noticing_stops(), storage_faults(save_dir), run_log(save_dir, f"worker {number}: "):
-            _work(save_dir, number, workers, stop)
+            _work(save_dir, number, workers, identifier, stop)
     except StudyFailedError as error:
         print(error, file=sys.stderr)
         return STUDY_FAILED
@@ -161,11 +169,11 @@ class MemoryWatch(TrialEvents):
             self._stop.end(GROWN)
 
 
-def _work(save_dir: Path, number: int, workers: int, stop: StopSignal) -> None:
+def _work(save_dir: Path, number: int, workers: int, identifier: str, stop: StopSignal) -> None:
     settings = load_settings(save_dir / CONFIG_FILE, environment={})
     data = load_trial_data(save_dir / DATA_FOR_WORKERS)
     device = resolve_device(settings.training.device)
-    storage = StudyStorage(save_dir / STUDY_FILE)
+    storage = StudyStorage(database_in(save_dir))
     try:
         speeds = CostModel.from_dict(storage.attribute("speeds"))
         runner = TrialRunner(
@@ -180,7 +188,8 @@ def _work(save_dir: Path, number: int, workers: int, stop: StopSignal) -> None:
         )
         skill = SkillThreshold(**storage.attribute("skill_gate"))
         plan = as_stored(study_plan(settings, skill, runner, device, workers=workers), storage)
-        study = Study(storage, plan, claim=_Claim(save_dir / LOCK_FILE), worker=number)
+        claim = None if storage.shared else _Claim(save_dir / LOCK_FILE)
+        study = Study(storage, plan, claim=claim, worker=identifier if storage.shared else number)
         writer = ValidationWriter(save_dir / VALIDATION, data.folds)
         callbacks: list[TrialEvents] = [writer, TrialPlace(), MemoryWatch(stop, settings.limits.worker_growth_mb)]
         run_trials(study, runner, stop=stop, callbacks=callbacks, checkpoints=save_dir / CHECKPOINTS)

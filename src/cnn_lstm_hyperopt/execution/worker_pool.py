@@ -28,8 +28,10 @@ from cnn_lstm_hyperopt.run_dir.activity import Activity
 from cnn_lstm_hyperopt.run_dir.paths import ACTIVITY_FILE, CHECKPOINTS, DATA_FOR_WORKERS, LOCK_FILE, VALIDATION
 from cnn_lstm_hyperopt.run_dir.storage_errors import FULL, cant_write, disk_is_full
 from cnn_lstm_hyperopt.search import DIED, KILLED, Study
+from cnn_lstm_hyperopt.search.leases import new_worker_id
 from cnn_lstm_hyperopt.search.orphans import fail_worker, pause_orphans
 from cnn_lstm_hyperopt.utils.atomic_io import remove_parts
+from cnn_lstm_hyperopt.utils.passwords import passwords_for_child
 from cnn_lstm_hyperopt.utils.processes import THREAD_VARIABLES, module_command
 
 log = logging.getLogger(__name__)
@@ -128,7 +130,8 @@ def run_with_workers(
             worker.disconnect()
         for worker in crew:
             worker.close()
-    pause_orphans(study.storage)  # part files of workers that were killed at the end of the run
+    # trials of workers that were killed at the end of the run
+    pause_orphans(study.storage, workers=[worker.identifier for worker in crew])
     if study.n_finished() >= study.plan.n_trials:
         return FINISHED
     return stop.reason or EXHAUSTED
@@ -154,6 +157,7 @@ class _Worker:
         self.deaths = WorkerDeaths(self.name, "; --workers 1 runs the trials in this process", warn)
         self._asked_to_end = False
         self.activity: Activity | None = None
+        self.identifier = ""
         self.start()
 
     @property
@@ -161,12 +165,16 @@ class _Worker:
         return f"worker {self.number}"
 
     def start(self) -> None:
-        environment = {**os.environ, **{name: os.environ.get(name, "1") for name in THREAD_VARIABLES}}
+        threads = {name: os.environ.get(name, "1") for name in THREAD_VARIABLES}
+        environment = {**os.environ, **threads, **passwords_for_child()}
+        self.identifier = new_worker_id()
         if self._gpu is not None:
             environment[VISIBLE] = self._gpu.name
         self._errors = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace", dir=self.save_dir)  # noqa: SIM115
         self._process = subprocess.Popen(  # noqa: S603 - our own module, no shell
-            module_command("cnn_lstm_hyperopt.execution.worker", self.save_dir, self.number, self.count),
+            module_command(
+                "cnn_lstm_hyperopt.execution.worker", self.save_dir, self.number, self.count, self.identifier
+            ),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
@@ -284,7 +292,8 @@ def _replace(worker: _Worker, study: Study) -> None:
     if path is not None and disk_is_full(path.parent):  # a worker that could not write could not report this error
         raise cant_write(path, path.parent, *FULL)
     reason = f"its {worker.name} died ({end})"
-    cut_off = fail_worker(study.storage, worker.number, reason, KILLED if worker.killed else DIED)
+    stored_as = worker.identifier if study.storage.shared else worker.number
+    cut_off = fail_worker(study.storage, stored_as, reason, KILLED if worker.killed else DIED)
     log.warning("%s died (%s); trials cut off: %s", worker.name, end, cut_off)
     worker.deaths.add(end, began=worker.began, finished=study.n_finished())
     worker.close()

@@ -12,13 +12,13 @@ from cnn_lstm_hyperopt.pipeline.final_phase import run_final_phase
 from cnn_lstm_hyperopt.pipeline.final_refit import with_final_refit
 from cnn_lstm_hyperopt.pipeline.fingerprint import with_stored_space
 from cnn_lstm_hyperopt.pipeline.results.writer import write_results
-from cnn_lstm_hyperopt.pipeline.save_dir_check import check_save_dir, held_for_a_check
+from cnn_lstm_hyperopt.pipeline.save_dir_check import check_database, held_for_a_check
 from cnn_lstm_hyperopt.pipeline.search_phase import search_and_write
 from cnn_lstm_hyperopt.pipeline.session import open_session
 from cnn_lstm_hyperopt.pipeline.setup import prepare_again, prepare_new
-from cnn_lstm_hyperopt.run_dir.paths import STUDY_FILE, resume_command
+from cnn_lstm_hyperopt.run_dir.paths import resume_command
 from cnn_lstm_hyperopt.run_dir.run_log import log_phase
-from cnn_lstm_hyperopt.search import StudyStorage, TrialRecord, stored_groups
+from cnn_lstm_hyperopt.search import StudyStorage, TrialRecord, database_of, stored_groups
 from cnn_lstm_hyperopt.search.cost_forecast import Forecast
 
 
@@ -37,7 +37,7 @@ def run(settings: Settings, events: RunEvents, *, resume: bool, recalibrate: boo
         InterruptedRunError: Ctrl-C or SIGTERM ended the run. The results of finished trials are written.
         StorageFailedError: files in ``save_dir`` can no longer be written. Finished trials are in ``study.db``.
     """
-    check_save_dir(settings.save_dir, resume=resume, data_dir=settings.data.data_dir)
+    check_database(settings, resume=resume)
     events.on_settings(settings)
     ENGINES[settings.engine].check(settings)
     stop = StopSignal(settings.study.timeout)
@@ -81,7 +81,7 @@ def dataset_of(settings: Settings, *, resume: bool) -> Dataset:
 
 def _as_stored(settings: Settings) -> Settings:
     """Return the settings with the search space of the study in ``save_dir``."""
-    storage = StudyStorage(settings.save_dir / STUDY_FILE)
+    storage = StudyStorage(database_of(settings, resume=True))
     try:
         return with_stored_space(settings, storage)
     finally:
@@ -94,17 +94,17 @@ def dry_run(settings: Settings, events: RunEvents, *, resume: bool, recalibrate:
     Raises:
         InputError: in the same cases as :func:`run`.
     """
-    check_save_dir(settings.save_dir, resume=resume, data_dir=settings.data.data_dir)
+    check_database(settings, resume=resume)
     events.on_settings(settings)
     ENGINES[settings.engine].check(settings)
     with held_for_a_check(settings.save_dir):
-        check_save_dir(settings.save_dir, resume=resume)
+        check_database(settings, resume=resume)
     dataset = dataset_of(settings, resume=resume)
     records: list[TrialRecord] = []
     if not resume:
         setup = prepare_new(settings, dataset, on_benchmark=events.on_benchmark_start, recalibrate=recalibrate)
     else:
-        storage = StudyStorage(settings.save_dir / STUDY_FILE)
+        storage = StudyStorage(database_of(settings, resume=True))
         try:
             setup = prepare_again(settings, dataset, storage)
             records = storage.records()

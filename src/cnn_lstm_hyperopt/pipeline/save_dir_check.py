@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from cnn_lstm_hyperopt.config import dump_settings, load_settings
+from cnn_lstm_hyperopt.config import Settings, dump_settings, load_settings
 from cnn_lstm_hyperopt.errors import ConfigError, SaveDirError
 from cnn_lstm_hyperopt.run_dir.lock import only_run
 from cnn_lstm_hyperopt.run_dir.paths import (
@@ -24,19 +24,34 @@ from cnn_lstm_hyperopt.run_dir.paths import (
     model_folders,
     require_usable,
 )
-from cnn_lstm_hyperopt.search import StudyStorage
+from cnn_lstm_hyperopt.search import Database, StudyStorage, database_of
 from cnn_lstm_hyperopt.search.storage_recovery import remedy
 
 _OWN_FOLDERS = "|".join((VALIDATION, CHECKPOINTS, FIGURES, MLFLOW_ARTIFACTS, MODEL_FOLDERS))
 
 
-def check_save_dir(save_dir: Path, *, resume: bool, data_dir: Path | None = None) -> None:
+def check_database(settings: Settings, *, resume: bool) -> None:
+    """Check the directory of a run and the database of its study, as :func:`check_save_dir`.
+
+    Raises:
+        InputError: the directory or the database can't be used.
+    """
+    database = database_of(settings, resume=resume)
+    check_save_dir(
+        settings.save_dir, resume=resume, data_dir=settings.data.data_dir, server=database if database.shared else None
+    )
+
+
+def check_save_dir(
+    save_dir: Path, *, resume: bool, data_dir: Path | None = None, server: Database | None = None
+) -> None:
     """Check that ``save_dir`` contains a study if ``resume`` is true, and that it contains no study otherwise.
 
     Args:
         save_dir: directory to check.
         resume: True if the run is to resume the study in ``save_dir``.
         data_dir: folder of the user's bars, into which the run must not write; None: no folder.
+        server: database of the study; None: ``study.db`` in the directory.
 
     Raises:
         SaveDirError: the directory can't be used. The text describes the progress of its study and the possible fix.
@@ -44,18 +59,22 @@ def check_save_dir(save_dir: Path, *, resume: bool, data_dir: Path | None = None
     if data_dir is not None:
         _require_apart(save_dir, data_dir)
     require_usable(save_dir)
-    there = (save_dir / STUDY_FILE).is_file()
-    if there and not resume:
-        storage = StudyStorage(save_dir / STUDY_FILE)
-        try:
-            name, done = storage.study.study_name, sum(record.finished for record in storage.records())
-        finally:
-            storage.close()
+    in_file = (save_dir / STUDY_FILE).is_file()
+    if server is not None and resume and in_file:
         raise SaveDirError(
-            f"{save_dir} already holds the study {name} with {done} finished trials; continue it (--resume, or in Python"
-            f" resume=True) or choose another --save-dir",
-            field="save_dir",
-            code="study-exists",
+            f"the study in {save_dir} is in {STUDY_FILE} and can't be moved to a server; leave out --storage",
+            field="study.storage",
+            code="study-in-file",
+        )
+    there = in_file or (server is not None and server.exists())
+    if there and not resume:
+        raise _already_there(save_dir, save_dir / STUDY_FILE if in_file or server is None else server)
+    if server is not None and resume and not there:
+        raise SaveDirError(
+            f"{server.shown} does not exist, so there is nothing to resume; check --storage and study.name in {CONFIG_FILE}, or"
+            " start a new study (without --resume)",
+            field="study.storage",
+            code="no-study",
         )
     if not there and (save_dir / BACKUP_FILE).is_file():  # a new study would overwrite this backup
         text = f"{save_dir} no longer holds {STUDY_FILE}; {remedy(save_dir / STUDY_FILE)}"
@@ -75,6 +94,24 @@ def check_save_dir(save_dir: Path, *, resume: bool, data_dir: Path | None = None
             field="save_dir",
             code="files-without-study",
         )
+
+
+def _already_there(save_dir: Path, place: Path | Database) -> SaveDirError:
+    """Return the error for a new study in a directory or a database that contains one."""
+    storage = StudyStorage(place)
+    try:
+        name, done = storage.study.study_name, sum(record.finished for record in storage.records())
+    finally:
+        storage.close()
+    if isinstance(place, Path):
+        where, other = f"{save_dir} already holds the study {name}", "--save-dir"
+    else:
+        where, other = f"{place.shown} exists already", "--study-name"
+    return SaveDirError(
+        f"{where} with {done} finished trials; continue it (--resume, or in Python resume=True) or choose another {other}",
+        field="save_dir" if isinstance(place, Path) else "study.name",
+        code="study-exists",
+    )
 
 
 def _in_the_way(save_dir: Path) -> Iterator[str]:

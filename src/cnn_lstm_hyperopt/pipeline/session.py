@@ -16,7 +16,7 @@ from cnn_lstm_hyperopt.pipeline.events import RunEvents
 from cnn_lstm_hyperopt.pipeline.fingerprint import ADAM_DECAY
 from cnn_lstm_hyperopt.pipeline.results.search_results import read_results
 from cnn_lstm_hyperopt.pipeline.results.selection import SelectionTracker
-from cnn_lstm_hyperopt.pipeline.save_dir_check import check_save_dir, make_directory
+from cnn_lstm_hyperopt.pipeline.save_dir_check import check_database, make_directory
 from cnn_lstm_hyperopt.pipeline.setup import Setup, prepare_again, prepare_new
 from cnn_lstm_hyperopt.run_dir.lock import only_run
 from cnn_lstm_hyperopt.run_dir.paths import (
@@ -27,11 +27,10 @@ from cnn_lstm_hyperopt.run_dir.paths import (
     FINAL,
     REFIT_CHECKPOINTS,
     RESULTS_FILE,
-    STUDY_FILE,
 )
 from cnn_lstm_hyperopt.run_dir.run_log import run_log
 from cnn_lstm_hyperopt.run_dir.storage_errors import storage_faults
-from cnn_lstm_hyperopt.search import State, Study, StudyStorage
+from cnn_lstm_hyperopt.search import Database, State, Study, StudyStorage, database_of
 from cnn_lstm_hyperopt.search.orphans import pause_orphans
 from cnn_lstm_hyperopt.training.runtime.memory import have_grown, memory_kills
 from cnn_lstm_hyperopt.training.trial_trainer import TrialRunner
@@ -126,15 +125,17 @@ def open_session(
     make_directory(save_dir)
     with storage_faults(save_dir), only_run(save_dir), run_log(save_dir):
         # another run may have used the directory since the first check
-        check_save_dir(save_dir, resume=resume, data_dir=settings.data.data_dir)
+        check_database(settings, resume=resume)
         delete_worker_files(save_dir)  # files of a killed run
         remove_parts(
             save_dir, save_dir / FIGURES, *(save_dir / CHECKPOINTS / name for name in (FINAL, REFIT_CHECKPOINTS))
         )
-        storage = StudyStorage(save_dir / STUDY_FILE) if setup is None else _new_storage(settings, setup)
+        database = database_of(settings, resume=resume)
+        storage = StudyStorage(database) if setup is None else _new_storage(settings, setup, database)
         try:
             if setup is None:
-                named = settings.study.model_copy(update={"name": storage.study.study_name})  # the study keeps its name
+                kept = {"name": storage.study.study_name, "storage": storage.url}
+                named = settings.study.model_copy(update=kept)  # the study keeps its name and its database
                 setup = _resumed(settings.model_copy(update={"study": named}), dataset, storage)
                 settings = setup.settings
             _announce(storage, setup, events)
@@ -172,7 +173,7 @@ def _write_inputs(settings: Settings, setup: Setup) -> None:
     write_json(settings.save_dir / DATA_FILE, facts, make_folder=False)
 
 
-def _new_storage(settings: Settings, setup: Setup) -> StudyStorage:
+def _new_storage(settings: Settings, setup: Setup, database: Database) -> StudyStorage:
     _write_inputs(settings, setup)
     attributes = {
         "made_with": setup.made_with,
@@ -189,9 +190,7 @@ def _new_storage(settings: Settings, setup: Setup) -> StudyStorage:
         "memory_kills": memory_kills(),
         ADAM_DECAY: "L2",
     }
-    return StudyStorage(
-        settings.save_dir / STUDY_FILE, create=settings.study.name, metric=settings.study.metric, attributes=attributes
-    )
+    return StudyStorage(database, create=settings.study.name, metric=settings.study.metric, attributes=attributes)
 
 
 def _resumed(settings: Settings, dataset: Dataset, storage: StudyStorage) -> Setup:
@@ -213,6 +212,11 @@ def _announce(storage: StudyStorage, setup: Setup, events: RunEvents) -> None:
         events.on_warning(
             "an earlier version made this study without seals in its trials; trials with the attributes of this program"
             " count as its own"
+        )
+    if storage.url is not None:
+        events.on_warning(
+            f"the study is on a server ({storage.url}), so there is no study.backup.db; back the database up, for example with"
+            " pg_dump"
         )
     OutsideTrials(storage, events.on_warning).check()
     events.on_setup(setup)

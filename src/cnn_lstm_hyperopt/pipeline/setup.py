@@ -35,7 +35,6 @@ from cnn_lstm_hyperopt.pipeline.fingerprint import (
 from cnn_lstm_hyperopt.pipeline.own_baselines import check_own_baselines
 from cnn_lstm_hyperopt.pipeline.power_estimate import estimate_power
 from cnn_lstm_hyperopt.pipeline.validation_skill import skill_threshold
-from cnn_lstm_hyperopt.run_dir.paths import STUDY_FILE
 from cnn_lstm_hyperopt.search import (
     CONFIRMED_PER_MODEL,
     InitialTrial,
@@ -220,7 +219,7 @@ def prepare_again(settings: Settings, dataset: Dataset, storage: StudyStorage) -
         )
     check_own_baselines(settings, dataset)
     speeds = CostModel.from_dict(storage.attribute("speeds"))
-    skill = SkillThreshold.from_stored(storage.attribute("skill_gate"), settings.save_dir / STUDY_FILE)
+    skill = SkillThreshold.from_stored(storage.attribute("skill_gate"), storage.shown)
     setup = _prepare(
         settings,
         dataset,

@@ -34,6 +34,7 @@ from cnn_lstm_hyperopt.search import (
     above_chance,
     confirmation_candidates,
     count_confirmations,
+    database_in,
     read_description,
     reported_front,
 )
@@ -206,12 +207,15 @@ def status_facts(save_dir: Path) -> dict[str, Any]:
 def _only_begun(save_dir: Path) -> bool:
     """Return True if a run has written its settings to ``save_dir`` but no study."""
     names = [STUDY_FILE, BACKUP_FILE]
-    return (save_dir / CONFIG_FILE).is_file() and not any((save_dir / name).exists() for name in names)
+    if not (save_dir / CONFIG_FILE).is_file() or any((save_dir / name).exists() for name in names):
+        return False
+    return not database_in(save_dir).exists()
 
 
 def _look(save_dir: Path) -> _StudyState:
     running = is_running(save_dir)
-    storage = StudyStorage(save_dir / STUDY_FILE)
+    database = database_in(save_dir)
+    storage = StudyStorage(database)
     try:
         records = storage.records()
         stored, total = storage.attribute("skill_gate"), storage.attribute("n_trials")

@@ -4,6 +4,7 @@ Only this package uses Optuna. The package imports neither torch nor the package
 """
 
 from cnn_lstm_hyperopt.search.assignment import Assignment, NoTrial
+from cnn_lstm_hyperopt.search.databases import Database, PostgresServer, database_in, database_of
 from cnn_lstm_hyperopt.search.distributions import with_fixed
 from cnn_lstm_hyperopt.search.initial_trials.kinds import InitialTrial
 from cnn_lstm_hyperopt.search.limits import Cost, Limits
@@ -56,6 +57,7 @@ __all__ = [
     "LACKED_MEMORY",
     "Assignment",
     "Cost",
+    "Database",
     "EpochMeasurement",
     "InitialTrial",
     "Limits",
@@ -64,6 +66,7 @@ __all__ = [
     "NoTrial",
     "Picks",
     "Point",
+    "PostgresServer",
     "Proposal",
     "ProposalRequest",
     "Proposer",
@@ -77,6 +80,8 @@ __all__ = [
     "above_chance",
     "confirmation_candidates",
     "count_confirmations",
+    "database_in",
+    "database_of",
     "finish_order",
     "front_hypervolume",
     "hypervolume_history",

@@ -31,7 +31,14 @@ from cnn_lstm_hyperopt.run_dir.paths import (
     resume_command,
     resume_in_python,
 )
-from cnn_lstm_hyperopt.search import SkillThreshold, StudyStorage, TrialRecord, read_description, stored_groups
+from cnn_lstm_hyperopt.search import (
+    SkillThreshold,
+    StudyStorage,
+    TrialRecord,
+    database_in,
+    read_description,
+    stored_groups,
+)
 from cnn_lstm_hyperopt.space.domains import Scalar, domain_text
 from cnn_lstm_hyperopt.utils.atomic_io import write_text
 from cnn_lstm_hyperopt.utils.text import printable
@@ -212,9 +219,10 @@ def narrow_study(save_dir: Path, output: Path) -> Narrowed:
         RunError: too few trials are above the skill threshold.
     """
     output = _checked(save_dir, output)
-    storage = StudyStorage(save_dir / STUDY_FILE)
+    database = database_in(save_dir)
+    storage = StudyStorage(database)
     try:
-        skill = SkillThreshold.from_stored(storage.attribute("skill_gate"), save_dir / STUDY_FILE)
+        skill = SkillThreshold.from_stored(storage.attribute("skill_gate"), database.shown)
         records, outside = storage.records(), storage.news()
     finally:
         storage.close()

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from cnn_lstm_hyperopt.errors import StudyFailedError
-from cnn_lstm_hyperopt.search.trial import KILLED, TrialRecord
+from cnn_lstm_hyperopt.search.trial import KILLED, LOST, TrialRecord
 
 MAX_FAILURES_IN_A_ROW = 10
 
@@ -26,6 +26,8 @@ def inherited(failed: TrialRecord) -> dict[str, Any]:
     attributes = {key: failed.attributes[key] for key in _INHERITED if key in failed.attributes}
     if (cut_off_by := failed.attributes.get("cut_off_by")) is not None:
         attributes |= {"seeded_as": failed.seeded_as, "saving": failed.memory_level + (cut_off_by == KILLED)}
+        handovers = int(failed.attributes.get("handovers", 0)) + (cut_off_by == LOST)
+        attributes |= {"handovers": handovers} if handovers else {}
     return {**attributes, "retry_of": failed.number}
 
 

@@ -4,7 +4,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -82,8 +81,8 @@ class SkillThreshold:
         return cls(chance, max(1, round(alike / repeats)), overlap, metric, fixed, dependence)
 
     @classmethod
-    def from_stored(cls, stored: Any, path: Path) -> "SkillThreshold":
-        """Return the skill threshold in the study attribute ``skill_gate``.
+    def from_stored(cls, stored: Any, shown: str) -> "SkillThreshold":
+        """Return the skill threshold in the study attribute ``skill_gate``; ``shown`` is the name of the database.
 
         Raises:
             SaveDirError: the attribute is not a skill threshold.
@@ -92,7 +91,7 @@ class SkillThreshold:
             skill = cls(**stored)
             _ = skill.passes(0.0), skill.score_range  # fails unless the metric is known and the fields are numbers
         except (TypeError, ValueError, LookupError) as error:
-            text = f"{path} is damaged: its attribute skill_gate is not a skill threshold; choose another --save-dir"
+            text = f"{shown} is damaged: its attribute skill_gate is not a skill threshold; choose another --save-dir"
             raise SaveDirError(text, field="skill_gate", code="no-skill-threshold") from error
         return skill
 

@@ -1,191 +1,33 @@
-"""Storage of a study in Optuna's SQLite schema, which every Optuna tool can read."""
+"""Storage of a study in Optuna's tables, which every Optuna tool can read."""
 
 import contextlib
 import functools
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
-from pathlib import Path
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any
 
-import optuna
 from optuna.distributions import BaseDistribution
-from optuna.storages import BaseStorage, InMemoryStorage, RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from cnn_lstm_hyperopt.config import Params
-from cnn_lstm_hyperopt.errors import HyperoptError, SaveDirError, TrialChangedError
-from cnn_lstm_hyperopt.run_dir.storage_errors import gone
+from cnn_lstm_hyperopt.errors import TrialChangedError
 from cnn_lstm_hyperopt.search.dashboard import write_notes
-from cnn_lstm_hyperopt.search.optuna_logging import quiet_optuna
-from cnn_lstm_hyperopt.search.rows import Change, MemoryRows, SqlRows, TrialRows
-from cnn_lstm_hyperopt.search.storage_recovery import (
-    FAULTS,
-    DamagedError,
-    back_up,
-    failed,
-    first_line,
-    instead,
-    not_opened,
-    require_study,
-)
-from cnn_lstm_hyperopt.search.stored_trials import StoredTrials
-from cnn_lstm_hyperopt.search.study_file import (
-    DIRECTIONS,
-    FORMAT,
-    UNMARKED_FORMAT,
-    cached,
-    create_file,
-    fold_log,
-    identity,
-    objectives,
-    open_file,
-    require_unchanged,
-)
+from cnn_lstm_hyperopt.search.open_study import OpenStudy, guarded
+from cnn_lstm_hyperopt.search.rows import Change
 from cnn_lstm_hyperopt.search.trial import Point, State, TrialRecord, Values, running_trial
 from cnn_lstm_hyperopt.search.trial_changes import End, pause
-from cnn_lstm_hyperopt.search.trial_seals import DISCARDED, KEY, MARK, SEAL, Seals
-
-P = ParamSpec("P")
-R = TypeVar("R")
+from cnn_lstm_hyperopt.search.trial_seals import DISCARDED, MARK
 
 
-def _guarded(method: Callable[Concatenate["StudyStorage", P], R]) -> Callable[Concatenate["StudyStorage", P], R]:
-    """Decorate a method so that storage errors become errors with instructions for the user.
-
-    Raises:
-        StorageFailedError: the study can no longer be read or written.
-    """
-
-    @functools.wraps(method)
-    def guarded(self: "StudyStorage", /, *args: P.args, **kwargs: P.kwargs) -> R:
-        self._require_same_file()
-        try:
-            return method(self, *args, **kwargs)
-        except FAULTS as error:
-            if self.path is None:
-                raise
-            raise failed(self.path, error) from error
-
-    return guarded
-
-
-class StudyStorage:
-    """Storage of one study in an SQLite file.
+class StudyStorage(OpenStudy):
+    """Storage of the trials of one study in an SQLite file, on a server or in memory.
 
     Learning curves are stored as trial attributes, since ``Trial.report`` raises in a study of several objectives, and
     intermediate values break Optuna's TPE.
-
-    Attributes:
-        marks_trials: True if this program's trials have marks. In studies of earlier versions, trials are recognised by their
-            attributes.
-        news: function that returns sentences about trials that other programs added or changed since its last call.
     """
 
-    def __init__(
-        self,
-        path: Path,
-        *,
-        create: str | None = None,
-        metric: str = "accuracy",
-        attributes: Mapping[str, Any] | None = None,
-    ) -> None:
-        """Open the only study in a file, or create a file with a study.
-
-        Args:
-            path: path of the SQLite file.
-            create: name of the new study; None if the file must already contain a study.
-            metric: metric that a new study maximises.
-            attributes: user attributes of a new study.
-
-        Raises:
-            SaveDirError: the file is missing or damaged, contains no study of this program, or contains several studies.
-            StorageFailedError: the disk is full, or another program locks the file.
-        """
-        if create is None and not path.is_file():
-            raise SaveDirError(
-                f"{path} does not exist, so there is no study to resume; {instead(path)}", code="no-study"
-            )
-        self._rdb: RDBStorage | None = None
-        self.path: Path | None = path
-        try:
-            if create is not None:
-                create_file(path, create, metric, {"format": FORMAT, **(attributes or {})})
-            require_study(path, (FORMAT, UNMARKED_FORMAT), f"not {FORMAT}")
-            self._rdb = open_file(path)
-            storage = cached(self._rdb)
-            with quiet_optuna():
-                self.study = optuna.load_study(study_name=None, storage=storage)
-            self._attach(storage)
-            require_unchanged(
-                self._seals, self.study.user_attrs, storage.get_study_system_attrs(self._study_id).get(SEAL)
-            )
-            self._trials.read()
-        except HyperoptError:
-            self.close()
-            raise
-        except Exception as error:  # a damaged file can cause any error in Optuna
-            self.close()
-            raise not_opened(path, error) from error
-
-    @classmethod
-    def in_memory(cls, name: str, metric: str = "accuracy") -> "StudyStorage":
-        """Create a study in memory, for tests and simulations."""
-        storage, memory = cls.__new__(cls), InMemoryStorage()
-        storage._rdb = storage.path = None
-        with quiet_optuna():
-            storage.study = optuna.create_study(study_name=name, directions=DIRECTIONS, storage=memory)
-            storage.study.set_metric_names(objectives(metric))
-        memory.set_study_system_attr(memory.get_study_id_from_name(name), KEY, Seals.new_key())
-        storage._attach(memory)
-        storage.set_attribute("format", FORMAT)
-        return storage
-
-    def _attach(self, storage: BaseStorage) -> None:
-        self._storage = storage
-        self._study_id = storage.get_study_id_from_name(self.study.study_name)
-        self._stored: dict[int, dict[str, Any]] = {}
-        self._identity = identity(self.path)
-        key = self._storage.get_study_system_attrs(self._study_id).get(KEY)
-        self._seals = Seals(key if isinstance(key, str) else None)
-        self._rows = _rows_of(self._rdb, storage, self._study_id)
-        self._trials = StoredTrials(self._rows, self._seals)
-        self.marks_trials, self.news = self._seals.keyed, self._trials.news
-
-    def _require_same_file(self) -> None:
-        """Raise StorageFailedError if the file was removed or replaced: SQLite would silently write to the removed file."""
-        if self.path is not None and identity(self.path) != self._identity:
-            raise gone(self.path)
-
-    @_guarded
-    def back_up(self) -> None:
-        """Copy the study to ``study.backup.db``; log a warning if that fails."""
-        if self.path is not None:
-            back_up(self.path, _require_sealed)
-
-    @_guarded
-    def fold_log(self) -> None:
-        """Copy the write-ahead log into the file, so that ``study.db`` alone is complete."""
-        if self._rdb is not None:
-            fold_log(self._rdb)
-
-    def close(self) -> None:
-        """Close the file; SQLite copies the log into the file when the last process closes the file."""
-        if self._rdb is not None:
-            self._rdb.remove_session()
-            self._rdb.engine.dispose()
-
-    @_guarded
-    def attribute(self, name: str) -> Any:
-        """Return a user attribute of the study; None if the study has no such attribute."""
-        return self._storage.get_study_user_attrs(self._study_id).get(name)
-
-    @_guarded
-    def set_attribute(self, name: str, value: Any) -> None:
-        """Store a JSON value as a user attribute of the study."""
-        self._storage.set_study_user_attr(self._study_id, name, value)
-
-    @_guarded
+    @guarded
     def start(
         self, params: Params, distributions: Mapping[str, BaseDistribution], attributes: Mapping[str, Any]
     ) -> tuple[int, int]:
@@ -195,22 +37,37 @@ class StudyStorage:
         mark = self._seals.mark(params, distributions, stored)
         trial = running_trial(params, distributions, stored, {MARK: mark} if mark else {})
         trial_id, number = self._rows.insert(trial)
-        self._stored[trial_id] = stored
+        self._begin(trial_id, stored)
         return trial_id, number
+
+    def _begin(self, trial_id: int, stored: dict[str, Any]) -> None:
+        """Register a trial that this process runs."""
+        self._stored[trial_id] = stored
+        if self._leases is not None:
+            self._leases.hold(trial_id)
+
+    def _end(self, trial_id: int) -> None:
+        """Forget a trial that this process no longer runs."""
+        self._stored.pop(trial_id, None)
+        self._ending.discard(trial_id)
+        if self._leases is not None:
+            self._leases.release(trial_id)
 
     def record_curve(self, trial_id: int, curve: tuple[Point, ...]) -> None:
         """Store the learning curve of a running trial."""
         self.note(trial_id, "curve", [list(point) for point in curve])
 
-    @_guarded
+    @guarded
     def note(self, trial_id: int, name: str, value: Any) -> None:
         """Store a JSON value as a user attribute of a trial."""
         value = json.loads(json.dumps(value))
+        if self._leases is not None and self._leases.is_lost(trial_id):
+            raise TrialChangedError("another process ended it", code="trial-ended")
         self._rows.note(trial_id, name, value)
         if trial_id in self._stored:
             self._stored[trial_id][name] = value
 
-    @_guarded
+    @guarded
     def finish(
         self,
         trial_id: int,
@@ -234,17 +91,27 @@ class StudyStorage:
             TrialChangedError: another program ended, edited or removed the trial.
         """
         end = End(state, values, json.loads(json.dumps(dict(attributes))), shortfall)
-        self._rows.change(trial_id, lambda trial: end.change(trial, self._stored.get(trial_id), self._seals))
-        self._stored.pop(trial_id, None)
+        again = trial_id in self._ending  # an earlier attempt lost its connection and may have been stored
+        self._ending.add(trial_id)
+        try:
+            self._rows.change(trial_id, lambda trial: end.change(trial, self._stored.get(trial_id), self._seals))
+        except TrialChangedError as error:
+            if error.code != "trial-ended" or not again or not self._is_stored(trial_id, end):
+                raise
+        self._end(trial_id)
 
-    @_guarded
+    def _is_stored(self, trial_id: int, end: End) -> bool:
+        """Return whether a trial has this end, stored by this program."""
+        return any(end.is_stored(trial) and self._seals.is_sealed(trial) for trial in self._rows.trials([trial_id]))
+
+    @guarded
     def discard(self, trial_id: int, why: str) -> None:
         """Set a trial that another program changed to FAIL, without a seal; :meth:`records` omits this trial from now on."""
-        self._stored.pop(trial_id, None)
+        self._end(trial_id)
         with contextlib.suppress(TrialChangedError):  # it has ended or is gone
             self._rows.change(trial_id, lambda _: Change(TrialState.FAIL, system_attributes={DISCARDED: why}))
 
-    @_guarded
+    @guarded
     def write_notes(self, notes: Mapping[int | None, str]) -> None:
         """Write notes for optuna-dashboard; see :func:`.dashboard.write_notes`."""
         self._trials.read(reread_running=False)
@@ -254,7 +121,7 @@ class StudyStorage:
         """Return the number of trials that this program had started when :meth:`records` last read the trials."""
         return self._trials.n_started()
 
-    @_guarded
+    @guarded
     def n_ended(self) -> int:
         """Return the position of the next trial in the order in which trials end."""
         self._trials.read(reread_running=False)
@@ -265,7 +132,7 @@ class StudyStorage:
         """Return, by trial number, the state of each trial of another program and the change to each discarded trial."""
         return {**self._trials.foreign, **self._trials.changed}
 
-    @_guarded
+    @guarded
     def records(self, *, reread_running: bool = True) -> list[TrialRecord]:
         """Return this program's trials in order of number; ended trials are read from the file once.
 
@@ -275,19 +142,19 @@ class StudyStorage:
         """
         return self._trials.records(reread_running=reread_running)
 
-    @_guarded
+    @guarded
     def times(self) -> dict[int, tuple[datetime | None, datetime | None]]:
         """Return the start and end of each trial in local time, by trial number; None if the trial has not started or ended."""
         return self._trials.times()
 
-    @_guarded
+    @guarded
     def pause(self, trial_id: int) -> None:
         """Set a RUNNING trial to WAITING, to be resumed."""
-        self._rows.change(trial_id, pause)
-        self._stored.pop(trial_id, None)
+        self._rows.change(trial_id, functools.partial(pause, stored=self._stored.get(trial_id)))
+        self._end(trial_id)
 
-    @_guarded
-    def claim(self, number: int, *, worker: int | None = None) -> int:
+    @guarded
+    def claim(self, number: int, *, worker: int | str | None = None) -> int:
         """Set a WAITING trial to RUNNING (in a worker); return the trial's storage id.
 
         The trial may already be RUNNING, since ``study.ask()`` of another program sets WAITING trials to RUNNING. Its start is
@@ -306,10 +173,10 @@ class StudyStorage:
         except KeyError as error:
             raise TrialChangedError("another program removed it", code="trial-removed") from error
         self._rows.change(trial_id, claiming)
-        self._stored[trial_id] = found
+        self._begin(trial_id, found)
         return trial_id
 
-    @_guarded
+    @guarded
     def unfinished(self, *states: TrialState) -> list[tuple[int, FrozenTrial]]:
         """Return storage ids and trials of this program in these states; discard the trials that another program changed."""
         ours = []
@@ -319,23 +186,3 @@ class StudyStorage:
             else:
                 self.discard(trial._trial_id, changed)
         return ours
-
-
-def _rows_of(database: RDBStorage | None, storage: BaseStorage, study_id: int) -> TrialRows:
-    return MemoryRows(storage, study_id) if database is None else SqlRows(database.engine, study_id)
-
-
-def _require_sealed(copy: Path) -> None:
-    """Check the seals in a copy of a study, so that a damaged copy never replaces an intact backup.
-
-    Raises:
-        DamagedError: trials in the copy were changed.
-        OSError: the copy can't be opened for another reason.
-    """
-    try:
-        StudyStorage(copy).close()
-    except HyperoptError as error:
-        cause = error.__cause__
-        if isinstance(cause, DamagedError):
-            raise DamagedError(str(cause)) from cause
-        raise OSError(first_line(cause or error)) from error

@@ -7,18 +7,20 @@ import contextlib
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any
 
 from cnn_lstm_hyperopt.errors import TrialChangedError
 from cnn_lstm_hyperopt.progress import Decision, ProgressReport
 from cnn_lstm_hyperopt.search.assignment import Assignment, NoTrial
+from cnn_lstm_hyperopt.search.databases import persistently
 from cnn_lstm_hyperopt.search.distributions import distributions_of, with_fixed
 from cnn_lstm_hyperopt.search.initial_trials.kinds import InitialTrial
 from cnn_lstm_hyperopt.search.limits import Cost
 from cnn_lstm_hyperopt.search.memory_levels import levels_of
 from cnn_lstm_hyperopt.search.observations import ObservationCache, observations
+from cnn_lstm_hyperopt.search.orphans import fail_lost
 from cnn_lstm_hyperopt.search.pareto_front import confirmation_candidates, reported_front
 from cnn_lstm_hyperopt.search.proposer import Proposer, TriedConfigurations
 from cnn_lstm_hyperopt.search.pruning_audit import WOULD_HAVE_ENDED
@@ -43,8 +45,8 @@ class Study:
         storage: storage of the study.
         plan: definition of the search.
         claim: lock held while a trial is chosen and inserted. The lock prevents workers from running the same trial or too many
-            trials.
-        worker: number of this worker, stored with its trials; None if this is the only process.
+            trials. None: the lock of the storage, which only a study on a server has.
+        worker: identifier of this worker, stored with its trials; None if this is the only process of this machine.
     """
 
     def __init__(
@@ -53,12 +55,12 @@ class Study:
         plan: StudyPlan,
         *,
         claim: AbstractContextManager[object] | None = None,
-        worker: int | None = None,
+        worker: int | str | None = None,
     ) -> None:
         self.storage = storage
         self.plan = plan
-        self._claim = claim if claim is not None else nullcontext()
-        self._worker = worker
+        self._claim = claim
+        self._worker = storage.worker_id(worker)
         self._proposer = Proposer(plan)
         self._memory = ObservationCache()
         self._tried = TriedConfigurations()
@@ -103,13 +105,19 @@ class Study:
         Raises:
             StudyFailedError: another program changed ten trials in a row while they started.
         """
-        with self._claim:
+        return persistently(self._claim_assignment)
+
+    def _claimed(self) -> AbstractContextManager[object]:
+        return self._claim if self._claim is not None else self.storage.exclusive()
+
+    def _claim_assignment(self) -> Assignment | NoTrial:
+        with self._claimed():
+            if lost := fail_lost(self.storage):
+                log.info("the workers of these trials were lost, so others continue them: %s", lost)
             while True:
                 try:
                     return self._next_assignment()
-                except (
-                    TrialChangedError
-                ) as error:  # records do not include this trial, so the next attempt starts another
+                except TrialChangedError as error:  # records do not include this trial; another is started
                     log.info("a trial is not started: %s", error)
                     self._failures.add(str(error))
                     self.check_failures()
@@ -131,7 +139,7 @@ class Study:
         attributes: dict[str, Any] = {}
         if retry is not None:
             proposal, attributes = Proposal(dict(retry.params)), inherited(retry)
-        elif (start := self._next_start(records)) is not None:
+        elif (start := _next_start(self.plan, records)) is not None:
             proposal, attributes = Proposal(dict(start.params)), {"origin": start.origin}
         else:
             begun = time.perf_counter()
@@ -155,14 +163,6 @@ class Study:
         if record.number in self._running:
             return False
         return self._worker is None or record.attributes.get("worker") in (None, self._worker)
-
-    def _next_start(self, records: Sequence[TrialRecord]) -> InitialTrial | None:
-        """Return the first initial trial of the plan that is within the limits and not yet tried; None without such a trial."""
-        if len(records) > 2 * len(self.plan.starts) + MAX_FAILURES_IN_A_ROW:
-            return None  # all initial trials are done
-        seen = {key_of(record.params) for record in records}
-        left = (start for start in self.plan.starts if key_of(start.params) not in seen)
-        return next((start for start in left if self.plan.allows(start.params)), None)
 
     def _propose(self, place: int, records: Sequence[TrialRecord]) -> Proposal | None:
         """Propose a configuration; ``place`` is the number that the trial would have without trials of other programs."""
@@ -246,14 +246,18 @@ class Study:
         """Store the result of a trial, and the trial's position in the order in which trials end (the order of observations)."""
         curve = [list(point) for point in self._running.curve(assignment)]
         attributes = {**({"curve": curve} if curve else {}), **attributes}
-        with self._claim:
-            self.storage.finish(
-                assignment.trial_id,
-                state,
-                values,
-                {**attributes, "finish_order": self.storage.n_ended()},
-                shortfall=None if values is None else self.plan.skill.shortfall(values.score),
-            )
+
+        def store() -> None:
+            with self._claimed():
+                self.storage.finish(
+                    assignment.trial_id,
+                    state,
+                    values,
+                    {**attributes, "finish_order": self.storage.n_ended()},
+                    shortfall=None if values is None else self.plan.skill.shortfall(values.score),
+                )
+
+        persistently(store)
         self._running.end(assignment)
         if state is State.FAIL:
             self._failures.add(str(attributes.get("reason", "")))
@@ -284,3 +288,12 @@ class Study:
     def check_failures(self) -> None:
         """Raise StudyFailedError if ten trials of this process failed in a row."""
         self._failures.check()
+
+
+def _next_start(plan: StudyPlan, records: Sequence[TrialRecord]) -> InitialTrial | None:
+    """Return the first initial trial of the plan that is within the limits and not yet tried; None without such a trial."""
+    if len(records) > 2 * len(plan.starts) + MAX_FAILURES_IN_A_ROW:
+        return None  # all initial trials are done
+    seen = {key_of(record.params) for record in records}
+    left = (start for start in plan.starts if key_of(start.params) not in seen)
+    return next((start for start in left if plan.allows(start.params)), None)

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import optuna
 import sqlalchemy
 from optuna.storages import BaseStorage, RDBStorage
+from optuna.study import StudyDirection
 
 from cnn_lstm_hyperopt.errors import HyperoptError, SaveDirError
 from cnn_lstm_hyperopt.metrics import METRICS
@@ -17,10 +18,13 @@ from cnn_lstm_hyperopt.search.trial_seals import KEY, SEAL, Seals
 from cnn_lstm_hyperopt.utils.atomic_io import new_part, remove_parts
 
 DIRECTIONS: list[Literal["maximize", "minimize"]] = ["maximize", "minimize", "minimize"]
+OPTUNA_DIRECTIONS = [StudyDirection[direction.upper()] for direction in DIRECTIONS]
 FORMAT = 6
 """Version of the format in which studies are stored."""
 UNMARKED_FORMAT = 5
 """Earlier version of the format, whose studies can be resumed; trials in this format have no marks."""
+FORMATS = (FORMAT, UNMARKED_FORMAT)
+"""Versions of the format whose studies can be resumed, the newest first."""
 MADE_WITH = (
     "made_with",
     "skill_gate",

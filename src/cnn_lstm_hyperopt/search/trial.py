@@ -13,9 +13,11 @@ from optuna.trial import FrozenTrial, TrialState
 from cnn_lstm_hyperopt.config import Params
 from cnn_lstm_hyperopt.space.domains import Scalar
 
-DIED, KILLED = "died", "killed"
+DIED, KILLED, LOST = "died", "killed", "lost"
 """Stored reasons why the process of a trial ended during the trial. KILLED means that a signal ended the process, perhaps for
-lack of memory."""
+lack of memory. LOST means that a worker on another machine sent no heartbeats."""
+MAX_HANDOVERS = 10
+"""Maximum number of times that a configuration is continued by another worker after a worker was lost."""
 EARLIER_LEVELS = 3
 """Number of memory levels in earlier versions of this program, which did not store the number."""
 LACKED_MEMORY = "not enough memory at any memory level"
@@ -102,11 +104,14 @@ class TrialRecord:
     def owed_another_try(self) -> bool:
         """Whether the trial failed and may be retried.
 
-        If the process of the trial was killed, the trial may be retried at each further memory level. Other failed trials are
-        retried once. A trial that lacked memory at all levels, or whose process ended too often, is not retried.
+        If the process of the trial was killed, the trial may be retried at each further memory level. If its worker was lost,
+        for example with its machine, the trial may be retried ten times. Other failed trials are retried once. A trial that
+        lacked memory at all levels, or whose process ended too often, is not retried.
         """
         if self.state is not State.FAIL or self.attributes.get("given_up"):
             return False
+        if self.attributes.get("cut_off_by") == LOST:
+            return int(self.attributes.get("handovers", 0)) < MAX_HANDOVERS
         if self.attributes.get("cut_off_by") == KILLED:
             return self.memory_level + 1 < int(self.attributes.get("memory_levels", EARLIER_LEVELS))
         return self.retry_of is None

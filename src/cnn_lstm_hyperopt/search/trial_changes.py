@@ -6,6 +6,7 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
+from cnn_lstm_hyperopt.errors import TrialChangedError
 from cnn_lstm_hyperopt.search.rows import Change
 from cnn_lstm_hyperopt.search.trial import OPTUNA_STATES, State, Values
 from cnn_lstm_hyperopt.search.trial_seals import SEAL, Seals, with_attributes
@@ -57,8 +58,23 @@ class End:
             system[CONSTRAINTS] = [self.shortfall]
         return Change(*ends, written, system)
 
+    def is_stored(self, trial: FrozenTrial) -> bool:
+        """Return whether a stored trial has this state and these values."""
+        values = None if self.values is None else [float(value) for value in self.values]
+        return trial.state is OPTUNA_STATES[self.state] and trial.values == values
 
-def pause(trial: FrozenTrial) -> Change:
-    """Return the change that sets a trial to WAITING; no worker runs the trial then."""
-    of_worker = trial.user_attrs.get("worker") is not None
-    return Change(TrialState.WAITING, attributes={"worker": None} if of_worker else {})
+
+def pause(trial: FrozenTrial, stored: Mapping[str, Any] | None = None) -> Change:
+    """Return the change that sets a trial to WAITING; no worker runs the trial then.
+
+    Args:
+        trial: the trial as stored now.
+        stored: attributes that this process stored; None if another process ran the trial.
+
+    Raises:
+        TrialChangedError: another worker runs the trial.
+    """
+    worker = trial.user_attrs.get("worker")
+    if stored is not None and worker is not None and worker != stored.get("worker"):
+        raise TrialChangedError("another worker runs it", code="trial-ended")
+    return Change(TrialState.WAITING, attributes={} if worker is None else {"worker": None})

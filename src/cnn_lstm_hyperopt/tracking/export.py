@@ -17,7 +17,7 @@ from mlflow.exceptions import MlflowException
 from cnn_lstm_hyperopt.errors import HyperoptError
 from cnn_lstm_hyperopt.inference.model import DESCRIPTION, WEIGHTS
 from cnn_lstm_hyperopt.run_dir import paths
-from cnn_lstm_hyperopt.search import StudyStorage, TrialRecord, front_hypervolume
+from cnn_lstm_hyperopt.search import StudyStorage, TrialRecord, database_in, front_hypervolume
 from cnn_lstm_hyperopt.tracking.content import (
     STATUS,
     Content,
@@ -67,7 +67,7 @@ class Exporter:
             SaveDirError: the directory has no study, or the study is damaged.
         """
         self._save_dir, self._target, self._status_file = save_dir, target, status_file
-        self._storage = StudyStorage(save_dir / paths.STUDY_FILE)
+        self._storage = StudyStorage(database_in(save_dir))
         self.close = self._storage.close
         self._status = SyncStatus()
         self._runs: Runs | None = None
@@ -85,7 +85,7 @@ class Exporter:
         try:
             files = [self._save_dir / paths.STUDY_FILE, self._save_dir / f"{paths.STUDY_FILE}-wal"]
             stamps = [path.stat().st_mtime_ns for path in files if path.exists()]
-            if stamps == self._stamps and self._exported >= 0 and not final:
+            if stamps and stamps == self._stamps and self._exported >= 0 and not final:
                 return True
             ended = sum(record.state.ended for record in self._storage.records())
             self._stamps = stamps

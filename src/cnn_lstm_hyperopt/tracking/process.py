@@ -14,10 +14,11 @@ from rich.console import Console
 
 from cnn_lstm_hyperopt.config import Settings
 from cnn_lstm_hyperopt.errors import HyperoptError, InterruptedRunError, TrackingError
-from cnn_lstm_hyperopt.run_dir.paths import STUDY_FILE, command
-from cnn_lstm_hyperopt.search import StudyStorage
+from cnn_lstm_hyperopt.run_dir.paths import command
+from cnn_lstm_hyperopt.search import StudyStorage, database_in
 from cnn_lstm_hyperopt.tracking.target import Target, tracking_target
 from cnn_lstm_hyperopt.utils.atomic_io import write_json
+from cnn_lstm_hyperopt.utils.passwords import passwords_for_child
 from cnn_lstm_hyperopt.utils.processes import THREAD_VARIABLES, module_command
 from cnn_lstm_hyperopt.utils.text import counted
 
@@ -80,7 +81,7 @@ class ExportProcess:
                         stdin=subprocess.PIPE,
                         stdout=output,
                         stderr=subprocess.STDOUT,
-                        env={**_MLFLOW_DEFAULTS, **os.environ, **_FIXED},
+                        env={**_MLFLOW_DEFAULTS, **os.environ, **_FIXED, **passwords_for_child()},
                         text=True,
                     )
                 on_error.pop_all()
@@ -182,7 +183,7 @@ def track_once(settings: Settings) -> None:
 
 def _read_study(save_dir: Path) -> tuple[int, list[str]]:
     """Return the number of ended trials in a study, and warnings about trials that other programs added or changed."""
-    storage = StudyStorage(save_dir / STUDY_FILE)
+    storage = StudyStorage(database_in(save_dir))
     try:
         return sum(record.state.ended for record in storage.records()), storage.news()
     finally:

@@ -13,6 +13,7 @@ from cnn_lstm_hyperopt.config.schema.base import (
     SettingError,
     legible_name,
 )
+from cnn_lstm_hyperopt.config.schema.storage_url import storage_url
 from cnn_lstm_hyperopt.metrics import METRICS
 from cnn_lstm_hyperopt.utils.text import JOINERS, shown
 
@@ -28,7 +29,13 @@ class StudySettings(Section):
     """The study: its name, budget and seed."""
 
     name: str = Field(
-        "cnn_lstm_optimization", min_length=1, max_length=200, description="name of the study in study.db"
+        "cnn_lstm_optimization", min_length=1, max_length=200, description="name of the study in its database"
+    )
+    storage: str | None = Field(
+        None,
+        description="database of the study on a PostgreSQL server, postgresql+psycopg://USER@HOST:PORT/DATABASE, which "
+        "several machines can share; null: study.db in save_dir. config.yaml stores the URL without its password: give it "
+        "again in the URL, or use PGPASSWORD or ~/.pgpass",
     )
     n_trials: int = Field(
         1000, ge=1, le=MAX_TRIALS, description="total number of finished trials (completed or pruned) in the study"
@@ -77,6 +84,11 @@ class StudySettings(Section):
         if JOINERS & set(value):
             raise SettingError(f"must be text without control characters, but got {shown(value)}", "name-not-printable")
         return legible_name(value)
+
+    @field_validator("storage")
+    @classmethod
+    def _of_a_server(cls, value: str | None) -> str | None:
+        return None if value is None else storage_url(value)
 
     @field_validator("directions")
     @classmethod

@@ -25,6 +25,13 @@ class RayEngine(Engine):
             raise ConfigError(
                 f"engine=ray needs the package ray: {install_command('ray')}", field="engine", code="missing-extra"
             )
+        if settings.study.storage is not None:
+            raise ConfigError(
+                "engine=ray keeps the study in study.db, so it needs no database server; leave out --storage, or use --engine"
+                " local",
+                field="study.storage",
+                code="ray-with-storage",
+            )
         if settings.ray_address is not None:
             with connected(settings.ray_address):
                 pass

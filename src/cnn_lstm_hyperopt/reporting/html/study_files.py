@@ -21,6 +21,7 @@ from cnn_lstm_hyperopt.search import (
     StudyStorage,
     TrialRecord,
     above_chance,
+    database_in,
     read_description,
     reported_front,
     study_space,
@@ -94,7 +95,8 @@ def read_content(save_dir: Path, *, running: bool | None = None) -> Content:
         SaveDirError: there is no study, or a file is damaged.
         ConfigError: ``config.yaml`` is invalid.
     """
-    storage = StudyStorage(save_dir / STUDY_FILE)
+    database = database_in(save_dir)
+    storage = StudyStorage(database)
     try:
         records, times = storage.records(), storage.times()
         stored, n_trials, name = (
@@ -104,7 +106,7 @@ def read_content(save_dir: Path, *, running: bool | None = None) -> Content:
         )
         if not isinstance(stored, dict) or not isinstance(n_trials, int):
             raise SaveDirError(
-                f"{save_dir / STUDY_FILE} has a study of another program: there is nothing to report",
+                f"{database.shown} has a study of another program: there is nothing to report",
                 field=STUDY_FILE,
                 code="study-not-ours",
             )

@@ -1,5 +1,6 @@
 """First trials of a study, read from a file that the user chooses: a list, a ``results.json`` or an earlier study's front."""
 
+import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,11 +14,13 @@ from cnn_lstm_hyperopt.errors import ConfigError, SaveDirError
 from cnn_lstm_hyperopt.models.inputs import GROUPS
 from cnn_lstm_hyperopt.run_dir.paths import CONFIG_FILE, STUDY_FILE
 from cnn_lstm_hyperopt.search import (
+    Database,
     InitialTrial,
     SkillThreshold,
     StudyPlan,
     StudyStorage,
     TrialRecord,
+    database_in,
     read_description,
     reported_front,
     study_space,
@@ -79,9 +82,7 @@ def read_enqueued(path: Path, plan: StudyPlan) -> Enqueued:
         count = len(source.entries)
         raise _wrong(path, f" holds {count} configurations; keep at most {MAX_ENTRIES}", "too-many-entries")
     taken: dict[frozenset[tuple[str, Scalar]], Params] = {}
-    outside: list[str] = []
-    beyond: list[str] = []
-    same: list[str] = []
+    outside, beyond, same = list[str](), list[str](), list[str]()
     faults: list[tuple[str, ConfigError]] = []
     for index, (name, raw) in enumerate(source.entries):
         found = _completed(raw if source.written else _without_dropped(raw, plan.space), plan, index)
@@ -145,14 +146,15 @@ def _best_trials(path: Path, trials: Any) -> _Source:
 
 
 def _study_front(save_dir: Path) -> _Source:
-    if not (save_dir / STUDY_FILE).is_file() or not (save_dir / CONFIG_FILE).is_file():
+    database = database_in(save_dir)
+    if not database.exists() or not (save_dir / CONFIG_FILE).is_file():
         raise _wrong(
             save_dir,
             f" is a directory without {STUDY_FILE} and {CONFIG_FILE}; name one with a study, or a file",
             "no-study",
         )
     try:
-        front = _front_of(save_dir / STUDY_FILE)
+        front = _front_of(database)
     except SaveDirError as error:
         text = str(error).replace("choose another --save-dir", f"name another study, or remove {FLAG}")
         raise _wrong(save_dir, f": {text}", error.code) from error
@@ -167,12 +169,10 @@ def _study_front(save_dir: Path) -> _Source:
     return _Source(entries, written=False)
 
 
-def _front_of(path: Path) -> Sequence[TrialRecord]:
-    storage = StudyStorage(path)
-    try:
-        return reported_front(storage.records(), SkillThreshold.from_stored(storage.attribute("skill_gate"), path))
-    finally:
-        storage.close()
+def _front_of(database: Database) -> Sequence[TrialRecord]:
+    with contextlib.closing(StudyStorage(database)) as storage:
+        stored = storage.attribute("skill_gate")
+        return reported_front(storage.records(), SkillThreshold.from_stored(stored, database.shown))
 
 
 def _full(space: SearchSpace, searched: Params) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Interface of the stores of a study's trials."""
 
 import abc
+import contextlib
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -86,6 +87,10 @@ class TrialRows(abc.ABC):
     @abc.abstractmethod
     def ids(self) -> list[int]:
         """Return the ids of all trials in ascending order."""
+
+    def exclusive(self) -> contextlib.AbstractContextManager[None]:
+        """Return a context in which no other process starts or ends a trial, where the store itself has such a lock."""
+        return contextlib.nullcontext()
 
 
 def require_unfinished(state: TrialState | None) -> None:

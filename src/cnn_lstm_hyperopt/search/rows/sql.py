@@ -1,7 +1,7 @@
 """Store of trials in an SQL database, in Optuna's tables and with few statements.
 
 Optuna writes one row per statement and reads rows back before it writes them. These methods write the same rows. The statements
-are SQLAlchemy's, and SQL that only SQLite knows is in :func:`_write` and :func:`_snapshot`.
+are SQLAlchemy's, and SQL that only SQLite knows is in :meth:`.SqlRows._write` and :meth:`.SqlRows._snapshot`.
 """
 
 import contextlib
@@ -50,7 +50,7 @@ _SET_ATTRIBUTE = {
 
 
 class SqlRows(TrialRows):
-    """Store of the trials of one study in an SQL database.
+    """Store of the trials of one study in an SQLite file, and the base class of the store on a server.
 
     Args:
         engine: engine of a database with Optuna's tables.
@@ -78,7 +78,7 @@ class SqlRows(TrialRows):
             }
             for name, value in trial.params.items()
         ]
-        with _write(self._engine) as connection:
+        with self._write() as connection:
             # The study's row is locked, so that no other process computes the same number.
             if connection.scalar(_LOCK_STUDY, {"study": self._study_id}) is None:
                 raise TrialChangedError("another program removed the study", code="study-removed")
@@ -87,11 +87,12 @@ class SqlRows(TrialRows):
                 connection.execute(insert(PARAMS), [{"trial_id": trial_id, **each} for each in params])
             _insert_attributes(connection, USER_ATTRIBUTES, trial_id, trial.user_attrs)
             _insert_attributes(connection, SYSTEM_ATTRIBUTES, trial_id, trial.system_attrs)
+            self._on_running(connection, trial_id, new=True)
         return int(trial_id), int(number)
 
     def note(self, trial_id: int, name: str, value: Any) -> None:
         """Add or replace a user attribute, as :meth:`.TrialRows.note`."""
-        with _write(self._engine) as connection:
+        with self._write() as connection:
             require_unfinished(connection.scalar(_LOCK_TRIAL, {"id": trial_id}))
             row = {"id": trial_id, "name": name, "text": json.dumps(value)}
             if connection.execute(_SET_ATTRIBUTE[USER_ATTRIBUTES.name], row).rowcount == 0:
@@ -99,7 +100,7 @@ class SqlRows(TrialRows):
 
     def change(self, trial_id: int, change_of: Callable[[FrozenTrial], Change]) -> None:
         """Change an unfinished trial, as :meth:`.TrialRows.change`."""
-        with _write(self._engine) as connection:
+        with self._write() as connection:
             require_unfinished(connection.scalar(_LOCK_TRIAL, {"id": trial_id}))
             trial = existing(reading.trials(connection, self._study_id, [trial_id]))
             change = change_of(trial)
@@ -113,51 +114,55 @@ class SqlRows(TrialRows):
             times: dict[str, Any] = {}
             if change.state is TrialState.RUNNING:
                 times["datetime_start"] = stored_now()
+                self._on_running(connection, trial_id, new=False)
             elif change.state.is_finished():
                 times["datetime_complete"] = stored_now()
             connection.execute(_SET_STATE.values(state=change.state, **times), {"id": trial_id})
 
     def heads(self, after: int, ids: Collection[int]) -> list[Head]:
         """Return heads of trials, as :meth:`.TrialRows.heads`."""
-        with self._engine.connect() as connection:
+        with self._read() as connection:
             return reading.heads(connection, self._study_id, after, ids)
 
     def trials(self, ids: Collection[int]) -> list[FrozenTrial]:
         """Return trials, as :meth:`.TrialRows.trials`."""
         if not ids:
             return []
-        with _snapshot(self._engine) as connection:
+        with self._snapshot() as connection:
             return reading.trials(connection, self._study_id, ids)
 
     def ids(self) -> list[int]:
         """Return the ids of all trials, as :meth:`.TrialRows.ids`."""
-        with self._engine.connect() as connection:
+        with self._read() as connection:
             return reading.trial_ids(connection, self._study_id)
 
+    def _on_running(self, connection: Connection, trial_id: int, *, new: bool) -> None:
+        """Handle the start of a new trial, or of a paused one, in its transaction."""
 
-@contextlib.contextmanager
-def _write(engine: Engine) -> Iterator[Connection]:
-    """Yield a connection whose statements are one transaction, which ends with the block; an error undoes all changes.
+    @contextlib.contextmanager
+    def _write(self) -> Iterator[Connection]:
+        """Yield a connection whose statements are one transaction, which ends with the block; an error undoes all changes.
 
-    A lock of the file replaces SQLite's missing row locks: without ``IMMEDIATE``, another process could write between the first
-    read and the first write.
-    """
-    with engine.connect() as connection:
-        if engine.dialect.name == "sqlite":
+        A lock of the file replaces SQLite's missing row locks: without ``IMMEDIATE``, another process could write between the
+        first read and the first write.
+        """
+        with self._engine.connect() as connection:
             connection.exec_driver_sql("BEGIN IMMEDIATE")
-        yield connection
-        connection.commit()
+            yield connection
+            connection.commit()
 
+    @contextlib.contextmanager
+    def _read(self) -> Iterator[Connection]:
+        """Yield a connection for a single SELECT."""
+        with self._engine.connect() as connection:
+            yield connection
 
-@contextlib.contextmanager
-def _snapshot(engine: Engine) -> Iterator[Connection]:
-    """Yield a connection whose statements all see the same state of the database."""
-    with engine.connect() as connection:
-        if engine.dialect.name == "sqlite":
+    @contextlib.contextmanager
+    def _snapshot(self) -> Iterator[Connection]:
+        """Yield a connection whose statements all see the same state of the database."""
+        with self._engine.connect() as connection:
             connection.exec_driver_sql("BEGIN")  # Python's sqlite3 begins no transaction before a SELECT
-        else:
-            connection = connection.execution_options(isolation_level="REPEATABLE READ")
-        yield connection
+            yield connection
 
 
 def _set_attributes(

@@ -19,7 +19,11 @@ VALUES: sqlalchemy.Table = models.TrialValueModel.__table__
 USER_ATTRIBUTES: sqlalchemy.Table = models.TrialUserAttributeModel.__table__
 SYSTEM_ATTRIBUTES: sqlalchemy.Table = models.TrialSystemAttributeModel.__table__
 REPORTS: sqlalchemy.Table = models.TrialIntermediateValueModel.__table__
+HEARTBEATS: sqlalchemy.Table = models.TrialHeartbeatModel.__table__
 STUDIES: sqlalchemy.Table = models.StudyModel.__table__
+DIRECTIONS: sqlalchemy.Table = models.StudyDirectionModel.__table__
+STUDY_USER_ATTRIBUTES: sqlalchemy.Table = models.StudyUserAttributeModel.__table__
+STUDY_SYSTEM_ATTRIBUTES: sqlalchemy.Table = models.StudySystemAttributeModel.__table__
 
 _VALUE = models.TrialValueModel.TrialValueType
 _REPORT = models.TrialIntermediateValueModel.TrialIntermediateValueType
