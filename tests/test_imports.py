@@ -47,12 +47,15 @@ def test_what_an_import_or_a_command_does_not_load(code, absent):
 def test_public_names_are_pinned():
     assert cnn_lstm_hyperopt.__all__ == [
         "BaselineWindows",
+        "CNNLSTMClassifier",
         "CNNLSTMHyperparameterOptimizer",
+        "CNNLSTMRegressor",
         "SavedModel",
         "Settings",
         "load_model",
         "load_settings",
         "run_cnn_lstm_hyperparameter_optimization",
+        "search_bars",
     ]
 
 

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
         CNNLSTMHyperparameterOptimizer,
         run_cnn_lstm_hyperparameter_optimization,
     )
+    from cnn_lstm_hyperopt.api.estimators import CNNLSTMClassifier, CNNLSTMRegressor
+    from cnn_lstm_hyperopt.api.estimators.bars import search_bars
     from cnn_lstm_hyperopt.config import Settings, load_settings
     from cnn_lstm_hyperopt.evaluation.baselines.own_windows import BaselineWindows
     from cnn_lstm_hyperopt.inference.model import SavedModel, load_model
@@ -22,21 +24,27 @@ logging.getLogger(__name__).addHandler(logging.NullHandler())  # programs set th
 _HOME = {
     "CNNLSTMHyperparameterOptimizer": "api",
     "run_cnn_lstm_hyperparameter_optimization": "api",
+    "CNNLSTMClassifier": "api.estimators",
+    "CNNLSTMRegressor": "api.estimators",
     "BaselineWindows": "evaluation.baselines.own_windows",
     "SavedModel": "inference.model",
     "load_model": "inference.model",
     "Settings": "config",
     "load_settings": "config",
+    "search_bars": "api.estimators.bars",
 }
 
 __all__ = [
     "BaselineWindows",
+    "CNNLSTMClassifier",
     "CNNLSTMHyperparameterOptimizer",
+    "CNNLSTMRegressor",
     "SavedModel",
     "Settings",
     "load_model",
     "load_settings",
     "run_cnn_lstm_hyperparameter_optimization",
+    "search_bars",
 ]
 
 

@@ -4,6 +4,7 @@ HyperoptError
 ├── InputError                  exit code 2: the input is wrong; no trial was started
 │   ├── ConfigError             a setting, a flag or a YAML key
 │   ├── DataError               bars, symbols or dates
+│   │   ├── ArrayError          arrays, tables or arguments of an estimator; also a ValueError
 │   │   ├── BadBarsError        invalid rows of all files in one list; in data.problems
 │   │   └── EmptyBlockError     a block of a fold has no windows; in data.splits
 │   └── SaveDirError            the results directory exists, is missing, or belongs to another study
@@ -80,6 +81,10 @@ class ConfigError(InputError):
 
 class DataError(InputError):
     """Bars, symbols or dates are missing or wrong."""
+
+
+class ArrayError(DataError, ValueError):
+    """An array, a table or another argument of an estimator is wrong. As in scikit-learn, this is also a ValueError."""
 
 
 class SaveDirError(InputError):

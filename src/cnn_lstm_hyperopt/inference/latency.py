@@ -54,6 +54,13 @@ def measure_latency(networks: Sequence[Network], lookback: int) -> Latency:
         return Latency(_milliseconds(networks, (1, lookback, width)), large, torch.get_num_threads(), "cpu")
 
 
+def window_milliseconds(network: Network, lookback: int) -> float:
+    """Measure the milliseconds that one window needs to pass through one network, as in :func:`measure_latency`."""
+    network.eval()
+    with one_thread():
+        return _milliseconds([network], (1, lookback, network.config.input_dim))
+
+
 def _milliseconds(networks: Sequence[Network], shape: tuple[int, int, int]) -> float:
     windows = torch.randn(shape, generator=torch.Generator().manual_seed(0))
     taken: list[float] = []

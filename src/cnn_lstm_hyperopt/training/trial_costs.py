@@ -1,11 +1,13 @@
 """Predicted costs of a study's trials."""
 
 import math
+from typing import NamedTuple
 
 from cnn_lstm_hyperopt.config import PARAMETERS, Params, TrainingSettings
 from cnn_lstm_hyperopt.data.dataset import TrialData
 from cnn_lstm_hyperopt.models import NetworkConfig, Profile, network_config
 from cnn_lstm_hyperopt.search import Cost
+from cnn_lstm_hyperopt.space.domains import Scalar
 from cnn_lstm_hyperopt.space.parameters import read_group
 from cnn_lstm_hyperopt.training.augmentation import AugmentationConfig
 from cnn_lstm_hyperopt.training.cost_model import CostModel, memory_mb
@@ -14,6 +16,23 @@ from cnn_lstm_hyperopt.training.runtime.precision import Precision
 
 EARLY_REPORTS = (0.25, 0.5, 0.75)
 """Shares of a long first epoch after which the network is evaluated."""
+
+MAX_KNOWN = 10_000
+"""Maximum number of configurations whose networks are known, so that a long study does not need more and more memory."""
+
+
+class _Known(NamedTuple):
+    """Facts about the network of a configuration, which depend on nothing else.
+
+    Attributes:
+        config: configuration of the network.
+        profile: size and operations of the network.
+        stores_features: whether trainings store the fixed features of their windows.
+    """
+
+    config: NetworkConfig
+    profile: Profile
+    stores_features: bool
 
 
 def passes_per_epoch(min_steps: int, windows: int, batch_size: int) -> int:
@@ -42,9 +61,33 @@ class TrialCosts:
         self._data = data
         self._settings = settings
         self._speeds = speeds
+        self._known: dict[frozenset[tuple[str, Scalar]], _Known] = {}
 
     def network_config(self, params: Params) -> NetworkConfig:
         """Return the configuration of the network for a full configuration."""
+        return self._of(params).config
+
+    def _of(self, params: Params) -> "_Known":
+        """Return the network and its operations for a full configuration, computed once for each configuration.
+
+        The forecast of a study asks several times for the same 1000 configurations.
+        """
+        key = frozenset(params.items())
+        if (known := self._known.get(key)) is None:
+            if len(self._known) >= MAX_KNOWN:
+                self._known.clear()
+            known = self._known[key] = self._computed(params)
+        return known
+
+    def _computed(self, params: Params) -> "_Known":
+        lookback = self._data.folds[0].train.lookback
+        config = self._network_config(params)
+        augmented = read_group(AugmentationConfig, "augmentation", params, PARAMETERS).active
+        width = config.fixed_width(lookback)
+        stores = not augmented and all(stored_bytes(len(fold.train), width) for fold in self._data.folds)
+        return _Known(config, config.cost(lookback=lookback), stores)
+
+    def _network_config(self, params: Params) -> NetworkConfig:
         return network_config(
             params,
             input_dim=self._data.folds[0].train.input_dim,
@@ -56,7 +99,7 @@ class TrialCosts:
 
     def profile(self, params: Params) -> Profile:
         """Return the size and operations of the network for a full configuration, without building the network."""
-        return self.network_config(params).cost(lookback=self._data.folds[0].train.lookback)
+        return self._of(params).profile
 
     def precision(self, params: Params) -> Precision:
         """Return the precision in the settings; for ``auto``, return the precision that the cost model predicts to be faster."""
@@ -82,9 +125,7 @@ class TrialCosts:
 
     def _stores_features(self, params: Params) -> bool:
         """Return whether trainings store fixed features of their windows, instead of computing them in every step."""
-        width = self.network_config(params).fixed_width(self._data.folds[0].train.lookback)
-        augmented = read_group(AugmentationConfig, "augmentation", params, PARAMETERS).active
-        return not augmented and all(stored_bytes(len(fold.train), width) for fold in self._data.folds)
+        return self._of(params).stores_features
 
     def evaluation_seconds(self, params: Params) -> float:
         """Predict the seconds of one evaluation on the validation windows of all folds."""

@@ -3,6 +3,7 @@
 import hashlib
 import logging
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
@@ -29,7 +30,7 @@ from cnn_lstm_hyperopt.data.describe import class_balance
 from cnn_lstm_hyperopt.data.locked_period import LockedPeriod
 from cnn_lstm_hyperopt.data.pooled import value_scale
 from cnn_lstm_hyperopt.data.splits import SPLIT_NAMES
-from cnn_lstm_hyperopt.data.windows import Windows
+from cnn_lstm_hyperopt.data.windows import Fold, Windows
 from cnn_lstm_hyperopt.errors import DataError
 from cnn_lstm_hyperopt.utils.text import one_line, shown
 
@@ -71,9 +72,10 @@ def dataset_from_loaders(
     _check_alike(drained, input_dim)
     repeated = check_repeated([x for x, _, _ in drained])
     n_classes = max(int(labels.max()) + 1 for _, labels, _ in drained)
+    value_name = None if drained[0][2] is None else "y_reg"
+    class_names = tuple(f"class {number}" for number in range(n_classes))
     _check_classes(drained[0][1], n_classes)
-    train, validation, test = (_windows(*parts, each) for parts, each in zip(drained, marks, strict=True))
-    mean, std = value_scale(train.values)
+    train, validation, test = (loader_windows(*parts, each) for parts, each in zip(drained, marks, strict=True))
     cross = make_loader_folds(train, validation, cv_folds, horizon=horizon, seed=seed)
     warnings = (
         *_warnings(loaders, drained),
@@ -82,23 +84,39 @@ def dataset_from_loaders(
         *cross.warnings,
         *single_group([fold.validation for fold in cross.folds]),
     )
+    facts = WindowFacts(class_names, "DataLoaders", value_name, train_share, horizon, cross.facts, warnings)
+    description = describe_windows({"train": train, "validation": validation, "test": test}, facts)
+    names = tuple(f"feature_{i}" for i in range(train.input_dim))
+    whole = Fold(train, validation, *value_scale(train.values))
+    return dataset_of_windows(whole, cross.folds, test, names, facts, description)
+
+
+def dataset_of_windows(
+    whole: Fold,
+    folds: tuple[Fold, ...],
+    test: Windows,
+    feature_names: tuple[str, ...],
+    facts: "WindowFacts",
+    description: dict[str, Any],
+) -> Dataset:
+    """Return the dataset of windows that need no further scaling: all training and validation windows, folds and test."""
     return Dataset(
-        train=train,
-        train_share=train_share,
-        validation=validation,
-        folds=cross.folds,
+        train=whole.train,
+        train_share=facts.train_share,
+        validation=whole.validation,
+        folds=folds,
         test=LockedPeriod(test),
-        class_names=tuple(f"class {number}" for number in range(n_classes)),
-        value_name=None if train.values is None else "y_reg",
-        feature_names=tuple(f"feature_{i}" for i in range(train.input_dim)),
+        class_names=tuple(facts.class_names),
+        value_name=facts.value_name,
+        feature_names=feature_names,
         scaler=None,
-        value_mean=mean,
-        value_std=std,
+        value_mean=whole.value_mean,
+        value_std=whole.value_std,
         target="y_class",
-        lookback=train.lookback,
-        horizon=horizon,
-        description=_describe((train, validation, test), n_classes, train_share, horizon, cross.facts, warnings),
-        warnings=warnings,
+        lookback=whole.train.lookback,
+        horizon=facts.horizon,
+        description=description,
+        warnings=facts.warnings,
     )
 
 
@@ -169,7 +187,8 @@ def _shown_classes(first: list[int], count: int) -> str:
     return f"{first}" if count == len(first) else f"{str(first)[:-1]}, …] ({count:,})"
 
 
-def _windows(x: Tensor, labels: Tensor, values: Tensor | None, marks: Marks) -> Windows:
+def loader_windows(x: Tensor, labels: Tensor, values: Tensor | None, marks: Marks) -> Windows:
+    """Return windows of arrays ``(windows, time, features)``, ``(windows,)`` and ``(windows,)``, with dates and groups."""
     n, time, features = x.shape
     return Windows(
         series=x.reshape(n * time, features).contiguous(),
@@ -233,16 +252,33 @@ def _equal(first: Any, second: Any) -> bool:
     return bool(first == second)
 
 
-def _describe(
-    parts: tuple[Windows, Windows, Windows],
-    n_classes: int,
-    train_share: float,
-    horizon: int,
-    folds: dict[str, Any],
-    warnings: tuple[str, ...],
-) -> dict[str, Any]:
+@dataclass(frozen=True)
+class WindowFacts:
+    """Facts about the windows of loaders or arrays for ``data.json``.
+
+    Attributes:
+        class_names: names of the classes.
+        source: where the windows come from.
+        value_name: name of the regression target; None without regression.
+        train_share: share of the training windows for trials.
+        horizon: number of later windows on which a label depends.
+        folds: entries about the folds; empty without cross-validation.
+        warnings: warnings about the windows.
+    """
+
+    class_names: Sequence[str]
+    source: str
+    value_name: str | None
+    train_share: float
+    horizon: int
+    folds: dict[str, Any]
+    warnings: tuple[str, ...]
+
+
+def describe_windows(parts: Mapping[str, Windows], facts: WindowFacts) -> dict[str, Any]:
+    """Return the content of ``data.json`` for windows of loaders or arrays. ``parts`` has the windows by split."""
     digest = hashlib.sha256()
-    for windows in parts:
+    for windows in parts.values():
         order = canonical_order(windows.series.reshape(len(windows), -1), windows.labels, windows.values)
         digest.update(f"{len(windows)} {windows.lookback} {windows.input_dim}".encode())
         digest.update(windows.series.reshape(len(windows), -1)[order].numpy().tobytes())
@@ -253,22 +289,22 @@ def _describe(
             if mark is not None:
                 digest.update(f"{mark.dtype}".encode())
                 digest.update(np.ascontiguousarray(mark[order.numpy()]).tobytes())
-    train = parts[0]
+    train = parts["train"]
     return {
-        "source": "DataLoaders",
+        "source": facts.source,
         "target": "y_class",
         "lookback": train.lookback,
-        "horizon": horizon,
-        "train_share": train_share,
+        "horizon": facts.horizon,
+        "train_share": facts.train_share,
         "features": train.input_dim,
-        "class_names": [f"class {number}" for number in range(n_classes)],
-        "value_name": None if train.values is None else "y_reg",
+        "class_names": list(facts.class_names),
+        "value_name": facts.value_name,
         "splits": {
-            name: {"windows": len(windows), **class_balance(windows, n_classes), **_marks_facts(windows)}
-            for name, windows in zip(SPLIT_NAMES, parts, strict=True)
+            name: {"windows": len(windows), **class_balance(windows, len(facts.class_names)), **_marks_facts(windows)}
+            for name, windows in parts.items()
         },
-        **folds,
-        "warnings": list(warnings),
+        **facts.folds,
+        "warnings": list(facts.warnings),
         "sha256": digest.hexdigest(),
     }
 

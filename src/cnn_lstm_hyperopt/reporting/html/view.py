@@ -27,6 +27,9 @@ from cnn_lstm_hyperopt.utils.text import counted, seconds_text
 
 MAX_CONFIGS, MAX_GROUPS = 5, 50
 """Maximum number of configurations in the comparison, and maximum number of rows in a table of symbols or years."""
+LOADERS, ARRAYS = "DataLoaders", "arrays"
+"""Sources of windows in ``data.json`` that only Python has."""
+_IN_PYTHON = (LOADERS, ARRAYS)
 STATISTICS = {
     "min": "minimum",
     "25%": "lower quartile",
@@ -221,7 +224,7 @@ def _convergence(content: Content) -> str:
     if not found.recommended(grade):
         return sentence
     total = content.n_trials + MORE
-    in_python = content.data.get("source") == "DataLoaders"
+    in_python = content.data.get("source") in _IN_PYTHON
     command = _resume(content).replace(".optimize()", f".optimize(n_trials={total})")
     return f"{sentence} To run {MORE} more trials: {command if in_python else f'{command} --n-trials {total}'}"
 
@@ -279,8 +282,10 @@ def _problems(data: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def _resume(content: Content, *, retrain: bool = False) -> str:
-    """Return the command that resumes the study. For a study on DataLoaders, return the Python call."""
-    if content.data.get("source") == "DataLoaders":
+    """Return the command that resumes the study. For a study on DataLoaders or arrays, return the Python call."""
+    if content.data.get("source") == ARRAYS:
+        return "estimator.fit(X, y) with another n_trials or budget and a new save_dir"
+    if content.data.get("source") == LOADERS:
         call = ".retrain_best_models()" if retrain else ".optimize()"
         return resume_in_python(content.save_dir, content.data) + call
     return resume_command(content.save_dir) + (" --retrain-best" if retrain else "")
@@ -300,7 +305,7 @@ def _reproduce(content: Content) -> dict[str, Any]:
     )
     return {
         "command": None
-        if content.data.get("source") == "DataLoaders"
+        if content.data.get("source") in _IN_PYTHON
         else command("run", "--config", content.save_dir / CONFIG_FILE, "--save-dir", "again"),
         "retrain": _resume(content, retrain=True),
         "facts": [(name, value) for name, value in facts if value not in (None, "")],
