@@ -72,9 +72,9 @@ def dataset_from_loaders(
     _check_alike(drained, input_dim)
     repeated = check_repeated([x for x, _, _ in drained])
     n_classes = max(int(labels.max()) + 1 for _, labels, _ in drained)
+    _check_classes(drained[0][1], n_classes)  # before the names: a label may be huge
     value_name = None if drained[0][2] is None else "y_reg"
     class_names = tuple(f"class {number}" for number in range(n_classes))
-    _check_classes(drained[0][1], n_classes)
     train, validation, test = (loader_windows(*parts, each) for parts, each in zip(drained, marks, strict=True))
     cross = make_loader_folds(train, validation, cv_folds, horizon=horizon, seed=seed)
     warnings = (
