@@ -36,6 +36,7 @@ def test_settings_and_documentation_know_every_engine():
         ({"engine": "ray", "ray_address": "ray://head:10001", "workers": 4}, "ray_address", "not-an-address"),
         ({"engine": "ray", "ray_address": "head", "workers": 4}, "ray_address", "not-an-address"),
         ({"gpus_per_trial": 0.5, "training": {"device": "cpu"}}, "gpus_per_trial", "gpus-on-cpu"),
+        ({"engine": "ray", "study": {"storage": "postgresql+psycopg://me@db/x"}}, "engine", "ray-with-server"),
         ({"gpus_per_trial": 0}, "gpus_per_trial", None),
         ({"gpus_per_trial": 2}, "gpus_per_trial", None),
     ],

@@ -126,6 +126,13 @@ class Settings(Section):
                 "address-without-ray",
                 "ray_address",
             )
+        if self.engine == "ray" and self.study.storage is not None:
+            raise SettingError(
+                "engine=ray stores the study in study.db, so it can't be combined with study.storage; omit --storage, or use"
+                " --engine local",
+                "ray-with-server",
+                "engine",
+            )
         if self.ray_address is not None and self.workers == "auto":
             raise SettingError(
                 "workers=auto counts the cores of this machine, not those of a cluster (ray_address); give the number, such as"
