@@ -67,3 +67,52 @@ def test_an_existing_study_is_not_overwritten(server: "Server", config: Callable
     code, _, err = run("run", "--config", config(3), "--storage", with_password, "--study-name", name)
     assert code == 2
     assert "--study-name" in err
+
+
+def test_workers_join_a_run_and_return_their_trial(
+    server: "Server", config: Callable[..., Path], save_dir: Path
+) -> None:
+    """Another process joins a run, is asked to end in a trial, and a second one finishes the study after the run was killed."""
+    url = server.url(password=server.password)
+    path = config(4, training={"max_epochs": 30, "min_patience": 30}, pruner={"type": "none"})
+    main = start("run", "--config", path, "--workers", "1", "--storage", url, "--study-name", "joined")
+    name = "(SELECT study_id FROM studies WHERE study_name = 'joined')"
+    count = f"SELECT count(*) FROM trials WHERE study_id = {name} AND state = "  # noqa: S608
+
+    def n(state: str) -> int:
+        return int(server.sql(f"{count}'{state}'"))
+
+    wait_for(lambda: n("RUNNING"), main, seconds=900)
+    joined = start("worker", "--save-dir", save_dir, "--storage", url, "--study-name", "joined")
+    wait_for(lambda: n("RUNNING") == 2, joined, seconds=900)
+    main.kill()
+    main.communicate()
+    joined.terminate()
+    code, out, err = ended(joined)
+    assert (code, err.count("\n")) == (130, 1)
+    assert "starts" in out
+    assert n("WAITING") + n("COMPLETE") >= 1
+    code, _, err = ended(start("worker", "--save-dir", save_dir, "--storage", url))
+    assert (code, n("COMPLETE"), n("RUNNING"), n("WAITING")) == (0, 4, 0, 0), err
+    environment = {**os.environ, "PGPASSWORD": server.password}
+    code, _, err = ended(start("resume", "--save-dir", save_dir, env=environment))
+    require_success(code, err, save_dir)
+    assert results_of(save_dir)["n_trials_completed"] == 4
+
+
+def test_a_worker_refuses_a_study_in_a_file_and_a_study_with_other_settings(
+    server: "Server", config: Callable[..., Path], save_dir: Path
+) -> None:
+    secret = {**os.environ, "PGPASSWORD": server.password}
+    code, _, err = ended(start("run", "--config", config(1), "--workers", "1", "--storage", server.url(), env=secret))
+    require_success(code, err, save_dir)
+    stored = (save_dir / "config.yaml").read_text(encoding="utf-8")
+    for old, new, word in (
+        ("max_epochs: 3", "max_epochs: 4", "max_epochs"),
+        (f"storage: {server.url()}", "storage: null", "study.db"),
+    ):
+        assert old in stored
+        (save_dir / "config.yaml").write_text(stored.replace(old, new), encoding="utf-8")
+        code, _, err = ended(start("worker", "--save-dir", save_dir, env=secret))
+        assert code == 2
+        assert word in err
