@@ -1,5 +1,6 @@
 """A forecast of few configurations, and one fitted estimator of each kind."""
 
+import contextlib
 from collections.abc import Iterator
 
 import numpy as np
@@ -9,20 +10,29 @@ from builders.estimators import QUICK, level, panel
 from cnn_lstm_hyperopt import CNNLSTMClassifier, CNNLSTMRegressor
 
 
-@pytest.fixture(autouse=True, scope="session")
-def short_forecast() -> Iterator[None]:
+@contextlib.contextmanager
+def few_sampled() -> Iterator[None]:
+    """Context in which a forecast samples 50 configurations."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("cnn_lstm_hyperopt.search.cost_forecast.SAMPLED", 50)
         yield
 
 
-@pytest.fixture(scope="session")
-def classifier(short_forecast) -> CNNLSTMClassifier:
-    x = panel()
-    return CNNLSTMClassifier(**QUICK).fit(x, np.where(level(x) > 0, "up", "down"))
+@pytest.fixture(autouse=True)
+def short_forecast() -> Iterator[None]:
+    with few_sampled():
+        yield
 
 
 @pytest.fixture(scope="session")
-def regressor(short_forecast) -> CNNLSTMRegressor:
+def classifier() -> CNNLSTMClassifier:
     x = panel()
-    return CNNLSTMRegressor(**QUICK).fit(x, level(x))
+    with few_sampled():
+        return CNNLSTMClassifier(**QUICK).fit(x, np.where(level(x) > 0, "up", "down"))
+
+
+@pytest.fixture(scope="session")
+def regressor() -> CNNLSTMRegressor:
+    x = panel()
+    with few_sampled():
+        return CNNLSTMRegressor(**QUICK).fit(x, level(x))

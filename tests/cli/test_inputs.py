@@ -370,7 +370,7 @@ def test_help_lists_the_commands_that_work(capsys: Any) -> None:
     assert cli.main([]) == 0
     text = capsys.readouterr().out
     commands = re.findall(r"^│ ([a-z]+) ", text, re.MULTILINE)
-    assert commands == ["run", "data", "resume", "status", "report", "predict", "export", "narrow", "track"]
+    assert commands == ["run", "data", "resume", "status", "report", "predict", "export", "narrow", "track", "worker"]
     assert help_of(capsys) == " ".join(text.replace("│", " ").split())
     with ThreadPoolExecutor() as threads:  # without signal handlers
         assert threads.submit(cli.main, ["--version"]).result() == 0

@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 import pytest
 import sqlalchemy
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cnn_lstm_hyperopt.config import dump_settings, load_settings
@@ -17,16 +17,17 @@ from cnn_lstm_hyperopt.utils.passwords import password_of, passwords_for_child, 
 SECRETS = st.text(st.characters(codec="utf-8", exclude_categories=("C", "Z")), min_size=1).map(lambda text: f"§{text}§")
 
 
+@settings(max_examples=25)
 @given(SECRETS, st.sampled_from(["", "?connect_timeout=5", "?host=%2Ftmp"]), st.booleans())
 def test_settings_have_the_url_without_the_password_which_is_kept(secret: str, query: str, as_parameter: bool) -> None:
     written = quote(secret, safe="")
     user = "m%40e" if as_parameter else f"m%40e:{written}"
     more = f"{'&' if query else '?'}password={written}" if as_parameter else ""
-    settings = load_settings({"study": {"storage": f"postgresql://{user}@host:5433/db{query}{more}"}}, environment={})
-    url = settings.study.storage
+    loaded = load_settings({"study": {"storage": f"postgresql://{user}@host:5433/db{query}{more}"}}, environment={})
+    url = loaded.study.storage
     assert url == f"postgresql+psycopg://m%40e@host:5433/db{query}"
     assert password_of(url) == secret
-    assert not any(each in text for each in (secret, written) for text in (dump_settings(settings), repr(settings)))
+    assert not any(each in text for each in (secret, written) for text in (dump_settings(loaded), repr(loaded)))
     parsed = sqlalchemy.make_url(url)  # a second reader of URLs
     assert (parsed.username, parsed.password, parsed.host, parsed.port, parsed.database) == (
         "m@e",
