@@ -6,6 +6,7 @@ import os
 import random
 import sqlite3
 from datetime import datetime
+from functools import partial
 
 import optuna
 import pytest
@@ -15,6 +16,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from sqlalchemy.dialects import postgresql
 
 from builders.errors import raises
+from builders.killed import killed_before
 from builders.records import execute, make_space
 from cnn_lstm_hyperopt.errors import HyperoptError, StorageFailedError, TrialChangedError
 from cnn_lstm_hyperopt.search import Point, State, StudyStorage, Values, random_configuration
@@ -289,21 +291,7 @@ def test_a_process_killed_before_any_statement_leaves_whole_trials(tmp_path):
     StudyStorage(path, create="x").close()
     ended = running = 0
     for statement in range(1, 60):
-        child = os.fork()
-        if child == 0:
-            storage, executed = StudyStorage(path), 0
-
-            def count(*_, last=statement):
-                nonlocal executed
-                executed += 1
-                if executed == last:
-                    os._exit(9)
-
-            sqlalchemy.event.listen(sqlalchemy.Engine, "before_cursor_execute", count)
-            sqlalchemy.event.listen(sqlalchemy.Engine, "commit", count)
-            a_trial(storage)
-            os._exit(0)
-        killed = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+        killed = killed_before(statement, lambda: partial(a_trial, StudyStorage(path)))
         with contextlib.closing(StudyStorage(path)) as storage:
             records = storage.records()
             assert all(record.params == PARAMS and record.size_mb == 2.5 for record in records)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 import optuna
@@ -16,6 +17,7 @@ import sqlalchemy
 
 from builders import postgres
 from builders.errors import raises
+from builders.killed import killed_before
 from cnn_lstm_hyperopt.errors import ConfigError, SaveDirError, TrialChangedError
 from cnn_lstm_hyperopt.progress import ProgressReport
 from cnn_lstm_hyperopt.search import (
@@ -119,21 +121,9 @@ def test_what_is_wrong_is_one_line_with_a_code(server, opened, database):
 def test_a_killed_creation_leaves_no_study(server, database):
     """The study is inserted in one transaction: a process that dies at any statement leaves none, or a whole one."""
     for statement in range(1, 40):
-        child = os.fork()
-        if child == 0:
-            executed = 0
-
-            def count(*_, last=statement):
-                nonlocal executed
-                executed += 1
-                if executed == last:
-                    os._exit(9)
-
-            sqlalchemy.event.listen(sqlalchemy.Engine, "before_cursor_execute", count)
-            sqlalchemy.event.listen(sqlalchemy.Engine, "commit", count)
-            database.create(database._study_name, "accuracy", {"format": 6})
-            os._exit(0)
-        killed = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+        killed = killed_before(
+            statement, lambda: partial(database.create, database._study_name, "accuracy", {"format": 6})
+        )
         if database.exists():
             break
         assert killed

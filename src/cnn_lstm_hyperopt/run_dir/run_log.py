@@ -62,9 +62,16 @@ class _RunLog(logging.FileHandler):
 @contextlib.contextmanager
 def run_log(save_dir: Path, prefix: str = "") -> Iterator[None]:
     """Context in which the package's log messages are appended to ``run.log``. Several processes may write at once."""
-    logger = logging.getLogger("cnn_lstm_hyperopt")
     handler = _RunLog(save_dir / LOG_FILE, encoding="utf-8", errors="backslashreplace")
     handler.setFormatter(_Masking(f"%(asctime)s %(levelname)s {prefix}%(message)s"))
+    with logging_to(handler):
+        yield
+
+
+@contextlib.contextmanager
+def logging_to(handler: logging.Handler) -> Iterator[None]:
+    """Context in which a handler gets the package's log messages from level INFO. The handler is closed at the end."""
+    logger = logging.getLogger("cnn_lstm_hyperopt")
     before = logger.level
     if not logger.isEnabledFor(logging.INFO):
         logger.setLevel(logging.INFO)

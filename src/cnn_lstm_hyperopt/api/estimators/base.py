@@ -1,5 +1,6 @@
 """Common part of both estimators: parameters, reading of windows, fit, leaderboard, save and load."""
 
+import abc
 import tempfile
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -45,7 +46,7 @@ class Targets(NamedTuple):
     class_names: tuple[str, ...]
 
 
-class WindowEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
+class WindowEstimator(BaseEstimator, abc.ABC):  # type: ignore[misc]  # scikit-learn has no types
     """Base class of estimators that search for a CNN+LSTM network on windows in memory.
 
     See :class:`.CNNLSTMClassifier` for the parameters.
@@ -185,8 +186,9 @@ class WindowEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has 
         check_is_fitted(self)
         return self._fitted.predict(self._windows(X))
 
+    @abc.abstractmethod
     def _targets(self, y: Any) -> Targets:
-        raise NotImplementedError
+        """Return the targets of a fit."""
 
     def _read(self, X: Any, y: Any) -> tuple[NDArray[np.float32], Targets]:
         """Return the windows ``(windows, time, features)`` and the targets of a fit, and keep the shape of the windows."""

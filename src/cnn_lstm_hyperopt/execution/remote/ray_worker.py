@@ -1,11 +1,9 @@
 """Worker of a run with Ray: a task that runs trials until the study has all trials."""
 
-import contextlib
 import logging
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ from cnn_lstm_hyperopt.execution.remote.workload import Workload
 from cnn_lstm_hyperopt.execution.trial_loop import run_trials
 from cnn_lstm_hyperopt.execution.worker import BEAT_SECONDS, MemoryWatch, TrialPlace, WatchedStop, progress_since
 from cnn_lstm_hyperopt.run_dir.paths import CHECKPOINTS, VALIDATION
+from cnn_lstm_hyperopt.run_dir.run_log import logging_to
 from cnn_lstm_hyperopt.training.runtime.memory import resident_mb
 from cnn_lstm_hyperopt.utils.heartbeat import place
 from cnn_lstm_hyperopt.utils.processes import noticing_stops
@@ -67,7 +66,11 @@ def work(post: Post, workload: Workload, decider: Any) -> WorkerEnd:
     threading.Thread(target=_send_heartbeats, args=(post, decider), daemon=True).start()
     stop = _CrewStop(post.pause_seconds)
     try:
-        with _log_to(decider, post.number), noticing_stops(), tempfile.TemporaryDirectory(prefix="cnn_lstm_") as name:
+        with (
+            logging_to(_Sender(decider, post.number)),
+            noticing_stops(),
+            tempfile.TemporaryDirectory(prefix="cnn_lstm_") as name,
+        ):
             folder = Path(name)
             study, runner = StudyClient(workload.plan(), ask, stop, folder), workload.runner()
             callbacks = [workload.writer(folder / VALIDATION), TrialPlace(), MemoryWatch(stop, workload.growth_mb)]
@@ -108,16 +111,3 @@ class _Sender(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Send a log line."""
         self._decider.write_log.remote(self._number, record.levelno, self.format(record))
-
-
-@contextlib.contextmanager
-def _log_to(decider: Any, number: int) -> Iterator[None]:
-    logger = logging.getLogger("cnn_lstm_hyperopt")
-    handler, before = _Sender(decider, number), logger.level
-    logger.setLevel(logging.INFO)
-    logger.addHandler(handler)
-    try:
-        yield
-    finally:
-        logger.removeHandler(handler)
-        logger.setLevel(before)
