@@ -107,6 +107,23 @@ def test_predictions_are_scikit_learns_with_the_same_hyperparameters():
     np.testing.assert_allclose(sd, scale * expected_sd, rtol=1e-4, atol=1e-6)
 
 
+def test_pending_points_are_observations_of_the_mean():
+    """The full kernel matrix of rows and pending points gives the same deviation; the mean does not change."""
+    pending = np.random.default_rng(5).random((7, 5))
+    before, after = posterior(), posterior().with_pending(pending)
+    rows = np.vstack([FEATURES, pending]) / LENGTHS
+    extra = np.concatenate([VARIANCES / TARGETS.std() ** 2, np.zeros(7)])
+    K = Matern(nu=2.5)(rows) + np.diag(math.exp(HYPERPARAMETERS.log_noise) + JITTER + extra)
+    k = Matern(nu=2.5)(rows, NEW / LENGTHS)
+    share = 1 - np.einsum("ij,ij->j", k, np.linalg.solve(K, k))
+    k_before = k[: len(FEATURES)]
+    share_before = 1 - np.einsum("ij,ij->j", k_before, np.linalg.solve(K[: len(FEATURES), : len(FEATURES)], k_before))
+    (mean, sd), (mean_after, sd_after) = before.predict(NEW), after.predict(NEW)
+    np.testing.assert_array_equal(mean, mean_after)
+    np.testing.assert_allclose(sd_after / sd, np.sqrt(share / share_before), rtol=1e-6)
+    assert (after.predict(pending)[1] < 0.6 * before.predict(pending)[1]).all()
+
+
 def test_common_noise_is_scikit_learns_white_kernel():
     mean, _ = posterior(targets=Y, variances=np.zeros(30)).predict(FEATURES)
     kernel = Matern(LENGTHS, nu=2.5) + WhiteKernel(math.exp(HYPERPARAMETERS.log_noise))

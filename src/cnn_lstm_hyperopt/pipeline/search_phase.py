@@ -53,7 +53,7 @@ def search(session: Session, stop: StopSignal) -> str:
     forecast = setup.forecast(study.records())
     events.on_forecast(setup, forecast, setup.final_forecast())
     if study.n_finished() < study.plan.n_trials:
-        for warning in filter(None, (study.sampler_warning(), study.pruner_warning())):
+        for warning in study.warnings():
             events.on_warning(warning)
     log_phase("search")
     events.on_search_start(study, forecast, lambda: stop.seconds_left)

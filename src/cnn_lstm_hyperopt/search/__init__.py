@@ -26,7 +26,7 @@ from cnn_lstm_hyperopt.search.pareto_front import (
 )
 from cnn_lstm_hyperopt.search.proposer import Proposer
 from cnn_lstm_hyperopt.search.samplers import Proposal, ProposalRequest, random_configuration
-from cnn_lstm_hyperopt.search.simulate import EpochMeasurement, optimise
+from cnn_lstm_hyperopt.search.simulate import EpochMeasurement, WorkerLostError, optimise
 from cnn_lstm_hyperopt.search.skill_threshold import SkillThreshold, no_skill, undefined_in
 from cnn_lstm_hyperopt.search.storage import StudyStorage
 from cnn_lstm_hyperopt.search.study import Study
@@ -77,6 +77,7 @@ __all__ = [
     "StudyStorage",
     "TrialRecord",
     "Values",
+    "WorkerLostError",
     "above_chance",
     "confirmation_candidates",
     "count_confirmations",

@@ -4,14 +4,14 @@ import heapq
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from cnn_lstm_hyperopt.progress import Action, Decision, ProgressReport
 from cnn_lstm_hyperopt.search.assignment import Assignment, NoTrial
 from cnn_lstm_hyperopt.search.learning_curves import projected_seconds
 from cnn_lstm_hyperopt.search.orphans import pause_orphans
 from cnn_lstm_hyperopt.search.study import Study
-from cnn_lstm_hyperopt.search.trial import Point, State, Values
+from cnn_lstm_hyperopt.search.trial import LOST, Point, State, Values
 from cnn_lstm_hyperopt.space.domains import Scalar
 from cnn_lstm_hyperopt.utils.rng import stream_seed
 
@@ -37,6 +37,10 @@ Evaluate = Callable[[dict[str, Scalar], int], Iterator[tuple[float, float, float
 must give equal measurements."""
 
 
+class WorkerLostError(Exception):
+    """An optimised function raises this error to simulate that its worker is lost. Another worker runs the trial again."""
+
+
 @dataclass
 class _Running:
     """A trial that a simulated worker runs."""
@@ -47,12 +51,15 @@ class _Running:
     curve: list[Point] = field(default_factory=list)
     latest: EpochMeasurement | None = None
     failure: str = ""
-    diverged: bool = False
+    facts: dict[str, Any] = field(default_factory=dict)
 
     def advance(self) -> None:
         """Set ``latest`` to the next measurement, or to None after the last measurement; set ``failure`` after an error."""
         try:
             self.latest = next((EpochMeasurement(*each) for each in self.measurements), None)
+        except WorkerLostError:
+            self.failure, self.facts = "its worker is lost", {"cut_off_by": LOST}
+            return
         except Exception as error:  # noqa: BLE001 - any error of the function is a failure of its trial, not of the study
             self.failure = f"{type(error).__name__}: {error}"
             return
@@ -61,7 +68,7 @@ class _Running:
             self.failure = "the function yielded nothing"
         elif latest is not None and not all(math.isfinite(value) for value in latest):
             self.failure = f"the function yielded a value that is not finite at epoch {latest.epoch:g}: {tuple(latest)}"
-            self.diverged = True
+            self.facts = {"diverged": True}
         elif latest is not None and latest.size_mb <= 0:
             self.failure = (
                 f"the function yielded a size that is not above 0 at epoch {latest.epoch:g}: {latest.size_mb}"
@@ -107,7 +114,7 @@ def optimise(study: Study, evaluate: Evaluate, *, workers: int = 1) -> None:
         del running[worker]
         if trial.failure:
             ends = {"reason": trial.failure, "seconds": trial.curve[-1].seconds if trial.curve else 0.0}
-            study.finish(trial.assignment, State.FAIL, None, ends | ({"diverged": True} if trial.diverged else {}))
+            study.finish(trial.assignment, State.FAIL, None, ends | trial.facts)
             study.check_failures()
         for freed in (worker, *waiting):
             heapq.heappush(events, (clock, freed))

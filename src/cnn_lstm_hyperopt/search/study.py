@@ -5,8 +5,7 @@ All state is derived from stored trials.
 
 import contextlib
 import logging
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any
@@ -19,10 +18,9 @@ from cnn_lstm_hyperopt.search.distributions import distributions_of, with_fixed
 from cnn_lstm_hyperopt.search.initial_trials.kinds import InitialTrial
 from cnn_lstm_hyperopt.search.limits import Cost
 from cnn_lstm_hyperopt.search.memory_levels import levels_of
-from cnn_lstm_hyperopt.search.observations import ObservationCache, observations
 from cnn_lstm_hyperopt.search.orphans import fail_lost
 from cnn_lstm_hyperopt.search.pareto_front import confirmation_candidates, reported_front
-from cnn_lstm_hyperopt.search.proposer import Proposer, TriedConfigurations
+from cnn_lstm_hyperopt.search.proposer import Proposals, TimedProposal
 from cnn_lstm_hyperopt.search.pruning_audit import WOULD_HAVE_ENDED
 from cnn_lstm_hyperopt.search.retry import MAX_FAILURES_IN_A_ROW, Failures, inherited, to_retry
 from cnn_lstm_hyperopt.search.running_trials import RunningTrials, Timings, numbered
@@ -36,6 +34,8 @@ log = logging.getLogger(__name__)
 
 RESTARTS = 10
 """Maximum number of restarts of an interrupted trial at the same epoch, since the trial itself may kill its process each time."""
+LOST_RACES = 5
+"""Maximum number of proposals for a trial that are outdated because other workers started almost the same trials meanwhile."""
 
 
 class Study:
@@ -61,9 +61,7 @@ class Study:
         self.plan = plan
         self._claim = claim
         self._worker = storage.worker_id(worker)
-        self._proposer = Proposer(plan)
-        self._memory = ObservationCache()
-        self._tried = TriedConfigurations()
+        self._proposals = Proposals(plan, self._worker)
         self.timings = Timings()
         self._running = RunningTrials(storage, plan, self.timings)
         self._failures = Failures()
@@ -84,13 +82,9 @@ class Study:
         """Return the trials to confirm for ``top_k`` models; see :func:`confirmation_candidates`."""
         return confirmation_candidates(self.records(), self.plan.skill, top_k)
 
-    def sampler_warning(self) -> str | None:
-        """Return the reason why the sampler never uses its model in this study; None if the sampler does."""
-        return self._proposer.warning
-
-    def pruner_warning(self) -> str | None:
-        """Return the reason why the pruner can never end a trial in this study; None if the pruner can."""
-        return self._running.pruner_warning()
+    def warnings(self) -> list[str]:
+        """Return the reasons why the sampler never uses its model in this study, or why the pruner can never end a trial."""
+        return [warning for warning in (self._proposals.warning, self._running.pruner_warning()) if warning is not None]
 
     def needed_states(self) -> set[int]:
         """Return the numbers of the checkpoints (``seeded_as``) from which unfinished trials or retries may continue."""
@@ -111,45 +105,54 @@ class Study:
         return self._claim if self._claim is not None else self.storage.exclusive()
 
     def _claim_assignment(self) -> Assignment | NoTrial:
-        with self._claimed():
-            if lost := fail_lost(self.storage):
-                log.info("the workers of these trials were lost, so others continue them: %s", lost)
-            while True:
-                try:
-                    return self._next_assignment()
-                except TrialChangedError as error:  # records do not include this trial; another is started
-                    log.info("a trial is not started: %s", error)
-                    self._failures.add(str(error))
-                    self.check_failures()
+        """Propose without the lock, then check and insert the trial with it; after :data:`LOST_RACES`, propose with the lock."""
+        for race in range(LOST_RACES + 1):
+            ahead = self._propose_ahead() if race < LOST_RACES else None
+            with self._claimed():
+                if lost := fail_lost(self.storage):
+                    log.info("the workers of these trials were lost, so others continue them: %s", lost)
+                while True:
+                    try:
+                        found = self._next_assignment(ahead)
+                        break
+                    except TrialChangedError as error:  # records do not include this trial; another is started
+                        log.info("a trial is not started: %s", error)
+                        self._failures.add(str(error))
+                        self.check_failures()
+            if found is not None:
+                return found
+        raise RuntimeError("with the lock, a trial or a reason is found")
 
-    def _next_assignment(self) -> Assignment | NoTrial:
+    def _propose_ahead(self) -> TimedProposal | None:
+        """Return a proposal for the next trial if other workers must not wait for its computation."""
+        if not self.storage.shared and (self._claim is None or self.storage.path is None):
+            return None  # no other process has this study
         records = self.storage.records(reread_running=False)
-        finished = sum(record.finished for record in records)
-        if finished >= self.plan.n_trials:
-            return NoTrial.ENOUGH
-        unfinished = [record for record in records if not record.state.ended]
-        waiting = [record for record in unfinished if self._is_waiting(record)]
-        if finished + len(unfinished) - len(waiting) >= self.plan.n_trials:
-            return NoTrial.OTHERS_RUN_THE_REST
+        waiting = [record for record in records if self._is_waiting(record)]
+        if waiting or _nothing_to_start(self.plan, records, waiting) or _known(self.plan, records):
+            return None
+        return self._proposals.ahead(self.storage.n_started(), records)
+
+    def _next_assignment(self, ahead: TimedProposal | None) -> Assignment | NoTrial | None:
+        """Start the next trial; return None if the proposal ``ahead`` is outdated."""
+        records = self.storage.records(reread_running=False)
+        waiting = [record for record in records if self._is_waiting(record)]
+        if (reason := _nothing_to_start(self.plan, records, waiting)) is not None:
+            return reason
         for record in waiting:
             with contextlib.suppress(TrialChangedError):  # another program has just ended it
                 return self._resume(record)
         place = self.storage.n_started()
-        retry = next((record for record in to_retry(records) if self.plan.allows(record.params)), None)
-        attributes: dict[str, Any] = {}
-        if retry is not None:
-            proposal, attributes = Proposal(dict(retry.params)), inherited(retry)
-        elif (start := _next_start(self.plan, records)) is not None:
-            proposal, attributes = Proposal(dict(start.params)), {"origin": start.origin}
+        if (known := _known(self.plan, records)) is not None:
+            proposal, attributes = known
         else:
-            begun = time.perf_counter()
-            found = self._propose(place, records)
-            self.timings.propose_ms[place] = 1000 * (time.perf_counter() - begun)
-            if found is None:
+            if ahead is not None and not self._proposals.is_current(ahead, records):
+                return None
+            made = self._proposals.propose(place, records) if ahead is None else ahead
+            if made is None:
                 return NoTrial.SPACE_USED_UP
-            proposal = found
-            stored = {"note": found.note, "expected_score": found.expected_score}
-            attributes = {key: value for key, value in stored.items() if value is not None}
+            self.timings.propose_ms[place] = made.milliseconds
+            proposal, attributes = made.proposal, made.attributes
         return self._start(proposal, {**attributes, **self._running.initial_attributes(place, records)}, place)
 
     def _is_waiting(self, record: TrialRecord) -> bool:
@@ -163,12 +166,6 @@ class Study:
         if record.number in self._running:
             return False
         return self._worker is None or record.attributes.get("worker") in (None, self._worker)
-
-    def _propose(self, place: int, records: Sequence[TrialRecord]) -> Proposal | None:
-        """Propose a configuration; ``place`` is the number that the trial would have without trials of other programs."""
-        history = observations(records, self.plan.skill, self.plan.max_epochs, self._memory)
-        running = [record.params for record in records if not record.state.ended]
-        return self._proposer.propose(place, history, self._tried.keys(records), running)
 
     def _start(self, proposal: Proposal, attributes: dict[str, Any], place: int) -> Assignment:
         searched = proposal.params
@@ -288,6 +285,26 @@ class Study:
     def check_failures(self) -> None:
         """Raise StudyFailedError if ten trials of this process failed in a row."""
         self._failures.check()
+
+
+def _nothing_to_start(
+    plan: StudyPlan, records: Sequence[TrialRecord], waiting: Collection[TrialRecord]
+) -> NoTrial | None:
+    """Return the reason why no trial may start now, neither one of the waiting trials nor another."""
+    finished = sum(record.finished for record in records)
+    if finished >= plan.n_trials:
+        return NoTrial.ENOUGH
+    running = sum(not record.state.ended for record in records) - len(waiting)
+    return NoTrial.OTHERS_RUN_THE_REST if finished + running >= plan.n_trials else None
+
+
+def _known(plan: StudyPlan, records: Sequence[TrialRecord]) -> tuple[Proposal, dict[str, Any]] | None:
+    """Return the configuration of a retry or of an initial trial, with attributes of the trial; None if there is none."""
+    retry = next((record for record in to_retry(records) if plan.allows(record.params)), None)
+    if retry is not None:
+        return Proposal(dict(retry.params)), inherited(retry)
+    start = _next_start(plan, records)
+    return None if start is None else (Proposal(dict(start.params)), {"origin": start.origin})
 
 
 def _next_start(plan: StudyPlan, records: Sequence[TrialRecord]) -> InitialTrial | None:

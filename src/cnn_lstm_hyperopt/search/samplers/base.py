@@ -20,12 +20,20 @@ class ProposalRequest:
         history: observations of finished trials, in the order in which they finished.
         running: parameters of trials that other workers run now.
         attempt: number of rejected proposals for this trial.
+        worker: identifier of the worker, if other workers may request a proposal for the same number at the same time. Samplers
+            with a model then make different draws for each worker.
     """
 
     number: int
     history: Sequence[Observation]
     running: Sequence[Params] = ()
     attempt: int = 0
+    worker: str = ""
+
+    @property
+    def draws(self) -> str:
+        """Name of the stream of random numbers, for samplers with a model."""
+        return f"proposal {self.attempt}" + (f" of {self.worker}" if self.worker else "")
 
 
 class Proposal(NamedTuple):
@@ -60,6 +68,8 @@ class Sampler(abc.ABC):
 
     The value is a literal, so that ``--help`` reads it without importing the sampler.
     """
+    has_model: ClassVar[bool] = True
+    """Whether proposals depend on earlier results, so that they take long enough to be computed without the study's lock."""
     default_startup: ClassVar[int] = 0
     """Number of random trials before the sampler's first model if ``n_startup_trials`` is ``auto``; at most a third of all
     trials."""
@@ -91,6 +101,10 @@ class Sampler(abc.ABC):
     @abc.abstractmethod
     def propose(self, request: ProposalRequest) -> Proposal:
         """Propose a configuration for trial ``request.number``."""
+
+    def crowds(self, proposal: Proposal, others: Sequence[Params]) -> bool:
+        """Return whether a proposal is too near to configurations that other workers have started since its computation."""
+        return False
 
     def searched(self, params: Params) -> dict[str, Scalar]:
         """Return ``params`` without the fixed parameters."""

@@ -71,7 +71,7 @@ class Nsga2Sampler(Sampler):
         if len(rows) < max(self.n_startup, 1) or not self.space.searched():
             return self._random.propose(request)
         self._study.learn(rows)
-        seed = stream_seed(self.seed, request.number, f"proposal {request.attempt}") % 2**32
+        seed = stream_seed(self.seed, request.number, request.draws) % 2**32
         with quiet_optuna():
             sampler = _WithoutGenerations(population_size=POPULATION, mutation=PolynomialMutation(eta=ETA), seed=seed)
         tried = [row.params for row in rows] + list(request.running)

@@ -15,6 +15,7 @@ class RandomSampler(Sampler):
 
     name, place = "random", 2
     description = "uniform draws, log-uniform for log ranges"
+    has_model = False
 
     def propose(self, request: ProposalRequest) -> Proposal:
         """Propose a random configuration; the history is ignored."""

@@ -28,7 +28,7 @@ class TpeSampler(Sampler):
         self._study.learn(request.history)
         with quiet_optuna():
             sampler = optuna.samplers.TPESampler(
-                seed=stream_seed(self.seed, request.number, f"proposal {request.attempt}") % 2**32,
+                seed=stream_seed(self.seed, request.number, request.draws) % 2**32,
                 n_startup_trials=self.n_startup,
                 multivariate=self.settings.multivariate,
                 group=self.settings.multivariate,  # required for conditional parameters

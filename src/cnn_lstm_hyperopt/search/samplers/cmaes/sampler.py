@@ -43,7 +43,7 @@ class CmaEsSampler(Sampler):
         if len(rows) < self.n_startup or not len(self._variables):
             return self._random.propose(request)
         run = self._replayed(rows).run
-        run.reseed(stream_seed(self.seed, request.number, f"proposal {request.attempt}"))
+        run.reseed(stream_seed(self.seed, request.number, request.draws))
         tried = [row.params for row in rows] + list(request.running)
         draw, params = run.ask()
         for _ in range(REDRAWS):

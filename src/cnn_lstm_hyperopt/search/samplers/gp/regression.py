@@ -1,5 +1,6 @@
 """Gaussian process regression in numpy, with features in the unit cube (Rasmussen & Williams 2006, chapters 2 and 5)."""
 
+import copy
 import math
 from dataclasses import dataclass
 
@@ -151,6 +152,25 @@ class Posterior:
         self._L = cholesky(K, lower=True, check_finite=False)
         self._alpha = cho_solve((self._L, True), y, check_finite=False)
         self._signal = max(float(y @ self._alpha) / len(y), MIN_SIGNAL)
+        self._noise = noise
+        self._pending: tuple[Array, Array, Array] | None = None
+
+    def with_pending(self, features: Array) -> "Posterior":
+        """Return the posterior that has also observed its own mean at these points, whose true values are not known yet.
+
+        The mean stays the same, and the standard deviation near the points shrinks (Kriging believer of Ginsbourger, Le Riche &
+        Carraro 2010). So the Cholesky factor of the extended kernel matrix is sufficient, which is computed blockwise.
+
+        Args:
+            features: shape ``(points, columns)``.
+        """
+        rows = features * self._scale
+        below = solve_triangular(self._L, matern(self._rows, rows), lower=True, check_finite=False).T
+        block = matern(rows, rows) - below @ below.T
+        block[np.diag_indices(len(rows))] += self._noise + JITTER
+        extended = copy.copy(self)
+        extended._pending = rows, below, cholesky(block, lower=True, check_finite=False)
+        return extended
 
     def predict_mean(self, features: Array) -> Array:
         """Return the mean of the noise-free function at new points, shape ``(points,)``."""
@@ -161,7 +181,13 @@ class Posterior:
         k = matern(self._rows, features * self._scale)
         mean = k.T @ self._alpha
         v = solve_triangular(self._L, k, lower=True, check_finite=False)
-        variance = self._signal * np.maximum(1 - np.einsum("ij,ij->j", v, v), 1e-10)
+        explained = np.einsum("ij,ij->j", v, v)
+        if self._pending is not None:
+            rows, below, factor = self._pending
+            rest = matern(rows, features * self._scale) - below @ v
+            v = solve_triangular(factor, rest, lower=True, check_finite=False)
+            explained += np.einsum("ij,ij->j", v, v)
+        variance = self._signal * np.maximum(1 - explained, 1e-10)
         return self._mean + self._sd * mean, self._sd * np.sqrt(variance)
 
 

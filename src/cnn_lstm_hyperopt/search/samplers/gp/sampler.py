@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController
 
+from cnn_lstm_hyperopt.config import Params
 from cnn_lstm_hyperopt.pareto import non_dominated
 from cnn_lstm_hyperopt.search.samplers.base import Proposal, ProposalRequest, Sampler
 from cnn_lstm_hyperopt.search.samplers.encoding import Encoding
@@ -61,9 +62,14 @@ TYPICAL, EXPENSIVE = 128, 0.75
 expensive. The ranges of seconds and MB extend at least to this quantile. At the end of the study, the quantile of the seconds is
 affordable."""
 
+CROWDED = 0.05
+"""Two configurations whose features (see :class:`.Encoding`) are nearer than this are almost the same."""
+
 
 class GpSampler(Sampler):
     """Sampler that proposes the candidate with the largest expected gain in hypervolume; see the docstring of the module.
+
+    Running trials count with their predicted losses, so that simultaneous proposals do not crowd.
 
     If seconds are predicted, the first trials are cheap configurations in order of increasing cost. If seconds are not predicted,
     the first trials are random, and the model of the seconds is fitted to measured seconds.
@@ -105,6 +111,13 @@ class GpSampler(Sampler):
         with self._threads.limit(limits=1):  # faster for small matrices
             return self._by_model(request, rows)
 
+    def crowds(self, proposal: Proposal, others: Sequence[Params]) -> bool:
+        """Return whether one of ``others`` is almost the same configuration, from which the study would learn almost nothing."""
+        if not others or not self._encoding.axes:
+            return False
+        features = self._encoding.features(self._encoding.vectors([proposal.params, *others]))
+        return bool((np.linalg.norm(features[1:] - features[0], axis=1) < CROWDED).any())
+
     def _predicted_costs(self) -> Array | None:
         """Return the predicted ln (seconds, MB) of random configurations, ``(configurations, 2)``; None without predictions."""
         drawn = (self.plan.cost(random_configuration(self.space, self.seed, number)) for number in range(TYPICAL))
@@ -124,7 +137,7 @@ class GpSampler(Sampler):
     # ------------------------------------------------------------------ the model
 
     def _by_model(self, request: ProposalRequest, rows: Rows) -> Proposal:
-        generator = stream(self.seed, request.number, f"proposal {request.attempt}")
+        generator = stream(self.seed, request.number, request.draws)
         offsets = (
             self._history.predicted_log_seconds(request.history) if self.plan.cheap_cost else np.zeros(len(rows.losses))
         )
@@ -140,14 +153,15 @@ class GpSampler(Sampler):
         count = PRICED_CANDIDATES if self.plan.cheap_cost else CANDIDATES
         at_random = count // (2 if bold else 4)
         candidates = children(self._encoding, rows.vectors[good], count, at_random, generator)
-        mean, sd = self._predict(posteriors, candidates, low, width)
-        if bold:
-            sd[:, 0] *= BOLDNESS
         if request.running:
             running = self._encoding.vectors(request.running)
             expected, _ = self._predict(posteriors, running, low, width)
             front = np.vstack([front, expected[(expected < REFERENCE).all(axis=1)]])
             front = front[non_dominated(front)]
+            posteriors = [each.with_pending(self._encoding.features(running)) for each in posteriors]
+        mean, sd = self._predict(posteriors, candidates, low, width)
+        if bold:
+            sd[:, 0] *= BOLDNESS
         discount = np.ones(len(mean))
         if costs is not None:
             quantile = EXPENSIVE * min(1.0, len(z) / self.n_trials)
