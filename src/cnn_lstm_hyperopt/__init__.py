@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from cnn_lstm_hyperopt.config import Settings, load_settings
     from cnn_lstm_hyperopt.evaluation.baselines.own_windows import BaselineWindows
     from cnn_lstm_hyperopt.inference.model import SavedModel, load_model
+    from cnn_lstm_hyperopt.models.base import NetworkShape
+    from cnn_lstm_hyperopt.models.cost import Profile
+    from cnn_lstm_hyperopt.models.own.family import register_family
 
 logging.getLogger(__name__).addHandler(logging.NullHandler())  # programs set their own handler; a run writes run.log
 
@@ -32,6 +35,9 @@ _HOME = {
     "Settings": "config",
     "load_settings": "config",
     "search_bars": "api.estimators.bars",
+    "NetworkShape": "models.base",
+    "Profile": "models.cost",
+    "register_family": "models.own.family",
 }
 
 __all__ = [
@@ -39,10 +45,13 @@ __all__ = [
     "CNNLSTMClassifier",
     "CNNLSTMHyperparameterOptimizer",
     "CNNLSTMRegressor",
+    "NetworkShape",
+    "Profile",
     "SavedModel",
     "Settings",
     "load_model",
     "load_settings",
+    "register_family",
     "run_cnn_lstm_hyperparameter_optimization",
     "search_bars",
 ]

@@ -2,13 +2,16 @@
 
 import pytest
 import torch
+from torch import nn
+from torch.nn import functional
 
 from builders.trainings import CPU
-from cnn_lstm_hyperopt.config import PARAMETERS
+from cnn_lstm_hyperopt import config, register_family
+from cnn_lstm_hyperopt.config import PARAMETERS, search_space
 from cnn_lstm_hyperopt.models import FAMILIES, family_of, network_config, size_parameters
 from cnn_lstm_hyperopt.models.build import build_network
-from cnn_lstm_hyperopt.models.registry import FAMILY, parameters_of
-from cnn_lstm_hyperopt.search import random_configuration
+from cnn_lstm_hyperopt.models.registry import DEFAULT_FAMILY, FAMILY, parameters_of
+from cnn_lstm_hyperopt.search import MemoryLevel, levels_of, random_configuration
 from cnn_lstm_hyperopt.space.domains import Choices
 from cnn_lstm_hyperopt.space.parameters import ParameterSpec
 from cnn_lstm_hyperopt.space.parsing import parse_space
@@ -25,19 +28,72 @@ class Other:
     }
 
 
-@pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES)
+class Perceptron(nn.Module):
+    """A user's module."""
+
+    def __init__(self, shape, width, dropout):
+        super().__init__()
+        self.body = nn.Sequential(nn.Flatten(), nn.Linear(shape.lookback * shape.input_dim, width), nn.Dropout(dropout))
+        self.classify = nn.Linear(width, shape.n_classes)
+        self.regress = nn.Linear(width, 1) if shape.has_regression else None
+
+    def forward(self, x):
+        found = self.body(x).relu()
+        return self.classify(found), None if self.regress is None else self.regress(found)
+
+
+OWN = register_family("perceptron", {"width": [4, 8], "dropout": (0.0, 0.5)}, Perceptron)
+EVERY_FAMILY = {**FAMILIES, "own": OWN}
+
+
+def configurations_of(family, count, **section):
+    space, errors = config.parse_space({"family": family.name, **section})
+    assert errors == []
+    return [random_configuration(space, 0, number) for number in range(count)]
+
+
+@pytest.mark.parametrize("family", EVERY_FAMILY.values(), ids=EVERY_FAMILY)
 def test_a_family_describes_the_built_network(family):
-    for number in range(3):
-        params = random_configuration(SearchSpace.of(family.parameters), 0, number)
-        shape = {"input_dim": 3, "n_classes": 4, "has_regression": bool(number)}
-        config = family.config(params, **shape)
-        network = build_network(config, seed=1, device=CPU).eval()
-        output = network(torch.zeros(2, 6, 3))
-        assert config == network_config(params, **shape) == network.config
-        assert (output.logits.shape, output.value is not None) == ((2, 4), bool(number))
-        assert config.cost(lookback=6).parameters == sum(weight.numel() for weight in network.state_dict().values())
-        assert config.describe()
+    for number, params in enumerate(configurations_of(family, 3)):
+        shape = {"input_dim": 3, "n_classes": 4, "has_regression": bool(number), "lookback": 6}
+        made = network_config({**params, "inputs.window_norm": False}, **shape)
+        network = build_network(made, seed=1, device=CPU).eval()
+        again = build_network(made, seed=1, device=CPU).eval()
+        windows = torch.randn(5, 6, 3, generator=torch.Generator().manual_seed(0))
+        output, alone = network(windows), network(windows[:1])
+        assert family_of(params) is family
+        assert made == family.config(params, **shape) == network.config
+        assert (output.logits.shape, output.value is not None) == ((5, 4), bool(number))
+        assert output.value is None or output.value.shape == (5,)
+        torch.testing.assert_close(alone.logits, output.logits[:1], rtol=1e-4, atol=1e-5)
+        assert torch.equal(again(windows).logits, output.logits)
+        cost = made.cost(lookback=6)
+        assert cost.parameters + cost.buffers == sum(weight.numel() for weight in network.state_dict().values())
+        assert min(cost.multiply_adds, cost.sequence_elements, cost.layers) > 0
+        assert made.describe()
         assert all(family.columns(params).values())
+
+
+@pytest.mark.parametrize("family", EVERY_FAMILY.values(), ids=EVERY_FAMILY)
+def test_every_weight_of_a_family_learns(family):
+    for params in configurations_of(family, 2):
+        made = network_config(params, input_dim=3, n_classes=2, has_regression=True, lookback=12)
+        network = build_network(made, seed=1, device=CPU).train()
+        output = network(torch.randn(4, 12, 3, generator=torch.Generator().manual_seed(1)))
+        loss = functional.cross_entropy(output.logits, torch.tensor([0, 1, 0, 1])) + output.value.square().mean()
+        loss.backward()
+        assert all(weight.grad is not None and weight.grad.abs().sum() > 0 for weight in network.parameters())
+
+
+@pytest.mark.parametrize("family", EVERY_FAMILY.values(), ids=EVERY_FAMILY)
+def test_a_space_of_a_family_is_read_again_from_its_yaml_form(family):
+    space, _ = config.parse_space({"family": family.name})
+    again, errors = config.parse_space(space.as_dict())
+    assert (again, errors) == (space, [])
+    for params in configurations_of(family, 3):
+        assert search_space.params_errors(config.readable(params)) == []
+        assert levels_of(params)[0] == MemoryLevel(1)
+        assert any(level.gradient_checkpointing for level in levels_of(params)) is family.recomputes
 
 
 def test_the_parameters_that_can_change_the_size_are_found():
@@ -51,14 +107,15 @@ def test_the_parameters_that_can_change_the_size_are_found():
 
 
 def test_a_second_family_adds_its_parameters_and_the_choice_between_the_two():
-    first, of_families = next(iter(FAMILIES.values())), parameters_of(FAMILIES.values())
+    first = FAMILIES[DEFAULT_FAMILY]
+    of_families = parameters_of([first])
     assert list(PARAMETERS)[: len(of_families)] == list(of_families)
     assert family_of({}) is first
     specs = parameters_of([first, Other()])
     assert list(specs) == [FAMILY, *first.parameters, *Other.parameters]
-    usual, _ = parse_space(None, specs)
-    assert list(usual.searched()) == list(SearchSpace.of(first.parameters).searched())
-    both, errors = parse_space({"model": {"family": [first.name, "other"]}}, specs)
+    alone, _ = parse_space({"model": {"family": first.name}}, specs)
+    assert list(alone.searched()) == list(SearchSpace.of(first.parameters).searched())
+    both, errors = parse_space(None, specs)
     drawn = [random_configuration(both, 0, number) for number in range(20)]
     for params in drawn:
         assert set(params) <= {FAMILY, *(Other if params[FAMILY] == "other" else first).parameters}

@@ -1,17 +1,32 @@
 """Hyperparameters of networks and of training, and the conversion between their readable form and their form in ``study.db``."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
+from cnn_lstm_hyperopt.errors import ConfigError
+from cnn_lstm_hyperopt.models.base import Family
 from cnn_lstm_hyperopt.models.inputs import PARAMETERS as INPUTS
 from cnn_lstm_hyperopt.models.linear import LINEAR_PARAMETERS, is_linear
-from cnn_lstm_hyperopt.models.registry import FAMILIES, parameters_of
+from cnn_lstm_hyperopt.models.own.family import OwnFamily
+from cnn_lstm_hyperopt.models.registry import (
+    DEFAULT_FAMILY,
+    FAMILIES,
+    FAMILY,
+    family_named,
+    family_of,
+    import_family,
+    parameters_of,
+)
 from cnn_lstm_hyperopt.space import parsing
 from cnn_lstm_hyperopt.space.domains import Choices, Fixed, FloatRange, Scalar, encode
 from cnn_lstm_hyperopt.space.parameters import FLAG, ParameterSpec, Params, value_of
+from cnn_lstm_hyperopt.space.search_space import FAMILY as FAMILY_KEY
 from cnn_lstm_hyperopt.space.search_space import SearchSpace
 from cnn_lstm_hyperopt.space.values import SpaceError
 from cnn_lstm_hyperopt.utils.registry import declared
+from cnn_lstm_hyperopt.utils.text import shown, shown_name
 
 _TRAINING: dict[str, ParameterSpec] = {
     "training.learning_rate": ParameterSpec("log_float", FloatRange(1e-5, 1e-2, log=True), low=1e-8, high=10.0),
@@ -73,13 +88,67 @@ _TRAINING: dict[str, ParameterSpec] = {
     ),
 }
 
-PARAMETERS: dict[str, ParameterSpec] = {**parameters_of(FAMILIES.values()), **INPUTS, **_TRAINING}
-"""Specification of each parameter, by name. If a parameter depends on another parameter, it comes after the other."""
+_FIELD = f"search_space.{FAMILY_KEY}"
+
+
+def specs_of(families: Iterable[Family]) -> dict[str, ParameterSpec]:
+    """Return the specification of each parameter of a study of these families, by name.
+
+    If a parameter depends on another parameter, it comes after the other.
+    """
+    return {**parameters_of(families), **INPUTS, **_TRAINING}
+
+
+PARAMETERS: dict[str, ParameterSpec] = specs_of([FAMILIES[DEFAULT_FAMILY]])
+"""Specification of each parameter of a study of the default family, by name."""
 
 
 def parse_space(raw: Mapping[str, Any] | None) -> tuple[SearchSpace, list[SpaceError]]:
-    """Read a search space over :data:`PARAMETERS` from its YAML form; see :func:`.parsing.parse_space`."""
-    return parsing.parse_space(raw, PARAMETERS)
+    """Read a search space from its YAML form; see :func:`.parsing.parse_space`.
+
+    The key ``family`` has the name of a family, or a list of names. It determines the parameters.
+    """
+    given = dict(raw or {})
+    try:
+        families = _families(given.pop(FAMILY_KEY, DEFAULT_FAMILY))
+    except SpaceError as error:
+        return SearchSpace.of(PARAMETERS), [error]
+    names = tuple(family.name for family in families)
+    if names == (DEFAULT_FAMILY,):
+        return parsing.parse_space(given, PARAMETERS)
+    space, errors = parsing.parse_space(given, specs_of(families))
+    return replace(space, families=names), errors
+
+
+def _families(raw: Any) -> list[Family]:
+    """Return the families in a search space in YAML. Import the modules of users' families."""
+    given = raw if isinstance(raw, list) else [raw]
+    found: list[Family] = []
+    for name in given:
+        if isinstance(name, OwnFamily):
+            name = name.reference
+        if not isinstance(name, str) or not name:
+            text = f"{_FIELD} must be {', '.join(FAMILIES)}, your own module:name, or a list, but got {shown(raw)}"
+            raise SpaceError(text, "not-a-family", _FIELD)
+        try:
+            family = import_family(name)
+        except ConfigError as error:
+            raise SpaceError(str(error), error.code, _FIELD) from error
+        label = family.label if isinstance(family, OwnFamily) else ""
+        taken = {name.partition(".")[0] for specs in (INPUTS, _TRAINING) for name in specs}
+        taken |= {name.partition(".")[0] for other in (*FAMILIES.values(), *found) for name in other.parameters}
+        if label in taken or family in found:
+            text = f"{_FIELD} {shown_name(name)}: the name {label or shown_name(name)} is taken; use another name"
+            raise SpaceError(text, "family-name-taken", _FIELD)
+        found.append(family)
+    if not found:
+        raise SpaceError(f"{_FIELD} must name at least one family; choose from {', '.join(FAMILIES)}", "no-family", _FIELD)
+    return found
+
+
+@lru_cache(maxsize=64)
+def _specs_of_family(family: Family) -> Mapping[str, ParameterSpec]:
+    return specs_of([family])
 
 
 def typed_group(group: str, params: Params) -> dict[str, Any]:
@@ -96,12 +165,16 @@ def params_errors(params: Mapping[str, Any]) -> list[SpaceError]:
     """Return the errors of a configuration in readable form. Parameters of the training may be missing without an error."""
     if is_linear(params):
         return parsing.params_errors(params, LINEAR_PARAMETERS, LINEAR_PARAMETERS)
-    return parsing.params_errors(params, parameters_of(FAMILIES.values()), PARAMETERS)
+    try:
+        family = family_named(str(params.get(FAMILY, DEFAULT_FAMILY)))
+    except ConfigError as error:
+        return [SpaceError(f"{FAMILY} {error}", error.code, FAMILY)]
+    return parsing.params_errors(params, parameters_of([family]), _specs_of_family(family))
 
 
 def readable(params: Params) -> dict[str, Any]:
     """Convert parameters from their stored form to their readable form. Only filter sizes differ: they become a list."""
-    specs = LINEAR_PARAMETERS if is_linear(params) else PARAMETERS
+    specs = LINEAR_PARAMETERS if is_linear(params) else _specs_of_family(family_of(params))
     return {name: specs[name].readable(value) for name, value in params.items()}
 
 

@@ -1,14 +1,9 @@
 """Loading of a user's feature function by name, calls of the function, and checks of its result."""
 
-import importlib
-import importlib.util
 import inspect
 import os
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
-from importlib.machinery import PathFinder
 from typing import Any
 
 import numpy as np
@@ -18,7 +13,8 @@ from numpy.typing import NDArray
 from cnn_lstm_hyperopt.data.features import FEATURE_NAMES
 from cnn_lstm_hyperopt.errors import DataError
 from cnn_lstm_hyperopt.utils.bounded_process import end_copies
-from cnn_lstm_hyperopt.utils.text import printable, shown_name, shown_names, typed_line
+from cnn_lstm_hyperopt.utils.own_modules import import_own_module
+from cnn_lstm_hyperopt.utils.text import shown_name, shown_names, typed_line
 
 _MAX_COLUMNS = 1_000
 _MAX_NAME = 100
@@ -116,10 +112,7 @@ def load_function(reference: str) -> OwnFunction:
 
 
 def load_callable(reference: str, setting: str) -> Callable[..., Any]:
-    """Return the function ``module:function``. The module is in the current directory or installed.
-
-    The named module is searched first in the current directory. All other imports search the current directory last, so a
-    user's file with the name of a library does not replace the library.
+    """Return the function ``module:function``; see :func:`.import_own_module` for the search of the module.
 
     Args:
         reference: name of the function, as ``module:function``.
@@ -128,56 +121,18 @@ def load_callable(reference: str, setting: str) -> Callable[..., Any]:
     Raises:
         DataError: the module or function does not exist, or the import of the module raises an error.
     """
-    error = partial(_error, reference, setting=setting)
+
+    def error(text: str, code: str) -> DataError:
+        return _error(reference, text, setting=setting, code=code)
+
     name, _, function = reference.partition(":")
-    try:
-        here = os.getcwd()
-    except OSError as gone:
-        text = f" can't be imported, because the working directory is gone ({gone.strerror}); go to another"
-        raise error(text, code="no-working-directory") from gone
-    if here not in sys.path and "" not in sys.path:
-        sys.path.append(here)
-    importlib.invalidate_caches()
-    process = os.getpid()
-    try:
-        try:
-            _import_from(here, name.partition(".")[0])
-            module = importlib.import_module(name)
-        finally:
-            end_copies(process)
-    except KeyboardInterrupt:
-        raise
-    except BaseException as raised:
-        missing = raised.name if isinstance(raised, ModuleNotFoundError) else None
-        if missing is None or not f"{name}.".startswith(f"{missing}."):
-            text = f": importing {shown_name(name)} raises {typed_line(raised)}"
-            raise error(text, code="import-raises") from raised
-        text = (
-            f": there is no module {shown_name(missing)}, neither in the current directory {printable(here)} nor installed; start"
-            " from the directory of the file, or name it as package.module:function"
-        )
-        raise error(text, code="no-module") from raised
+    module = import_own_module(name, error)
     call = getattr(module, function, None)
     if call is None:
         own = [key for key, each in vars(module).items() if callable(each) and getattr(each, "__module__", "") == name]
         text = f": the module {shown_name(name)} has no function {shown_name(function)}"
-        raise error(f"{text}; it has: {shown_names(own)}" if own else text, code="no-function")
+        raise error(f"{text}; it has: {shown_names(own)}" if own else text, "no-function")
     if not callable(call):
-        text = f": {function} is no function, but {type(call).__name__}"
-        raise error(text, code="not-callable")
+        raise error(f": {function} is no function, but {type(call).__name__}", "not-callable")
     found: Callable[..., Any] = call
     return found
-
-
-def _import_from(folder: str, name: str) -> None:
-    """Import a module or package from a folder. Do nothing if a module of the same name is already loaded."""
-    spec = None if name in sys.modules else PathFinder.find_spec(name, [folder])
-    if spec is None or spec.loader is None:  # a folder without __init__.py is a package only if there is no other
-        return
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    try:
-        spec.loader.exec_module(module)
-    except BaseException:
-        sys.modules.pop(name, None)
-        raise

@@ -24,6 +24,7 @@ from cnn_lstm_hyperopt.execution.stop import StopSignal
 from cnn_lstm_hyperopt.execution.trial_events import TrialEvents
 from cnn_lstm_hyperopt.execution.trial_loop import EXHAUSTED, FINISHED
 from cnn_lstm_hyperopt.execution.worker_deaths import WorkerDeaths
+from cnn_lstm_hyperopt.models.own.family import own_folders
 from cnn_lstm_hyperopt.run_dir.activity import Activity
 from cnn_lstm_hyperopt.run_dir.paths import ACTIVITY_FILE, CHECKPOINTS, DATA_FOR_WORKERS, LOCK_FILE, VALIDATION
 from cnn_lstm_hyperopt.run_dir.storage_errors import FULL, cant_write, disk_is_full
@@ -31,6 +32,7 @@ from cnn_lstm_hyperopt.search import DIED, KILLED, Study
 from cnn_lstm_hyperopt.search.leases import new_worker_id
 from cnn_lstm_hyperopt.search.orphans import fail_worker, pause_orphans
 from cnn_lstm_hyperopt.utils.atomic_io import remove_parts
+from cnn_lstm_hyperopt.utils.own_modules import FOLDERS_VARIABLE
 from cnn_lstm_hyperopt.utils.passwords import passwords_for_child
 from cnn_lstm_hyperopt.utils.processes import THREAD_VARIABLES, module_command
 
@@ -167,6 +169,8 @@ class _Worker:
     def start(self) -> None:
         threads = {name: os.environ.get(name, "1") for name in THREAD_VARIABLES}
         environment = {**os.environ, **threads, **passwords_for_child()}
+        if folders := own_folders():
+            environment[FOLDERS_VARIABLE] = os.pathsep.join(folders)
         self.identifier = new_worker_id()
         if self._gpu is not None:
             environment[VISIBLE] = self._gpu.name

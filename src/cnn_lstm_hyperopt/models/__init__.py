@@ -3,8 +3,18 @@
 Importing this package does not load torch; a family loads torch when it builds a network.
 """
 
-from cnn_lstm_hyperopt.models.base import Family, NetworkConfig
+from cnn_lstm_hyperopt.models.base import Family, NetworkConfig, NetworkShape
 from cnn_lstm_hyperopt.models.cost import Profile
-from cnn_lstm_hyperopt.models.registry import FAMILIES, family_of, network_config, size_parameters
+from cnn_lstm_hyperopt.models.registry import FAMILIES, family_of, import_family, network_config, size_parameters
 
-__all__ = ["FAMILIES", "Family", "NetworkConfig", "Profile", "family_of", "network_config", "size_parameters"]
+__all__ = [
+    "FAMILIES",
+    "Family",
+    "NetworkConfig",
+    "NetworkShape",
+    "Profile",
+    "family_of",
+    "import_family",
+    "network_config",
+    "size_parameters",
+]

@@ -10,6 +10,23 @@ from cnn_lstm_hyperopt.space.parameters import Params, Specs
 
 
 @dataclass(frozen=True)
+class NetworkShape:
+    """Sizes of the inputs and outputs of a network.
+
+    Attributes:
+        input_dim: number of features per bar.
+        n_classes: number of classes, ≥ 2.
+        has_regression: whether the data have a regression target.
+        lookback: number of bars in a window.
+    """
+
+    input_dim: int
+    n_classes: int
+    has_regression: bool
+    lookback: int
+
+
+@dataclass(frozen=True)
 class NetworkConfig(abc.ABC):
     """Configuration of one network; the subclass of a family adds the configuration of the layers.
 
@@ -50,11 +67,20 @@ class Family(Protocol):
         parameters: parameters of the family by full name (``lstm.hidden_dim``). A parameter follows the parameters on which
             it depends.
         structure: phrase that describes all networks of the family.
+        recomputes: whether the networks have gradient checkpointing.
     """
 
-    name: str
-    parameters: Specs
-    structure: str
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def parameters(self) -> Specs: ...
+
+    @property
+    def structure(self) -> str: ...
+
+    @property
+    def recomputes(self) -> bool: ...
 
     def config(
         self, params: Params, *, input_dim: int, n_classes: int, has_regression: bool, lookback: int | None = None
@@ -71,6 +97,9 @@ class Family(Protocol):
 
     def build(self, config: Any) -> Any:  # a Network; its module loads torch
         """Build a :class:`.Network` with initial weights from torch's global random number generator."""
+
+    def splits_batches(self, params: Params) -> bool:
+        """Return whether a batch may be processed in parts, so that no output in training depends on other windows."""
 
     def columns(self, params: Params) -> Mapping[str, str]:
         """Return short texts that distinguish networks in a table, by column header."""

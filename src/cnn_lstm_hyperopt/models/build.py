@@ -8,7 +8,8 @@ from cnn_lstm_hyperopt.models.inputs import InputsConfig
 from cnn_lstm_hyperopt.models.linear import LinearConfig
 from cnn_lstm_hyperopt.models.linear_network import LinearNetwork
 from cnn_lstm_hyperopt.models.network import Network
-from cnn_lstm_hyperopt.models.registry import FAMILIES
+from cnn_lstm_hyperopt.models.own.family import OwnConfig
+from cnn_lstm_hyperopt.models.registry import family_named
 
 
 def new_network(config: NetworkConfig) -> Network:
@@ -17,7 +18,8 @@ def new_network(config: NetworkConfig) -> Network:
         return InputsNetwork(config, new_network(config.network))
     if isinstance(config, LinearConfig):
         return LinearNetwork(config)
-    network: Network = FAMILIES[config.family].build(config)
+    name = config.reference if isinstance(config, OwnConfig) else config.family
+    network: Network = family_named(name).build(config)
     return network
 
 

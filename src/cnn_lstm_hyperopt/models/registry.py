@@ -1,4 +1,7 @@
-"""Registry of network families. To add a family, add a package to ``models`` and a line to this file."""
+"""Registry of network families. To add a family, add a package to ``models`` and a line to this file.
+
+Users register their own families with :func:`.register_family`; their names have the form ``module:name``.
+"""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -9,32 +12,101 @@ from cnn_lstm_hyperopt.models.cnn_lstm.family import CnnLstmFamily
 from cnn_lstm_hyperopt.models.inputs import PARAMETERS as INPUTS
 from cnn_lstm_hyperopt.models.inputs import PER_CHANNEL, WINDOW_NORM, Columns, InputsConfig, chosen_columns
 from cnn_lstm_hyperopt.models.linear import FAMILY, STEPS, LinearConfig, is_linear
-from cnn_lstm_hyperopt.space.domains import Fixed
+from cnn_lstm_hyperopt.models.own.family import families_in, registered
+from cnn_lstm_hyperopt.models.tcn.family import TcnFamily
+from cnn_lstm_hyperopt.space.domains import Choices, Fixed
 from cnn_lstm_hyperopt.space.parameters import ParameterSpec, Params, value_of
+from cnn_lstm_hyperopt.utils.own_modules import import_own_module
+from cnn_lstm_hyperopt.utils.text import did_you_mean, shown_name, shown_names
 
-_MEMBERS: tuple[Family, ...] = (CnnLstmFamily(),)
+_MEMBERS: tuple[Family, ...] = (CnnLstmFamily(), TcnFamily())
 
 FAMILIES: Mapping[str, Family] = {family.name: family for family in _MEMBERS}
-"""Families by name; the first family is the default."""
+"""The package's families by name; the first family is the default."""
+DEFAULT_FAMILY = next(iter(FAMILIES))
 _MAX_CONFIGURATIONS = 25
 """Maximum number of configurations that :func:`size_parameters` reads."""
-__all__ = ["FAMILIES", "FAMILY", "family_of", "network_config", "parameters_of", "size_parameters"]
+_SETTING = "search_space.family"
+__all__ = [
+    "DEFAULT_FAMILY",
+    "FAMILIES",
+    "FAMILY",
+    "family_named",
+    "family_of",
+    "import_family",
+    "network_config",
+    "parameters_of",
+    "size_parameters",
+]
 
 
 def parameters_of(families: Iterable[Family]) -> dict[str, ParameterSpec]:
     """Return the parameters of all families.
 
-    If there are several families, the value of :data:`FAMILY` selects the family whose parameters are active.
+    The parameter :data:`FAMILY` is the name of the family. The default family alone does not have this parameter. If there are
+    several families, its value selects the family whose parameters are active.
     """
-    first, *others = families
-    if not others:
-        return dict(first.parameters)
-    names = (first.name, *(family.name for family in others))
-    found = {FAMILY: ParameterSpec("choice", Fixed(first.name), options=names)}
-    for family in (first, *others):
+    chosen = tuple(families)
+    names = tuple(family.name for family in chosen)
+    if names == (DEFAULT_FAMILY,):
+        return dict(chosen[0].parameters)
+    several = len(names) > 1
+    domain = Choices(names) if several else Fixed(names[0])
+    found = {FAMILY: ParameterSpec("choice", domain, options=names)}
+    for family in chosen:
         for name, spec in family.parameters.items():
-            found[name] = replace(spec, when={FAMILY: (family.name,), **spec.when})
+            found[name] = replace(spec, when={FAMILY: (family.name,), **spec.when}) if several else spec
     return found
+
+
+def family_named(name: str) -> Family:
+    """Return a family of the package, or a registered family, by its name in configurations.
+
+    Raises:
+        ConfigError: there is no such family in this process.
+    """
+    family: Family | None = FAMILIES.get(name) or registered().get(name)
+    if family is None:
+        raise _unknown_family(name)
+    return family
+
+
+def import_family(name: str) -> Family:
+    """Return the family with this name. Import the module of a user's family, unless the family is registered already.
+
+    The name of a registered family may omit its module, if it is unique.
+
+    Raises:
+        ConfigError: there is no such family, or its module can't be imported.
+    """
+    labelled = [family for family in registered().values() if family.label == name]
+    if name not in FAMILIES and len(labelled) == 1:
+        return labelled[0]
+    module, _, label = name.partition(":")
+    if name in FAMILIES or name in registered() or not label:
+        return family_named(name)
+
+    def error(text: str, code: str) -> ConfigError:
+        return ConfigError(f"{_SETTING} {shown_name(name)}{text}", field=_SETTING, code=code)
+
+    import_own_module(module, error)
+    if name not in registered():
+        own = list(families_in(module))
+        found = f"it registers: {shown_names(own)}" if own else f"call register_family({label!r}, ...) in it"
+        raise error(f": the module {shown_name(module)} registers no family {shown_name(label)}; {found}", "no-family")
+    return registered()[name]
+
+
+def _unknown_family(name: str) -> ConfigError:
+    own = list(registered())
+    known = [*FAMILIES, *own]
+    if ":" in name:
+        fix = f"import the module {shown_name(name.partition(':')[0])}, which registers it"
+    else:
+        fix = f"choose from {', '.join(known)}, or name your own as module:name{did_you_mean(name, known)}"
+    return ConfigError(
+        f"{_SETTING} {shown_name(name)} is no family of networks here; {fix}", field=_SETTING, code="unknown-family"
+    )
 
 
 def size_parameters(configurations: Iterable[Params]) -> set[str]:
@@ -69,7 +141,7 @@ def _size(params: Params) -> float | None:
 
 def family_of(params: Params) -> Family:
     """Return the family of a full configuration."""
-    return FAMILIES[str(params.get(FAMILY, next(iter(FAMILIES))))]
+    return family_named(str(params.get(FAMILY, DEFAULT_FAMILY)))
 
 
 def network_config(

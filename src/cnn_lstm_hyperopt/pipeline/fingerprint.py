@@ -7,13 +7,14 @@ from typing import Any
 
 import torch
 
-from cnn_lstm_hyperopt.config import PARAMETERS, Fixed, SearchSpace, Settings, TrainingSettings
+from cnn_lstm_hyperopt.config import Fixed, SearchSpace, Settings, TrainingSettings
 from cnn_lstm_hyperopt.config.schema.training import MIN_PATIENCE, SMALL_DATA
 from cnn_lstm_hyperopt.data.dataset import Dataset
 from cnn_lstm_hyperopt.errors import SaveDirError, Violation
 from cnn_lstm_hyperopt.metrics import METRICS
 from cnn_lstm_hyperopt.search import StudyStorage, TrialRecord, with_fixed
-from cnn_lstm_hyperopt.space.search_space import ARCHITECTURE, ARCHITECTURES
+from cnn_lstm_hyperopt.space.parameters import Specs
+from cnn_lstm_hyperopt.space.search_space import ARCHITECTURE, ARCHITECTURES, FAMILY
 from cnn_lstm_hyperopt.utils.nested import flattened
 from cnn_lstm_hyperopt.utils.text import counted
 
@@ -83,8 +84,9 @@ def _stored_fingerprint(storage: StudyStorage, settings: Settings, dataset: Data
     """
     made_with = dict(storage.attribute("made_with"))
     made_with.setdefault(f"{SPACE}.{ARCHITECTURE}", ARCHITECTURES[0])
-    for name in _lacking(made_with):
-        made_with[f"{SPACE}.{name}"] = {"fixed": PARAMETERS[name].earlier}
+    specs = settings.search_space.specs
+    for name in _lacking(made_with, specs):
+        made_with[f"{SPACE}.{name}"] = {"fixed": specs[name].earlier}
     # the number of steps has no effect on a study of an earlier version, which has one pass an epoch
     earlier = {MIN_EPOCH_STEPS: settings.training.min_epoch_steps, **TRAINED_EARLIER}
     made_with = {**earlier, **made_with}
@@ -104,7 +106,8 @@ def with_stored_space(settings: Settings, storage: StudyStorage) -> Settings:
 
     In a study of an earlier version, new parameters have the value of this version.
     """
-    space = settings.search_space.of_earlier_version(_lacking(storage.attribute("made_with")))
+    space = settings.search_space
+    space = space.of_earlier_version(_lacking(storage.attribute("made_with"), space.specs))
     return settings.model_copy(update={SPACE: space})
 
 
@@ -147,11 +150,9 @@ def _with_patience(settings: Settings, patience: int) -> Settings:
     return settings.model_copy(update={"training": training})
 
 
-def _lacking(made_with: Mapping[str, Any]) -> list[str]:
+def _lacking(made_with: Mapping[str, Any], specs: Specs) -> list[str]:
     """Return the parameters that the earlier version that made a study did not have."""
-    return [
-        name for name, spec in PARAMETERS.items() if spec.earlier is not None and f"{SPACE}.{name}" not in made_with
-    ]
+    return [name for name, spec in specs.items() if spec.earlier is not None and f"{SPACE}.{name}" not in made_with]
 
 
 def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, str]:

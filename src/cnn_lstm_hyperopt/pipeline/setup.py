@@ -33,6 +33,7 @@ from cnn_lstm_hyperopt.pipeline.fingerprint import (
     without_effect,
 )
 from cnn_lstm_hyperopt.pipeline.own_baselines import check_own_baselines
+from cnn_lstm_hyperopt.pipeline.own_families import check_own_families
 from cnn_lstm_hyperopt.pipeline.power_estimate import estimate_power
 from cnn_lstm_hyperopt.pipeline.validation_skill import skill_threshold
 from cnn_lstm_hyperopt.search import (
@@ -186,10 +187,11 @@ def prepare_new(settings: Settings, dataset: Dataset, *, on_benchmark: Callable[
     """Prepare a new study with the measured speeds of this machine. ``on_benchmark`` is called before the measurement.
 
     Raises:
-        ConfigError: precision, limits or enqueued trials are invalid.
+        ConfigError: precision, limits, enqueued trials or one of the user's families of networks are invalid.
         DataError: one of the user's baselines violates a rule.
     """
     settings = with_new_time_objective(with_new_patience(settings, dataset))
+    check_own_families(settings, dataset)
     check_own_baselines(settings, dataset)
     device = resolve_device(settings.training.device)
     speeds = calibration_for(device, remeasure=recalibrate, on_start=on_benchmark)
@@ -203,7 +205,8 @@ def prepare_again(settings: Settings, dataset: Dataset, storage: StudyStorage) -
 
     Raises:
         SaveDirError: the stored study has another search space, other data or another target.
-        ConfigError: the enqueued trials differ from those at the start of the study.
+        ConfigError: the enqueued trials differ from those at the start of the study, or one of the user's families of
+            networks is invalid.
         DataError: one of the user's baselines violates a rule.
     """
     settings = with_stored_time_objective(with_stored_patience(with_stored_space(settings, storage), storage), storage)
@@ -217,6 +220,7 @@ def prepare_again(settings: Settings, dataset: Dataset, storage: StudyStorage) -
             field="study.enqueue",
             code="enqueue-differs",
         )
+    check_own_families(settings, dataset)
     check_own_baselines(settings, dataset)
     speeds = CostModel.from_dict(storage.attribute("speeds"))
     skill = SkillThreshold.from_stored(storage.attribute("skill_gate"), storage.shown)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from cnn_lstm_hyperopt.config import Params
+from cnn_lstm_hyperopt.models import family_of
 
 
 @dataclass(frozen=True)
@@ -39,8 +40,11 @@ def levels_of(params: Params) -> tuple[MemoryLevel, ...]:
     """Return the memory levels of a full configuration; a configuration without a batch size counts as one with batch size 1.
 
     Batch normalisation of a part of a batch would have other statistics. So a configuration with batch normalisation has only
-    whole batches, without and with gradient checkpointing. The features of random kernels have batch normalisation, too.
+    whole batches, without and with gradient checkpointing. Some families have no gradient checkpointing.
     """
-    if params.get("cnn.norm") == "batch" or params.get("highway.kernel_groups"):
-        return MemoryLevel(1), MemoryLevel(1, gradient_checkpointing=True)
-    return memory_levels(int(params.get("training.batch_size", 1)))
+    family = family_of(params)
+    if family.splits_batches(params):
+        levels = memory_levels(int(params.get("training.batch_size", 1)))
+    else:
+        levels = MemoryLevel(1), MemoryLevel(1, gradient_checkpointing=True)
+    return levels if family.recomputes else levels[:-1]

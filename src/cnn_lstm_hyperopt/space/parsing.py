@@ -6,7 +6,7 @@ from typing import Any
 
 from cnn_lstm_hyperopt.space.domains import Domain, Scalar
 from cnn_lstm_hyperopt.space.parameters import Specs
-from cnn_lstm_hyperopt.space.search_space import ARCHITECTURE, ARCHITECTURES, SearchSpace, values_of
+from cnn_lstm_hyperopt.space.search_space import ARCHITECTURE, ARCHITECTURES, FAMILY, SearchSpace, values_of
 from cnn_lstm_hyperopt.space.values import SpaceError, parse_domain, parse_value
 from cnn_lstm_hyperopt.utils.text import did_you_mean, printable, shown
 
@@ -48,7 +48,7 @@ def parse_space(raw: Mapping[str, Any] | None, specs: Specs) -> tuple[SearchSpac
     for group, keys in given.items():
         field = f"search_space.{printable(str(group), 80)}"
         if group not in groups:
-            known = [ARCHITECTURE, *groups]
+            known = [ARCHITECTURE, FAMILY, *groups]
             text = f"{field} is not a group; choose from {', '.join(known)}{did_you_mean(group, known, specs)}"
             errors.append(SpaceError(text, "unknown-group", field))
         elif not isinstance(keys, Mapping):

@@ -9,6 +9,8 @@ from cnn_lstm_hyperopt.space.parameters import ParameterSpec, Params, Specs, val
 from cnn_lstm_hyperopt.space.values import SpaceError, parse_value
 from cnn_lstm_hyperopt.utils.text import did_you_mean, shown
 
+FAMILY = "family"
+"""Key of a search space in YAML that names the families of networks."""
 ARCHITECTURE = "architecture"
 """Key of a search space in YAML that selects one of :data:`ARCHITECTURES`."""
 Architecture = Literal["classic", "full"]
@@ -24,11 +26,13 @@ class SearchSpace:
         domains: domain of each parameter by name.
         specs: specification of each parameter by name.
         architecture: name of the default domains, one of :data:`ARCHITECTURES`.
+        families: names of the families of networks; empty: the default family alone.
     """
 
     domains: Mapping[str, Domain]
     specs: Specs
     architecture: str = ARCHITECTURES[0]
+    families: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, specs: Specs, architecture: str = ARCHITECTURES[0]) -> "SearchSpace":
@@ -140,6 +144,8 @@ class SearchSpace:
     def as_dict(self) -> dict[str, Any]:
         """Return the space in its long YAML form, by group of parameters; :func:`.parse_space` reads this form."""
         groups: dict[str, Any] = {ARCHITECTURE: self.architecture}
+        if self.families:
+            groups[FAMILY] = self.families[0] if len(self.families) == 1 else list(self.families)
         for name, domain in self.domains.items():
             group, key = name.split(".")
             groups.setdefault(group, {})[key] = _long_form(self.specs[name], domain)

@@ -1,5 +1,6 @@
 """Objects that workers of other machines need to run the trials of a study."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -16,10 +17,13 @@ from cnn_lstm_hyperopt.data.shared_arrays import arrays_of, trial_data_of
 from cnn_lstm_hyperopt.execution.trial_events import TrialEvents
 from cnn_lstm_hyperopt.execution.trial_loop import Runner
 from cnn_lstm_hyperopt.execution.validation_files import ValidationWriter
+from cnn_lstm_hyperopt.models import import_family
+from cnn_lstm_hyperopt.models.own.family import own_folders
 from cnn_lstm_hyperopt.search import StudyPlan
 from cnn_lstm_hyperopt.training.cost_model import CostModel
 from cnn_lstm_hyperopt.training.trial_costs import TrialCosts
 from cnn_lstm_hyperopt.training.trial_trainer import TrialRunner
+from cnn_lstm_hyperopt.utils.own_modules import FOLDERS_VARIABLE
 
 
 class Workload(Protocol):
@@ -48,6 +52,7 @@ class TrainingWorkload:
         facts: other facts of the data, see :func:`.arrays_of`.
         searched: plan of the study, without its function for costs, which depends on the data.
         device: type of the device on which workers train, ``cpu`` or ``cuda``.
+        module_folders: folders of the modules of the user's families of networks on the machine of the main process.
     """
 
     settings: Settings
@@ -58,6 +63,7 @@ class TrainingWorkload:
     passes: int
     device: str
     growth_mb: float
+    module_folders: tuple[str, ...]
 
     @classmethod
     def of(cls, settings: Settings, plan: StudyPlan, runner: TrialRunner, *, gpus: float) -> "TrainingWorkload":
@@ -72,6 +78,7 @@ class TrainingWorkload:
             passes=runner.costs.passes,
             device="cuda" if gpus else "cpu",
             growth_mb=settings.limits.worker_growth_mb,
+            module_folders=tuple(own_folders()),
         )
 
     @property
@@ -85,11 +92,13 @@ class TrainingWorkload:
 
     def plan(self) -> StudyPlan:
         """Return the plan of the study."""
+        self._import_families()
         costs = TrialCosts(self._data, self.settings.training, CostModel.from_dict(self.speeds), self.passes)
         return replace(self.searched, cost=costs.cost)
 
     def runner(self) -> TrialRunner:
         """Return the object that trains configurations on the device of this process."""
+        self._import_families()
         return TrialRunner(
             self._data,
             self.settings.training,
@@ -100,6 +109,13 @@ class TrainingWorkload:
             memory_mb=self.searched.limits.memory_mb,
             passes=self.passes,
         )
+
+    def _import_families(self) -> None:
+        """Import the modules of the user's families, which this process may not have imported yet."""
+        if self.module_folders:
+            os.environ[FOLDERS_VARIABLE] = os.pathsep.join(self.module_folders)
+        for name in self.searched.space.families:
+            import_family(name)
 
     def writer(self, folder: Path) -> TrialEvents:
         """Return the subscriber that writes the validation predictions of finished trials into a folder."""

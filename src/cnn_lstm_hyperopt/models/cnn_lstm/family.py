@@ -22,6 +22,7 @@ class CnnLstmFamily:
     name = CnnLstmConfig.family
     parameters: Specs = PARAMETERS
     structure = "a convolutional and a recurrent branch"
+    recomputes = True
 
     def config(
         self, params: Params, *, input_dim: int, n_classes: int, has_regression: bool, lookback: int | None = None
@@ -34,6 +35,10 @@ class CnnLstmFamily:
         from cnn_lstm_hyperopt.models.cnn_lstm.network import CnnLstm
 
         return CnnLstm(config)
+
+    def splits_batches(self, params: Params) -> bool:
+        """See the base class. The features of random kernels have batch normalisation, too."""
+        return params.get("cnn.norm") != "batch" and not params.get("highway.kernel_groups")
 
     def columns(self, params: Params) -> Mapping[str, str]:
         return columns(read_cnn(params), read_lstm(params), read_fusion(params))

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from cnn_lstm_hyperopt.config import PARAMETERS, Params, SearchSpace, readable
+from cnn_lstm_hyperopt.config import Params, SearchSpace, readable
 from cnn_lstm_hyperopt.search import SkillThreshold, TrialRecord, above_chance, selected, with_fixed
 from cnn_lstm_hyperopt.utils.spreadsheets import csv_cell
 
@@ -58,7 +58,7 @@ def trials_csv(
     """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow([skill.objective if name == "accuracy" else name for name in COLUMNS] + list(PARAMETERS))
+    writer.writerow([skill.objective if name == "accuracy" else name for name in COLUMNS] + list(space.specs))
     for record in records:
         projected = record.projected_seconds
         point = selected(record.curve, math.inf)
@@ -87,6 +87,6 @@ def trials_csv(
             would_have_ended.get("reason"),
         ]
         params = readable(whole)
-        cells = [*row, *(params.get(name) for name in PARAMETERS)]
+        cells = [*row, *(params.get(name) for name in space.specs)]
         writer.writerow(["" if value is None else csv_cell(value) for value in cells])
     return out.getvalue()

@@ -1,6 +1,5 @@
 """Terminal lines about the search space, the budget and the forecast of the cost."""
 
-from cnn_lstm_hyperopt.config import PARAMETERS
 from cnn_lstm_hyperopt.pipeline.setup import Setup
 from cnn_lstm_hyperopt.search.cost_forecast import FinalForecast, Forecast
 from cnn_lstm_hyperopt.space.domains import Domain, domain_text
@@ -66,4 +65,5 @@ def forecast_details(setup: Setup, search: Forecast, final: FinalForecast | None
 
 def _changed(setup: Setup) -> dict[str, Domain]:
     """Return the parameters whose domain in the search space differs from the default domain."""
-    return {name: domain for name, domain in setup.plan.space.domains.items() if domain != PARAMETERS[name].default}
+    space = setup.plan.space
+    return {name: domain for name, domain in space.domains.items() if domain != space.specs[name].default}

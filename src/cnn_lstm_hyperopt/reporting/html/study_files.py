@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from cnn_lstm_hyperopt.config import PARAMETERS, SearchSpace, Settings, load_settings
+from cnn_lstm_hyperopt.config import SearchSpace, Settings, load_settings
 from cnn_lstm_hyperopt.errors import SaveDirError
 from cnn_lstm_hyperopt.models import size_parameters
 from cnn_lstm_hyperopt.pipeline.results.final_results import PREDICTIONS
@@ -143,7 +143,7 @@ def read_content(save_dir: Path, *, running: bool | None = None) -> Content:
 
 def _size_parameters(records: Sequence[TrialRecord], space: SearchSpace) -> set[str]:
     """Return the parameters that can change the model size, found with the configurations of the completed trials."""
-    known = [record for record in records if record.state is State.COMPLETE and set(record.params) <= set(PARAMETERS)]
+    known = [record for record in records if record.state is State.COMPLETE and set(record.params) <= set(space.specs)]
     return size_parameters(with_fixed(space, record.params) for record in known)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from cnn_lstm_hyperopt.config import PARAMETERS, readable
+from cnn_lstm_hyperopt.config import readable
 from cnn_lstm_hyperopt.reporting.html.study_files import Content
 from cnn_lstm_hyperopt.search import State, TrialRecord, above_chance, selected, with_fixed
 
@@ -46,7 +46,8 @@ class TrialTable:
         self.trials = pd.DataFrame(series).join(_clock(content))
         params = [_params(content, record) for record in records]
         names = {name: None for each in params for name in each}
-        ordered = [*(name for name in PARAMETERS if name in names), *sorted(names.keys() - PARAMETERS.keys())]
+        known = content.space.specs
+        ordered = [*(name for name in known if name in names), *sorted(names.keys() - known.keys())]
         self.params = pd.DataFrame(
             {name: pd.Series([_cell(each.get(name)) for each in params], numbers, dtype=object) for name in ordered},
             index=numbers,
@@ -85,7 +86,7 @@ class TrialTable:
 
 def _params(content: Content, record: TrialRecord) -> dict[str, Any]:
     """Return a trial's parameters, including fixed parameters, in readable form. Unknown parameters are returned as stored."""
-    if all(name in PARAMETERS for name in record.params):
+    if all(name in content.space.specs for name in record.params):
         return readable(with_fixed(content.space, record.params))
     return dict(record.params)
 

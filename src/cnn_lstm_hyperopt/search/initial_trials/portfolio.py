@@ -192,6 +192,8 @@ FULL_PORTFOLIO: Mapping[str, Mapping[str, Wish]] = {
     "small": PORTFOLIO["small"],
 }
 """Portfolio entries of the architecture ``full``, in the order in which the study tries them."""
+OTHER_PORTFOLIO: Mapping[str, Mapping[str, Wish]] = {"first": _WEAK}
+"""Portfolio entry of studies with other families: the first choice or the lower end of each parameter of the network."""
 
 
 @dataclass(frozen=True)
@@ -216,6 +218,8 @@ def portfolio_in(plan: StudyPlan) -> Portfolio:
     same: dict[str, str] = {}
     beyond: list[str] = []
     entries = FULL_PORTFOLIO if plan.space.architecture == "full" else PORTFOLIO
+    if plan.space.families:
+        entries = OTHER_PORTFOLIO
     for name, wishes in entries.items():
         params = {key: value for key, value in nearest(plan.space, wishes).items() if key in searched}
         earlier = next((other for other, its in taken.items() if its == params), None)
