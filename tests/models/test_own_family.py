@@ -146,7 +146,7 @@ def test_a_parameter_of_another_family_is_refused():
 
 def test_a_name_that_a_section_of_the_search_space_has_is_refused():
     register_family("training", {"a": 1}, Linear)
-    space, errors = config.parse_space({"family": f"{__name__}:training"})
+    errors = config.parse_space({"family": f"{__name__}:training"})[1]
     assert [each.violations[0].code for each in errors] == ["family-name-taken"]
 
 

@@ -142,7 +142,9 @@ def _families(raw: Any) -> list[Family]:
             raise SpaceError(text, "family-name-taken", _FIELD)
         found.append(family)
     if not found:
-        raise SpaceError(f"{_FIELD} must name at least one family; choose from {', '.join(FAMILIES)}", "no-family", _FIELD)
+        raise SpaceError(
+            f"{_FIELD} must name at least one family; choose from {', '.join(FAMILIES)}", "no-family", _FIELD
+        )
     return found
 
 

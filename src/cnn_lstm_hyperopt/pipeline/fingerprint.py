@@ -14,7 +14,7 @@ from cnn_lstm_hyperopt.errors import SaveDirError, Violation
 from cnn_lstm_hyperopt.metrics import METRICS
 from cnn_lstm_hyperopt.search import StudyStorage, TrialRecord, with_fixed
 from cnn_lstm_hyperopt.space.parameters import Specs
-from cnn_lstm_hyperopt.space.search_space import ARCHITECTURE, ARCHITECTURES, FAMILY
+from cnn_lstm_hyperopt.space.search_space import ARCHITECTURE, ARCHITECTURES
 from cnn_lstm_hyperopt.utils.nested import flattened
 from cnn_lstm_hyperopt.utils.text import counted
 

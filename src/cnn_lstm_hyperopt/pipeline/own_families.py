@@ -8,7 +8,7 @@ from cnn_lstm_hyperopt.models import family_of, network_config
 from cnn_lstm_hyperopt.models.inputs import InputsConfig
 from cnn_lstm_hyperopt.models.own.family import OwnConfig, OwnFamily
 from cnn_lstm_hyperopt.search import random_configuration
-from cnn_lstm_hyperopt.space.domains import Scalar
+from cnn_lstm_hyperopt.space.domains import Domain, Scalar
 
 CHECKED_CONFIGURATIONS = 8
 """Number of random configurations in the check, beside the one with the lowest values."""
@@ -49,11 +49,13 @@ def _configurations(space: SearchSpace) -> Iterator[Params]:
     lowest: dict[str, Scalar] = {}
     for name in space.active(lowest):
         domain = space.domains[name]
-        if isinstance(domain, Fixed):
-            value = domain.value
-        else:
-            value = domain.values[0] if isinstance(domain, Choices) else domain.low
-        lowest[name] = space.legal(name, value, lowest)
+        lowest[name] = space.legal(name, _lowest(domain), lowest)
     yield lowest
     for number in range(CHECKED_CONFIGURATIONS):
         yield random_configuration(space, 0, number)
+
+
+def _lowest(domain: Domain) -> Scalar:
+    if isinstance(domain, Fixed):
+        return domain.value
+    return domain.values[0] if isinstance(domain, Choices) else domain.low

@@ -12,7 +12,6 @@ from cnn_lstm_hyperopt.errors import InputError
 from cnn_lstm_hyperopt.utils.bounded_process import end_copies
 from cnn_lstm_hyperopt.utils.text import printable, shown_name, typed_line
 
-
 FOLDERS_VARIABLE = "CNN_LSTM_HYPEROPT_MODULE_FOLDERS"
 """Environment variable with the folders of the modules that the parent process has imported, for a worker process."""
 

@@ -139,9 +139,7 @@ class OwnFamily:
                 field="lookback",
                 code="lookback-needed",
             )
-        values = tuple(
-            (name.partition(".")[2], value_of(name, params, self.parameters)) for name in self.parameters
-        )
+        values = tuple((name.partition(".")[2], value_of(name, params, self.parameters)) for name in self.parameters)
         return OwnConfig(input_dim, n_classes, has_regression, self.reference, values, lookback)
 
     def build(self, config: "OwnConfig") -> Any:

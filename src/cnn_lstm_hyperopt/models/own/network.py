@@ -223,12 +223,16 @@ def _head_fault(found: Any, config: OwnConfig) -> Fault:
     logits, value = (found if len(found) == 2 else (found, None)) if isinstance(found, tuple) else (found, None)
     wanted = (_CHECKED, config.n_classes)
     if not isinstance(logits, Tensor) or tuple(logits.shape) != wanted or not logits.is_floating_point():
-        text = f"the module must return logits {wanted} (windows, classes) or a tuple that begins with them, but returns"
+        text = (
+            f"the module must return logits {wanted} (windows, classes) or a tuple that begins with them, but returns"
+        )
         return f"{text} {_form(logits)}", "logits-shape"
     if not config.has_regression and value is not None:
         text = "the data have no regression target, so the value must be None (see shape.has_regression), but is"
         return f"{text} {_form(value)}", "value-without-target"
-    fits = isinstance(value, Tensor) and tuple(value.shape) in ((_CHECKED,), (_CHECKED, 1)) and value.is_floating_point()
+    fits = (
+        isinstance(value, Tensor) and tuple(value.shape) in ((_CHECKED,), (_CHECKED, 1)) and value.is_floating_point()
+    )
     if config.has_regression and not fits:
         text = f"the module must return (logits, value) with a value for each window, ({_CHECKED},), but the value is"
         return f"{text} {_form(value)}", "value-shape"
@@ -244,7 +248,10 @@ def _gradient_fault(found: Any, module: nn.Module) -> Fault:
     sum(each.sum() for each in parts).backward()
     unused = [name for name, weight in module.named_parameters() if weight.requires_grad and weight.grad is None]
     if unused:
-        return f"the outputs do not depend on the parameters {shown_names(unused)}; use or remove them", "unused-parameter"
+        return (
+            f"the outputs do not depend on the parameters {shown_names(unused)}; use or remove them",
+            "unused-parameter",
+        )
     return None
 
 

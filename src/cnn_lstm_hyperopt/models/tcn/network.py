@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class CausalConv(nn.Module):
-    """Dilated causal convolution with batch or weight normalisation: the output at a step depends only on earlier inputs and its own.
+    """Dilated causal convolution with batch or weight normalisation: an output does not depend on later inputs.
 
     Weight normalisation (Salimans & Kingma 2016, equation 2): each filter is g · v / ‖v‖ with learned g and v.
     """
