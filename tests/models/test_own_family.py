@@ -155,7 +155,7 @@ def test_a_module_that_breaks_a_rule_is_found_before_the_first_trial(fault):
     family = register_family("faulty", {"fault": [fault, "none"]}, lambda shape, fault: Linear(shape, fault))
     found = configured(register_family("faulty", {"fault": fault}, family.build_module))
     with pytest.raises(ConfigError) as raised:
-        check_network(import_family("faulty"), found)
+        check_network(import_family("faulty").recipe(found))
     assert (raised.value.code, str(raised.value).count("\n")) == (FAULTS[fault], 0)
 
 
@@ -185,10 +185,10 @@ def test_a_description_of_another_size_is_refused_and_the_right_one_is_used():
         found = configured(family)
         assert found.cost(lookback=10) == Profile(parameters, 99)
         if name == "right":
-            check_network(family, found)
+            check_network(family.recipe(found))
         else:
             with pytest.raises(ConfigError) as raised:
-                check_network(family, found)
+                check_network(family.recipe(found))
             assert raised.value.code == "described-size"
 
 
@@ -220,7 +220,7 @@ def test_recurrent_layers_are_counted_though_torch_does_not_count_them(kind):
     assert cost.multiply_adds == cost.recurrent_multiply_adds + 12 * 3
     assert cost.parameters == sum(each.numel() for each in built.parameters())
     assert (cost.gru_steps > 0) is (kind == "GRU")
-    check_network(family, configured(family))
+    check_network(family.recipe(configured(family)))
 
 
 def test_batches_of_a_network_with_batch_norm_are_not_split():
@@ -240,5 +240,5 @@ def test_the_measurement_does_not_change_torchs_random_state():
     family = register_family("quiet", {"fault": ""}, Linear)
     before = torch.get_rng_state()
     configured(family).cost(lookback=10)
-    check_network(family, configured(family))
+    check_network(family.recipe(configured(family)))
     assert torch.equal(torch.get_rng_state(), before)

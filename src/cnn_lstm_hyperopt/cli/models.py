@@ -46,6 +46,14 @@ Force = Annotated[
 ]
 
 
+Family = Annotated[
+    str | None,
+    Parameter(
+        help="module:name of the model's own family of networks. The module is imported only if you name it here."
+    ),
+]
+
+
 @app.command
 def predict(
     *,
@@ -67,6 +75,7 @@ def predict(
         str | None,
         Parameter(help="module:function that computes the model's own features. It runs only if you name it here."),
     ] = None,
+    family: Family = None,
     on_bad_bars: Annotated[
         BadBars, Parameter(help="Invalid bars: error (stop), drop (remove them), or keep (keep them where possible).")
     ] = "error",
@@ -91,7 +100,7 @@ def predict(
     place = None
     if output is not None:
         place = checked_output(output, is_predictions, command="predict", force=force, data_dir=data_dir)
-    predictor = _loaded(model, features, tested=tested)
+    predictor = _loaded(model, features, family, tested=tested)
     bars = _read(data_dir, symbols or (), end, on_bad_bars, predictor)
     table = _predicted(predictor, bars, start=start, last=last)
     text = csv_frame(table).to_csv(index=False)
@@ -111,6 +120,7 @@ def export(
         Path | None,
         Parameter(converter=path_of, help="File to write. [default: model.onnx or model.pt2 in the model's folder]"),
     ] = None,
+    family: Family = None,
     tested: Tested = False,
     force: Force = False,
     debug: Debug = False,
@@ -126,7 +136,7 @@ def export(
 
     path = output or model / DEFAULT_NAMES[format]
     place = checked_output(path, is_export, command="export", force=force)
-    predictor = _loaded(model, None, tested=tested, runs=False)
+    predictor = _loaded(model, None, family, tested=tested, runs=False)
     try:
         difference = export_model(predictor, place, format)
     except OSError as error:
@@ -134,13 +144,17 @@ def export(
     print(f"Written to {path}; its outputs differ from the model's by {difference:.1e} at most")
 
 
-def _loaded(folder: Path, features: str | None, *, tested: bool, runs: bool = True) -> "Predictor":
-    """Load a model with the feature function that the user names. Print a line on standard error if it is a final refit.
+def _loaded(folder: Path, features: str | None, family: str | None, *, tested: bool, runs: bool = True) -> "Predictor":
+    """Load a model with the feature function and the family of networks that the user names.
 
-    A function that only the model's folder names is never run.
+    A function or a family that only the model's folder names is never run. Print a line on standard error if the model is a
+    final refit.
     """
     from cnn_lstm_hyperopt.inference.model import load_model
+    from cnn_lstm_hyperopt.models import import_family
 
+    if family is not None:
+        import_family(family)
     found = load_model(folder, tested=tested)
     if found.refit is not None:
         print(f"{found.refit.sentence} --tested uses the tested model.", file=sys.stderr)

@@ -65,6 +65,7 @@ _FLAG_OF_SETTING = {
     **{setting: f"--{flag.replace('_', '-')}" for flag, setting in _SETTING_OF_FLAG.items()},
     "search_space.training.batch_size": "--batch-size",
     "search_space.architecture": "--architecture",
+    "search_space.family": "--family",
     "retrain.enabled": "--retrain-best",
 }
 """Name of the flag of each setting, for error messages."""
@@ -111,6 +112,9 @@ def _two_sources(first: str, second: str) -> ConfigError:
     return ConfigError(text, field=first.partition(" ")[0], code="two-sources")
 
 
+_FAMILY_HELP = (
+    "Family of networks: cnn_lstm, tcn (temporal convolutions) or your own as module:name. [default: cnn_lstm]"
+)
 _WORKERS_HELP = (
     "Number of worker processes, each with one thread; auto: one process per CPU core if memory allows, one on each"
     " GPU, or as many as --gpus-per-trial allows."
@@ -206,6 +210,7 @@ class RunOptions(DataOptions):
             " batch norm, GRU, CNN and LSTM in series, and small networks. [default: classic; full for DataLoaders in Python]",
         ),
     ] = None
+    family: Annotated[str | None, Parameter(group=_SEARCH, help=_FAMILY_HELP)] = None
     seed: Annotated[int | None, _setting("seed", _SEARCH, converter=whole)] = None
     enqueue: Annotated[Path | None, _setting("enqueue", _SEARCH, converter=path_of)] = None
     portfolio: Annotated[bool | None, _setting("portfolio", _SEARCH, negative="--no-portfolio")] = None
@@ -257,7 +262,8 @@ class RunOptions(DataOptions):
     def overrides(self) -> dict[str, Any]:
         """Return the flags that the user has set, as nested settings."""
         tree = super().overrides()
-        for name, value in (("training.batch_size", self.batch_size), ("architecture", self.architecture)):
+        of_space = {"architecture": self.architecture, "family": self.family, "training.batch_size": self.batch_size}
+        for name, value in of_space.items():
             if value is not None:
                 put(tree, f"search_space.{name}", value)
         if self.retrain_best:

@@ -1,9 +1,9 @@
 """Hyperparameters of networks and of training, and the conversion between their readable form and their form in ``study.db``."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import replace
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 
 from cnn_lstm_hyperopt.errors import ConfigError
 from cnn_lstm_hyperopt.models.base import Family
@@ -149,8 +149,8 @@ def _families(raw: Any) -> list[Family]:
 
 
 @lru_cache(maxsize=64)
-def _specs_of_family(family: Family) -> Mapping[str, ParameterSpec]:
-    return specs_of([family])
+def _specs_of_family(family: Hashable) -> Mapping[str, ParameterSpec]:
+    return specs_of([cast("Family", family)])
 
 
 def typed_group(group: str, params: Params) -> dict[str, Any]:
@@ -171,12 +171,12 @@ def params_errors(params: Mapping[str, Any]) -> list[SpaceError]:
         family = family_named(str(params.get(FAMILY, DEFAULT_FAMILY)))
     except ConfigError as error:
         return [SpaceError(f"{FAMILY} {error}", error.code, FAMILY)]
-    return parsing.params_errors(params, parameters_of([family]), _specs_of_family(family))
+    return parsing.params_errors(params, parameters_of([family]), _specs_of_family(cast("Hashable", family)))
 
 
 def readable(params: Params) -> dict[str, Any]:
     """Convert parameters from their stored form to their readable form. Only filter sizes differ: they become a list."""
-    specs = LINEAR_PARAMETERS if is_linear(params) else _specs_of_family(family_of(params))
+    specs = LINEAR_PARAMETERS if is_linear(params) else _specs_of_family(cast("Hashable", family_of(params)))
     return {name: specs[name].readable(value) for name, value in params.items()}
 
 

@@ -98,15 +98,14 @@ def import_family(name: str) -> Family:
 
 
 def _unknown_family(name: str) -> ConfigError:
-    own = list(registered())
-    known = [*FAMILIES, *own]
+    shown, module = shown_name(name), shown_name(name.partition(":")[0])
     if ":" in name:
-        fix = f"import the module {shown_name(name.partition(':')[0])}, which registers it"
+        text = f"{shown} is not registered in this process; name it with --family {shown} (in Python: import {module} first)"
     else:
-        fix = f"choose from {', '.join(known)}, or name your own as module:name{did_you_mean(name, known)}"
-    return ConfigError(
-        f"{_SETTING} {shown_name(name)} is no family of networks here; {fix}", field=_SETTING, code="unknown-family"
-    )
+        known = [*FAMILIES, *registered()]
+        text = f"{shown} is no family of networks; choose from {', '.join(known)}, or name your own as module:name"
+        text += did_you_mean(name, known)
+    return ConfigError(f"{_SETTING} {text}", field=_SETTING, code="unknown-family")
 
 
 def size_parameters(configurations: Iterable[Params]) -> set[str]:

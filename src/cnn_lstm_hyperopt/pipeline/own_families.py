@@ -41,7 +41,7 @@ def check_own_families(settings: Settings, dataset: Dataset) -> None:
         )
         network = config.network if isinstance(config, InputsConfig) else config
         if isinstance(network, OwnConfig):
-            check_network(family, network)
+            check_network(family.recipe(network))
 
 
 def _configurations(space: SearchSpace) -> Iterator[Params]:

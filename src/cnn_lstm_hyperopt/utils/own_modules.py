@@ -8,7 +8,6 @@ from collections.abc import Callable
 from importlib.machinery import PathFinder
 from types import ModuleType
 
-from cnn_lstm_hyperopt.errors import InputError
 from cnn_lstm_hyperopt.utils.bounded_process import end_copies
 from cnn_lstm_hyperopt.utils.text import printable, shown_name, typed_line
 
@@ -16,7 +15,7 @@ FOLDERS_VARIABLE = "CNN_LSTM_HYPEROPT_MODULE_FOLDERS"
 """Environment variable with the folders of the modules that the parent process has imported, for a worker process."""
 
 
-def import_own_module(name: str, error: Callable[[str, str], InputError]) -> ModuleType:
+def import_own_module(name: str, error: Callable[[str, str], Exception]) -> ModuleType:
     """Return the module ``name``, which is in the current directory or installed.
 
     The named module is searched first in the current directory, then in the folders of :data:`FOLDERS_VARIABLE`. All other
@@ -27,7 +26,7 @@ def import_own_module(name: str, error: Callable[[str, str], InputError]) -> Mod
         error: function that returns the error for a text (after the name of the reference) and a code.
 
     Raises:
-        InputError: the module does not exist, or its import raises an error. The error is made by ``error``.
+        Exception: the module does not exist, or its import raises an error. ``error`` makes this exception.
     """
     try:
         here = os.getcwd()

@@ -11,9 +11,9 @@ from cnn_lstm_hyperopt.errors import ConfigError
 from cnn_lstm_hyperopt.models.base import NetworkConfig, NetworkShape
 from cnn_lstm_hyperopt.models.cost import Profile
 from cnn_lstm_hyperopt.models.own.ranges import FIELD, NAME, family_error, read_ranges
-from cnn_lstm_hyperopt.space.domains import Scalar
+from cnn_lstm_hyperopt.models.own.recipe import Recipe, Values, short
 from cnn_lstm_hyperopt.space.parameters import Params, Specs, value_of
-from cnn_lstm_hyperopt.utils.text import shown, typed_line
+from cnn_lstm_hyperopt.utils.text import shown
 
 Build = Callable[..., Any]
 """Type of the functions ``build(shape, **parameters) -> nn.Module`` and ``describe(shape, **parameters) -> Profile``."""
@@ -143,25 +143,13 @@ class OwnFamily:
         return OwnConfig(input_dim, n_classes, has_regression, self.reference, values, lookback)
 
     def build(self, config: "OwnConfig") -> Any:
-        from cnn_lstm_hyperopt.models.own.network import OwnNetwork
+        from cnn_lstm_hyperopt.models.own.network import new_own_network
 
-        return OwnNetwork(config, self.module_of(config))
+        return new_own_network(config, self.recipe(config))
 
-    def module_of(self, config: "OwnConfig") -> Any:
-        """Return the user's torch module for a configuration.
-
-        Raises:
-            ConfigError: the user's function raises an error, or returns no module.
-        """
-        from cnn_lstm_hyperopt.models.own.network import is_module
-
-        try:
-            module = self.build_module(config.shape, **dict(config.values))
-        except Exception as error:
-            raise self.error(config, f"build raises {typed_line(error)}", "build-raises") from error
-        if not is_module(module):
-            raise self.error(config, f"build must return a torch.nn.Module, but returns {shown(module)}", "no-module")
-        return module
+    def recipe(self, config: "OwnConfig") -> Recipe:
+        """Return the user's functions with the arguments for a configuration."""
+        return Recipe(self.reference, config.shape, config.values, self.build_module, self.describe)
 
     def profile(self, config: "OwnConfig") -> Profile:
         """Return the size and the operations of a network, described by the user or measured.
@@ -169,17 +157,10 @@ class OwnFamily:
         Raises:
             ConfigError: a function of the user raises an error, or ``describe`` returns no profile.
         """
-        if self.describe is None:
-            from cnn_lstm_hyperopt.models.own.network import measured_profile
+        from cnn_lstm_hyperopt.models.own.network import measured_profile
 
-            return measured_profile(self, config)
-        try:
-            found = self.describe(config.shape, **dict(config.values))
-        except Exception as error:
-            raise self.error(config, f"describe raises {typed_line(error)}", "describe-raises") from error
-        if not isinstance(found, Profile):
-            raise self.error(config, f"describe must return a Profile, but returns {shown(found)}", "not-a-profile")
-        return found
+        recipe = self.recipe(config)
+        return recipe.described() or measured_profile(recipe)
 
     def splits_batches(self, params: Params) -> bool:
         """Return whether a network has no batch normalisation; False if this can't be found out."""
@@ -194,20 +175,13 @@ class OwnFamily:
                 has_regression=shape.has_regression,
                 lookback=shape.lookback,
             )
-            return not has_batch_statistics(self, config)
+            return not has_batch_statistics(self.recipe(config))
         except ConfigError:
             return False
 
     def columns(self, params: Params) -> Mapping[str, str]:
         names = list(self.parameters)[:_MAX_COLUMNS]
-        return {name.partition(".")[2]: _shown(value_of(name, params, self.parameters)) for name in names}
-
-    def error(self, config: "OwnConfig", text: str, code: str) -> ConfigError:
-        """Return an error of the family in a configuration."""
-        given = ", ".join(f"{name}={_shown(value)}" for name, value in config.values)
-        return ConfigError(
-            f"search_space.family {self.reference} with {given}: {text}", field="search_space.family", code=code
-        )
+        return {name.partition(".")[2]: short(value_of(name, params, self.parameters)) for name in names}
 
 
 @dataclass(frozen=True)
@@ -222,7 +196,7 @@ class OwnConfig(NetworkConfig):
 
     family: ClassVar[str] = "own"
     reference: str
-    values: tuple[tuple[str, Scalar], ...]
+    values: Values
     lookback: int
 
     @property
@@ -234,16 +208,12 @@ class OwnConfig(NetworkConfig):
         return _profile(self if lookback == self.lookback else OwnConfig(**{**vars(self), "lookback": lookback}))
 
     def describe(self) -> str:
-        return ", ".join(f"{name} {_shown(value)}" for name, value in self.values)
+        return ", ".join(f"{name} {short(value)}" for name, value in self.values)
 
 
 @lru_cache(maxsize=_KNOWN_PROFILES)
 def _profile(config: OwnConfig) -> Profile:
     return _REGISTERED[config.reference].profile(config)
-
-
-def _shown(value: Scalar) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def families_in(module: str) -> dict[str, OwnFamily]:

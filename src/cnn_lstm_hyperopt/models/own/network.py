@@ -1,9 +1,7 @@
 """Networks of a user's family: the wrapper of the user's module, its measured cost, and the check of its outputs."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -13,13 +11,12 @@ from torch.nn.modules.dropout import _DropoutNd
 from torch.utils.flop_counter import FlopCounterMode
 
 from cnn_lstm_hyperopt.errors import ConfigError
+from cnn_lstm_hyperopt.models.base import NetworkConfig, NetworkShape
 from cnn_lstm_hyperopt.models.cost import Profile
 from cnn_lstm_hyperopt.models.layers.norms import BatchNorm
 from cnn_lstm_hyperopt.models.network import Network, Output
+from cnn_lstm_hyperopt.models.own.recipe import Recipe
 from cnn_lstm_hyperopt.utils.text import shown, shown_names, typed_line
-
-if TYPE_CHECKING:
-    from cnn_lstm_hyperopt.models.own.family import OwnConfig, OwnFamily
 
 T = TypeVar("T")
 _MEASURED_PROFILES: dict[tuple[Any, ...], Profile] = {}
@@ -39,9 +36,7 @@ class OwnNetwork(Network):
         module: module that maps windows to logits and values; see :func:`.register_family`.
     """
 
-    config: OwnConfig
-
-    def __init__(self, config: OwnConfig, module: nn.Module) -> None:
+    def __init__(self, config: NetworkConfig, module: nn.Module) -> None:
         super().__init__()
         self.config = config
         self.module = module
@@ -51,24 +46,35 @@ class OwnNetwork(Network):
 
     def forward(self, x: Tensor) -> Output:
         """Return the output for windows ``(batch, lookback, input_dim)``."""
-        found = self.module(x)
-        logits, value = found if isinstance(found, tuple) else (found, None)
-        return Output(logits, None if value is None else value.flatten())
+        return _output(self.module(x))
 
 
-def is_module(given: Any) -> bool:
-    """Return whether an object is a torch module."""
-    return isinstance(given, nn.Module)
+def _output(found: Any) -> Output:
+    """Return the output of a user's module in the form of all networks."""
+    logits, value = found if isinstance(found, tuple) else (found, None)
+    return Output(logits, None if value is None else value.flatten())
 
 
-def has_batch_statistics(family: OwnFamily, config: OwnConfig) -> bool:
+def new_own_network(config: NetworkConfig, recipe: Recipe) -> OwnNetwork:
+    """Return a network with initial weights; raise ConfigError if the user's function fails."""
+    return OwnNetwork(config, _torch_module(recipe))
+
+
+def _torch_module(recipe: Recipe) -> nn.Module:
+    module = recipe.module()
+    if not isinstance(module, nn.Module):
+        raise recipe.error(f"build must return a torch.nn.Module, but returns {shown(module)}", "no-module")
+    return module
+
+
+def has_batch_statistics(recipe: Recipe) -> bool:
     """Return whether a network has batch normalisation, whose result depends on the other windows of a batch."""
     return _of_module(
-        family, config, lambda module: any(isinstance(part, (_BatchNorm, BatchNorm)) for part in module.modules())
+        recipe, lambda module: any(isinstance(part, (_BatchNorm, BatchNorm)) for part in module.modules())
     )
 
 
-def measured_profile(family: OwnFamily, config: OwnConfig) -> Profile:
+def measured_profile(recipe: Recipe) -> Profile:
     """Return the size and the operations of a network, counted in a forward pass without weights in memory.
 
     A module that torch's device ``meta`` does not support is built on the CPU.
@@ -76,40 +82,40 @@ def measured_profile(family: OwnFamily, config: OwnConfig) -> Profile:
     Raises:
         ConfigError: the user's function or module raises an error.
     """
-    return _of_module(family, config, lambda module: _known_or_measured(family, config, module))
+    return _of_module(recipe, lambda module: _known_or_measured(recipe, module))
 
 
-def _of_module(family: OwnFamily, config: OwnConfig, function: Callable[[nn.Module], T]) -> T:
+def _of_module(recipe: Recipe, function: Callable[[nn.Module], T]) -> T:
     """Return the result of a function of a user's module, without a change of torch's random state."""
     for device in ("meta", "cpu"):
         try:
             with torch.random.fork_rng(devices=[]), torch.device(device):
-                return function(family.module_of(config))
+                return function(_torch_module(recipe))
         except ConfigError:
             if device == "cpu":
                 raise
     raise RuntimeError("unreachable")
 
 
-def _known_or_measured(family: OwnFamily, config: OwnConfig, module: nn.Module) -> Profile:
+def _known_or_measured(recipe: Recipe, module: nn.Module) -> Profile:
     """Return the profile of a module. Modules that differ only in rates of dropout are measured once.
 
     A search has a thousand configurations with different rates, and a measurement takes ten times as long as a construction.
     """
-    whole = tuple(each for each in config.values if not isinstance(each[1], float))
+    whole = tuple(each for each in recipe.values if not isinstance(each[1], float))
     weights = tuple((name, tuple(value.shape)) for name, value in module.state_dict().items())
     parts = tuple(part.extra_repr() for part in module.modules() if not isinstance(part, _DropoutNd))
-    key = (family, config.shape, whole, weights, parts)
+    key = (recipe.build_module, recipe.shape, whole, weights, parts)
     if key not in _MEASURED_PROFILES:
         if len(_MEASURED_PROFILES) >= _MAX_KNOWN:
             _MEASURED_PROFILES.clear()
-        _MEASURED_PROFILES[key] = _measured(family, config, module)
+        _MEASURED_PROFILES[key] = _measured(recipe, module)
     return _MEASURED_PROFILES[key]
 
 
-def _measured(family: OwnFamily, config: OwnConfig, module: nn.Module) -> Profile:
+def _measured(recipe: Recipe, module: nn.Module) -> Profile:
     module.train()
-    x = torch.zeros(_MEASURED, config.lookback, config.input_dim)
+    x = torch.zeros(_MEASURED, recipe.shape.lookback, recipe.shape.input_dim)
     inside, layers, saved = Profile(), 0, _SavedElements(module, x)
 
     def count_layer(*_: Any) -> None:
@@ -134,7 +140,7 @@ def _measured(family: OwnFamily, config: OwnConfig, module: nn.Module) -> Profil
             module(x)
     except Exception as error:
         text = f"the module raises {typed_line(error)} for windows {tuple(x.shape)}"
-        raise family.error(config, text, "module-raises") from error
+        raise recipe.error(text, "module-raises") from error
     inner = sum(weight.numel() for weight in module.parameters())
     return inside + Profile(
         parameters=inner,
@@ -163,14 +169,14 @@ class _SavedElements:
 
 
 def _storage(tensor: Tensor) -> int:
-    return tensor.untyped_storage()._cdata
+    return int(tensor.untyped_storage()._cdata)
 
 
 def _recurrent_cost(part: nn.RNNBase, sequence: Tensor) -> Profile:
     """Return the cost of a recurrent layer of torch for one window, without its weights, which are counted with all others."""
     steps = sequence.shape[1 if part.batch_first and sequence.ndim == 3 else 0]
     total, directions = Profile(), 2 if part.bidirectional else 1
-    matrices = sum(1 for _ in part.weight_hh_l0.split(part.hidden_size))
+    matrices = {"LSTM": 4, "GRU": 3}.get(part.mode, 1)
     for layer in range(part.num_layers):
         inputs = part.input_size if layer == 0 else part.hidden_size * directions
         work = directions * matrices * part.hidden_size * (inputs + part.hidden_size) * steps
@@ -196,7 +202,7 @@ def _recurrent_output(part: nn.RNNBase, sequence: Tensor) -> Any:
     return output, ((state, cell) if isinstance(part, nn.LSTM) else state)
 
 
-def check_network(family: OwnFamily, config: OwnConfig) -> None:
+def check_network(recipe: Recipe) -> None:
     """Check a network of a user's family: outputs, gradients, independence of windows, and the described size.
 
     Raises:
@@ -204,36 +210,40 @@ def check_network(family: OwnFamily, config: OwnConfig) -> None:
     """
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(0)
-        module = family.module_of(config)
-        x = torch.randn(_CHECKED, config.lookback, config.input_dim)
+        module = _torch_module(recipe)
+        x = torch.randn(_CHECKED, recipe.shape.lookback, recipe.shape.input_dim)
         try:
             found = module.train()(x)
         except Exception as error:
             text = f"the module raises {typed_line(error)} for windows {tuple(x.shape)}"
-            raise family.error(config, text, "module-raises") from error
-        fault = _head_fault(found, config) or _gradient_fault(found, module) or _evaluation_fault(module, x, config)
+            raise recipe.error(text, "module-raises") from error
+        fault = _head_fault(found, recipe.shape) or _gradient_fault(found, module) or _evaluation_fault(module, x)
     if fault is not None:
-        raise family.error(config, *fault)
-    if family.describe is not None:
-        _check_size(family, config, module)
+        raise recipe.error(*fault)
+    described = recipe.described()
+    built = sum(value.numel() for value in module.state_dict().values())
+    if described is not None and abs(described.parameters + described.buffers - built) > _SIZE_TOLERANCE * built:
+        total = described.parameters + described.buffers
+        text = f"describe gives {total:,} parameters and buffers, but the module has {built:,}"
+        raise recipe.error(text, "described-size")
 
 
-def _head_fault(found: Any, config: OwnConfig) -> Fault:
+def _head_fault(found: Any, shape: NetworkShape) -> Fault:
     """Return what is wrong with the output of a module for :data:`_CHECKED` windows; None: nothing."""
     logits, value = (found if len(found) == 2 else (found, None)) if isinstance(found, tuple) else (found, None)
-    wanted = (_CHECKED, config.n_classes)
+    wanted = (_CHECKED, shape.n_classes)
     if not isinstance(logits, Tensor) or tuple(logits.shape) != wanted or not logits.is_floating_point():
         text = (
             f"the module must return logits {wanted} (windows, classes) or a tuple that begins with them, but returns"
         )
         return f"{text} {_form(logits)}", "logits-shape"
-    if not config.has_regression and value is not None:
+    if not shape.has_regression and value is not None:
         text = "the data have no regression target, so the value must be None (see shape.has_regression), but is"
         return f"{text} {_form(value)}", "value-without-target"
     fits = (
         isinstance(value, Tensor) and tuple(value.shape) in ((_CHECKED,), (_CHECKED, 1)) and value.is_floating_point()
     )
-    if config.has_regression and not fits:
+    if shape.has_regression and not fits:
         text = f"the module must return (logits, value) with a value for each window, ({_CHECKED},), but the value is"
         return f"{text} {_form(value)}", "value-shape"
     return None
@@ -245,7 +255,7 @@ def _gradient_fault(found: Any, module: nn.Module) -> Fault:
         return "the outputs do not depend on the module's parameters, so nothing can be trained", "no-gradient"
     if not all(bool(torch.isfinite(each).all()) for each in parts):
         return "the module returns numbers that are not finite for normally distributed inputs", "not-finite"
-    sum(each.sum() for each in parts).backward()
+    torch.stack([each.sum() for each in parts]).sum().backward()
     unused = [name for name, weight in module.named_parameters() if weight.requires_grad and weight.grad is None]
     if unused:
         return (
@@ -255,22 +265,13 @@ def _gradient_fault(found: Any, module: nn.Module) -> Fault:
     return None
 
 
-def _evaluation_fault(module: nn.Module, x: Tensor, config: OwnConfig) -> Fault:
+def _evaluation_fault(module: nn.Module, x: Tensor) -> Fault:
     module.eval()
     with torch.no_grad():
-        together, alone = (OwnNetwork(config, module)(each).logits for each in (x, x[:1]))
+        together, alone = (_output(module(each)).logits for each in (x, x[:1]))
     if float((together[:1] - alone).abs().max()) > _TOLERANCE * (1 + float(alone.abs().max())):
         return "in evaluation mode, the output for a window depends on the other windows of its batch", "windows-mixed"
     return None
-
-
-def _check_size(family: OwnFamily, config: OwnConfig, module: nn.Module) -> None:
-    described = config.cost(lookback=config.lookback)
-    built = sum(value.numel() for value in module.state_dict().values())
-    total = described.parameters + described.buffers
-    if abs(total - built) > _SIZE_TOLERANCE * built:
-        text = f"describe gives {total:,} parameters and buffers, but the module has {built:,}"
-        raise family.error(config, text, "described-size")
 
 
 def _form(given: Any) -> str:

@@ -12,10 +12,10 @@ from cnn_lstm_hyperopt.models.layers.dropout import Dropout
 from cnn_lstm_hyperopt.models.layers.norms import BatchNorm
 from cnn_lstm_hyperopt.models.layers.recompute import run
 from cnn_lstm_hyperopt.models.network import Network, Output
-from cnn_lstm_hyperopt.models.tcn.family import BATCH, CONVOLUTIONS
+from cnn_lstm_hyperopt.models.tcn.config import BATCH, CONVOLUTIONS
 
 if TYPE_CHECKING:
-    from cnn_lstm_hyperopt.models.tcn.family import TcnConfig, TcnLayers
+    from cnn_lstm_hyperopt.models.tcn.config import TcnConfig, TcnLayers
 
 
 class CausalConv(nn.Module):
@@ -36,7 +36,7 @@ class CausalConv(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(batch, inputs, time)`` to ``(batch, channels, time)``."""
-        weight = self.direction
+        weight: Tensor = self.direction
         if self.length is not None:
             weight = weight * (self.length / _lengths(weight))
         out = functional.conv1d(functional.pad(x, (self._padding, 0)), weight, self.bias, dilation=self._dilation)
