@@ -252,6 +252,21 @@ def test_estimators_work_in_pipelines_and_cross_validation_with_groups_kept_apar
 
 
 @pytest.mark.slow
+def test_a_budget_that_is_too_short_for_one_trial_ends_after_the_first_one(tmp_path):
+    x = panel()
+    space = {
+        **TINY["search_space"],
+        "training": {**TINY["search_space"]["training"], "learning_rate": {"low": 0.001, "high": 0.1}},
+    }
+    config = {**TINY, "search_space": space}
+    estimator = CNNLSTMClassifier(n_trials=500, n_jobs=1, config=config, budget=1, save_dir=tmp_path / "results")
+    estimator.fit(x, level(x) > 0)
+    states = pd.read_csv(tmp_path / "results" / "trials.csv")["state"]
+    assert 1 <= (states == "COMPLETE").sum() < 100
+    assert estimator.predict(NEW).shape == (12,)
+
+
+@pytest.mark.slow
 def test_a_study_that_is_kept_has_its_files_and_no_test_set(tmp_path):
     x = panel()
     estimator = CNNLSTMClassifier(**QUICK, save_dir=tmp_path / "results", choose="smallest", budget="10m")

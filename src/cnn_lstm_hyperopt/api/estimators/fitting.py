@@ -1,6 +1,7 @@
 """Fit of an estimator: search on arrays, choice of a trial of the front, and final training of the chosen configuration."""
 
 import contextlib
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -16,7 +17,7 @@ from cnn_lstm_hyperopt.data.dataloaders.arrays import ArrayData
 from cnn_lstm_hyperopt.data.scaling import Scaler
 from cnn_lstm_hyperopt.data.windows import Windows
 from cnn_lstm_hyperopt.errors import EmptyFrontError, RunError
-from cnn_lstm_hyperopt.execution import StopSignal
+from cnn_lstm_hyperopt.execution import TIMEOUT, StopSignal
 from cnn_lstm_hyperopt.inference.ensemble import mean_of
 from cnn_lstm_hyperopt.inference.model import SavedModel
 from cnn_lstm_hyperopt.inference.temperature import scaled
@@ -29,9 +30,12 @@ from cnn_lstm_hyperopt.pipeline.search_phase import search_and_write
 from cnn_lstm_hyperopt.pipeline.session import Session, open_session
 from cnn_lstm_hyperopt.progress import CONTINUE, Action, Decision, OnReport, ProgressReport
 from cnn_lstm_hyperopt.run_dir.paths import CHECKPOINTS
-from cnn_lstm_hyperopt.search import above_chance, with_fixed
+from cnn_lstm_hyperopt.search import State, Study, above_chance, with_fixed
 from cnn_lstm_hyperopt.space.domains import Scalar
 from cnn_lstm_hyperopt.training import Predictions
+
+ASK_SECONDS = 1.0
+"""Time between two readings of the study while a fit waits for its first complete trial."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +71,34 @@ class Fitted:
         return dict(self.models[0].description.params)
 
 
+class FirstTrialStop(StopSignal):
+    """Stop signal whose timeout does not count before a trial of a study is complete.
+
+    A fit that is too short for one trial would have no model.
+    """
+
+    _front: Callable[[], bool] | None = None
+
+    def wait_for(self, study: Study) -> None:
+        """From now on, wait for a complete trial of ``study``."""
+        self._front = lambda: any(record.state is State.COMPLETE for record in study.records())
+        self._asked = -math.inf
+
+    @property
+    def reason(self) -> str | None:
+        """Reason to end the run; None to continue. After the timeout, the study is read at most once a second."""
+        reason = super().reason
+        if reason != TIMEOUT or self._front is None:
+            return reason
+        if time.monotonic() - self._asked < ASK_SECONDS:
+            return None
+        self._asked = time.monotonic()
+        if not self._front():
+            return None
+        self._front = None
+        return reason
+
+
 def fit_study(
     settings: Settings,
     data: ArrayData,
@@ -85,7 +117,8 @@ def fit_study(
         objectives: objectives of the front.
         choose: choice of a trial of the front.
         events: receives the events of the search.
-        budget: seconds for search and training; ``study.timeout`` is the part for the search. None: no limit.
+        budget: seconds for search and training; ``study.timeout`` is the part for the search. The search continues until one
+            trial is complete, and the training trains one network at least. None: no limit.
         tempers: True to scale the probabilities by a temperature that is fitted on held-out windows.
 
     Raises:
@@ -94,10 +127,11 @@ def fit_study(
         KeyboardInterrupt: Ctrl-C ended the search or the training.
     """
     begun = time.monotonic()
-    stop = StopSignal(settings.study.timeout)
+    stop = FirstTrialStop(settings.study.timeout)
     with stop.listening():
         opened = open_session(settings, data.dataset, resume=False, events=events, interface=Interface.LOADERS)
         with opened as session:
+            stop.wait_for(session.study)
             search_and_write(session, stop)
             if stop.interrupted:
                 raise KeyboardInterrupt
@@ -108,6 +142,12 @@ def fit_study(
             number = choose_trial(board, choose, objectives)
             board[CHOSEN] = board[TRIAL] == number
             stop.set_deadline(None)
+            searched = time.monotonic() - begun
+            if budget is not None and searched >= budget:
+                events.on_warning(
+                    f"the search took {searched:.1f} s of a budget of {budget:g} s, because one trial must be complete; give a"
+                    " larger budget to compare more configurations"
+                )
             retrained = _train(
                 session, number, stop, lambda: None if budget is None else budget - time.monotonic() + begun
             )
