@@ -30,7 +30,7 @@ from cnn_lstm_hyperopt.pipeline.search_phase import search_and_write
 from cnn_lstm_hyperopt.pipeline.session import Session, open_session
 from cnn_lstm_hyperopt.progress import CONTINUE, Action, Decision, OnReport, ProgressReport
 from cnn_lstm_hyperopt.run_dir.paths import CHECKPOINTS
-from cnn_lstm_hyperopt.search import State, Study, above_chance, with_fixed
+from cnn_lstm_hyperopt.search import State, Study, TrialRecord, above_chance, with_fixed
 from cnn_lstm_hyperopt.space.domains import Scalar
 from cnn_lstm_hyperopt.training import Predictions
 
@@ -131,29 +131,20 @@ def fit_study(
     with stop.listening():
         opened = open_session(settings, data.dataset, resume=False, events=events, interface=Interface.LOADERS)
         with opened as session:
-            stop.wait_for(session.study)
-            search_and_write(session, stop)
-            if stop.interrupted:
-                raise KeyboardInterrupt
-            front = session.study.front()
-            if not front:
-                raise EmptyFrontError(session.empty_front_text(), code="empty-front")
+            front = _search(session, stop)
             board = leaderboard(session, objectives)
             number = choose_trial(board, choose, objectives)
             board[CHOSEN] = board[TRIAL] == number
             stop.set_deadline(None)
-            searched = time.monotonic() - begun
-            if budget is not None and searched >= budget:
+            if budget is not None and (searched := time.monotonic() - begun) >= budget:
                 events.on_warning(
-                    f"the search took {searched:.1f} s of a budget of {budget:g} s, because one trial must be complete; give a"
-                    " larger budget to compare more configurations"
+                    f"one trial must be complete, so the search took {searched:.1f} s of a budget of {budget:g} s; give a larger"
+                    " budget to compare more configurations"
                 )
             retrained = _train(
                 session, number, stop, lambda: None if budget is None else budget - time.monotonic() + begun
             )
-            delete_final_phase_state(session.save_dir, session.study.storage)
-            with contextlib.suppress(OSError):  # the folder is not empty: it has checkpoints of interrupted trials
-                (session.save_dir / CHECKPOINTS).rmdir()
+            _delete_checkpoints(session)
             if settings.report:
                 events.on_report_due(settings.save_dir)
             runs = retrained.in_order
@@ -165,6 +156,24 @@ def fit_study(
                 best_trial=number,
                 above_chance=above_chance(front[0], session.study.plan.skill),
             )
+
+
+def _search(session: Session, stop: FirstTrialStop) -> list[TrialRecord]:
+    """Search and return the front."""
+    stop.wait_for(session.study)
+    search_and_write(session, stop)
+    if stop.interrupted:
+        raise KeyboardInterrupt
+    front = session.study.front()
+    if not front:
+        raise EmptyFrontError(session.empty_front_text(), code="empty-front")
+    return front
+
+
+def _delete_checkpoints(session: Session) -> None:
+    delete_final_phase_state(session.save_dir, session.study.storage)
+    with contextlib.suppress(OSError):  # the folder is not empty: it has checkpoints of interrupted trials
+        (session.save_dir / CHECKPOINTS).rmdir()
 
 
 def _train(session: Session, number: int, stop: StopSignal, seconds_left: Callable[[], float | None]) -> Retrained:
