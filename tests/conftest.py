@@ -1,7 +1,9 @@
 """What tests of several folders use: a search that ends in seconds, on real bars."""
 
+import functools
 import importlib
 import os
+import sqlite3
 import subprocess
 import sys
 from collections import Counter
@@ -11,7 +13,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+import alembic.util
 import pytest
+import sqlalchemy
 import torch
 import yaml
 from hypothesis import HealthCheck, settings
@@ -57,8 +61,20 @@ TINY = {
 
 
 # No test depends on how long something takes, so neither do Hypothesis's; the rest is as it is here or in CI.
-settings.register_profile("unhurried", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile(
+    "unhurried", settings(), max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile("unhurried")
+
+# Optuna executes its migrations three times for each new study and once for each that is opened: most of their time.
+alembic.util.load_python_file = functools.cache(alembic.util.load_python_file)
+
+
+@sqlalchemy.event.listens_for(sqlalchemy.Engine, "connect")
+def _do_not_wait_for_the_disk(connection: object, _: object) -> None:
+    """While a study's file is created, whose thirty commits would wait for it; an open one has its own setting."""
+    if isinstance(connection, sqlite3.Connection):
+        connection.execute("PRAGMA synchronous=OFF")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -130,7 +146,10 @@ LONGEST = (
 
 @pytest.hookimpl(tryfirst=True)  # before -m looks at the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks as ``slow`` or ``thorough`` what comes after the first n of ``mostly_slow(n)`` or ``mostly_thorough(n)``."""
+    """Marks as ``slow`` or ``thorough`` what comes after the first n of ``mostly_slow(n)`` or ``mostly_thorough(n)``.
+
+    What is ``thorough`` is ``slow``, too.
+    """
     seen: Counter[tuple[str, str]] = Counter()
     for item in items:
         for later in ("slow", "thorough"):
@@ -139,6 +158,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 seen[place] += 1
                 if seen[place] > mark.args[0]:
                     item.add_marker(later)
+        if item.get_closest_marker("thorough") is not None:
+            item.add_marker("slow")
     items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
 
 
@@ -155,6 +176,12 @@ def quick_final_round(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture
+def without_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A report is its page alone: the pictures beside it take most of the time."""
+    monkeypatch.setattr("cnn_lstm_hyperopt.reporting.html.pictures.PICTURES", {})
 
 
 @pytest.fixture(scope="session")

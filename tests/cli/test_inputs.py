@@ -3,6 +3,7 @@
 import logging
 import re
 import shlex
+import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
@@ -58,10 +59,11 @@ def started(monkeypatch: pytest.MonkeyPatch) -> Start:
     return start
 
 
-@pytest.fixture
-def files(tmp_path: Path) -> Path:
-    """Files and folders that the wrong inputs below name."""
-    (tmp_path / "other").mkdir()
+@pytest.fixture(scope="module")
+def made_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What :func:`files` copies."""
+    folder = tmp_path_factory.mktemp("files")
+    (folder / "other").mkdir()
     for name, text in (
         ("a_file", "x"),
         ("list.yaml", "- 1"),
@@ -69,19 +71,25 @@ def files(tmp_path: Path) -> Path:
         ("typo.yaml", "data: {source: embedded}\nstudy: {n_trails: 3}"),
         ("loaders.yaml", "data: {source: loaders}"),
     ):
-        (tmp_path / name).write_text(text)
-    optuna.create_study(storage=f"sqlite:///{tmp_path}/other/study.db", directions=["minimize"] * 3)
+        (folder / name).write_text(text)
+    optuna.create_study(storage=f"sqlite:///{folder}/other/study.db", directions=["minimize"] * 3)
     for name in ("empty", "half", "study"):
-        (tmp_path / name).mkdir()
-    (tmp_path / "half" / "results.json").write_text("{}")
-    (tmp_path / "half" / "config.yaml").write_text("data: {source: embedded}\nsave_dir: half\n")
-    (tmp_path / "study" / "config.yaml").write_text("data: {source: embedded}\nsave_dir: study\n")
-    storage = StudyStorage(tmp_path / "study" / "study.db", create="mine", attributes={"n_trials": 3})
+        (folder / name).mkdir()
+    (folder / "half" / "results.json").write_text("{}")
+    (folder / "half" / "config.yaml").write_text("data: {source: embedded}\nsave_dir: half\n")
+    (folder / "study" / "config.yaml").write_text("data: {source: embedded}\nsave_dir: study\n")
+    storage = StudyStorage(folder / "study" / "study.db", create="mine", attributes={"n_trials": 3})
     for _ in range(2):
         trial_id, _number = storage.start({}, {}, {"size_mb": 1.0})
         storage.finish(trial_id, State.COMPLETE, Values(0.7, 1, 1), {})
     storage.close()
-    return tmp_path
+    return folder
+
+
+@pytest.fixture
+def files(made_files: Path, tmp_path: Path) -> Path:
+    """Files and folders that the wrong inputs below name."""
+    return Path(shutil.copytree(made_files, tmp_path, dirs_exist_ok=True))
 
 
 NOT_PARSED = [
