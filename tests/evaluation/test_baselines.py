@@ -213,10 +213,10 @@ class TestLogisticRegression:
 class TestGradientBoosting:
     @pytest.mark.parametrize("kind", [LogisticBaseline, GradientBoosting])
     def test_it_makes_no_copy_of_all_windows(self, kind):
-        """40 MB of inputs; a lookback of thousands of bars may be gigabytes."""
+        """20 MB of inputs; a lookback of thousands of bars may be gigabytes."""
         rng = np.random.default_rng(0)
-        inputs = rng.normal(size=(200, 10_000, 5)).astype(np.float32)
-        sample = Sample(inputs, rng.integers(2, size=200), np.full(200, UNKNOWN))
+        inputs = rng.normal(size=(100, 10_000, 5)).astype(np.float32)
+        sample = Sample(inputs, rng.integers(2, size=100), np.full(100, UNKNOWN))
         tracemalloc.start()
         fitted(kind, sample, sample).probabilities(sample)
         peak = tracemalloc.get_traced_memory()[1]

@@ -69,6 +69,7 @@ def test_bars_of_one_day_depend_on_each_other():
     assert dates_effect(labels, bars) == pytest.approx(78 * max(1, serial_effect(labels[::78], np.arange(41))))
 
 
+@pytest.mark.mostly_slow(1)
 @pytest.mark.parametrize("metric", ["balanced_accuracy", "auc"])
 @pytest.mark.parametrize(("symbols", "shared", "slow"), [(10, 1.0, 0.0), (5, 0.5, 0.0), (5, 0.5, 0.9)])
 def test_trials_without_skill_pass_at_most_about_once_in_forty(metric, symbols, shared, slow):

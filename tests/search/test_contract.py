@@ -45,17 +45,20 @@ PRUNER_KINDS = {
 }
 PAIRS = [(sampler, pruner) for sampler in SAMPLER_KINDS for pruner in PRUNER_KINDS]
 DIAGONAL = [(sampler, list(PRUNER_KINDS)[1 + i % 3]) for i, sampler in enumerate(SAMPLER_KINDS)]
-FEW_PAIRS = [pair for pair in PAIRS if pair in DIAGONAL or pair[0] in ("random", "gp-dear-cost")]
-"""Each sampler and each pruner, and all of the pairs that differ most."""
+FEW_PAIRS = [*DIAGONAL, ("random", "none")]
+"""Each sampler and each pruner."""
+MORE_PAIRS = [pair for pair in PAIRS if pair in FEW_PAIRS or pair[0] in ("random", "gp-dear-cost")]
+"""The same, and all of the pairs that differ most."""
 
 
-def of_these(fast):
-    """All pairs; those that are not among the fast ones are slow."""
-    marked = [pair if pair in fast else pytest.param(*pair, marks=pytest.mark.slow) for pair in PAIRS]
-    return pytest.mark.parametrize(("sampler", "pruner"), marked)
+def marks_of(pair):
+    """None of the few; slow of some more; thorough of all others."""
+    return () if pair in FEW_PAIRS else pytest.mark.slow if pair in MORE_PAIRS else pytest.mark.thorough
 
 
-every_pair = of_these(FEW_PAIRS)
+every_pair = pytest.mark.parametrize(
+    ("sampler", "pruner"), [pytest.param(*pair, marks=marks_of(pair)) for pair in PAIRS]
+)
 every_sampler = pytest.mark.parametrize("sampler", SAMPLER_KINDS)
 
 
@@ -161,23 +164,25 @@ def test_a_study_does_all_that_it_is_made_of(sampler, pruner):
     assert all(is_control(record, SEED) for record in exempt)
 
 
+@pytest.mark.slow
 def test_some_trials_are_exempt_and_run_on_with_every_pruner():
     for pruner in set(PRUNER_KINDS) - {"none"}:
-        pairs = [pair for pair in FEW_PAIRS if pair[1] == pruner]
+        pairs = [pair for pair in MORE_PAIRS if pair[1] == pruner]
         records = [record for pair in pairs for record in uninterrupted(*pair)]
         noted = [record for record in records if "would_have_ended" in record.attributes]
         assert len(noted) >= 2
         assert {State.COMPLETE} <= {record.state for record in noted} <= {State.COMPLETE, State.FAIL}
 
 
-@pytest.mark.parametrize("every", [5, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("every", [9, pytest.param(1, marks=pytest.mark.thorough)])
 @every_pair
 def test_a_study_rebuilt_after_every_kth_trial_is_the_uninterrupted_one(sampler, pruner, every):
     again = run(plan_of(sampler, pruner), faulty, every=every)
     assert list(map(comparable, again)) == list(map(comparable, uninterrupted(sampler, pruner)))
 
 
-@pytest.mark.mostly_slow(1)
+@pytest.mark.slow
+@pytest.mark.mostly_thorough(1)
 @pytest.mark.parametrize(("sampler", "pruner"), [("gp", "front"), ("cmaes", "successive_halving"), ("tpe", "median")])
 def test_a_study_on_disk_that_is_opened_again_and_again_is_the_one_in_memory(sampler, pruner, tmp_path):
     plan, path = plan_of(sampler, pruner, n_trials=42, begun_with=N_TRIALS), tmp_path / "study.db"
@@ -197,6 +202,7 @@ def test_another_seed_is_another_study(sampler, pruner):
     assert not mine & {key(record.params) for record in others}
 
 
+@pytest.mark.mostly_slow(2)
 @pytest.mark.parametrize("sampler", ["tpe", "cmaes", "nsga2", "gp"])
 def test_a_study_with_more_trials_later_keeps_its_number_of_startup_trials(sampler):
     """By default it is a third of the trials that the study began with."""
@@ -208,7 +214,7 @@ def test_a_study_with_more_trials_later_keeps_its_number_of_startup_trials(sampl
     assert list(map(comparable, extended)) == list(map(comparable, run(plan, faulty)))
 
 
-@pytest.mark.mostly_slow(7)
+@pytest.mark.mostly_slow(4)
 @every_pair
 def test_two_workers_make_exactly_the_trials_and_the_same_ones_each_time(sampler, pruner):
     plan = plan_of(sampler, pruner, n_trials=32)
@@ -284,16 +290,18 @@ ODD = {
 
 
 def odd_pairs():
-    """Each odd function with every sampler, and with the pruners in turn; in slow tests, with all."""
-    pruners = list(PRUNER_KINDS)
+    """Each odd function with a sampler and a pruner; in slow tests, with every sampler; in thorough ones, with all pairs."""
+    samplers, pruners = list(SAMPLER_KINDS), list(PRUNER_KINDS)
     for i, odd in enumerate(ODD):
-        for j, sampler in enumerate(SAMPLER_KINDS):
+        for j, sampler in enumerate(samplers):
             for pruner in pruners:
-                fast = pruner == pruners[(i + j) % len(pruners)]
-                yield pytest.param(odd, sampler, pruner, marks=() if fast else pytest.mark.slow)
+                fast = j == i % len(samplers)
+                marks = () if fast else pytest.mark.slow
+                if pruner != pruners[(i + j) % len(pruners)]:
+                    marks = pytest.mark.thorough
+                yield pytest.param(odd, sampler, pruner, marks=marks)
 
 
-@pytest.mark.mostly_slow(40)
 @pytest.mark.parametrize(("odd", "sampler", "pruner"), list(odd_pairs()))
 def test_an_odd_function_has_its_trials_and_can_be_resumed(sampler, pruner, odd):
     cost = (lambda params: Cost(9.0, 1.0)) if odd == "all constant" else CHEAP.cost

@@ -13,7 +13,7 @@ import yaml
 from builders.errors import raises
 from builders.records import make_plan
 from builders.studies import searched
-from cnn_lstm_hyperopt import CNNLSTMHyperparameterOptimizer, cli, run_cnn_lstm_hyperparameter_optimization
+from cnn_lstm_hyperopt import CNNLSTMHyperparameterOptimizer, cli
 from cnn_lstm_hyperopt.config import Params, parse_space
 from cnn_lstm_hyperopt.errors import ConfigError
 from cnn_lstm_hyperopt.search import (
@@ -194,11 +194,8 @@ def test_a_place_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def earlier(tmp_path_factory: pytest.TempPathFactory, tiny_settings: dict[str, Any]) -> tuple[Path, dict[str, Any]]:
     """A finished study and its results."""
-    save_dir = tmp_path_factory.mktemp("earlier") / "results"
-    config = {**tiny_settings, "study": {"portfolio": True}, "pruner": {"type": "none"}}
-    results = run_cnn_lstm_hyperparameter_optimization(
-        config=config, n_trials=5, save_dir=save_dir, retrain_best=False, quiet=True
-    )
+    save_dir = searched(tmp_path_factory.mktemp("earlier") / "results", 12, space=tiny_settings["search_space"])
+    results = json.loads((save_dir / "results.json").read_text(encoding="utf-8"))
     assert results["best_trials"]
     return save_dir, results
 
@@ -284,6 +281,7 @@ def test_a_resumed_study_keeps_its_first_trials_without_the_file(
     assert stored(save_dir) == starts[:6]
 
 
+@pytest.mark.slow
 def test_a_resumed_study_takes_no_other_first_trials_and_wrong_ones_create_nothing(
     tiny: dict[str, Any], write: Write
 ) -> None:

@@ -83,7 +83,8 @@ def study_of(metric, sampler="random", pruner="none", n_trials=40, evaluate=None
     return study
 
 
-@pytest.mark.mostly_slow(8)
+@pytest.mark.mostly_slow(5)
+@pytest.mark.mostly_thorough(15)
 @every_metric
 @every_sampler
 def test_a_study_runs_and_its_front_is_that_of_brute_force(metric, sampler):
@@ -109,7 +110,8 @@ def test_a_study_runs_and_its_front_is_that_of_brute_force(metric, sampler):
     assert low <= min(scores) <= max(scores) <= high
 
 
-@pytest.mark.mostly_slow(5)
+@pytest.mark.mostly_slow(3)
+@pytest.mark.mostly_thorough(7)
 @every_metric
 @every_pruner
 def test_pruners_end_hopeless_trials_and_never_the_best(metric, pruner):
@@ -130,7 +132,8 @@ def test_pruners_end_hopeless_trials_and_never_the_best(metric, pruner):
     assert pruned_study[best.number].state is State.COMPLETE
 
 
-@pytest.mark.mostly_slow(4)
+@pytest.mark.mostly_slow(2)
+@pytest.mark.mostly_thorough(6)
 @pytest.mark.parametrize("pruner", PRUNERS)
 @pytest.mark.parametrize("sampler", ["cmaes", "nsga2", "gp"])
 def test_scores_on_another_scale_make_the_same_study(sampler, pruner):
@@ -149,6 +152,8 @@ def test_scores_on_another_scale_make_the_same_study(sampler, pruner):
         assert a.curve[-1].epoch == b.curve[-1].epoch
 
 
+@pytest.mark.mostly_slow(8)
+@pytest.mark.mostly_thorough(15)
 @every_metric
 @every_sampler
 def test_a_study_without_skill_finishes_and_nothing_on_its_front_beats_chance(metric, sampler):

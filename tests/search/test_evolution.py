@@ -48,6 +48,7 @@ def began(rows):
     return next(i for i, row in enumerate(rows) if row.note and row.note["cmaes"][0] == 1)
 
 
+@pytest.mark.mostly_slow(1)
 @both
 def test_it_beats_random_search(kind):
     """Median over seeds of the hypervolume after 150 trials; the start is the same."""
@@ -66,9 +67,10 @@ def test_impossible_limits_end_after_a_bounded_number_of_draws(histories, kind):
 
 @pytest.mark.mostly_slow(2)
 @pytest.mark.parametrize(("kind", "space", "seed"), [("cmaes", MIXED, 0), ("nsga2", MIXED, 0), ("cmaes", SMALL, 3)])
-def test_a_rebuilt_sampler_proposes_the_same_at_every_prefix(histories, restarted, kind, space, seed):
+def test_a_rebuilt_sampler_proposes_the_same_after_any_prefix(histories, restarted, kind, space, seed):
+    """Every third; the populations have 8, 10 and 50 members, so that each place in a generation occurs."""
     rows = histories[kind] if space is MIXED else restarted
-    for known, row in enumerate(rows):
+    for known, row in list(enumerate(rows))[::3]:
         answer = ask(new(kind, space, seed=seed), known, rows[:known])
         assert (answer.params, answer.note) == (row.params, row.note)
 

@@ -51,6 +51,7 @@ def test_the_first_proposals_are_those_that_a_study_then_makes(make_study, kind)
     assert Proposer(study.plan).first(2) == foreseen[:2]
 
 
+@pytest.mark.mostly_slow(2)
 @pytest.mark.parametrize("kind", SAMPLERS)
 def test_a_finite_space_is_tried_within_its_limits(make_study, kind):
     """Three of six configurations have one layer."""

@@ -109,6 +109,7 @@ def scores_of(metric, labels, predictions, n):
     return np.array([score(metric, labels, predictions(labels, generator)) for _ in range(n)])
 
 
+@pytest.mark.mostly_slow(2)
 @pytest.mark.parametrize(
     ("metric", "labels", "low"),
     [
