@@ -233,6 +233,7 @@ def with_few_trades(seed, share, zone):
     return kept.tz_localize("America/New_York").tz_convert(zone).tz_localize(None)
 
 
+@pytest.mark.mostly_slow(1)
 @pytest.mark.parametrize("zone", ["America/New_York", "UTC"])
 @pytest.mark.parametrize("share", [0.03, 0.35])
 def test_minutes_with_few_trades_are_no_other_frequency_but_daily_rows_among_them_are(share, zone):

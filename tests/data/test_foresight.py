@@ -164,7 +164,7 @@ def test_honest_columns_are_never_accused(markets, market, asked):
         check_foresight(frame, own, names, labels, question.horizon, "AAPL")
 
 
-@pytest.mark.mostly_slow(2)
+@pytest.mark.mostly_slow(1)
 @pytest.mark.parametrize(("market", "asked"), PAIRS[:-1])
 def test_copies_of_later_bars_are_found(markets, market, asked):
     frame, question = markets[market], QUESTIONS[asked]

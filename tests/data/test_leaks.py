@@ -212,6 +212,7 @@ def test_no_data_depends_on_later_bars_or_on_another_symbol(tmp_path, check, tar
 
 
 @pytest.mark.mostly_slow(6)
+@pytest.mark.mostly_thorough(12)
 @pytest.mark.parametrize("scheme", SCHEMES)
 @pytest.mark.parametrize("target", TARGETS)
 def test_the_test_period_changes_nothing_that_trials_see(tmp_path, target, scheme):

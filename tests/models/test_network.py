@@ -46,6 +46,7 @@ def test_every_choice_of_the_default_space_learns_in_all_its_weights(make_config
 
 
 @pytest.mark.mostly_slow(1)
+@pytest.mark.mostly_thorough(3)
 @pytest.mark.parametrize("first", range(0, 200, 20))
 def test_random_configurations_learn_in_all_their_weights(random_config, batch, first):
     for number in range(first, first + 20):
@@ -167,6 +168,7 @@ def test_they_cover_every_choice_and_the_ends_of_every_range(configurations):
 
 
 @pytest.mark.mostly_slow(2)
+@pytest.mark.mostly_thorough(5)
 @pytest.mark.parametrize("group", range(GROUPS))
 def test_one_step_has_finite_losses_gradients_and_weights(configurations, group):
     for number in range(group * SIZE, (group + 1) * SIZE):

@@ -106,24 +106,24 @@ class Case:
 LONG = {"training": {"max_epochs": 500}}
 INT, TERM, KILL = signal.SIGINT, signal.SIGTERM, signal.SIGKILL
 CASES = {
-    "SIGINT": Case(signals(INT), 130),
     "SIGTERM": Case(signals(TERM), 130),
     "SIGINT, two workers": Case(signals(INT), 130, 2),
-    "SIGKILL": Case(signals(KILL), -9),
     "SIGKILL, two workers": Case(signals(KILL), -9, 2),
     "SIGINT twice": Case(signals(INT, INT), 130, settings=LONG),
     "full disk, two workers": Case(full_disk, 1, 2, on_small_disk=True),
+    "moved away": Case(moved_away, 1),
+    "locked": Case(locked, 1),
+    "SIGINT": Case(signals(INT), 130),
+    "SIGKILL": Case(signals(KILL), -9),
     "file limit": Case(file_limit, 1),
     "moved away, two workers": Case(moved_away, 1, 2),
-    "locked": Case(locked, 1),
     "SIGTERM, two workers": Case(signals(TERM), 130, 2),
     "SIGTERM twice": Case(signals(TERM, TERM), 130, settings=LONG),
     "full disk": Case(full_disk, 1, on_small_disk=True),
-    "moved away": Case(moved_away, 1),
 }
 
 
-@pytest.mark.mostly_thorough(10)
+@pytest.mark.mostly_thorough(7)
 @pytest.mark.parametrize("name", CASES)
 def test_a_disturbed_run_ends_in_order_and_is_resumed_without_a_loss(
     name: str, config: Callable[..., Path], save_dir: Path, small_disk: Callable[[str], Path]

@@ -174,6 +174,7 @@ def test_augmentation_touches_neither_the_series_nor_validation(training):
 
 
 @pytest.mark.mostly_slow(12)
+@pytest.mark.mostly_thorough(24)
 @pytest.mark.parametrize("count", [8, 16, 24, 32, 80, 83, 96, 200])
 @pytest.mark.parametrize("shares", [QUARTERS, (0.5,), (0.99, 0.01), (1.0,), ()])
 def test_reports_come_after_the_first_steps_each_share_of_the_first_epoch_and_each_epoch(training, count, shares):

@@ -61,6 +61,7 @@ def test_recomputing_in_backward_changes_no_bit_and_dropout_draws_the_same(balan
 
 
 @pytest.mark.mostly_slow(12)
+@pytest.mark.mostly_thorough(20)
 @pytest.mark.parametrize("structure", STRUCTURES, ids=str)
 def test_networks_of_every_structure_take_the_same_steps(structure):
     assert_close(steps(structured(*structure), **BOTH), steps(structured(*structure)))

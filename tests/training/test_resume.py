@@ -51,6 +51,7 @@ def assert_resumes_bit_for_bit(file, sizes, **options):
 
 
 @pytest.mark.mostly_slow(16)
+@pytest.mark.mostly_thorough(40)
 @pytest.mark.parametrize(("chosen", "n_folds"), list(combinations()))
 def test_a_training_that_is_stopped_after_every_epoch_is_the_one_that_was_not(tmp_path, chosen, n_folds):
     options = {"opposed": True, "max_epochs": 4, "learning_rate": 0.01, **ALL_OPTIONS, **chosen}
