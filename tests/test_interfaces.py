@@ -45,6 +45,8 @@ STUDIES: dict[str, tuple[str, int, dict[str, Any]]] = {
 }
 """Interface, number of tasks and search space. Bars always have a value to predict: with one task its weight is the least."""
 FAST = "loaders, one task"
+SLOW = ("loaders, two tasks", "bars, one task", "bars, two tasks, groups fixed")
+"""Each of bars and loaders, of the numbers of tasks and of the spaces; the others are thorough."""
 
 
 def loader(windows: int, seed: int, *, values: bool) -> DataLoader[Any]:
@@ -85,6 +87,7 @@ class Study:
         quick = {name: BASELINES[name] for name in ("majority class", "persistence")}
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("cnn_lstm_hyperopt.evaluation.baselines.BASELINES", quick)
+            patch.setattr("cnn_lstm_hyperopt.search.cost_forecast.SAMPLED", 50)
             self.results = run_cnn_lstm_hyperparameter_optimization(
                 loaders, top_k=1, full_epochs=2, config=config, quiet=True
             )
@@ -116,7 +119,11 @@ def studies(tmp_path_factory: pytest.TempPathFactory, tiny_settings: dict[str, A
     return functools.cache(lambda name: Study(name, tmp_path_factory.mktemp("interface"), tiny_settings, store))
 
 
-@pytest.fixture(params=[name if name == FAST else pytest.param(name, marks=pytest.mark.slow) for name in STUDIES])
+def marks_of(name: str) -> tuple[pytest.MarkDecorator, ...]:
+    return () if name == FAST else (pytest.mark.slow,) if name in SLOW else (pytest.mark.slow, pytest.mark.thorough)
+
+
+@pytest.fixture(params=[pytest.param(name, marks=marks_of(name)) for name in STUDIES])
 def study(request: pytest.FixtureRequest, studies: Studies) -> Study:
     return studies(request.param)
 
@@ -138,6 +145,7 @@ def payload(folder: Path) -> dict[str, Any]:
     return dict(json.loads(re.findall(r'id="payload">(.*?)</script>', page, re.DOTALL)[0]))
 
 
+@pytest.mark.usefixtures("without_pictures")
 def test_report(study: Study) -> None:
     assert study.command("report") == 0
     trials = payload(study.save_dir)["trials"]
@@ -244,6 +252,7 @@ def test_results_and_the_model_card_have_the_configuration(study: Study) -> None
     assert (study.save_dir / "retrained_model_1" / "README.md").stat().st_size > 0
 
 
+@pytest.mark.usefixtures("without_pictures")
 def test_parameters_that_config_yaml_fixes_later_are_shown_as_the_trials_had_them(tmp_path: Path) -> None:
     folder = searched(tmp_path, 6)
     edit_space(folder, "lstm", "hidden_dim", {"fixed": 48})

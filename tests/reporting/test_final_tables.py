@@ -99,6 +99,7 @@ def test_a_time_limit_is_named_with_the_seeds_it_left_time_for(fresh, seeds):
 HEADERS = {"accuracy": "accuracy", "balanced_accuracy": "balanced", "mcc": "MCC", "auc": "AUC", "log_loss": "log loss"}
 
 
+@pytest.mark.mostly_slow(8)
 @pytest.mark.parametrize("width", [70, 80, 100, 120])
 @pytest.mark.parametrize("metric", METRICS)
 def test_the_table_fits_and_its_numbers_are_whole(judged, metric, width):

@@ -46,6 +46,7 @@ def touched(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[int]]:
     return folder, touch(folder)
 
 
+@pytest.mark.usefixtures("without_pictures")
 @pytest.mark.parametrize("command", ["status", "report", "narrow", pytest.param("track", marks=pytest.mark.slow)])
 def test_each_command_skips_foreign_trials_with_one_warning(
     touched: tuple[Path, list[int]], capsys: pytest.CaptureFixture[str], tmp_path: Path, command: str

@@ -13,13 +13,14 @@ import pandas as pd
 import pytest
 from sklearn.metrics import confusion_matrix
 
+from builders import estimators
 from builders.studies import plant_finals, searched
 from cnn_lstm_hyperopt.cli import main
 from cnn_lstm_hyperopt.errors import SaveDirError
 from cnn_lstm_hyperopt.evaluation import Grade
 from cnn_lstm_hyperopt.evaluation.grades import COLOURS
 from cnn_lstm_hyperopt.reporting.console.terminal import Terminal
-from cnn_lstm_hyperopt.reporting.html import charts, write_report
+from cnn_lstm_hyperopt.reporting.html import charts, pictures, write_report
 from cnn_lstm_hyperopt.reporting.html.confusion import MAX_CLASSES, confusion
 from cnn_lstm_hyperopt.reporting.html.page import for_script
 from cnn_lstm_hyperopt.reporting.html.study_files import read_content
@@ -35,6 +36,14 @@ HOSTILE = "<img src=x onerror=alert(1)>"
 ORDER = ("score", "seconds", "mb")
 METRICS = {"test_class_acc": 0.61, "test_class_acc_interval": [0.57, 0.65]}
 TOO_HIGH = SkillThreshold(0.99, 2000)
+_FIXED = estimators.TINY["search_space"]
+FEW = {
+    **_FIXED,
+    "cnn": {**_FIXED["cnn"], "num_filters": [8, 16]},
+    "lstm": {**_FIXED["lstm"], "hidden_dim": [16, 32, 64]},
+    "training": {**_FIXED["training"], "learning_rate": [1e-5, 1e-1]},
+}
+"""A space of three parameters: a page has a chart of each pair."""
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +57,10 @@ def page(folder):
 
 
 def text_of(folder, **more):
-    return write_report(folder, **more).read_text(encoding="utf-8")
+    """The page without the pictures beside it, which take most of the time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pictures, "PICTURES", {})
+        return write_report(folder, **more).read_text(encoding="utf-8")
 
 
 def test_a_hostile_name_is_text_and_the_page_asks_no_other_address_for_anything(page):
@@ -116,7 +128,7 @@ def test_confusion_is_that_of_scikit_learn():
 @pytest.mark.parametrize("metric", ["accuracy", "mcc"])
 @pytest.mark.parametrize("loaders", [False, True])
 def test_data_and_retrained_models_are_shown_with_all_names_as_text(tmp_path, metric, loaders):
-    folder = searched(tmp_path / "study", 25, metric=metric)
+    folder = searched(tmp_path / "study", 25, metric=metric, space=FEW)
     plant_finals(folder, names=(HOSTILE, "wild"), loaders=loaders)
     page = text_of(folder)
     assert HOSTILE not in page
@@ -138,7 +150,7 @@ def test_data_and_retrained_models_are_shown_with_all_names_as_text(tmp_path, me
 
 
 def test_activity_and_the_number_of_test_evaluations_come_from_the_study(tmp_path):
-    folder = searched(tmp_path / "study", 5)
+    folder = searched(tmp_path / "study", 5, space=FEW)
     with only_run(folder):  # only a report of another process shows the run as active
         running, ended = (text_of(folder, **more) for more in ({}, {"running": False}))
     verdicts = [re.search(r'id="verdict".*?</section>', page, re.DOTALL)[0] for page in (running, ended)]
@@ -153,7 +165,7 @@ def test_a_verdict_that_is_older_than_the_front_is_not_repeated(tmp_path):
     old = {"skill": False, "sentence": "No skill so far: none of 2 trials.", "metric": "accuracy"}
     pbo = {"value": 0.25, "trials": 30, "dates": 300, "why": None}
     results = {"ensemble": {"members": [1, 2], "test_metrics": METRICS}, "overfitting": {"pbo": pbo}}
-    folder = searched(tmp_path / "study", 30, pruner="none", verdict=old, **results)
+    folder = searched(tmp_path / "study", 30, pruner="none", verdict=old, space=FEW, **results)
     assert read_content(folder).front
     page = text_of(folder, running=True)
     assert "none of 2 trials" not in page
@@ -163,7 +175,7 @@ def test_a_verdict_that_is_older_than_the_front_is_not_repeated(tmp_path):
 def test_the_grade_is_the_heading_in_its_colour(tmp_path):
     grade = Grade.WORSE
     verdict = {"grade": grade.value, "sentence": "Model 1 has an accuracy of 50.0 %.", "metric": "accuracy"}
-    folder = searched(tmp_path / "study", 5, verdict=verdict, skill=TOO_HIGH)
+    folder = searched(tmp_path / "study", 5, verdict=verdict, skill=TOO_HIGH, space=FEW)
     page = text_of(folder)
     assert f'<section id="verdict" class="verdict {COLOURS[grade]}">\n  <h2>{grade.value.capitalize()}</h2>' in page
     assert all(f".verdict.{colour} h2" in page for colour in COLOURS.values())
@@ -181,7 +193,7 @@ def test_the_grade_is_the_heading_in_its_colour(tmp_path):
 def test_damaged_files_are_errors_and_a_study_without_results_has_a_page(tmp_path, capsys):
     with pytest.raises(SaveDirError):
         write_report(tmp_path)
-    folder = searched(tmp_path / "study", 5, pruner="none")
+    folder = searched(tmp_path / "study", 5, pruner="none", space=FEW)
     plant_finals(folder, names=("calm", "wild"))
     for path, text, code in (
         (folder / "retrained_model_1" / "predictions.csv", "x\n1\n", "file-damaged"),
