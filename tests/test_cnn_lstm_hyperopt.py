@@ -160,6 +160,7 @@ def test_the_verdict_is_about_the_first_of_the_confirmed(finished: Run) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("quick_final_round")
 def test_same_seed_gives_the_same_trials(tiny: dict[str, Any], tmp_path: Path) -> None:
     tiny["pruner"] = {"type": "none"}  # the median's front depends on measured seconds
 
@@ -174,6 +175,7 @@ def test_same_seed_gives_the_same_trials(tiny: dict[str, Any], tmp_path: Path) -
     assert first != other
 
 
+@pytest.mark.usefixtures("quick_final_round")
 def test_optimizer_on_loaders_as_in_the_specification(tiny: dict[str, Any], tmp_path: Path) -> None:
     optimizer = CNNLSTMHyperparameterOptimizer(
         data_loaders=loaders(),
@@ -181,6 +183,7 @@ def test_optimizer_on_loaders_as_in_the_specification(tiny: dict[str, Any], tmp_
         save_dir=tmp_path / "loaders",
         study_name="cnn_lstm_optimization",
         config={
+            "workers": 1,
             "search_space": {**tiny["search_space"], "architecture": "classic"},
             "training": {"max_epochs": 6},
             "retrain": {"confirm_seeds": 1, "seeds": 1},
@@ -199,6 +202,7 @@ def test_optimizer_on_loaders_as_in_the_specification(tiny: dict[str, Any], tmp_
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("quick_final_round")
 def test_optimizing_again_continues_to_the_new_total(tiny: dict[str, Any]) -> None:
     with CNNLSTMHyperparameterOptimizer(config=tiny, quiet=True) as optimizer:
         optimizer.optimize(n_trials=2)

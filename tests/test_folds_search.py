@@ -16,6 +16,8 @@ from cnn_lstm_hyperopt.progress import CONTINUE
 from cnn_lstm_hyperopt.search import State, StudyStorage, with_fixed
 from cnn_lstm_hyperopt.training.trial_trainer import TrialRunner
 
+pytestmark = pytest.mark.usefixtures("quick_final_round")
+
 FOLDS = 3
 HALVING = {"type": "successive_halving", "min_resource": 1, "reduction_factor": 4}
 SCIKIT_LEARN = {

@@ -54,12 +54,13 @@ def config(tiny_settings, tmp_path_factory) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def results(config) -> dict[str, Any]:
     """Results of a planted search and a real final phase."""
-    plant(config, (0.9, 0.8, 0.7))
-    settings = load_settings(config, environment={})
-    dataset = prepare_dataset(settings.data)
     quick = {name: BASELINES[name] for name in ("majority class", "persistence")}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("cnn_lstm_hyperopt.evaluation.baselines.BASELINES", quick)
+        patch.setattr("cnn_lstm_hyperopt.search.cost_forecast.SAMPLED", 50)
+        plant(config, (0.9, 0.8, 0.7))
+        settings = load_settings(config, environment={})
+        dataset = prepare_dataset(settings.data)
         with open_session(settings, dataset, resume=True, events=RunEvents()) as session:
             run_final_phase(session, StopSignal())
             return write_results(session)

@@ -105,6 +105,7 @@ def test_they_change_the_sha256():
     assert found[1] == found[4]
 
 
+@pytest.mark.usefixtures("quick_final_round")
 def test_a_study_resumes_with_the_same_only(tmp_path, tiny):
     config = {name: part for name, part in tiny.items() if name != "data"}
     given = {"config": config, "save_dir": tmp_path / "study", "quiet": True}
@@ -165,9 +166,10 @@ def bumps() -> list[DataLoader]:
 def config(tiny) -> dict[str, Any]:
     space = {**tiny["search_space"], "training": {"batch_size": [16, 32], "learning_rate": [1e-3, 2e-2]}}
     kinds = {"sampler": {"type": "random"}, "pruner": {"type": "none"}, "retrain": {"confirm_seeds": 1, "seeds": 1}}
-    return {"study": {"portfolio": False}, "training": {"max_epochs": 2}, "search_space": space, **kinds}
+    return {"workers": 1, "study": {"portfolio": False}, "training": {"max_epochs": 2}, "search_space": space, **kinds}
 
 
+@pytest.mark.usefixtures("quick_final_round")
 @pytest.mark.mostly_slow(1)
 @pytest.mark.parametrize(("name", "number", "horizon"), [("groups", 8, 12), ("dates", 40, 1), ("windows", 40, 1)])
 def test_groups_and_dates_reach_the_verdict(config, tmp_path, name, number, horizon):
@@ -184,6 +186,7 @@ def test_groups_and_dates_reach_the_verdict(config, tmp_path, name, number, hori
         assert low <= compared["score"] <= high <= best
 
 
+@pytest.mark.usefixtures("quick_final_round")
 def test_labels_that_come_in_groups_raise_the_skill_threshold(config, tmp_path):
     """All windows of a group have one label: ten windows have the information of one."""
     groups = [100 + place // 10 for place in range(80)], [place // 10 for place in range(60)], None
