@@ -23,10 +23,9 @@ from cnn_lstm_hyperopt.training import machine_benchmark
 
 @pytest.fixture(autouse=True)
 def _own_process(monkeypatch):
-    """Undo the effects of a run on its process; sample fewer configurations."""
+    """Undo the effects of a run on its process."""
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         monkeypatch.setenv(name, "1")
-    monkeypatch.setattr("cnn_lstm_hyperopt.search.cost_forecast.SAMPLED", 60)
     logger = logging.getLogger("cnn_lstm_hyperopt")
     level = logger.level
     yield
