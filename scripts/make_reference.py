@@ -180,7 +180,8 @@ def _help_of(name: str) -> str:
 def _paragraphs(name: str) -> list[str]:
     """Return the sentences of the help, without its heading, its usage and its flags."""
     text = _help_of(name).partition("```console")[2].partition("```")[2].partition("\n**")[0]
-    return [" ".join(each.split()) for each in text.split("\n\n") if each.strip()]
+    paragraphs = [each.strip() for each in text.split("\n\n") if each.strip()]
+    return [each if each.startswith("For example:") else " ".join(each.split()) for each in paragraphs]
 
 
 def _command(name: str) -> Iterator[str]:
@@ -188,11 +189,10 @@ def _command(name: str) -> Iterator[str]:
     yield f"## {name}"
     usage = text.partition("```console\n")[2].partition("\n```")[0]
     for paragraph in _paragraphs(name):
-        found = re.match(r"Examples?: (.*)", paragraph)
-        if found is None:
+        if not paragraph.startswith("For example:"):
             yield paragraph
             continue
-        lines = [f"{PROGRAM} {each.strip()}" for each in found[1].rstrip(".").split(";")]
+        lines = [f"{PROGRAM} {each.strip()}" for each in paragraph.splitlines()[1:]]
         yield "\n".join(["```bash", *lines, "```"])
     yield f"Usage: `{PROGRAM} {usage}`"
     for heading, flags in re.findall(r"^\*\*([^*]+)\*\*:\n\n((?:\* .*\n?)+)", text, flags=re.MULTILINE):

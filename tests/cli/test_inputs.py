@@ -1,5 +1,6 @@
 """The command line's inputs: wrong ones end with code 2 and one line, right ones become settings, help is complete."""
 
+import itertools
 import logging
 import re
 import shlex
@@ -398,6 +399,21 @@ def test_help_lists_every_flag_with_its_description(
     assert {word for word in words if word.startswith("--no-")} == negatives
     descriptions = [field.type.__metadata__[0].help for field in fields(options)]
     assert all(len(each) > 10 and each.split()[0] in text for each in descriptions)
+
+
+@pytest.mark.parametrize("width", [80, 120])
+@pytest.mark.parametrize("command", ["data", "predict", "worker"])
+def test_paragraphs_of_help_fill_the_width_and_examples_have_lines(
+    command: str, width: int, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    assert cli.main([command, "--help"]) == 0
+    text = capsys.readouterr().out.partition("╭")[0]
+    *paragraphs, examples = [each.splitlines() for each in text.strip().split("\n\n")]
+    for lines in paragraphs:
+        for line, following in itertools.pairwise(lines):
+            assert len(line.rstrip()) <= width < len(f"{line.rstrip()} {following.split()[0]}")
+    assert all(line.startswith(f"  {command} ") for line in examples[1:2])
 
 
 def test_help_shows_defaults_and_choices(capsys: Any) -> None:

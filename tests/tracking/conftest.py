@@ -12,8 +12,8 @@ import pytest
 from cnn_lstm_hyperopt.config import dump_settings, load_settings
 from cnn_lstm_hyperopt.search import Point, SkillThreshold, State, StudyStorage, Values, random_configuration
 from cnn_lstm_hyperopt.search.distributions import distributions_of
-from cnn_lstm_hyperopt.tracking.process import SyncStatus
-from cnn_lstm_hyperopt.tracking.target import Target, tracking_target
+from cnn_lstm_hyperopt.tracking.sync_status import SyncStatus
+from cnn_lstm_hyperopt.tracking.trackers.mlflow.target import MlflowTarget, mlflow_target
 
 SKILL = SkillThreshold(chance=0.5, n_validation=1000)
 CURVE = (Point(0.5, 0.5, 0.9, 0.5), Point(1.0, 0.55, 0.7, 1.0))
@@ -65,18 +65,16 @@ def planted(tmp_path: Path) -> Iterator[Planted]:
     return plant
 
 
-def target_of(save_dir: Path) -> Target:
-    target = tracking_target(load_settings(save_dir / "config.yaml", environment={}), {})
-    assert target is not None
-    return target
+def target_of(save_dir: Path) -> MlflowTarget:
+    return mlflow_target(load_settings(save_dir / "config.yaml", environment={}), {})
 
 
 def exported(save_dir: Path) -> SyncStatus:
     """Exports the study to the end."""
-    from cnn_lstm_hyperopt.tracking.export import Exporter
+    from cnn_lstm_hyperopt.tracking.trackers.mlflow.export import MlflowExporter
 
     status = save_dir.parent / "status.json"
-    with contextlib.closing(Exporter(save_dir, target_of(save_dir), status)) as exporter:
+    with contextlib.closing(MlflowExporter(save_dir, target_of(save_dir), status)) as exporter:
         assert exporter.sync(final=False)
         assert exporter.sync(final=False)
         assert exporter.sync(final=True)

@@ -108,14 +108,14 @@ def test_a_study_is_exported_once_whatever_happens(planted: Planted) -> None:
 def test_what_can_not_be_written_is_an_error_of_the_status(planted: Planted, uri: str | None) -> None:
     from mlflow import MlflowClient
 
-    from cnn_lstm_hyperopt.tracking.export import Exporter
+    from cnn_lstm_hyperopt.tracking.trackers.mlflow.export import MlflowExporter
 
     save_dir = planted([State.COMPLETE], tracking_uri=uri)
     target, status = target_of(save_dir), save_dir.parent / "status.json"
     if uri is None:
         client = MlflowClient(tracking_uri=target.uri)
         client.delete_experiment(client.create_experiment(target.experiment))
-    with contextlib.closing(Exporter(save_dir, target, status)) as exporter:
+    with contextlib.closing(MlflowExporter(save_dir, target, status)) as exporter:
         assert not exporter.sync(final=True)
         error = json.loads(status.read_text())["error"]
         assert target.experiment in error if uri is None else error

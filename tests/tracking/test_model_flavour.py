@@ -14,6 +14,7 @@ from cnn_lstm_hyperopt.models.build import build_network
 from cnn_lstm_hyperopt.run_dir.paths import model_folder
 from cnn_lstm_hyperopt.search import State, random_configuration
 from cnn_lstm_hyperopt.tracking.process import track_once
+from cnn_lstm_hyperopt.tracking.trackers.mlflow import Mlflow
 from cnn_lstm_hyperopt.training import ValueScale
 
 from .conftest import Planted, exported, of_kind, runs_at, target_of
@@ -69,7 +70,7 @@ def test_a_model_is_logged_once_registered_and_predicts_the_same(
     target = target_of(save_dir)
     status = exported(save_dir)
     assert (status.models, status.of_models, status.error) == (1, 1, "")
-    track_once(load_settings(save_dir / "config.yaml", environment={}))  # in a process of its own
+    track_once(load_settings(save_dir / "config.yaml", environment={}), Mlflow)  # in a process of its own
     out = " ".join(capsys.readouterr().out.split())
     assert "1 trial and 1 retrained model" in out
     assert target.uri in out

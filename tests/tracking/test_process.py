@@ -11,9 +11,11 @@ from builders.errors import raises
 from cnn_lstm_hyperopt.config import Settings, load_settings
 from cnn_lstm_hyperopt.errors import InterruptedRunError, TrackingError
 from cnn_lstm_hyperopt.search import State
-from cnn_lstm_hyperopt.tracking.process import ExportProcess, SyncStatus, track_once, tracked
-from cnn_lstm_hyperopt.tracking.subscriber import MlflowExport
-from cnn_lstm_hyperopt.tracking.worker import LOCK_FILE
+from cnn_lstm_hyperopt.tracking.process import ExportProcess, track_once, tracked
+from cnn_lstm_hyperopt.tracking.subscriber import TrackerExport
+from cnn_lstm_hyperopt.tracking.sync_status import SyncStatus
+from cnn_lstm_hyperopt.tracking.trackers.mlflow import Mlflow
+from cnn_lstm_hyperopt.tracking.worker import lock_file
 
 from .conftest import Planted, target_of
 
@@ -30,7 +32,7 @@ def dying(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
 
 
-def run_events(export: MlflowExport, settings: Settings, ending: BaseException | None) -> None:
+def run_events(export: TrackerExport, settings: Settings, ending: BaseException | None) -> None:
     unused: Any = None
     export.on_settings(settings)
     export.on_study(settings, unused, {})
@@ -39,7 +41,7 @@ def run_events(export: MlflowExport, settings: Settings, ending: BaseException |
 
 def test_a_process_that_dies_at_start_reports_why_without_secrets(planted: Planted, dying: None) -> None:
     save_dir = planted([State.COMPLETE])
-    error = ExportProcess(save_dir, target_of(save_dir)).finish(600).error
+    error = ExportProcess(save_dir, Mlflow, target_of(save_dir)).finish(600).error
     assert all(part in error for part in ("exit code 1", "no mlflow for http://"))
     assert "secret" not in error
 
@@ -53,7 +55,7 @@ def test_missing_trials_and_models_are_counted() -> None:
 def test_the_process_ends_when_the_run_is_killed(planted: Planted) -> None:
     """The operating system closes the pipe of a killed run; the process has no other sign of it."""
     save_dir = planted([State.COMPLETE])
-    export = ExportProcess(save_dir, target_of(save_dir))
+    export = ExportProcess(save_dir, Mlflow, target_of(save_dir))
     with export._folder:
         assert export._process.stdin is not None
         export._process.stdin.close()
@@ -62,8 +64,8 @@ def test_the_process_ends_when_the_run_is_killed(planted: Planted) -> None:
 
 def test_only_one_process_exports_a_study(planted: Planted) -> None:
     save_dir = planted([State.COMPLETE])
-    with FileLock(save_dir / LOCK_FILE), raises(TrackingError, "not-exported") as text:
-        track_once(load_settings(save_dir / "config.yaml", environment={}))
+    with FileLock(lock_file(save_dir, Mlflow)), raises(TrackingError, "not-exported") as text:
+        track_once(load_settings(save_dir / "config.yaml", environment={}), Mlflow)
     assert str(save_dir) in text[0]
 
 
@@ -74,7 +76,7 @@ def test_the_end_of_a_run_reports_what_is_missing_and_the_command_that_sends_it(
     save_dir = planted([State.COMPLETE, State.RUNNING])
     settings = load_settings(save_dir / "config.yaml", environment={})
     lines: list[str] = []
-    export = MlflowExport(lines.append, lines.append)
+    export = TrackerExport(lines.append, lines.append)
     run_events(export, settings, ending)
     (line,) = lines
     assert all(part in line for part in ("1 of 1 trials", f"track --save-dir {save_dir}"))
@@ -86,10 +88,10 @@ def test_a_process_that_can_not_start_and_a_study_that_is_gone_are_reported(
     save_dir = planted([State.COMPLETE])
     settings = load_settings(save_dir / "config.yaml", environment={})
     lines: list[str] = []
-    with tracked(settings, say=pytest.fail, warn=lines.append):
+    with tracked(settings, Mlflow, say=pytest.fail, warn=lines.append):
         (save_dir / "study.db").unlink()
     monkeypatch.setattr("sys.executable", "/nowhere/python")
-    with tracked(settings, say=pytest.fail, warn=lines.append):
+    with tracked(settings, Mlflow, say=pytest.fail, warn=lines.append):
         pass
     assert len(lines) == 2
     assert all("track" in line for line in lines)
@@ -98,5 +100,4 @@ def test_a_process_that_can_not_start_and_a_study_that_is_gone_are_reported(
 def test_off_means_nothing_happens(planted: Planted) -> None:
     settings = load_settings(planted([State.COMPLETE], enabled=False) / "config.yaml", environment={})
     fail: Callable[[str], None] = pytest.fail
-    run_events(MlflowExport(fail, fail), settings, None)
-    track_once(settings)
+    run_events(TrackerExport(fail, fail), settings, None)

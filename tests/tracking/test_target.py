@@ -8,7 +8,7 @@ from builders.errors import raises
 from cnn_lstm_hyperopt.cli import main
 from cnn_lstm_hyperopt.config import Settings, dump_settings, load_settings
 from cnn_lstm_hyperopt.errors import ConfigError
-from cnn_lstm_hyperopt.tracking.target import Target, tracking_target
+from cnn_lstm_hyperopt.tracking.trackers.mlflow.target import MlflowTarget, mlflow_target
 
 VARIABLE = "MLFLOW_TRACKING_URI"
 
@@ -17,17 +17,14 @@ def settings(**mlflow: object) -> Settings:
     return load_settings({"save_dir": "/data/results", "mlflow": mlflow}, environment={})
 
 
-def target_of(environment: dict[str, str] | None = None, **mlflow: object) -> Target:
-    target = tracking_target(settings(**mlflow), environment or {})
-    assert target is not None
-    return target
+def target_of(environment: dict[str, str] | None = None, **mlflow: object) -> MlflowTarget:
+    return mlflow_target(settings(**mlflow), environment or {})
 
 
 def test_the_default_is_a_database_in_the_directory_and_a_setting_comes_before_the_variable() -> None:
     target, variable = target_of(), {VARIABLE: "http://host:5000"}
     assert (target.uri, target.artifacts) == ("sqlite:////data/results/mlflow.db", "file:///data/results/mlartifacts")
     assert target.experiment == "CNN_LSTM_Hyperopt_Task_5_5"
-    assert tracking_target(settings(enabled=False), variable) is None
     assert (target_of(variable).uri, target_of(variable).artifacts) == ("http://host:5000", None)
     assert target_of(variable, tracking_uri="https://other").uri == "https://other"
 

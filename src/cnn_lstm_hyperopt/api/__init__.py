@@ -11,6 +11,7 @@ from typing import Any
 
 import optuna
 
+from cnn_lstm_hyperopt.api.notebook import Results, report_frame, study_html
 from cnn_lstm_hyperopt.config import Settings, load_settings
 from cnn_lstm_hyperopt.config.loader import merge, read_settings
 from cnn_lstm_hyperopt.config.profiles import config_path
@@ -32,7 +33,7 @@ from cnn_lstm_hyperopt.pipeline.session import Session, open_session
 from cnn_lstm_hyperopt.reporting.console.terminal import Terminal
 from cnn_lstm_hyperopt.reporting.subscribers import reporters
 from cnn_lstm_hyperopt.run_dir.paths import CONFIG_FILE
-from cnn_lstm_hyperopt.tracking.subscriber import MlflowExport
+from cnn_lstm_hyperopt.tracking.subscriber import TrackerExport
 from cnn_lstm_hyperopt.utils.text import shown
 
 log = logging.getLogger(__name__)
@@ -108,7 +109,7 @@ class CNNLSTMHyperparameterOptimizer:
         self._resume = resume
         terminal = Terminal(quiet=quiet, verbose=verbose)
         self._events: RunEvents = to_all(
-            [*reporters(terminal, self._interface), MlflowExport(terminal.detail, terminal.warn)]
+            [*reporters(terminal, self._interface), TrackerExport(terminal.detail, terminal.warn)]
         )
         self._closing = contextlib.ExitStack()
         # Closes the files when the optimizer is garbage-collected or at exit, in case close() is not called.
@@ -157,7 +158,7 @@ class CNNLSTMHyperparameterOptimizer:
         pruner_type: str | None = None,
         sampler_type: str | None = None,
         timeout: float | None = None,
-    ) -> dict[str, Any]:
+    ) -> Results:
         """Run trials until the study has ``n_trials`` finished trials, including trials of earlier calls and runs.
 
         Args:
@@ -186,7 +187,7 @@ class CNNLSTMHyperparameterOptimizer:
         if stop.interrupted:
             raise KeyboardInterrupt
         keys = ("study_name", "n_trials_completed", "best_trials", "optimization_history", "timestamp")
-        return {key: results[key] for key in keys}
+        return Results({key: results[key] for key in keys}, session.save_dir)
 
     def retrain_best_models(self, top_k: int | None = None, full_epochs: int | None = None) -> list[dict[str, Any]]:
         """Confirm the best trials, retrain the best ``top_k`` on all training windows, and test the retrained models once.
@@ -210,9 +211,17 @@ class CNNLSTMHyperparameterOptimizer:
             raise KeyboardInterrupt
         return entries
 
-    def write_results(self) -> dict[str, Any]:
+    def write_results(self) -> Results:
         """Write ``results.json`` and ``trials.csv`` again. Return the content of ``results.json``."""
-        return write_results(self._opened())
+        session = self._opened()
+        return Results(write_results(session), session.save_dir)
+
+    def show_report(self, height: int = 800) -> Any:
+        """Show the report page in the output of a notebook's cell, as :meth:`.Results.show_report`."""
+        return report_frame(self.settings.save_dir, height)
+
+    def _repr_html_(self) -> str:
+        return study_html(self.settings.study.name, self.settings.save_dir)
 
     def close(self) -> None:
         """Close ``study.db`` and ``run.log``. The optimizer can be used again afterwards."""
@@ -296,7 +305,7 @@ def run_cnn_lstm_hyperparameter_optimization(
     resume: bool = False,
     quiet: bool = False,
     verbose: bool = False,
-) -> dict[str, Any]:
+) -> Results:
     """Search for the best trials, retrain their models, test the models once and write the results.
 
     Returns the content of ``results.json``.

@@ -17,7 +17,7 @@ from cnn_lstm_hyperopt.cli import report as report
 from cnn_lstm_hyperopt.cli import study as study
 from cnn_lstm_hyperopt.cli import tracking as tracking
 from cnn_lstm_hyperopt.cli import worker as worker
-from cnn_lstm_hyperopt.cli.application import app
+from cnn_lstm_hyperopt.cli.application import app, help_text
 from cnn_lstm_hyperopt.errors import HyperoptError
 from cnn_lstm_hyperopt.reporting.console.screen import PLAIN_CHARACTERS
 from cnn_lstm_hyperopt.utils.secrets import masked
@@ -27,6 +27,7 @@ COMMANDS = ("run", "data", "resume", "status", "report", "predict", "export", "n
 """Names of the commands, in the order in which the help lists them."""
 for _place, _name in enumerate(COMMANDS):
     app[_name].sort_key = _place
+    app[_name].help = help_text(app[_name].help)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,5 +1,7 @@
 """The cyclopts application object. Each command of the command line registers with this object."""
 
+import re
+
 from cyclopts import App
 
 app = App(
@@ -14,3 +16,19 @@ app = App(
     suppress_keyboard_interrupt=False,
     version_flags=["--version"],
 )
+
+
+def help_text(docstring: str) -> str:
+    """Return the help of a command: one line per paragraph, which the terminal wraps, and one line per item and example.
+
+    In a docstring, items of a list begin with ``- ``, and examples are a paragraph ``Examples: FIRST; SECOND.``
+    """
+    return "\n\n".join(map(_paragraph, re.split(r"\n\s*\n", docstring.strip())))
+
+
+def _paragraph(text: str) -> str:
+    lines = re.sub(r"\s*\n\s*(?!\s|- )", " ", text.strip())
+    found = re.fullmatch(r"Examples?: (.*)", lines)
+    if found is None:
+        return re.sub(r"\n\s+", "\n", lines)
+    return "\n  ".join(["For example:", *(each.strip() for each in found[1].rstrip(".").split(";"))])

@@ -15,6 +15,7 @@ from cnn_lstm_hyperopt.config.schema import EngineName
 from cnn_lstm_hyperopt.config.schema.data import SOURCES, BadBars, Target
 from cnn_lstm_hyperopt.config.schema.search import PrunerName, SamplerName
 from cnn_lstm_hyperopt.config.schema.study import MetricName
+from cnn_lstm_hyperopt.config.schema.tracking import TrackerName
 from cnn_lstm_hyperopt.errors import ConfigError
 from cnn_lstm_hyperopt.run_dir.paths import CONFIG_FILE
 from cnn_lstm_hyperopt.space.search_space import Architecture
@@ -60,6 +61,7 @@ _SETTING_OF_FLAG = {
     "mlflow": "mlflow.enabled",
     "tracking_uri": "mlflow.tracking_uri",
     "register": "mlflow.register_as",
+    "trackers": "tracking.trackers",
 }
 _FLAG_OF_SETTING = {
     **{setting: f"--{flag.replace('_', '-')}" for flag, setting in _SETTING_OF_FLAG.items()},
@@ -238,6 +240,9 @@ class RunOptions(DataOptions):
     mlflow: Annotated[bool | None, _setting("mlflow", _RUN, negative="--no-mlflow")] = None
     tracking_uri: Annotated[str | None, _setting("tracking_uri", _RUN)] = None
     register: Annotated[str | None, _setting("register", _RUN)] = None
+    trackers: Annotated[
+        tuple[TrackerName, ...] | None, _setting("trackers", _RUN, consume_multiple=True, negative="")
+    ] = None
     demo: Annotated[
         bool,
         _switch(

@@ -276,10 +276,10 @@ def _run(settings: Settings, given: RunOptions, *, resume: bool) -> None:
             from cnn_lstm_hyperopt.pipeline.events import to_all
             from cnn_lstm_hyperopt.reporting.console.terminal import Terminal
             from cnn_lstm_hyperopt.reporting.subscribers import reporters
-            from cnn_lstm_hyperopt.tracking.subscriber import MlflowExport
+            from cnn_lstm_hyperopt.tracking.subscriber import TrackerExport
 
             terminal = Terminal(quiet=given.quiet, verbose=given.verbose)
-            events = to_all([*reporters(terminal), MlflowExport(terminal.say, terminal.warn)])
+            events = to_all([*reporters(terminal), TrackerExport(terminal.say, terminal.warn)])
             start = run.dry_run if given.dry_run else run.run
             start(settings, events, resume=resume, recalibrate=given.recalibrate)
     except KeyboardInterrupt as error:

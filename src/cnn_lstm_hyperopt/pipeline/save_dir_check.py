@@ -14,11 +14,11 @@ from cnn_lstm_hyperopt.run_dir.paths import (
     CONFIG_FILE,
     DATA_FILE,
     FIGURES,
-    MLFLOW_ARTIFACTS,
     MODEL_FOLDERS,
     REPORT_FILE,
     RESULTS_FILE,
     STUDY_FILE,
+    STUDY_FOLDERS,
     TRIALS_FILE,
     VALIDATION,
     model_folders,
@@ -27,7 +27,7 @@ from cnn_lstm_hyperopt.run_dir.paths import (
 from cnn_lstm_hyperopt.search import Database, StudyStorage, database_of
 from cnn_lstm_hyperopt.search.storage_recovery import remedy
 
-_OWN_FOLDERS = "|".join((VALIDATION, CHECKPOINTS, FIGURES, MLFLOW_ARTIFACTS, MODEL_FOLDERS))
+_OWN_FOLDERS = "|".join((*STUDY_FOLDERS, MODEL_FOLDERS))
 
 
 def check_database(settings: Settings, *, resume: bool) -> None:

@@ -20,6 +20,8 @@ STUDY_FILE, CONFIG_FILE, DATA_FILE, RESULTS_FILE, TRIALS_FILE, LOG_FILE = (
 )
 MLFLOW_FILE, MLFLOW_ARTIFACTS = "mlflow.db", "mlartifacts"
 """MLflow's database and folder of artifacts. Both are used unless the user names a server."""
+TENSORBOARD, WANDB = "tensorboard", "wandb"
+"""Folders of TensorBoard's event files and of the runs of Weights & Biases."""
 REPORT_FILE, FIGURES = "report.html", "figures"
 """Report page, and folder of the pictures of its charts."""
 BACKUP_FILE = "study.backup.db"
@@ -63,7 +65,7 @@ STUDY_FILES = (
     MLFLOW_FILE,
 )
 """Names of the files of a study, without hidden files."""
-STUDY_FOLDERS = (VALIDATION, CHECKPOINTS, FIGURES, MLFLOW_ARTIFACTS)
+STUDY_FOLDERS = (VALIDATION, CHECKPOINTS, FIGURES, MLFLOW_ARTIFACTS, TENSORBOARD, WANDB)
 """Names of the folders of a study, without the folders of models."""
 
 

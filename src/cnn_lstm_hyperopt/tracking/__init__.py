@@ -1,11 +1,12 @@
-"""Export of a study to MLflow by a background process. No other package imports MLflow.
+"""Export of a study to trackers (MLflow, TensorBoard, Weights & Biases) by background processes.
 
-``process.py`` starts the background process and reports the result. ``worker.py`` is the main loop of this process.
-``export.py`` finds the parts of the study that MLflow does not have, and sends these parts. A slow or unreachable server
-neither delays a trial nor makes it fail.
+``subscriber.py`` connects a run to its trackers. ``process.py`` starts a background process for each tracker and reports the
+result. ``worker.py`` is the main loop of this process. ``exporter.py`` finds the ended trials of the study, and a member of
+``trackers/`` sends what its tracker does not have. A slow or unreachable server neither delays a trial nor makes it fail.
+No other package imports MLflow.
 """
 
 from cnn_lstm_hyperopt.tracking.process import tracked
-from cnn_lstm_hyperopt.tracking.target import tracking_target
+from cnn_lstm_hyperopt.tracking.trackers import TRACKERS
 
-__all__ = ["tracked", "tracking_target"]
+__all__ = ["TRACKERS", "tracked"]

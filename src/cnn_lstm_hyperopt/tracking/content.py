@@ -1,4 +1,4 @@
-"""Params, tags and metrics that MLflow gets for a study, a trial and a retrained model."""
+"""Params, tags and metrics that trackers get for a study, a trial and a retrained model."""
 
 import contextlib
 import json
@@ -12,8 +12,6 @@ from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
-
-from mlflow.entities import Metric
 
 from cnn_lstm_hyperopt.config import load_settings, plain_settings, readable
 from cnn_lstm_hyperopt.metrics import METRICS
@@ -33,15 +31,14 @@ from cnn_lstm_hyperopt.search.pareto_front import finish_order
 from cnn_lstm_hyperopt.utils.nested import flattened
 from cnn_lstm_hyperopt.utils.secrets import masked
 
-STATUS = {State.COMPLETE: "FINISHED", State.PRUNED: "KILLED", State.FAIL: "FAILED"}
-"""MLflow's run status for each trial state. MLflow has no status for pruned trials; the tag ``state`` has the exact state."""
+_ENDED = (State.COMPLETE, State.PRUNED, State.FAIL)
 _MAX_PARAM, _MAX_TAG = 6_000, 5_000
 """Maximum number of characters that MLflow stores of a param or of a tag."""
 _PACKAGES = ("cnn-lstm-hyperopt", "torch", "optuna", "numpy", "mlflow")
 
 
 class Snapshot:
-    """Content of a study at one moment, to be exported to MLflow.
+    """Content of a study at one moment, to be exported to a tracker.
 
     Attributes:
         name, settings, space, skill, n_trials: the study's name, settings, search space, skill threshold, number of
@@ -73,8 +70,18 @@ def _milliseconds(moment: datetime | None) -> int:
 
 
 @dataclass(frozen=True)
+class Metric:
+    """Value of a metric at a step (an epoch, or a number of ended trials) and a moment (ms since 1970)."""
+
+    key: str
+    value: float
+    moment: int
+    step: int
+
+
+@dataclass(frozen=True)
 class Content:
-    """Params, tags and metrics of one MLflow run.
+    """Params, tags and metrics of one run in a tracker.
 
     The times of metrics come from the study, so a repeated request adds no point.
     """
@@ -85,7 +92,7 @@ class Content:
 
 
 def trial_content(record: TrialRecord, snapshot: Snapshot) -> Content:
-    """Return the MLflow content of a trial: configuration, metrics by epoch, objectives and state.
+    """Return the content of a trial: configuration, metrics by epoch, objectives and state.
 
     If the first epoch is long, there are also metrics after each quarter of it. The step of these metrics is 0; the metric
     ``epoch`` has the fraction of the epoch.
@@ -107,7 +114,7 @@ def trial_content(record: TrialRecord, snapshot: Snapshot) -> Content:
 
 
 def study_content(snapshot: Snapshot) -> Content:
-    """Return the MLflow content of a study: settings without passwords, the seed, and the versions of packages."""
+    """Return the content of a study: settings without passwords, the seed, and the versions of packages."""
     tags = {f"version.{name}": version(name) for name in _PACKAGES}
     tags |= {"version.python": platform.python_version(), "seed": str(snapshot.settings.study.seed)}
     tags |= {"n_trials": str(snapshot.n_trials)}
@@ -127,7 +134,7 @@ def study_metrics(snapshot: Snapshot, since: int) -> list[Metric]:
         count[record.state] += 1
         best = max(best, record.values.score) if record.values is not None else best
         values = {"trials_ended": float(step), f"best_{snapshot.objective}": best}
-        values |= {f"trials_{state.value.lower()}": float(count[state]) for state in STATUS}
+        values |= {f"trials_{state.value.lower()}": float(count[state]) for state in _ENDED}
         if step > since:
             metrics += _metrics(values, step=step, moment=snapshot.end_ms[record.number])
     return metrics
@@ -143,7 +150,7 @@ def hypervolume_metrics(snapshot: Snapshot, name: str) -> list[Metric]:
 
 
 def model_content(entry: Mapping[str, Any], results: Mapping[str, Any], moment: int) -> Content:
-    """Return the MLflow content of a retrained model: its configuration, its test metrics with intervals, and the baselines.
+    """Return the content of a retrained model: its configuration, its test metrics with intervals, and the baselines.
 
     ``entry`` is the model's entry in ``results``, the content of ``results.json``. ``moment`` is the time of the metrics in
     ms since 1970.

@@ -1,4 +1,4 @@
-"""Start and end of the process that exports a study to MLflow, and reports of the sync status."""
+"""Start and end of the processes that export a study to trackers, and reports of the sync status."""
 
 import contextlib
 import json
@@ -7,7 +7,7 @@ import os
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
@@ -16,8 +16,9 @@ from cnn_lstm_hyperopt.config import Settings
 from cnn_lstm_hyperopt.errors import HyperoptError, InterruptedRunError, TrackingError
 from cnn_lstm_hyperopt.run_dir.paths import command
 from cnn_lstm_hyperopt.search import StudyStorage, database_in
-from cnn_lstm_hyperopt.tracking.target import Target, tracking_target
-from cnn_lstm_hyperopt.utils.atomic_io import write_json
+from cnn_lstm_hyperopt.tracking.base import Tracker
+from cnn_lstm_hyperopt.tracking.sync_status import SyncStatus
+from cnn_lstm_hyperopt.tracking.target import Target
 from cnn_lstm_hyperopt.utils.passwords import passwords_for_child
 from cnn_lstm_hyperopt.utils.processes import THREAD_VARIABLES, module_command
 from cnn_lstm_hyperopt.utils.text import counted
@@ -26,35 +27,8 @@ log = logging.getLogger(__name__)
 
 INTERRUPTED_SECONDS = 5.0
 """Maximum time in seconds that a run waits for the export after Ctrl-C."""
-_MLFLOW_DEFAULTS = {
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
-    # No retries by MLflow: a request without answer may have succeeded, so the export first checks the runs.
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
-    "MLFLOW_LOGGING_LEVEL": "ERROR",
-    "GIT_PYTHON_REFRESH": "quiet",
-}
-"""Values of environment variables for the exporting process, unless the user has set other values."""
-_FIXED = {"MLFLOW_DISABLE_TELEMETRY": "true", "PYTHONWARNINGS": "ignore", **dict.fromkeys(THREAD_VARIABLES, "1")}
-
-
-@dataclass(frozen=True)
-class SyncStatus:
-    """Sync status: how many trials and retrained models MLflow has, the id of the experiment, and the last error (or ``""``)."""
-
-    trials: int = 0
-    models: int = 0
-    of_models: int = 0
-    experiment_id: str = ""
-    error: str = ""
-
-    def write(self, path: Path) -> None:
-        """Write the sync status to a JSON file."""
-        write_json(path, asdict(self), make_folder=False)
-
-    def missing(self, ended: int) -> str:
-        """Return as text what MLflow lacks of a study with ``ended`` ended trials, such as ``12 of 30 trials``, or ``""``."""
-        counts = ((self.trials, ended, "trials"), (self.models, self.of_models, "retrained models"))
-        return " and ".join(f"{total - has} of {total} {what}" for has, total, what in counts if has < total)
+_FIXED = {"PYTHONWARNINGS": "ignore", **dict.fromkeys(THREAD_VARIABLES, "1")}
+"""Values of environment variables for the exporting process."""
 
 
 class ExportProcess:
@@ -63,8 +37,8 @@ class ExportProcess:
     The background process also ends when the run's process ends, because its standard input then closes.
     """
 
-    def __init__(self, save_dir: Path, target: Target) -> None:
-        """Start the process that exports the study.
+    def __init__(self, save_dir: Path, tracker: type[Tracker], target: Target) -> None:
+        """Start the process that exports the study to a tracker.
 
         Raises:
             TrackingError: the system can't start the process.
@@ -77,18 +51,18 @@ class ExportProcess:
                 self._status, self._output = (Path(self._folder.name) / name for name in ("status.json", "output.txt"))
                 with self._output.open("w") as output:
                     self._process = subprocess.Popen(  # noqa: S603 - our own module, no shell
-                        module_command("cnn_lstm_hyperopt.tracking.worker", save_dir, self._status),
+                        module_command("cnn_lstm_hyperopt.tracking.worker", save_dir, self._status, tracker.name),
                         stdin=subprocess.PIPE,
                         stdout=output,
                         stderr=subprocess.STDOUT,
-                        env={**_MLFLOW_DEFAULTS, **os.environ, **_FIXED, **passwords_for_child()},
+                        env={**tracker.environment, **os.environ, **_FIXED, **passwords_for_child()},
                         text=True,
                     )
                 on_error.pop_all()
         except OSError as error:
             text = f"its process can't be started ({error.strerror or error})"
             raise TrackingError(text, code="process-not-started") from error
-        self._send(json.dumps(asdict(target)))  # not in the command line, which would show the password to every user
+        self._send(json.dumps(vars(target)))  # not in the command line, which would show the password to every user
 
     def _send(self, line: str) -> None:
         if self._process.stdin is not None:
@@ -116,26 +90,28 @@ class ExportProcess:
 
 
 @contextlib.contextmanager
-def tracked(settings: Settings, *, say: Callable[[str], None], warn: Callable[[str], None]) -> Iterator[None]:
-    """Context during which the study in ``settings.save_dir`` is exported to MLflow. At its end, the sync status is reported.
+def tracked(
+    settings: Settings, tracker: type[Tracker], *, say: Callable[[str], None], warn: Callable[[str], None]
+) -> Iterator[None]:
+    """Context during which the study in ``settings.save_dir`` is exported to a tracker. At its end, the sync status is reported.
 
-    ``say`` shows a line and ``warn`` shows a warning. Nothing is exported if ``mlflow.enabled`` is false.
+    ``say`` shows a line and ``warn`` shows a warning. Nothing is exported if the settings do not choose the tracker.
 
     Raises:
-        ConfigError: the MLflow target is wrong (see ``tracking_target``). All other problems with MLflow are warnings.
+        ConfigError: the target is wrong (see ``Tracker.target``). All other problems with the tracker are warnings.
     """
-    target = tracking_target(settings)
-    if target is None:
+    if not tracker.chosen(settings):
         yield
         return
-    cure = f"write them with: {_track_command(settings.save_dir)}"
+    target = tracker.target(settings)
+    cure = f"write them with: {_track_command(settings.save_dir, tracker)}"
     try:
-        process = ExportProcess(settings.save_dir, target)
+        process = ExportProcess(settings.save_dir, tracker, target)
     except TrackingError as error:
-        warn(f"MLflow is not written to: {error}; {cure}")
+        warn(f"{tracker.label} is not written to: {error}; {cure}")
         yield
         return
-    seconds, limit = settings.mlflow.wait_seconds, "mlflow.wait_seconds"
+    seconds, limit = tracker.wait_limit(settings)
     try:
         yield
     except InterruptedRunError:
@@ -150,35 +126,34 @@ def tracked(settings: Settings, *, say: Callable[[str], None], warn: Callable[[s
         try:
             ended, _ = _read_study(settings.save_dir)
         except HyperoptError as error:  # the run itself reports this error
-            log.warning("can't count the trials for MLflow: %s", error)
+            log.warning("can't count the trials for %s: %s", tracker.label, error)
             ended = status.trials
         if status.error or status.missing(ended):
-            warn(f"{_missing_text(status, ended, target)}; {cure}")
+            warn(f"{_missing_text(status, ended, tracker, target)}; {cure}")
         else:
-            say(_complete_text(status, target))
+            say(_complete_text(status, tracker, target))
 
 
-def track_once(settings: Settings) -> None:
-    """Export the study in ``settings.save_dir`` to MLflow now, and print the sync status.
+def track_once(settings: Settings, tracker: type[Tracker]) -> None:
+    """Export the study in ``settings.save_dir`` to a tracker now, and print the sync status.
 
     Raises:
-        ConfigError: the MLflow target is wrong.
+        ConfigError: the tracker's package is missing, or its target is wrong.
         SaveDirError: the directory has no study, or the study is damaged.
         TrackingError: a part of the study was not exported. The text names the part, the reason and the command to try again.
     """
-    target = tracking_target(settings)
-    if target is None:
-        return
+    tracker.check(settings)
+    target = tracker.target(settings)
     console = Console(highlight=False, soft_wrap=True)
     ended, warnings = _read_study(settings.save_dir)
     for line in warnings:
         console.print(f"Warning: {line}", markup=False)
-    with console.status("Writing to MLflow"):
-        status = ExportProcess(settings.save_dir, target).finish(None)
+    with console.status(f"Writing to {tracker.label}"):
+        status = ExportProcess(settings.save_dir, tracker, target).finish(None)
     if status.error:
-        again = f"try again with: {_track_command(settings.save_dir)}"
-        raise TrackingError(f"{_missing_text(status, ended, target)}; {again}", code="not-exported")
-    console.print(_complete_text(status, target), markup=False)
+        again = f"try again with: {_track_command(settings.save_dir, tracker)}"
+        raise TrackingError(f"{_missing_text(status, ended, tracker, target)}; {again}", code="not-exported")
+    console.print(_complete_text(status, tracker, target), markup=False)
 
 
 def _read_study(save_dir: Path) -> tuple[int, list[str]]:
@@ -190,19 +165,20 @@ def _read_study(save_dir: Path) -> tuple[int, list[str]]:
         storage.close()
 
 
-def _complete_text(status: SyncStatus, target: Target) -> str:
+def _complete_text(status: SyncStatus, tracker: type[Tracker], target: Target) -> str:
     models = f" and {counted(status.models, 'retrained model')}" if status.models else ""
     return (
-        f"MLflow has all {counted(status.trials, 'trial')}{models} in its experiment {target.experiment}:\n"
+        f"{tracker.label} has all {counted(status.trials, 'trial')}{models}{target.inside}:\n"
         f"{target.how_to_look(status.experiment_id)}"
     )
 
 
-def _missing_text(status: SyncStatus, ended: int, target: Target) -> str:
+def _missing_text(status: SyncStatus, ended: int, tracker: type[Tracker], target: Target) -> str:
     missing = status.missing(ended)
     what = f"{missing} are not" if missing else "the study's end is not"
-    return f"{what} in MLflow at {target.shown} yet: {status.error or 'it was not done in time'}"
+    return f"{what} in {tracker.label} at {target.shown} yet: {status.error or 'it was not done in time'}"
 
 
-def _track_command(save_dir: Path) -> str:
-    return command("track", "--save-dir", save_dir)
+def _track_command(save_dir: Path, tracker: type[Tracker]) -> str:
+    chosen = () if tracker.default else ("--trackers", tracker.name)
+    return command("track", "--save-dir", save_dir, *chosen)

@@ -1,4 +1,4 @@
-"""Subscriber of a run that exports the study to MLflow."""
+"""Subscriber of a run that exports the study to the chosen trackers."""
 
 import contextlib
 from collections.abc import Callable, Mapping
@@ -8,15 +8,15 @@ from cnn_lstm_hyperopt.config import Settings
 from cnn_lstm_hyperopt.pipeline.events import RunEvents
 from cnn_lstm_hyperopt.search import Study
 from cnn_lstm_hyperopt.tracking.process import tracked
-from cnn_lstm_hyperopt.tracking.target import tracking_target
+from cnn_lstm_hyperopt.tracking.trackers import TRACKERS
 
 
-class MlflowExport(RunEvents):
-    """Subscriber that exports a study to MLflow while its context is open.
+class TrackerExport(RunEvents):
+    """Subscriber that exports a study to all chosen trackers while its context is open.
 
     Args:
-        say: shows the parts of the study that MLflow has.
-        warn: shows the parts that MLflow lacks.
+        say: shows the parts of the study that a tracker has.
+        warn: shows the parts that a tracker lacks.
     """
 
     def __init__(self, say: Callable[[str], None], warn: Callable[[str], None]) -> None:
@@ -24,10 +24,13 @@ class MlflowExport(RunEvents):
         self._open = contextlib.ExitStack()
 
     def on_settings(self, settings: Settings) -> None:
-        tracking_target(settings)
+        for tracker in TRACKERS.values():
+            if tracker.chosen(settings):
+                tracker.check(settings)
 
     def on_study(self, settings: Settings, study: Study, earlier: Mapping[str, Any]) -> None:
-        self._open.enter_context(tracked(settings, say=self._say_lines, warn=self._warn))
+        for tracker in reversed(TRACKERS.values()):  # the first tracker reports first
+            self._open.enter_context(tracked(settings, tracker, say=self._say_lines, warn=self._warn))
 
     def _say_lines(self, text: str) -> None:
         for line in text.splitlines():

@@ -9,6 +9,7 @@ import pandas as pd
 
 from cnn_lstm_hyperopt.api import Config, run_cnn_lstm_hyperparameter_optimization
 from cnn_lstm_hyperopt.api.estimators.budget import SEARCH_SHARE, budget_seconds
+from cnn_lstm_hyperopt.api.notebook import Results
 from cnn_lstm_hyperopt.config import load_settings
 from cnn_lstm_hyperopt.config.loader import merge, read_settings
 from cnn_lstm_hyperopt.data.tables.columns import PRICES
@@ -36,7 +37,7 @@ def search_bars(
     config: Config | None = None,
     quiet: bool = False,
     verbose: bool = False,
-) -> dict[str, Any]:
+) -> Results:
     """Search on bars in memory, retrain the best trials and test their models once. Return the content of ``results.json``.
 
     The bars are written to ``save_dir/bars`` first. So the command line can resume the study and its models can predict.

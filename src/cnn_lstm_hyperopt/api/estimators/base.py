@@ -28,7 +28,7 @@ from cnn_lstm_hyperopt.pipeline.events import RunEvents, to_all
 from cnn_lstm_hyperopt.pipeline.save_dir_check import check_save_dir
 from cnn_lstm_hyperopt.reporting.console.terminal import Terminal
 from cnn_lstm_hyperopt.reporting.subscribers import reporters
-from cnn_lstm_hyperopt.tracking.subscriber import MlflowExport
+from cnn_lstm_hyperopt.tracking.subscriber import TrackerExport
 from cnn_lstm_hyperopt.utils.text import is_legible, shown, shown_name
 
 
@@ -269,7 +269,7 @@ class WindowEstimator(BaseEstimator, abc.ABC):  # type: ignore[misc]  # scikit-l
     def _events(self, *, kept: bool) -> RunEvents:
         terminal = Terminal(quiet=not self.verbose)
         subscribers: list[RunEvents] = list(reporters(terminal, Interface.LOADERS))
-        return to_all([*subscribers, MlflowExport(terminal.detail, terminal.warn)] if kept else subscribers)
+        return to_all([*subscribers, TrackerExport(terminal.detail, terminal.warn)] if kept else subscribers)
 
     def _names(self, features: int) -> tuple[str, ...]:
         """Return names of the features for the study's files."""

@@ -13,7 +13,7 @@ from cnn_lstm_hyperopt.config.schema.limits import LimitSettings
 from cnn_lstm_hyperopt.config.schema.retrain import EvaluationSettings, RetrainSettings
 from cnn_lstm_hyperopt.config.schema.search import PrunerSettings, SamplerSettings
 from cnn_lstm_hyperopt.config.schema.study import StudySettings
-from cnn_lstm_hyperopt.config.schema.tracking import MlflowSettings
+from cnn_lstm_hyperopt.config.schema.tracking import MlflowSettings, TrackingSettings
 from cnn_lstm_hyperopt.config.schema.training import TrainingSettings
 from cnn_lstm_hyperopt.config.search_space import PARAMETERS, parse_space
 from cnn_lstm_hyperopt.space.parsing import plain
@@ -78,6 +78,7 @@ class Settings(Section):
     retrain: RetrainSettings = Field(default_factory=RetrainSettings)
     evaluation: EvaluationSettings = Field(default_factory=EvaluationSettings)
     mlflow: MlflowSettings = Field(default_factory=MlflowSettings)
+    tracking: TrackingSettings = Field(default_factory=TrackingSettings)
     workers: Annotated[int, Field(ge=1, le=1024)] | Literal["auto"] = Field(
         "auto",
         description="number of worker processes, each with one thread; auto: one process per CPU core if memory allows, "
@@ -145,6 +146,16 @@ class Settings(Section):
                 f"gpus_per_trial={self.gpus_per_trial:g} needs a GPU, but training.device is cpu; omit one of them",
                 "gpus-on-cpu",
                 "gpus_per_trial",
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _trackers_agree(self) -> "Settings":
+        if "mlflow" in self.tracking.trackers and not self.mlflow.enabled:
+            raise SettingError(
+                "tracking.trackers names mlflow, but mlflow.enabled is false; omit one of them",
+                "trackers-contradict",
+                "tracking.trackers",
             )
         return self
 

@@ -1,13 +1,23 @@
-"""The section ``mlflow``, and the check of MLflow's URI."""
+"""The sections ``mlflow`` and ``tracking``, and the check of MLflow's URI."""
 
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from cnn_lstm_hyperopt.config.schema.base import Section, SettingError, legible_name
+from cnn_lstm_hyperopt.config.schema.base import Names, Section, SettingError, legible_name
+from cnn_lstm_hyperopt.utils.registry import declared
 from cnn_lstm_hyperopt.utils.secrets import masked
 from cnn_lstm_hyperopt.utils.text import JOINERS, is_legible, shown
+
+TRACKERS = declared("tracking/trackers")
+"""Properties of each tracker, by name."""
+if TYPE_CHECKING:
+    TrackerName = str
+else:
+    TrackerName = Literal[tuple(TRACKERS)]
+_TRACKERS_TEXT = ", ".join(f"{name} ({facts['description']})" for name, facts in TRACKERS.items())
 
 _SCHEMES = r"https?://[^/?#]+|sqlite:///.+|(postgresql|mysql|mssql)(\+\w+)?://.+|databricks(-uc)?(://.*)?$"
 _WINDOWS_DRIVE = r"[A-Za-z]:[/\\]"
@@ -79,3 +89,18 @@ class MlflowSettings(Section):
         if value is not None and ({"/", ":"} & set(value) or JOINERS & set(value)):
             raise SettingError(f"must be a name without / and :, but got {shown(value)}", "not-an-mlflow-name")
         return None if value is None else legible_name(value)
+
+
+class TrackingSettings(Section):
+    """Copies of the study in further trackers, which are written while the study runs."""
+
+    trackers: Annotated[tuple[TrackerName, ...], Names] = Field(
+        (), description=f"trackers that get a copy of the study, beside MLflow (mlflow.enabled): {_TRACKERS_TEXT}"
+    )
+    wait_seconds: float = Field(
+        30.0,
+        ge=0,
+        le=86_400,
+        description="maximum time in seconds that the end of a run waits for each of these trackers. The command track can"
+        " write the rest later",
+    )

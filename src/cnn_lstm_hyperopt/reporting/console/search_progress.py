@@ -1,10 +1,11 @@
-"""Progress of a search: a progress bar on a terminal, or a line per trial in a file or pipe."""
+"""Progress of a search: a progress bar on a terminal or in a notebook, or a line per trial in a file or pipe."""
 
 import logging
 import time
 from collections.abc import Callable, Sequence
 
 from cnn_lstm_hyperopt.reporting.console.live import LiveSearch
+from cnn_lstm_hyperopt.reporting.console.live_notebook import NotebookSearch
 from cnn_lstm_hyperopt.reporting.console.terminal import Terminal
 from cnn_lstm_hyperopt.run_dir.activity import Activity
 from cnn_lstm_hyperopt.search import State, Study, TrialRecord, above_chance
@@ -42,16 +43,18 @@ class SearchProgress:
         records = study.records()
         self._done_before = self._done = sum(record.finished for record in records)
         self._warned = False
-        self._live: LiveSearch | None = None
-        if terminal.console.is_terminal and not terminal.console.quiet:
-            self._live = LiveSearch(
-                terminal.console,
-                total=study.plan.n_trials,
-                done=self._done,
-                status=self._status(records, study.front()),
-                left=self._left_text(),
-            )
+        self._live = self._live_view(records)
+        if self._live is not None:
             self._live.start()
+
+    def _live_view(self, records: Sequence[TrialRecord]) -> LiveSearch | NotebookSearch | None:
+        console = self._terminal.console
+        if console.quiet or not (console.is_terminal or console.is_jupyter):
+            return None
+        total, status = self._study.plan.n_trials, self._status(records, self._study.front())
+        if console.is_jupyter:
+            return NotebookSearch(total=total, done=self._done, status=status, left=self._left_text())
+        return LiveSearch(console, total=total, done=self._done, status=status, left=self._left_text())
 
     def stop(self) -> None:
         """Remove the progress bar."""

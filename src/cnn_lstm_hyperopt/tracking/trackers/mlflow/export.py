@@ -1,13 +1,11 @@
 """Sending of the missing parts of a study to MLflow. Every step can be repeated safely, also after an interruption."""
 
 import contextlib
-import hashlib
 import json
 import logging
 import time
 import uuid
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +13,10 @@ import mlflow
 from mlflow.exceptions import MlflowException
 
 from cnn_lstm_hyperopt.errors import HyperoptError
-from cnn_lstm_hyperopt.inference.model import DESCRIPTION, WEIGHTS
+from cnn_lstm_hyperopt.inference.model import WEIGHTS
 from cnn_lstm_hyperopt.run_dir import paths
-from cnn_lstm_hyperopt.search import StudyStorage, TrialRecord, database_in, front_hypervolume
+from cnn_lstm_hyperopt.search import State, TrialRecord, front_hypervolume
 from cnn_lstm_hyperopt.tracking.content import (
-    STATUS,
     Content,
     Snapshot,
     hypervolume_metrics,
@@ -28,14 +25,15 @@ from cnn_lstm_hyperopt.tracking.content import (
     study_metrics,
     trial_content,
 )
-from cnn_lstm_hyperopt.tracking.model_flavour import log_pytorch_model
-from cnn_lstm_hyperopt.tracking.process import SyncStatus
-from cnn_lstm_hyperopt.tracking.runs import FINALIST, MODEL_ID, STUDY, TRIAL, Runs, StoredRun
-from cnn_lstm_hyperopt.tracking.target import Target
-from cnn_lstm_hyperopt.utils.text import printable
+from cnn_lstm_hyperopt.tracking.exporter import StudyExporter
+from cnn_lstm_hyperopt.tracking.trackers.mlflow.model_flavour import log_pytorch_model
+from cnn_lstm_hyperopt.tracking.trackers.mlflow.runs import FINALIST, MODEL_ID, STUDY, TRIAL, Runs, StoredRun
+from cnn_lstm_hyperopt.tracking.trackers.mlflow.target import MlflowTarget
 
 log = logging.getLogger(__name__)
 
+_STATUS = {State.COMPLETE: "FINISHED", State.PRUNED: "KILLED", State.FAIL: "FAILED"}
+"""MLflow's run status for each trial state. MLflow has no status for pruned trials; the tag ``state`` has the exact state."""
 _ID_ATTRIBUTE = "tracking_id"
 """Name of the study's attribute with its unique id. The id identifies the study's runs in MLflow if the directory is moved."""
 _ARTIFACTS = [
@@ -54,74 +52,29 @@ _REFUSED = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST", "RESOURCE_DOES_NOT_EXIST")
 """Error codes of MLflow for requests that would also fail at the next attempt."""
 
 
-class Exporter:
-    """Exporter of one study: finds the parts that MLflow does not have and sends them.
+class MlflowExporter(StudyExporter):
+    """Exporter of one study: finds the parts that MLflow does not have and sends them."""
 
-    Only one process at a time may export a study.
-    """
-
-    def __init__(self, save_dir: Path, target: Target, status_file: Path) -> None:
-        """Open the study in ``save_dir``. Each change of the sync status is written to ``status_file``.
-
-        Raises:
-            SaveDirError: the directory has no study, or the study is damaged.
-        """
-        self._save_dir, self._target, self._status_file = save_dir, target, status_file
-        self._storage = StudyStorage(database_in(save_dir))
-        self.close = self._storage.close
-        self._status = SyncStatus()
+    def __init__(self, save_dir: Path, target: MlflowTarget, status_file: Path) -> None:
+        super().__init__(save_dir, target, status_file)
+        self._mlflow = target
         self._runs: Runs | None = None
-        self._stamps: list[int] = []
-        self._exported = -1  # number of ended trials at the last successful export
         self._refused: Exception | None = None
 
-    def sync(self, *, final: bool) -> bool:
-        """Send the missing parts of the study, and with ``final`` also artifacts and models.
+    def disconnect(self) -> None:
+        """Forget the runs, because the next attempt reads them again."""
+        self._runs = None
 
-        Return True if MLflow then has all parts.
-
-        After a failure, the sync status contains the error.
-        """
-        try:
-            files = [self._save_dir / paths.STUDY_FILE, self._save_dir / f"{paths.STUDY_FILE}-wal"]
-            stamps = [path.stat().st_mtime_ns for path in files if path.exists()]
-            if stamps and stamps == self._stamps and self._exported >= 0 and not final:
-                return True
-            ended = sum(record.state.ended for record in self._storage.records())
-            self._stamps = stamps
-            if ended == self._exported and not final:
-                return True  # a trial has a new epoch, but no trial has ended
-            snapshot = Snapshot(self._save_dir, self._storage)
-        except (HyperoptError, OSError) as error:  # another program locks or edits the study
-            return self._fail(f"the study can't be read: {printable(str(error), 300)}", error)
-        try:
-            self._send(snapshot, final=final)
-        except Exception as error:  # noqa: BLE001 - any error of MLflow or the network: the next attempt continues
-            self._runs = None
-            return self._fail(self._target.error_text(error), error)
-        self._exported = len(snapshot.ended)
-        return True
-
-    def _fail(self, text: str, error: Exception) -> bool:
-        log.warning("%s", text)
-        log.debug("%s", text, exc_info=error)
-        self._exported = -1
-        self._update(error=text)
-        return False
-
-    def _update(self, *, error: str = "", **changed: Any) -> None:
-        self._status = replace(self._status, error=error, **changed)
-        self._status.write(self._status_file)
-
-    def _send(self, snapshot: Snapshot, *, final: bool) -> None:
+    def send(self, snapshot: Snapshot, *, final: bool) -> None:
+        """Send the missing runs; with ``final`` also the hypervolume, artifacts and models, and end the study's run."""
         self._refused = None
         if self._runs is None:
-            study_id = self._storage.attribute(_ID_ATTRIBUTE) or uuid.uuid4().hex
-            self._storage.set_attribute(_ID_ATTRIBUTE, study_id)
-            self._runs = Runs(self._target, study_id)
-        runs, models = self._runs, self._models(snapshot)
+            study_id = self.storage.attribute(_ID_ATTRIBUTE) or uuid.uuid4().hex
+            self.storage.set_attribute(_ID_ATTRIBUTE, study_id)
+            self._runs = Runs(self._mlflow, study_id)
+        runs, models = self._runs, self.models(snapshot)
         missing = [record for record in snapshot.ended if not runs.has(TRIAL, str(record.number))]
-        self._update(
+        self.update(
             trials=len(snapshot.ended) - len(missing),
             models=sum(runs.has(FINALIST, key) for key in models),
             of_models=len(models),
@@ -137,7 +90,7 @@ class Exporter:
         for record in missing:
             with self._unless_refused(f"trial {record.number}"):
                 _send_trial(runs, study, snapshot, record)
-                self._update(trials=self._status.trials + 1)
+                self.update(trials=self.status.trials + 1)
         since = max(0, study.trials_ended - 1)  # the last step may have been interrupted
         runs.write(study, Content(metrics=study_metrics(snapshot, since)))
         study.trials_ended = len(snapshot.ended)
@@ -147,13 +100,13 @@ class Exporter:
             self._send_models(runs, study, snapshot, models)
             finished = sum(record.finished for record in snapshot.ended)
             times += [snapshot.end_ms[record.number] for record in snapshot.ended]
-            times += [int(path.stat().st_mtime * 1000) for path in self._save_dir.glob(paths.RESULTS_FILE)]
+            times += [int(path.stat().st_mtime * 1000) for path in self.save_dir.glob(paths.RESULTS_FILE)]
             runs.end(study, "FINISHED" if finished >= snapshot.n_trials else "KILLED", max(times))
         if self._refused is not None:
             raise self._refused
 
     def _send_artifacts(self, runs: Runs, study: StoredRun) -> None:
-        for path in (self._save_dir / name for name in _ARTIFACTS):
+        for path in (self.save_dir / name for name in _ARTIFACTS):
             if path.is_dir():
                 runs.client.log_artifacts(study.run_id, str(path), path.name)
             elif path.is_file():
@@ -167,8 +120,8 @@ class Exporter:
             if not runs.has(FINALIST, key):
                 with self._unless_refused(f"model {entry['model_rank']}"):
                     self._send_model(runs, study, snapshot, key, entry)
-                    self._update(models=self._status.models + 1)
-        finalists, name = runs.of_kind(FINALIST), self._target.register_as
+                    self.update(models=self.status.models + 1)
+        finalists, name = runs.of_kind(FINALIST), self._mlflow.register_as
         for key, run in finalists.items():
             if (superseded := key not in models) or _SUPERSEDED in run.tags:
                 runs.write(run, Content(tags={_SUPERSEDED: str(superseded).lower()}))
@@ -179,23 +132,9 @@ class Exporter:
                 if name not in {version.name for version in versions}:
                     mlflow.register_model(f"models:/{best.tags[MODEL_ID]}", name, await_registration_for=0)
 
-    def _models(self, snapshot: Snapshot) -> dict[str, Mapping[str, Any]]:
-        """Return the models in ``results.json`` whose folders are complete, in the order of their ranks.
-
-        Keys identify their MLflow runs.
-        """
-        models: dict[str, Mapping[str, Any]] = {}
-        for entry in snapshot.results.get("retrained_models") or ():
-            folder = paths.model_folder(self._save_dir, entry["model_rank"])
-            if (folder / WEIGHTS).is_file() and (folder / DESCRIPTION).is_file():
-                files = [folder / WEIGHTS, *sorted((folder / paths.SEEDS).glob("*.safetensors"))]
-                digest = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:16]
-                models[f"{entry['model_rank']}-{entry['trial_number']}-{digest}"] = entry
-        return models
-
     def _send_model(self, runs: Runs, study: StoredRun, snapshot: Snapshot, key: str, entry: Mapping[str, Any]) -> None:
         rank, number = entry["model_rank"], entry["trial_number"]
-        folder, moment = paths.model_folder(self._save_dir, rank), snapshot.end_ms[number]
+        folder, moment = paths.model_folder(self.save_dir, rank), snapshot.end_ms[number]
         name = f"retrained model {rank} (trial {number})"
         run = runs.find_or_create(FINALIST, key, name=name, start=moment, parent=study.run_id)
         runs.write(run, model_content(entry, snapshot.results, moment))
@@ -226,7 +165,7 @@ def _send_trial(runs: Runs, study: StoredRun, snapshot: Snapshot, record: TrialR
     number, start = record.number, snapshot.start_ms[record.number]
     run = runs.find_or_create(TRIAL, str(number), name=f"trial {number}", start=start, parent=study.run_id)
     runs.write(run, trial_content(record, snapshot))
-    runs.end(run, STATUS[record.state], snapshot.end_ms[number])
+    runs.end(run, _STATUS[record.state], snapshot.end_ms[number])
 
 
 def _send_hypervolume(runs: Runs, study: StoredRun, snapshot: Snapshot) -> None:

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 
 import mlflow.store.db.utils
 from mlflow import MlflowClient
-from mlflow.entities import Param, Run, RunTag, ViewType
+from mlflow.entities import Metric, Param, Run, RunTag, ViewType
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME
 
 from cnn_lstm_hyperopt.errors import TrackingError
 from cnn_lstm_hyperopt.tracking.content import Content
-from cnn_lstm_hyperopt.tracking.target import Target
+from cnn_lstm_hyperopt.tracking.trackers.mlflow.target import MlflowTarget
 
 STUDY, TRIAL, FINALIST = "study", "trial", "finalist"
 """Kinds of MLflow runs. The tags ``study_id``, ``kind`` and ``key`` identify a run."""
@@ -45,7 +45,7 @@ class Runs:
     After an error, create a new object, because the old object may lack runs that MLflow has.
     """
 
-    def __init__(self, target: Target, study_id: str) -> None:
+    def __init__(self, target: MlflowTarget, study_id: str) -> None:
         """Read all runs of the study from MLflow.
 
         Raises:
@@ -64,7 +64,7 @@ class Runs:
         for run in self._read():
             self._add(run)
 
-    def _experiment(self, target: Target) -> str:
+    def _experiment(self, target: MlflowTarget) -> str:
         found = self.client.get_experiment_by_name(target.experiment)
         if found is None:
             return str(self.client.create_experiment(target.experiment, artifact_location=target.artifacts))
@@ -132,7 +132,7 @@ class Runs:
             if name not in new and (run.params[name] != value or f"now.{name}" in run.tags)
         }
         differing = {name: value for name, value in {**content.tags, **changed}.items() if run.tags.get(name) != value}
-        metrics = content.metrics
+        metrics = [Metric(each.key, each.value, each.moment, each.step) for each in content.metrics]
         params = [Param(name, value) for name, value in new.items()]
         tags = [RunTag(name, value) for name, value in differing.items()]
         while metrics or params or tags:
