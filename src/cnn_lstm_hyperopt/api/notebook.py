@@ -75,8 +75,8 @@ def report_frame(save_dir: Path, height: int) -> Any:
         text = f"show_report() needs IPython, which every notebook has; open {page} in a browser instead"
         raise HyperoptError(text, field="report", code="no-notebook") from error
     source = escape(page.read_text(encoding="utf-8"))
-    frame = f'<iframe sandbox="allow-scripts" srcdoc="{source}" width="100%" height="{int(height)}"'
-    return HTML(f'{frame} style="border:1px solid #ccc"></iframe>')
+    frame = f'<div><iframe sandbox="allow-scripts" srcdoc="{source}" width="100%" height="{int(height)}"'
+    return HTML(f'{frame} style="border:1px solid #ccc"></iframe></div>')
 
 
 def results_html(results: Mapping[str, Any]) -> str:
