@@ -1,5 +1,6 @@
 """The command line's inputs: wrong ones end with code 2 and one line, right ones become settings, help is complete."""
 
+import io
 import itertools
 import logging
 import re
@@ -15,6 +16,7 @@ from typing import Any, get_args
 
 import optuna
 import pytest
+from rich.console import Console
 
 from cnn_lstm_hyperopt import cli
 from cnn_lstm_hyperopt.cli.options import DataOptions, RunOptions
@@ -250,6 +252,7 @@ def test_an_exception_is_one_line_and_a_traceback_with_debug(
         ("--portfolio", "study.portfolio", True),
         ("--tracking-uri http://127.0.0.1:5000", "mlflow.tracking_uri", "http://127.0.0.1:5000"),
         ("--register mine", "mlflow.register_as", "mine"),
+        ("--trackers tensorboard wandb", "tracking.trackers", ("tensorboard", "wandb")),
         ("--no-report", "report", False),
         ("--no-mlflow", "mlflow.enabled", False),
         ("--retrain-best", "retrain.enabled", True),
@@ -403,12 +406,11 @@ def test_help_lists_every_flag_with_its_description(
 
 @pytest.mark.parametrize("width", [80, 120])
 @pytest.mark.parametrize("command", ["data", "predict", "worker"])
-def test_paragraphs_of_help_fill_the_width_and_examples_have_lines(
-    command: str, width: int, capsys: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("COLUMNS", str(width))
-    assert cli.main([command, "--help"]) == 0
-    text = capsys.readouterr().out.partition("╭")[0]
+def test_paragraphs_of_help_fill_the_width_and_examples_have_lines(command: str, width: int) -> None:
+    console = Console(width=width, file=io.StringIO())
+    cli.app.help_print([command], console=console)
+    assert isinstance(console.file, io.StringIO)
+    text = console.file.getvalue().partition("╭")[0]
     *paragraphs, examples = [each.splitlines() for each in text.strip().split("\n\n")]
     for lines in paragraphs:
         for line, following in itertools.pairwise(lines):
