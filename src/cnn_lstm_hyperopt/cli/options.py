@@ -94,6 +94,7 @@ else:
 _SEARCH, _DATA, _RETRAIN, _RUN = "Search", "Data", "After the search", "General"
 
 
+_DEMO_HELP = "Run the demonstration: five symbols of the real daily bars in the package, 30 trials, a few minutes."
 _QUIET_HELP = "Print only errors. run.log has the full output."
 _VERBOSE_HELP = "Print all details that are otherwise only in run.log: windows, changed parameters, limits, speeds."
 
@@ -243,13 +244,7 @@ class RunOptions(DataOptions):
     trackers: Annotated[
         tuple[TrackerName, ...] | None, _setting("trackers", _RUN, consume_multiple=True, negative="")
     ] = None
-    demo: Annotated[
-        bool,
-        _switch(
-            "Run the demonstration: five symbols of the real daily bars in the package, 30 trials, a few minutes.",
-            _DATA,
-        ),
-    ] = False
+    demo: Annotated[bool, _switch(_DEMO_HELP, _DATA)] = False
     resume: Annotated[bool, _switch("Continue the study in --save-dir up to a total of --n-trials.", _RUN)] = False
     dry_run: Annotated[
         bool,
