@@ -25,7 +25,8 @@ if __name__ == "__main__":  # worker processes import this file
     rng = np.random.default_rng(0)
     X = rng.normal(size=(400, 32, 2))  # windows, time steps, features
     y = np.where(X[:, -8:, 0].sum(axis=1) > 0, "rise", "fall")  # the sign of the last quarter of the first feature
-    config = {"search_space": {"family": mlp.reference}, "data": {"cv_folds": 1}, "training": {"max_epochs": 5}}
-    model = CNNLSTMClassifier(n_trials=6, n_jobs=2, config=config).fit(X[:300], y[:300])
+    config = {"data": {"cv_folds": 1}, "training": {"max_epochs": 5}, "retrain": {"seeds": 1, "full_epochs": 10}}
+    config["search_space"] = {"family": mlp.reference}
+    model = CNNLSTMClassifier(n_trials=4, n_jobs=1, config=config).fit(X[:300], y[:300])
     print(model.leaderboard())
     print(f"accuracy on new windows: {model.score(X[300:], y[300:]):.2f}")

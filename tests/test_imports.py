@@ -50,10 +50,13 @@ def test_public_names_are_pinned():
         "CNNLSTMClassifier",
         "CNNLSTMHyperparameterOptimizer",
         "CNNLSTMRegressor",
+        "NetworkShape",
+        "Profile",
         "SavedModel",
         "Settings",
         "load_model",
         "load_settings",
+        "register_family",
         "run_cnn_lstm_hyperparameter_optimization",
         "search_bars",
     ]
