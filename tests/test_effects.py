@@ -93,6 +93,7 @@ def predicted(runner: TrialRunner, params: dict[str, Scalar]) -> Any:
     return best.predictions.probabilities
 
 
+@pytest.mark.mostly_slow(30)
 @pytest.mark.parametrize(("name", "context"), CASES, ids=[f"{name} {context or ''}" for name, context in CASES])
 def test_a_parameter_changes_what_is_trained_where_a_configuration_has_it(
     runner: TrialRunner, name: str, context: dict[str, Scalar]

@@ -25,6 +25,7 @@ def hours(name, first="2015-01-05", last="2016-12-22"):
     return index, calendar.tz
 
 
+@pytest.mark.mostly_slow(5)
 @pytest.mark.parametrize("name", ["XNYS", "XASX", "XNZE", "XTKS", "CMES", "24/5", "24/7"])
 @pytest.mark.parametrize("utc", [True, False])
 def test_hours_of_every_exchange_fit_its_calendar_in_utc_and_in_local_time(name, utc):

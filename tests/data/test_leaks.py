@@ -206,6 +206,7 @@ LEAKED = [
 ]
 
 
+@pytest.mark.mostly_slow(17)
 @pytest.mark.parametrize(("check", "target", "scheme"), HONEST)
 def test_no_data_depends_on_later_bars_or_on_another_symbol(tmp_path, check, target, scheme):
     check(tmp_path, **TARGETS[target], **SCHEMES[scheme])
@@ -219,6 +220,7 @@ def test_the_test_period_changes_nothing_that_trials_see(tmp_path, target, schem
     check_test_period(tmp_path, **TARGETS[target], **SCHEMES[scheme])
 
 
+@pytest.mark.mostly_slow(13)
 @pytest.mark.parametrize(("leak", "check", "target", "scheme"), LEAKED)
 def test_each_leak_makes_its_check_fail(monkeypatch, tmp_path, leak, check, target, scheme):
     leak(monkeypatch)

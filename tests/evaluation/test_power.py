@@ -48,6 +48,7 @@ def test_a_true_difference_of_this_size_shows_in_four_of_five_test_sets():
     assert 0.74 < np.mean(shown) < 0.88  # a standard deviation is 0.02
 
 
+@pytest.mark.mostly_slow(1)
 @pytest.mark.parametrize("kind", ["dates", "groups", "windows"])
 def test_the_test_set_stays_locked_and_its_labels_have_no_influence(apple, kind):
     dataset = apple(horizon=2)

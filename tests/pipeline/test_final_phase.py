@@ -204,6 +204,7 @@ def test_three_times_top_k_of_the_front_are_confirmed_and_the_best_of_them_retra
     }
 
 
+@pytest.mark.slow
 def test_the_second_best_score_off_the_front_is_confirmed_and_can_be_retrained(make_world):
     world = make_world(off_front=(1, 2))
     world.fresh = {(1, seed): Measurement(0.55, 0.3) for seed in (1, 2)}  # a lower accuracy, but a lower log loss
@@ -215,6 +216,7 @@ def test_the_second_best_score_off_the_front_is_confirmed_and_can_be_retrained(m
     assert (confirmation["ranked_by"], trials_of(found.entries)) == ("log_loss", [(1, 1)])
 
 
+@pytest.mark.slow
 def test_a_smaller_front_is_confirmed_as_a_whole(make_world):
     found = make_world([0.9, 0.8, 0.7]).run(top_k=5)
     assert trials_of(found.entries) == [(1, 0), (2, 1), (3, 2)]
@@ -235,6 +237,7 @@ def test_results_have_the_search_and_fresh_scores_of_every_candidate(world):
     assert {row["failure"] for row in rows} == {None}
 
 
+@pytest.mark.slow
 def test_strategy_and_overfitting_are_about_the_confirmed_first(make_world, config):
     world = make_world(data={**config["data"], "target": "direction"})
     before, after = world.stored()["overfitting"], world.run().results["overfitting"]
@@ -310,6 +313,7 @@ def test_a_walk_forward_test_keeps_its_verdict_after_a_change_and_says_so(world)
     assert line.startswith("evaluation.verdict_metric is accuracy, but the stored results have log_loss")
 
 
+@pytest.mark.slow
 def test_fresh_seeds_are_added_and_change_the_finalists_only_with_the_order(world):
     world.run()
     again = world.run(confirm_seeds=3)
@@ -324,7 +328,8 @@ def test_fresh_seeds_are_added_and_change_the_finalists_only_with_the_order(worl
     assert len(changed.results["test_openings"]) == 2
 
 
-@pytest.mark.mostly_slow(3)
+@pytest.mark.mostly_slow(1)
+@pytest.mark.mostly_thorough(4)
 @pytest.mark.parametrize(
     ("phase", "trial", "seed", "at_its_end"),
     [
@@ -364,6 +369,7 @@ def test_a_run_that_is_interrupted_after_the_search_ends_as_interrupted(world, m
     assert world.stored()["test_openings"] == world.stored()["retrained_models"] == []
 
 
+@pytest.mark.mostly_slow(1)
 @pytest.mark.parametrize(
     ("changed", "confirmed"), [({"seeds": 3}, []), ({"full_epochs": 3}, []), ({"top_k": 1}, [(1, 2)])]
 )
@@ -374,6 +380,7 @@ def test_an_evaluation_of_other_models_is_counted(world, changed, confirmed):
     assert second.results["verdict"]["test_openings"] == second.events.on_test.call_args.args[2] == 2
 
 
+@pytest.mark.slow
 def test_an_evaluation_of_an_earlier_version_without_its_models_is_counted(world):
     storage = StudyStorage(world.save_dir / "study.db")
     storage.set_attribute("test_openings", [{"time": "2026-01-01T00:00:00+00:00", "trials": [5, 0]}])
@@ -381,7 +388,8 @@ def test_an_evaluation_of_an_earlier_version_without_its_models_is_counted(world
     assert len(world.run().results["test_openings"]) == 2
 
 
-@pytest.mark.mostly_slow(1)
+@pytest.mark.slow
+@pytest.mark.mostly_thorough(2)
 @pytest.mark.parametrize("lost", ["metrics.json", "seeds/2.safetensors", ""])
 def test_a_lost_model_is_made_again_which_is_the_same_evaluation(world, lost):
     first = world.run()
@@ -416,6 +424,7 @@ def test_a_finalist_that_diverges_is_reported_and_not_tried_again(world):
     assert (world.run().opened, world.retrained) == (0, [])
 
 
+@pytest.mark.mostly_slow(1)
 @pytest.mark.parametrize("phase", ["fresh", "losses"])
 def test_if_all_trainings_of_a_phase_lack_memory_the_test_set_stays_locked_and_they_are_tried_again(world, phase):
     errors = {1: MemoryError(), 2: RuntimeError("out of\n  memory")}
@@ -487,6 +496,7 @@ def test_the_confirmation_has_half_of_the_time_and_a_resumed_run_the_rest(clock)
     assert (found.results["confirmation"]["ended_by"], found.results["confirmation"]["seeds"]) == (None, 9)
 
 
+@pytest.mark.slow
 def test_a_confirmation_without_time_is_not_continued(clock):
     """Its second round was incomplete, and the run was interrupted in the retraining."""
     clock.takes, clock.interrupt_at = 6.0, ("retrain", 5, 1)
@@ -505,6 +515,7 @@ def test_a_trial_without_predictions_is_named_in_a_warning(world):
     assert warning.args[0].endswith(": 3")
 
 
+@pytest.mark.mostly_slow(1)
 @pytest.mark.parametrize("enabled", [True, False])
 def test_a_front_below_chance_is_tested_if_retraining_was_asked_for(make_world, enabled):
     world = make_world([0.51, 0.52, 0.5, 0.49, 0.52, 0.51, 0.53, 0.5])
@@ -558,6 +569,7 @@ def test_a_walk_forward_test_trains_again_before_each_period_and_is_one_evaluati
     assert (other.opened, len(other.results["test_openings"]), len(other.results["walk_forward"])) == (1, 2, 2)
 
 
+@pytest.mark.slow
 def test_an_interrupted_walk_forward_test_is_the_same_evaluation_when_it_is_resumed(make_world):
     world = make_world(**WALK)
     world.interrupt_at = ("retrain", 0, 1, 2)
@@ -569,6 +581,7 @@ def test_an_interrupted_walk_forward_test_is_the_same_evaluation_when_it_is_resu
     assert (trials_of(again.entries), len(again.results["test_openings"])) == ([(1, 5), (2, 0)], 1)
 
 
+@pytest.mark.slow
 def test_a_model_of_the_period_before_predicts_a_period_whose_training_fails(make_world):
     world = make_world(**WALK)
     whole, before = world.run(), predictions_of(world, 2)
@@ -582,6 +595,7 @@ def test_a_model_of_the_period_before_predicts_a_period_whose_training_fails(mak
     assert whole.results["test_openings"] == found.results["test_openings"]
 
 
+@pytest.mark.slow
 def test_the_trainings_of_all_periods_share_the_time_equally(make_world, monkeypatch):
     """Each training takes exactly its part of the 120 s; confirmations take no time."""
     world, parts, real = make_world(**WALK, limits={"retrain_seconds": 120.0}), [], SeedTraining.decide

@@ -188,7 +188,8 @@ def whole(world) -> SimpleNamespace:
     return found
 
 
-@pytest.mark.mostly_slow(1)
+@pytest.mark.slow
+@pytest.mark.mostly_thorough(1)
 @pytest.mark.parametrize("moment", ["rank 2, seed 1, epoch 2", "set_attribute test_openings", "replace results.json"])
 def test_a_killed_run_is_resumed_to_the_same_results(world, whole, moment):
     world.check_kill(whole, whole.moments.index(moment))

@@ -117,6 +117,7 @@ def second_opinion(trials, epoch, new, expected):
     return mean[0], math.exp(mean[1] + x[2]), [(np.clip(a, 0, 1), b + x[2]) for a, b in drawn]
 
 
+@pytest.mark.mostly_slow(10)
 @pytest.mark.parametrize("expected", [False, True])
 @pytest.mark.parametrize("n", [MIN_CURVES, 25, NEIGHBOURS, NEIGHBOURS + 1, 150])
 @pytest.mark.parametrize("epoch", [1, 3, 8, 13])
