@@ -16,7 +16,7 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(scope="module", autouse=True)  # before what a module makes once
 def _short_preparations() -> Iterator[None]:
     """A forecast of few configurations and a baseline of few trees, which every new study needs."""
     with pytest.MonkeyPatch.context() as patch:
