@@ -186,6 +186,7 @@ def test_groups_and_dates_reach_the_verdict(config, tmp_path, name, number, hori
         assert low <= compared["score"] <= high <= best
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("quick_final_round")
 def test_labels_that_come_in_groups_raise_the_skill_threshold(config, tmp_path):
     """All windows of a group have one label: ten windows have the information of one."""
