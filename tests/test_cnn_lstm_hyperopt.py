@@ -175,6 +175,7 @@ def test_same_seed_gives_the_same_trials(tiny: dict[str, Any], tmp_path: Path) -
     assert first != other
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("quick_final_round")
 def test_optimizer_on_loaders_as_in_the_specification(tiny: dict[str, Any], tmp_path: Path) -> None:
     optimizer = CNNLSTMHyperparameterOptimizer(
