@@ -287,7 +287,7 @@ def test_every_flag_is_tried_above_or_is_a_switch() -> None:
         flag.replace("--no-", "--") for arguments, *_ in rows for flag in arguments.split() if flag.startswith("--")
     }
     switches = "use-real-data batch-size architecture enqueue resume demo dry-run recalibrate quiet verbose debug config data-dir"
-    switches += " ray-address"  # below
+    switches += " ray-address family"  # below
     assert {"--" + f.name.replace("_", "-") for f in fields(RunOptions)} == tried | {f"--{s}" for s in switches.split()}
 
 
