@@ -261,7 +261,7 @@ class WindowEstimator(BaseEstimator, abc.ABC):  # type: ignore[misc]  # scikit-l
         if self.n_jobs is not None:
             given["workers"] = "auto" if self.n_jobs == -1 else self.n_jobs
         if self.save_dir is None:  # the directory is removed after the fit
-            given |= {"report": False, "mlflow": {"enabled": False}}
+            given |= {"report": False, "mlflow": {"enabled": False}, "tracking": {"trackers": []}}
         base = merge(LOADER_DEFAULTS, read_settings(self.config, "config"))
         require_only_what_loaders_need(load_settings(base, given).data)
         return load_settings(base, merge(given, {"data": {"source": "loaders"}}))
