@@ -58,7 +58,13 @@ class Terminal:
 
     def show(self, text: str, style: str = "") -> None:
         """Print a line. Wrap it between words, unless it contains a command that the user may copy."""
-        commands = (f"{program()} ", "mlflow ui ", "CNNLSTMHyperparameterOptimizer(")
+        commands = (
+            f"{program()} ",
+            "mlflow ui ",
+            "tensorboard --logdir ",
+            "wandb sync ",
+            "CNNLSTMHyperparameterOptimizer(",
+        )
         whole = not self.console.is_terminal or any(command in text for command in commands)
         self.console.print(Text(text, style=style), soft_wrap=whole)
 
