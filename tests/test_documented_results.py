@@ -48,6 +48,7 @@ ONLY_SOMETIMES = (
     "overfitting.deflated_sharpe.",
     "retraining_failures[].",
     "skipped_baselines[].",
+    "feature_selection.",
     "retrained_models[].seeds[].fold",  # of DataLoaders
     "refit_failure.",
     "refit.",

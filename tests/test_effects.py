@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from cnn_lstm_hyperopt.config import PARAMETERS, TrainingSettings, parse_space
-from cnn_lstm_hyperopt.data.dataset import TrialData
+from cnn_lstm_hyperopt.data.trial_data import TrialData
 from cnn_lstm_hyperopt.data.windows import Fold, Windows
 from cnn_lstm_hyperopt.models.inputs import GROUPS
 from cnn_lstm_hyperopt.progress import CONTINUE

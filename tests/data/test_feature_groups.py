@@ -7,10 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from builders.frames import random_frame
+from builders.loaders import loader, parts
 from cnn_lstm_hyperopt.config import DataSettings
 from cnn_lstm_hyperopt.data.bars import normalise_bars
+from cnn_lstm_hyperopt.data.dataloaders.loaders import dataset_from_loaders
 from cnn_lstm_hyperopt.data.dataset import prepare_dataset
-from cnn_lstm_hyperopt.data.feature_groups import FEATURE_GROUPS, columns_of
+from cnn_lstm_hyperopt.data.feature_groups import FEATURE_GROUPS, columns_of, own_groups
 from cnn_lstm_hyperopt.data.features import FEATURE_NAMES, WARM_UP
 from cnn_lstm_hyperopt.data.labels import labeller, log_ranges
 from cnn_lstm_hyperopt.data.lookahead.causality import check_recomputed
@@ -176,3 +178,30 @@ def test_a_market_that_looks_ahead_is_found():
     with pytest.raises(DataError) as caught:
         check_recomputed(ahead, frames["A"], ("market_return",), "A")
     assert caught.value.code == "looks-ahead"
+
+
+def test_each_column_and_the_function_are_groups_with_names_of_parameters():
+    found = own_groups(["vix (close)", "vix_close_", "a.b"], "mine:more", 14, 19)
+    assert found == {"own.vix_close_": (14,), "own.vix_close__2": (15,), "own.a_b": (16,), "own.mine_more": (17, 18)}
+
+
+def test_the_users_inputs_are_groups_only_if_inputs_are_selected():
+    frame = random_frame(300).assign(mood=np.random.default_rng(0).standard_normal(300))
+    data = DataSettings(source="files", data_dir=".", lookback=20, feature_columns=("mood",), target="volatility")
+    bars = normalise_bars("A", frame.rename_axis("date").reset_index(), "A", columns=("mood",))
+    plain = prepare_dataset(data, ([bars], []), groups=("relative_ranges",))
+    assert plain.for_trials().columns == columns_of(("relative_ranges",))
+    selected = plain.with_own_groups()
+    assert selected.for_trials().columns == {**columns_of(("relative_ranges",)), "own.mood": (14,)}
+    assert selected.description["own_groups"] == {"own.mood": [14]}
+
+
+def test_each_feature_of_loaders_is_a_group_unless_it_is_the_only_one():
+    several, single = (
+        dataset_from_loaders([loader(parts(40, seed)) for seed in range(3)], None),
+        dataset_from_loaders(
+            [loader((x[..., :1], *rest)) for x, *rest in (parts(40, seed) for seed in range(3))], None
+        ),
+    )
+    assert list(several.with_own_groups().columns) == [f"own.feature_{k}" for k in range(several.train.input_dim)]
+    assert single.with_own_groups().columns == {}

@@ -11,8 +11,9 @@ from safetensors import safe_open
 from builders.loaders import parts
 from cnn_lstm_hyperopt.config import DataSettings
 from cnn_lstm_hyperopt.data.dataloaders.loaders import dataset_from_loaders
-from cnn_lstm_hyperopt.data.dataset import Dataset, TrialData, prepare_dataset
+from cnn_lstm_hyperopt.data.dataset import Dataset, prepare_dataset
 from cnn_lstm_hyperopt.data.shared_arrays import load_trial_data, save_trial_data
+from cnn_lstm_hyperopt.data.trial_data import TrialData
 from cnn_lstm_hyperopt.data.windows import Windows
 
 

@@ -5,11 +5,12 @@ import torch
 
 from builders.finalists import params as tiny
 from builders.trainings import CPU
-from cnn_lstm_hyperopt.config import Fixed, parse_space
+from cnn_lstm_hyperopt.config import Fixed, parse_space, readable
+from cnn_lstm_hyperopt.config.search_space import params_errors
 from cnn_lstm_hyperopt.models import network_config
 from cnn_lstm_hyperopt.models.build import build_network
 from cnn_lstm_hyperopt.models.input_network import normalised
-from cnn_lstm_hyperopt.models.inputs import GROUPS, possible_groups
+from cnn_lstm_hyperopt.models.inputs import GROUPS, chosen_columns, possible_groups, with_searched_groups
 from cnn_lstm_hyperopt.models.network import LinearModel
 from cnn_lstm_hyperopt.search import space_of_data
 
@@ -88,3 +89,33 @@ def test_a_linear_highway_starts_with_the_linear_model_of_the_chosen_channels():
     expected = summaries @ model.weights.T + model.biases
     assert network.starts_linear
     torch.testing.assert_close(torch.column_stack([*network(x)]), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("flags", "kept"),
+    [
+        ({}, list(range(7))),
+        ({"own.a": False}, [0, 1, 2, 3, 5, 6]),
+        ({"own.a": False, "own.mine_more": False}, [0, 1, 2, 3]),
+        ({"own.a": True, "own.mine_more": False, "relative_ranges": False}, [0, 1, 4]),
+    ],
+)
+def test_a_configuration_may_leave_out_groups_of_the_users_inputs(flags, kept):
+    columns = {"relative_ranges": (2, 3), "own.a": (4,), "own.mine_more": (5, 6)}
+    params = tiny() | {"inputs.relative_ranges": True} | {f"inputs.{name}": value for name, value in flags.items()}
+    assert chosen_columns(params, 7, columns) == tuple(kept)
+    assert params_errors(readable(params)) == []
+
+
+def test_a_network_without_any_chosen_input_gets_all():
+    columns = {"own.a": (0,), "own.b": (1,)}
+    assert chosen_columns(tiny() | {"inputs.own.a": False, "inputs.own.b": False}, 2, columns) == (0, 1)
+
+
+def test_the_space_of_data_with_own_groups_has_their_flags():
+    space, _ = parse_space({})
+    with_own = space_of_data(with_searched_groups(space), ("relative_ranges", "own.a"), one_task=False)
+    searched = with_own.searched()
+    assert {name for name in searched if name.startswith("inputs.")} == {"inputs.relative_ranges", "inputs.own.a"}
+    chosen, _ = parse_space({"inputs": {"relative_ranges": False}})
+    assert with_searched_groups(chosen).domains["inputs.relative_ranges"] == Fixed(False)

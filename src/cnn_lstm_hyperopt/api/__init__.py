@@ -136,7 +136,7 @@ class CNNLSTMHyperparameterOptimizer:
         groups: Sequence[Any] | None,
     ) -> Dataset:
         asked = self.settings.data
-        return dataset_from_loaders(
+        dataset = dataset_from_loaders(
             loaders,
             input_dim,
             dates=dates,
@@ -146,6 +146,7 @@ class CNNLSTMHyperparameterOptimizer:
             cv_folds=asked.cv_folds,
             seed=self.settings.study.seed,
         )
+        return dataset.with_own_groups() if self.settings.features.select else dataset
 
     @property
     def study(self) -> optuna.Study:

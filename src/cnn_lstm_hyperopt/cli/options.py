@@ -39,6 +39,7 @@ _SETTING_OF_FLAG = {
     "exchange": "data.exchange",
     "feature_columns": "data.feature_columns",
     "features": "data.features",
+    "select_features": "features.select",
     "target": "data.target",
     "lookback": "data.lookback",
     "horizon": "data.horizon",
@@ -92,7 +93,6 @@ if TYPE_CHECKING:
 else:
     SourceFlag = Literal[tuple(SOURCES)]
 _SEARCH, _DATA, _RETRAIN, _RUN = "Search", "Data", "After the search", "General"
-
 
 _DEMO_HELP = "Run the demonstration: five symbols of the real daily bars in the package, 30 trials, a few minutes."
 _QUIET_HELP = "Print only errors. run.log has the full output."
@@ -216,6 +216,7 @@ class RunOptions(DataOptions):
     family: Annotated[str | None, Parameter(group=_SEARCH, help=_FAMILY_HELP)] = None
     seed: Annotated[int | None, _setting("seed", _SEARCH, converter=whole)] = None
     enqueue: Annotated[Path | None, _setting("enqueue", _SEARCH, converter=path_of)] = None
+    select_features: Annotated[bool | None, _setting("select_features", _SEARCH, negative="")] = None
     portfolio: Annotated[bool | None, _setting("portfolio", _SEARCH, negative="--no-portfolio")] = None
     retrain_best: Annotated[
         bool,

@@ -70,7 +70,7 @@ def data(*, options: DataOptions | None = None) -> None:
     from cnn_lstm_hyperopt.reporting.console.terminal import Terminal
     from cnn_lstm_hyperopt.reporting.data_report import report_data
 
-    report_data(settings.data, Terminal(), possible_groups(settings.search_space))
+    report_data(settings.data, Terminal(), possible_groups(settings.whole_space))
 
 
 @app.command

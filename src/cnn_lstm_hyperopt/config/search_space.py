@@ -7,6 +7,7 @@ from typing import Any, cast
 
 from cnn_lstm_hyperopt.errors import ConfigError
 from cnn_lstm_hyperopt.models.base import Family
+from cnn_lstm_hyperopt.models.inputs import OWN_FLAG, is_own_flag
 from cnn_lstm_hyperopt.models.inputs import PARAMETERS as INPUTS
 from cnn_lstm_hyperopt.models.linear import LINEAR_PARAMETERS, is_linear
 from cnn_lstm_hyperopt.models.own.family import OwnFamily
@@ -171,13 +172,15 @@ def params_errors(params: Mapping[str, Any]) -> list[SpaceError]:
         family = family_named(str(params.get(FAMILY, DEFAULT_FAMILY)))
     except ConfigError as error:
         return [SpaceError(f"{FAMILY} {error}", error.code, FAMILY)]
-    return parsing.params_errors(params, parameters_of([family]), _specs_of_family(cast("Hashable", family)))
+    own = {name: OWN_FLAG for name in params if is_own_flag(str(name))}
+    specs = {**_specs_of_family(cast("Hashable", family)), **own}
+    return parsing.params_errors(params, parameters_of([family]), specs)
 
 
 def readable(params: Params) -> dict[str, Any]:
     """Convert parameters from their stored form to their readable form. Only filter sizes differ: they become a list."""
     specs = LINEAR_PARAMETERS if is_linear(params) else _specs_of_family(cast("Hashable", family_of(params)))
-    return {name: specs[name].readable(value) for name, value in params.items()}
+    return {name: value if is_own_flag(name) else specs[name].readable(value) for name, value in params.items()}
 
 
 def stored(params: Mapping[str, Any]) -> dict[str, Scalar]:

@@ -12,6 +12,7 @@ from cnn_lstm_hyperopt.config.schema.retrain import EvaluationSettings
 from cnn_lstm_hyperopt.data.bars import Bars
 from cnn_lstm_hyperopt.data.bounded_check import checked_feature_set
 from cnn_lstm_hyperopt.data.describe import data_warnings, describe
+from cnn_lstm_hyperopt.data.feature_groups import own_groups
 from cnn_lstm_hyperopt.data.labels import Labeller, labeller
 from cnn_lstm_hyperopt.data.locked_period import LockedPeriod
 from cnn_lstm_hyperopt.data.market_history import MarketHistory
@@ -34,26 +35,13 @@ from cnn_lstm_hyperopt.data.splits import (
     make_folds,
 )
 from cnn_lstm_hyperopt.data.trades import TRADED, half_spreads
+from cnn_lstm_hyperopt.data.trial_data import TrialData, for_trials
 from cnn_lstm_hyperopt.data.window_table import WindowTable, window_table
-from cnn_lstm_hyperopt.data.windows import Fold, Windows, without_other_rows
+from cnn_lstm_hyperopt.data.windows import Fold, Windows
 from cnn_lstm_hyperopt.errors import DataError
 
-
-@dataclass(frozen=True, eq=False)
-class TrialData:
-    """Data that trials use. The test set is not included.
-
-    Attributes:
-        folds: folds over which the score of a trial is averaged. Without cross-validation there is one fold.
-        n_classes: number of classes.
-        has_regression: True if windows have a regression target.
-        columns: channels of the windows that belong to each group of features, by name of the group.
-    """
-
-    folds: tuple[Fold, ...]
-    n_classes: int
-    has_regression: bool
-    columns: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+OWN_GROUPS = "own_groups"
+"""Key in ``data.json`` with the channels of the groups of the user's inputs that a configuration may leave out, by group."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,6 +72,7 @@ class Dataset:
         half_spreads: half of the bid-ask spread of each symbol, in basis points. Empty if the target is not direction.
         periods: unscaled windows for a walk-forward test; None if the test set is one period.
         pooled: training and validation windows as one training set for the final refit; None without a refit.
+        own_groups: channels of the groups of the user's inputs that a configuration may leave out; empty: all are always used.
     """
 
     train: Windows
@@ -107,6 +96,7 @@ class Dataset:
     half_spreads: Mapping[str, float] = field(default_factory=dict)
     periods: PeriodTable | None = None
     pooled: Pooled | None = None
+    own_groups: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
     @property
     def n_classes(self) -> int:
@@ -131,6 +121,25 @@ class Dataset:
     def with_train_share(self, share: float) -> "Dataset":
         """Return a copy of the dataset with another share of training windows for trials."""
         return replace(self, train_share=share, description={**self.description, "train_share": share})
+
+    def with_own_groups(self) -> "Dataset":
+        """Return a copy in which configurations may leave out groups of the user's inputs; without bars, each input is one."""
+        if self.feature_set is not None:
+            groups = self.feature_set.own_groups
+        else:
+            names = self.feature_names if len(self.feature_names) > 1 else ()
+            groups = own_groups(names, None, 0, len(names))
+        return replace(
+            self,
+            own_groups=groups,
+            description={**self.description, OWN_GROUPS: {name: list(places) for name, places in groups.items()}},
+        )
+
+    @property
+    def columns(self) -> dict[str, tuple[int, ...]]:
+        """Channels of the groups of features that a configuration may leave out."""
+        built_in = {} if self.feature_set is None else self.feature_set.group_columns
+        return {**built_in, **self.own_groups}
 
     @property
     def fold_windows(self) -> int:
@@ -177,19 +186,11 @@ class Dataset:
     def for_trials(self) -> TrialData:
         """Return the data of trials: for each fold, a share of the training windows and all validation windows."""
         return TrialData(
-            folds=tuple(_for_trials(fold, self.train_share) for fold in self.folds),
+            folds=tuple(for_trials(fold, self.train_share) for fold in self.folds),
             n_classes=self.n_classes,
             has_regression=self.has_regression,
-            columns={} if self.feature_set is None else self.feature_set.group_columns,
+            columns=self.columns,
         )
-
-
-def _for_trials(fold: Fold, share: float) -> Fold:
-    """Return a fold with a share of its training windows. Rows of the series that no window uses are removed."""
-    train, validation = fold.train.subset(evenly_spread(len(fold.train), share)), fold.validation
-    if train.series is validation.series:
-        train, validation = without_other_rows(train, validation)
-    return replace(fold, train=train, validation=validation)
 
 
 _USUAL = EvaluationSettings()

@@ -1,5 +1,6 @@
 """Groups of built-in features that a network may leave out, with the functions that compute them from the bars of a segment."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -14,7 +15,7 @@ from cnn_lstm_hyperopt.data.relative_features import (
     write_relative_ranges,
     write_volume_ratios,
 )
-from cnn_lstm_hyperopt.models.inputs import GROUPS, InputGroup
+from cnn_lstm_hyperopt.models.inputs import GROUPS, OWN, InputGroup
 
 Array = NDArray[np.float64]
 
@@ -44,6 +45,49 @@ def columns_of(groups: Sequence[str]) -> dict[str, tuple[int, ...]]:
         columns[group] = tuple(range(first, first + len(FEATURE_GROUPS[group])))
         first += len(FEATURE_GROUPS[group])
     return columns
+
+
+def own_groups(names: Sequence[str], function: str | None, first: int, n_inputs: int) -> dict[str, tuple[int, ...]]:
+    """Return the channels of each group of the user's inputs: each column is a group, and all features of the function are one.
+
+    Names of parameters have no spaces and punctuation, so other characters than letters, digits, ``_`` and ``-`` become ``_``. If
+    two names are then equal, the later one gets a number.
+
+    Args:
+        names: names of the columns.
+        function: name of the user's function (``module:function``); None: no function.
+        first: channel of the first column. The features of the function follow the columns.
+        n_inputs: number of all channels.
+    """
+    found: dict[str, tuple[int, ...]] = {}
+    for place, name in enumerate(names, start=first):
+        found[_new_name(name, found)] = (place,)
+    if function is not None:
+        found[_new_name(function, found)] = tuple(range(first + len(names), n_inputs))
+    return found
+
+
+def optional_columns(
+    features: Sequence[str], columns: Sequence[str], function: str | None, groups: Sequence[str] | None
+) -> dict[str, tuple[int, ...]]:
+    """Return the channels of all groups that a configuration of a model may leave out.
+
+    Args:
+        features: names of all inputs of the model.
+        columns, function: see :func:`own_groups`.
+        groups: groups of built-in features; None: the inputs come from DataLoaders or arrays, and each input is a group.
+    """
+    if groups is None:
+        return own_groups(features, None, 0, len(features))
+    built_in = columns_of(groups)
+    first = len(FEATURE_NAMES) + sum(len(places) for places in built_in.values())
+    return {**built_in, **own_groups(columns, function, first, len(features))}
+
+
+def _new_name(name: str, taken: Mapping[str, object]) -> str:
+    plain = OWN + re.sub(r"[^\w-]+", "_", name)
+    numbered = (f"{plain}_{number}" for number in range(2, len(taken) + 3))
+    return plain if plain not in taken else next(each for each in numbered if each not in taken)
 
 
 def write_groups(frame: pd.DataFrame, groups: Sequence[str], market: Array | None, out: Array) -> None:

@@ -11,7 +11,14 @@ from numpy.typing import NDArray
 
 from cnn_lstm_hyperopt.config.schema.data import DataSettings
 from cnn_lstm_hyperopt.data.bars import COLUMNS, Bars, date_text
-from cnn_lstm_hyperopt.data.feature_groups import FEATURE_GROUPS, GROUP_FEATURES, columns_of, in_order, write_groups
+from cnn_lstm_hyperopt.data.feature_groups import (
+    FEATURE_GROUPS,
+    GROUP_FEATURES,
+    columns_of,
+    in_order,
+    own_groups,
+    write_groups,
+)
 from cnn_lstm_hyperopt.data.features import FEATURE_NAMES, WARM_UP, segments, write_features
 from cnn_lstm_hyperopt.data.labels import labeller
 from cnn_lstm_hyperopt.data.lookahead.causality import check_recomputed
@@ -67,6 +74,12 @@ class FeatureSet:
     def group_columns(self) -> dict[str, tuple[int, ...]]:
         """Channels of each group of built-in features."""
         return columns_of(self.groups)
+
+    @property
+    def own_groups(self) -> dict[str, tuple[int, ...]]:
+        """Channels of each group of the user's inputs."""
+        function = None if self.function is None else self.function.reference
+        return own_groups(self.columns, function, len(self.built_in), len(self.names))
 
     def market(self, frames: Mapping[str, pd.DataFrame], max_gap_days: float) -> dict[str, Array]:
         """Return the features of the group ``market`` by symbol, see :func:`.market_features`.

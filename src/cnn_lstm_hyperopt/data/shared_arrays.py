@@ -13,7 +13,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from cnn_lstm_hyperopt.data.dataset import TrialData
+from cnn_lstm_hyperopt.data.trial_data import TrialData
 from cnn_lstm_hyperopt.data.windows import Fold, Windows
 from cnn_lstm_hyperopt.utils.atomic_io import written_beside
 

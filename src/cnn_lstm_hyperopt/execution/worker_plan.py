@@ -26,7 +26,7 @@ def study_plan(
 ) -> StudyPlan:
     """Return the plan of a study from its settings and data."""
     return StudyPlan(
-        space=space_of_data(settings.search_space, runner.data.columns, one_task=not runner.data.has_regression),
+        space=space_of_data(settings.whole_space, runner.data.columns, one_task=not runner.data.has_regression),
         sampler=_settled(settings.sampler, AUTO_SAMPLER),
         pruner=_settled(settings.pruner, AUTO_PRUNER),
         seed=settings.study.seed,

@@ -19,7 +19,7 @@ from cnn_lstm_hyperopt.config.schema.base import FunctionReference
 from cnn_lstm_hyperopt.config.schema.data import Target
 from cnn_lstm_hyperopt.config.search_space import params_errors
 from cnn_lstm_hyperopt.data.dataset import Dataset
-from cnn_lstm_hyperopt.data.feature_groups import FEATURE_GROUPS, columns_of, in_order
+from cnn_lstm_hyperopt.data.feature_groups import FEATURE_GROUPS, in_order, optional_columns
 from cnn_lstm_hyperopt.data.labels import OWN_UNITS, OwnUnit
 from cnn_lstm_hyperopt.data.market_features import MARKET
 from cnn_lstm_hyperopt.data.own_features import BUILT_IN, FeatureSet
@@ -179,7 +179,12 @@ class ModelDescription:
             n_classes=self.n_classes,
             has_regression=self.has_regression,
             lookback=self.lookback,
-            columns=columns_of(self.feature_groups),
+            columns=optional_columns(
+                self.features,
+                self.feature_columns,
+                self.feature_function,
+                None if self.scaler is None else self.feature_groups,
+            ),
         )
 
     def as_dict(self) -> dict[str, Any]:

@@ -4,13 +4,13 @@ The parameters belong to no family. A family's network gets only the chosen chan
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, get_args
 
 from cnn_lstm_hyperopt.models.base import NetworkConfig
 from cnn_lstm_hyperopt.models.cost import Profile
 from cnn_lstm_hyperopt.space.domains import Fixed
-from cnn_lstm_hyperopt.space.parameters import ParameterSpec, Params, value_of
+from cnn_lstm_hyperopt.space.parameters import FLAG, ParameterSpec, Params, Specs, value_of
 from cnn_lstm_hyperopt.space.search_space import SearchSpace
 
 InputGroup = Literal["relative_ranges", "volume_ratios", "market"]
@@ -27,6 +27,11 @@ PARAMETERS: dict[str, ParameterSpec] = {
     **{f"inputs.{group}": ParameterSpec("flag", Fixed(group in USED), earlier=False) for group in GROUPS},
     WINDOW_NORM: ParameterSpec("flag", Fixed(False), earlier=False),
 }
+
+OWN = "own."
+"""Prefix of the names of groups of the user's inputs, such as ``own.sentiment``."""
+OWN_FLAG = ParameterSpec("flag", FLAG, earlier=True)
+"""Flag of a group of the user's inputs. A configuration without the flag uses the group."""
 
 Columns = Mapping[str, tuple[int, ...]]
 """Channels of each group of features in a dataset, by name of the group."""
@@ -62,15 +67,32 @@ class InputsConfig(NetworkConfig):
         return f"{len(self.columns)} of {self.input_dim} inputs{normalised} to {self.network.describe()}"
 
 
+def flag_of(group: str) -> str:
+    """Return the name of the parameter that switches a group of features on."""
+    return f"inputs.{group}"
+
+
+def is_own_flag(name: str) -> bool:
+    """Return whether a parameter is the flag of a group of the user's inputs."""
+    return name.startswith(flag_of(OWN))
+
+
+def own_flags(groups: Iterable[str]) -> Specs:
+    """Return the specifications of the flags of those groups that are groups of the user's inputs."""
+    return {flag_of(group): OWN_FLAG for group in groups if group.startswith(OWN)}
+
+
 def chosen_columns(params: Params, input_dim: int, columns: Columns) -> tuple[int, ...]:
-    """Return the channels that a configuration chooses: all channels, without those of groups whose flag is off."""
+    """Return the channels that a configuration chooses: all channels, without those of groups whose flag is off.
+
+    If all channels would be left out, all are chosen, because a network needs an input.
+    """
+    specs = {**PARAMETERS, **own_flags(columns)}
     left_out = {
-        place
-        for group, places in columns.items()
-        if not value_of(f"inputs.{group}", params, PARAMETERS)
-        for place in places
+        place for group, places in columns.items() if not value_of(flag_of(group), params, specs) for place in places
     }
-    return tuple(place for place in range(input_dim) if place not in left_out)
+    chosen = tuple(place for place in range(input_dim) if place not in left_out)
+    return chosen or tuple(range(input_dim))
 
 
 def channels_of(config: NetworkConfig) -> tuple[int, ...]:
@@ -80,9 +102,23 @@ def channels_of(config: NetworkConfig) -> tuple[int, ...]:
 
 def possible_groups(space: SearchSpace) -> tuple[str, ...]:
     """Return the groups of features that a configuration of the space may use."""
-    return tuple(group for group in GROUPS if space.domains[f"inputs.{group}"].contains(True))
+    return tuple(group for group in GROUPS if space.domains[flag_of(group)].contains(True))
 
 
 def without_missing_groups(space: SearchSpace, groups: Iterable[str]) -> SearchSpace:
     """Return the space for data that have only these groups of features. The flags of other groups are fixed at false."""
-    return space.fixing({f"inputs.{group}": False for group in GROUPS if group not in set(groups)})
+    return space.fixing({flag_of(group): False for group in GROUPS if group not in set(groups)})
+
+
+def with_own_groups(space: SearchSpace, groups: Iterable[str]) -> SearchSpace:
+    """Return the space with a searched flag for each of the groups that is a group of the user's inputs."""
+    own = own_flags(groups)
+    domains = {name: spec.default for name, spec in own.items()}
+    return replace(space, domains={**space.domains, **domains}, specs={**space.specs, **own}) if own else space
+
+
+def with_searched_groups(space: SearchSpace) -> SearchSpace:
+    """Return the space in which the flags of groups of built-in features are searched, unless their domains were changed."""
+    names = [flag_of(group) for group in GROUPS]
+    searched = {name: FLAG for name in names if space.domains[name] == PARAMETERS[name].default}
+    return replace(space, domains={**space.domains, **searched})

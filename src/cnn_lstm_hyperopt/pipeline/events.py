@@ -90,6 +90,15 @@ class RunEvents(TrialEvents):
 
     # ------------------------------------------------------------------ after the search
 
+    def on_feature_selection_start(self, groups: int) -> None:
+        """Called when the selection of inputs begins. ``groups`` is the number of groups that can be left out."""
+
+    def on_feature_selection(self, result: Mapping[str, Any]) -> None:
+        """Called when inputs were selected. ``result`` is the entry ``feature_selection`` of ``results.json``."""
+
+    def on_feature_selection_interrupted(self, reason: str) -> None:
+        """Called if the selection of inputs was interrupted, so no model is retrained or tested."""
+
     def on_confirmation_start(self, candidates: Sequence[Candidate], seeds: int, trainings: int) -> None:
         """Called when the confirmation begins.
 

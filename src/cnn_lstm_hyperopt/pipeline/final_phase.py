@@ -19,6 +19,13 @@ from cnn_lstm_hyperopt.pipeline.confirmation import (
 )
 from cnn_lstm_hyperopt.pipeline.earlier_results import EarlierResults
 from cnn_lstm_hyperopt.pipeline.events import trainings
+from cnn_lstm_hyperopt.pipeline.feature_selection import (
+    FEATURE_SELECTION,
+    SELECTION_SHARE,
+    Selection,
+    optional_groups,
+    with_recommended,
+)
 from cnn_lstm_hyperopt.pipeline.final_test import evaluate_finalists
 from cnn_lstm_hyperopt.pipeline.results.final_results import confirmation_results
 from cnn_lstm_hyperopt.pipeline.resume_state import ResumeState, end_round
@@ -91,6 +98,11 @@ class FinalPhase:
         candidates = self._candidates(chosen.top_k)
         state = ResumeState(session.study.storage, session.settings, [each.trial_number for each in candidates])
         stop.set_deadline(None if limit is None else limit - state.seconds)
+        if session.settings.features.select:
+            candidates = self._with_selected_inputs(candidates, state)
+            if stop.interrupted:
+                events.on_feature_selection_interrupted(str(stop.reason))
+                return []
         log_phase("confirmation")
         confirmed = self._confirm(candidates, state)
         if stop.interrupted:
@@ -229,6 +241,37 @@ class FinalPhase:
             for record in study.candidates(top_k)
             if record.values is not None
         ]
+
+    def _with_selected_inputs(self, candidates: list[Candidate], state: ResumeState) -> list[Candidate]:
+        """Return the candidates with the recommended groups of inputs.
+
+        Inputs are selected once for a study. Later final phases use the stored selection, since the results with new seeds are
+        those of the selected inputs.
+        """
+        session, events, limit = self.session, self.session.events, self.session.settings.limits.retrain_seconds
+        result = session.study.storage.attribute(FEATURE_SELECTION)
+        if result is None and candidates and (groups := optional_groups(session)):
+            log_phase("selection of inputs")
+            events.on_feature_selection_start(len(groups))
+
+            def listener(which: str) -> OnReport:
+                return self._listener(which, session.study.plan.max_epochs, state)
+
+            seconds_left = None if limit is None else SELECTION_SHARE * limit - state.seconds
+            checkpoints = checkpoint_folder(session.save_dir)
+            with trainings(events, "Selection of inputs"):
+                found = Selection(session, candidates, checkpoints, listener, seconds_left).run()
+            state.save_time(self.stop.seconds_left)
+            if isinstance(found, Decision):
+                return candidates
+            result = found
+            session.study.storage.set_attribute(FEATURE_SELECTION, result)
+        if result is None:
+            events.on_warning("features.select: the data have no group of inputs that can be left out")
+            return candidates
+        session.final[FEATURE_SELECTION] = result
+        events.on_feature_selection(result)
+        return [with_recommended(each, result) for each in candidates]
 
     def _confirm(self, candidates: list[Candidate], state: ResumeState) -> Confirmed:
         """Train the candidates with new seeds. Trainings that an interrupted run has completed are skipped."""

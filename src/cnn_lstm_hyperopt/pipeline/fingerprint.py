@@ -22,6 +22,7 @@ TRAINED_EARLIER = {"training.warmup_epochs": 0.0, "training.weight_averaging": "
 """Values of settings that earlier versions lacked."""
 ADAM_DECAY = "adam_decay"
 """Key of the study attribute that says how the optimiser ``adam`` applies weight decay. Earlier versions stored no such key."""
+SELECT = "features.select"
 CLASS_WEIGHTS, MIN_EPOCH_STEPS, SPACE = "training.class_weights", "training.min_epoch_steps", "search_space"
 PATIENCE, TIME_OBJECTIVE = "training.min_patience", "study.time_objective"
 
@@ -56,6 +57,7 @@ def fingerprint(settings: Settings, dataset: Dataset, device: torch.device) -> d
         **flattened(json.loads(settings.training.model_dump_json(exclude={"device"})), "training."),
         CLASS_WEIGHTS: _resolved_class_weights(settings.training, settings.study.metric),
         **flattened(settings.search_space.as_dict(), f"{SPACE}.", levels=2),
+        SELECT: settings.features.select,
         "data.sha256": dataset.description["sha256"],
         "training.device": device.type,
     }
@@ -88,7 +90,7 @@ def _stored_fingerprint(storage: StudyStorage, settings: Settings, dataset: Data
     for name in _lacking(made_with, specs):
         made_with[f"{SPACE}.{name}"] = {"fixed": specs[name].earlier}
     # the number of steps has no effect on a study of an earlier version, which has one pass an epoch
-    earlier = {MIN_EPOCH_STEPS: settings.training.min_epoch_steps, **TRAINED_EARLIER}
+    earlier = {MIN_EPOCH_STEPS: settings.training.min_epoch_steps, SELECT: False, **TRAINED_EARLIER}
     made_with = {**earlier, **made_with}
     if CLASS_WEIGHTS not in made_with:
         none = TrainingSettings(class_weights="none")

@@ -75,8 +75,11 @@ def dataset_of(settings: Settings, *, resume: bool) -> Dataset:
     """
     groups = stored_groups(settings.save_dir) if resume else None
     if groups is None:
-        groups = possible_groups((_as_stored(settings) if resume else settings).search_space)
-    return prepare_dataset(settings.data, evaluation=settings.evaluation, pooled=settings.retrain.refit, groups=groups)
+        groups = possible_groups((_as_stored(settings) if resume else settings).whole_space)
+    dataset = prepare_dataset(
+        settings.data, evaluation=settings.evaluation, pooled=settings.retrain.refit, groups=groups
+    )
+    return dataset.with_own_groups() if settings.features.select else dataset
 
 
 def _as_stored(settings: Settings) -> Settings:

@@ -37,6 +37,7 @@ from cnn_lstm_hyperopt.training.trial_trainer import TrialRunner
 from cnn_lstm_hyperopt.utils.atomic_io import remove_parts, write_json, write_text
 
 FINAL_KEYS = (
+    "feature_selection",
     "confirmation",
     "retrained_models",
     "ensemble",

@@ -11,6 +11,7 @@ from cnn_lstm_hyperopt.config import Settings
 from cnn_lstm_hyperopt.data.dataset import Dataset
 from cnn_lstm_hyperopt.errors import ConfigError
 from cnn_lstm_hyperopt.evaluation import Power
+from cnn_lstm_hyperopt.evaluation.input_selection import TRAININGS
 from cnn_lstm_hyperopt.execution import (
     PASSES,
     Gpu,
@@ -147,7 +148,8 @@ class Setup:
             self.plan,
             self.within,
             evaluation_seconds=self.runner.costs.evaluation_seconds,
-            confirmations=count_confirmations(CONFIRMED_PER_MODEL * chosen.top_k, chosen.confirm_seeds, chosen.top_k),
+            confirmations=count_confirmations(CONFIRMED_PER_MODEL * chosen.top_k, chosen.confirm_seeds, chosen.top_k)
+            + TRAININGS * self.settings.features.select,
             retrainings=chosen.top_k * chosen.seeds,
             periods=(1.0,) if self.dataset.periods is None else self.dataset.periods.growth,
             refit=chosen.refit * chosen.seeds * (1 + len(self.dataset.validation) / len(self.dataset.train)),

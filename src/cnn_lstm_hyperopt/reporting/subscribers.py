@@ -2,6 +2,7 @@
 
 from cnn_lstm_hyperopt.pipeline.advice import Interface
 from cnn_lstm_hyperopt.pipeline.events import RunEvents
+from cnn_lstm_hyperopt.reporting.console.input_selection import InputSelectionConsole
 from cnn_lstm_hyperopt.reporting.console.refit import RefitConsole
 from cnn_lstm_hyperopt.reporting.console.run_console import RunConsole
 from cnn_lstm_hyperopt.reporting.console.terminal import Terminal
@@ -11,4 +12,10 @@ from cnn_lstm_hyperopt.reporting.report_page import ReportPage
 
 def reporters(terminal: Terminal, interface: Interface = Interface.COMMAND_LINE) -> list[RunEvents]:
     """Return new subscribers of a run: the notes for optuna-dashboard, the report page and the console."""
-    return [DashboardNotes(), ReportPage(terminal), RunConsole(terminal, interface), RefitConsole(terminal)]
+    return [
+        DashboardNotes(),
+        ReportPage(terminal),
+        RunConsole(terminal, interface),
+        InputSelectionConsole(terminal),
+        RefitConsole(terminal),
+    ]

@@ -33,6 +33,7 @@ from cnn_lstm_hyperopt.search.study import Study
 from cnn_lstm_hyperopt.search.study_plan import StudyPlan
 from cnn_lstm_hyperopt.search.study_space import (
     FEATURE_GROUPS,
+    OWN_GROUPS,
     read_description,
     space_of_data,
     stored_groups,
@@ -55,6 +56,7 @@ __all__ = [
     "FEATURE_GROUPS",
     "KILLED",
     "LACKED_MEMORY",
+    "OWN_GROUPS",
     "Assignment",
     "Cost",
     "Database",

@@ -6,12 +6,14 @@ from typing import Any
 
 from cnn_lstm_hyperopt.config import SearchSpace, Settings
 from cnn_lstm_hyperopt.errors import SaveDirError
-from cnn_lstm_hyperopt.models.inputs import without_missing_groups
+from cnn_lstm_hyperopt.models.inputs import with_own_groups, without_missing_groups
 from cnn_lstm_hyperopt.run_dir.paths import DATA_FILE
 from cnn_lstm_hyperopt.utils.reading import MAX_JSON_BYTES, parse_json, read_text
 
 FEATURE_GROUPS = "feature_groups"
 """Key in ``data.json`` with the names of the groups of features."""
+OWN_GROUPS = "own_groups"
+"""Key in ``data.json`` with the channels of the groups of the user's inputs that have flags in the search space, by group."""
 
 
 def read_description(save_dir: Path) -> Mapping[str, Any]:
@@ -53,9 +55,14 @@ def study_space(settings: Settings, description: Mapping[str, Any]) -> SearchSpa
             Data of earlier versions have no groups of features.
     """
     one_task = description.get("value_name", "") is None
-    return space_of_data(settings.search_space, description.get(FEATURE_GROUPS, ()), one_task=one_task)
+    groups = (*description.get(FEATURE_GROUPS, ()), *description.get(OWN_GROUPS, ()))
+    return space_of_data(settings.whole_space, groups, one_task=one_task)
 
 
 def space_of_data(space: SearchSpace, groups: Iterable[str], *, one_task: bool) -> SearchSpace:
-    """Return the space without the parameters that have no effect on data with these groups of features."""
-    return without_missing_groups(space.for_one_task() if one_task else space, groups)
+    """Return the space for data with these groups of features.
+
+    Parameters that have no effect on these data are fixed. Each group of the user's inputs adds a flag.
+    """
+    groups = tuple(groups)
+    return with_own_groups(without_missing_groups(space.for_one_task() if one_task else space, groups), groups)

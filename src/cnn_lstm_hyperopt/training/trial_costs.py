@@ -4,7 +4,7 @@ import math
 from typing import NamedTuple
 
 from cnn_lstm_hyperopt.config import PARAMETERS, Params, TrainingSettings
-from cnn_lstm_hyperopt.data.dataset import TrialData
+from cnn_lstm_hyperopt.data.trial_data import TrialData
 from cnn_lstm_hyperopt.models import NetworkConfig, Profile, network_config
 from cnn_lstm_hyperopt.search import Cost
 from cnn_lstm_hyperopt.space.domains import Scalar

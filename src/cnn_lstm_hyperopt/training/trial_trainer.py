@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from cnn_lstm_hyperopt.config import Params, TrainingSettings
 from cnn_lstm_hyperopt.config.schema.study import MetricName
-from cnn_lstm_hyperopt.data.dataset import TrialData
+from cnn_lstm_hyperopt.data.trial_data import TrialData
 from cnn_lstm_hyperopt.data.windows import Fold, Windows, on_device
 from cnn_lstm_hyperopt.errors import CheckpointError, MemoryLimitError
 from cnn_lstm_hyperopt.metrics import class_weights

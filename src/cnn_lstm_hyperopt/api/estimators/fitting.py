@@ -24,6 +24,7 @@ from cnn_lstm_hyperopt.inference.temperature import scaled
 from cnn_lstm_hyperopt.pipeline.advice import Interface
 from cnn_lstm_hyperopt.pipeline.calibration import held_out, temperature_on
 from cnn_lstm_hyperopt.pipeline.events import RunEvents, trainings
+from cnn_lstm_hyperopt.pipeline.feature_selection import SELECTION_SHARE, with_selected_inputs
 from cnn_lstm_hyperopt.pipeline.final_phase import checkpoint_folder, delete_final_phase_state
 from cnn_lstm_hyperopt.pipeline.retraining import Finalist, Retrained, SeedState, retrain
 from cnn_lstm_hyperopt.pipeline.search_phase import search_and_write
@@ -129,7 +130,8 @@ def fit_study(
     begun = time.monotonic()
     stop = FirstTrialStop(settings.study.timeout)
     with stop.listening():
-        opened = open_session(settings, data.dataset, resume=False, events=events, interface=Interface.LOADERS)
+        dataset = data.dataset.with_own_groups() if settings.features.select else data.dataset
+        opened = open_session(settings, dataset, resume=False, events=events, interface=Interface.LOADERS)
         with opened as session:
             front = _search(session, stop)
             board = leaderboard(session, objectives)
@@ -178,19 +180,35 @@ def _delete_checkpoints(session: Session) -> None:
 
 def _train(session: Session, number: int, stop: StopSignal, seconds_left: Callable[[], float | None]) -> Retrained:
     record = next(each for each in session.study.records() if each.number == number)
-    finalist = Finalist(1, number, with_fixed(session.study.plan.space, record.params))
     checkpoints = checkpoint_folder(session.save_dir)
     checkpoints.mkdir(parents=True, exist_ok=True)
     chosen = session.settings.retrain
 
-    def on_report(finalist: Finalist, seed: int, epochs: int) -> OnReport:
+    def listener(which: str, epochs: int) -> OnReport:
         def decide(report: ProgressReport) -> Decision:
-            session.events.on_training(f"trial {finalist.trial_number}, seed {seed}", report, epochs)
+            session.events.on_training(which, report, epochs)
             if stop.interrupted and not report.last:
                 return Decision(Action.STOP, str(stop.reason))
             return CONTINUE
 
         return decide
+
+    def on_report(finalist: Finalist, seed: int, epochs: int) -> OnReport:
+        return listener(f"trial {finalist.trial_number}, seed {seed}", epochs)
+
+    params = with_fixed(session.study.plan.space, record.params)
+    if session.settings.features.select:
+        left = seconds_left()
+        params = with_selected_inputs(
+            session,
+            (number, params),
+            checkpoints,
+            lambda which: listener(which, session.study.plan.max_epochs),
+            None if left is None else SELECTION_SHARE * left,
+        )
+        if stop.interrupted:
+            raise KeyboardInterrupt
+    finalist = Finalist(1, number, params)
 
     def ignore(finalist: Finalist, seed: int, state: SeedState) -> None:
         """A fit that is interrupted begins again."""

@@ -9,6 +9,7 @@ from pydantic_core import core_schema
 
 from cnn_lstm_hyperopt.config.schema.base import Directory, Section, SettingError
 from cnn_lstm_hyperopt.config.schema.data import DataSettings
+from cnn_lstm_hyperopt.config.schema.features import FeatureSettings
 from cnn_lstm_hyperopt.config.schema.limits import LimitSettings
 from cnn_lstm_hyperopt.config.schema.retrain import EvaluationSettings, RetrainSettings
 from cnn_lstm_hyperopt.config.schema.search import PrunerSettings, SamplerSettings
@@ -16,6 +17,7 @@ from cnn_lstm_hyperopt.config.schema.study import StudySettings
 from cnn_lstm_hyperopt.config.schema.tracking import MlflowSettings, TrackingSettings
 from cnn_lstm_hyperopt.config.schema.training import TrainingSettings
 from cnn_lstm_hyperopt.config.search_space import PARAMETERS, parse_space
+from cnn_lstm_hyperopt.models.inputs import with_searched_groups
 from cnn_lstm_hyperopt.space.parsing import plain
 from cnn_lstm_hyperopt.space.search_space import SearchSpace
 from cnn_lstm_hyperopt.space.values import SpaceError
@@ -71,6 +73,7 @@ class Settings(Section):
 
     study: StudySettings = Field(default_factory=StudySettings)
     data: DataSettings = Field(default_factory=DataSettings)
+    features: FeatureSettings = Field(default_factory=FeatureSettings)
     training: TrainingSettings = Field(default_factory=TrainingSettings)
     pruner: PrunerSettings = Field(default_factory=PrunerSettings)
     sampler: SamplerSettings = Field(default_factory=SamplerSettings)
@@ -104,6 +107,11 @@ class Settings(Section):
     search_space: _ReadSpace = Field(
         default_factory=lambda: SearchSpace.of(PARAMETERS), description="changes to the default search space"
     )
+
+    @property
+    def whole_space(self) -> SearchSpace:
+        """Search space with the flags of all groups of built-in features, if inputs are selected."""
+        return with_searched_groups(self.search_space) if self.features.select else self.search_space
 
     @property
     def verdict_metric(self) -> str:

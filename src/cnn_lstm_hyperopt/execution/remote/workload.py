@@ -12,8 +12,8 @@ import torch
 from numpy.typing import NDArray
 
 from cnn_lstm_hyperopt.config import Params, Settings
-from cnn_lstm_hyperopt.data.dataset import TrialData
 from cnn_lstm_hyperopt.data.shared_arrays import arrays_of, trial_data_of
+from cnn_lstm_hyperopt.data.trial_data import TrialData
 from cnn_lstm_hyperopt.execution.trial_events import TrialEvents
 from cnn_lstm_hyperopt.execution.trial_loop import Runner
 from cnn_lstm_hyperopt.execution.validation_files import ValidationWriter

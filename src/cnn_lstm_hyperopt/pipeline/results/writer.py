@@ -78,6 +78,7 @@ def _results(session: Session) -> dict[str, Any]:
     bias = selection_results(selection_bias(session)) if selection_is_due(session) else _NOT_ESTIMATED
     return {
         **found,
+        "feature_selection": None,
         "confirmation": None,
         "retrained_models": [],
         "ensemble": None,

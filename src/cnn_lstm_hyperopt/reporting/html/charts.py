@@ -26,7 +26,7 @@ from cnn_lstm_hyperopt.reporting.html.chart_style import (
 )
 from cnn_lstm_hyperopt.reporting.html.study_files import Content
 from cnn_lstm_hyperopt.reporting.html.trial_table import TrialTable, lanes_of
-from cnn_lstm_hyperopt.search import FEATURE_GROUPS, State, hypervolume_history, with_fixed
+from cnn_lstm_hyperopt.search import FEATURE_GROUPS, OWN_GROUPS, State, hypervolume_history, with_fixed
 from cnn_lstm_hyperopt.search.pareto_front import finish_order
 
 MAX_CURVES = 60
@@ -276,7 +276,7 @@ def _cost(content: Content) -> pd.DataFrame:
             n_classes=max(2, len(classes)),
             has_regression=bool(data.get("value_name")),
             lookback=lookback,
-            columns=columns_of(data.get(FEATURE_GROUPS, ())),
+            columns={**columns_of(data.get(FEATURE_GROUPS, ())), **data.get(OWN_GROUPS, {})},
         )
         rows[record.number] = (
             (record.attributes.get("measured_seconds") or record.seconds) / epochs,

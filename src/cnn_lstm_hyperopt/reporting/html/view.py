@@ -5,12 +5,15 @@ from datetime import UTC, datetime
 from typing import Any
 
 from cnn_lstm_hyperopt.config import dump_settings
+from cnn_lstm_hyperopt.evaluation import level_text
 from cnn_lstm_hyperopt.evaluation.grades import COLOURS, known_grade
 from cnn_lstm_hyperopt.evaluation.overfitting import LOW, overfitting_meaning
 from cnn_lstm_hyperopt.evaluation.strategy_text import shown_strategies
 from cnn_lstm_hyperopt.inference.refit import REFIT_FAILURE, refit_failure_text
+from cnn_lstm_hyperopt.metrics.proportions import CONFIDENCE
 from cnn_lstm_hyperopt.pipeline.advice import skipped_baselines_text
 from cnn_lstm_hyperopt.pipeline.calibration import scaling_text
+from cnn_lstm_hyperopt.pipeline.results.input_selection import group_title, selection_lines
 from cnn_lstm_hyperopt.reporting.console.pruning import pruning_lines
 from cnn_lstm_hyperopt.reporting.console.search_tables import picks_line
 from cnn_lstm_hyperopt.reporting.html.charts import MIN_WINDOWS, curve_trials, objectives
@@ -65,6 +68,7 @@ def view(table: TrialTable) -> dict[str, Any]:
         "curves_line": _curves_line(table),
         "convergence": _convergence(content),
         "importances": _importances(content),
+        "inputs": _inputs(content.results.get("feature_selection")),
         "size_line": _size_line(content),
         "data": content.data,
         "skill": content.skill,
@@ -242,6 +246,22 @@ def _importances(content: Content) -> dict[str, dict[str, float]]:
     }
     found = {title: dict(list(content.importances.get(key, {}).items())[:8]) for key, title in titles.items()}
     return {title: shares for title, shares in found.items() if any(shares.values())}
+
+
+def _inputs(result: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """Return the sentences and the table of the selection of inputs, the most important group first; None without a selection."""
+    if result is None:
+        return None
+    rows = [{**each, "title": group_title(each)} for each in result["groups"]]
+    ends = [end for row in rows for end in (row["low"], row["high"])]
+    return {
+        "lines": selection_lines(result),
+        "rows": sorted(rows, key=lambda row: -row["importance"]),
+        "trials": counted(len(result["trials"]), "trial"),
+        "level": level_text(CONFIDENCE),
+        "best_shadow": result["best_shadow"],
+        "axis": (min(0.0, *ends), max(1e-9, *ends)) if ends else (0.0, 1.0),
+    }
 
 
 def _size_line(content: Content) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 from cnn_lstm_hyperopt.config import Fixed, Params, SearchSpace, load_settings, readable
 from cnn_lstm_hyperopt.config.yaml_reader import read_tree
 from cnn_lstm_hyperopt.errors import ConfigError, SaveDirError
-from cnn_lstm_hyperopt.models.inputs import GROUPS
+from cnn_lstm_hyperopt.models.inputs import GROUPS, is_own_flag
 from cnn_lstm_hyperopt.run_dir.paths import CONFIG_FILE, STUDY_FILE
 from cnn_lstm_hyperopt.search import (
     Database,
@@ -223,11 +223,12 @@ def _without_dropped(raw: Any, space: SearchSpace) -> Any:
 
     The parameters are removed if the new study fixes them, or if ``raw`` contains the values at which studies of one task fix
     these parameters. Parameters that the earlier version of a study did not have are added. Flags of groups of inputs that are
-    off, because the data of the earlier study have no such groups, are removed if the new study fixes them.
+    off are removed if the new study fixes them; flags of the user's inputs that are on, if the new study has none.
     """
     if isinstance(raw, Mapping):
         groups = {name for name in map("inputs.{}".format, GROUPS) if isinstance(space.domains[name], Fixed)}
-        raw = space.with_earlier({name: value for name, value in raw.items() if name not in groups or value})
+        own = {name for name, on in raw.items() if is_own_flag(str(name)) and name not in space.domains and on is True}
+        raw = space.with_earlier({n: value for n, value in raw.items() if n not in own and (n not in groups or value)})
     dropped = {name: spec.one_task for name, spec in space.specs.items() if spec.one_task is not None}
     of_new = all(space.domains[name] == Fixed(value) for name, value in dropped.items())
     if not isinstance(raw, Mapping) or not (of_new or all(raw.get(name) == value for name, value in dropped.items())):

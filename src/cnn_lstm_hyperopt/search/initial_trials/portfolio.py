@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from cnn_lstm_hyperopt.config import Choices, Domain, Fixed, IntRange, Params, SearchSpace
+from cnn_lstm_hyperopt.models.inputs import is_own_flag
 from cnn_lstm_hyperopt.search import InitialTrial, StudyPlan
 from cnn_lstm_hyperopt.space.domains import Scalar, decode_sizes
 
@@ -233,10 +234,14 @@ def portfolio_in(plan: StudyPlan) -> Portfolio:
 
 
 def nearest(space: SearchSpace, wishes: Mapping[str, Wish]) -> dict[str, Scalar]:
-    """Return the full configuration in which each parameter has the legal value nearest to its value in ``wishes``."""
+    """Return the full configuration in which each parameter has the legal value nearest to its value in ``wishes``.
+
+    All groups of the user's inputs are used.
+    """
     params: dict[str, Scalar] = {}
     for name in space.active(params):
-        params[name] = space.legal(name, _nearest(space.domains[name], wishes.get(name)), params)
+        wish = _YES if is_own_flag(name) else wishes.get(name)
+        params[name] = space.legal(name, _nearest(space.domains[name], wish), params)
     return params
 
 
