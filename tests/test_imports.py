@@ -10,7 +10,7 @@ import pytest
 import cnn_lstm_hyperopt
 
 ROOT = Path(__file__).parents[1]
-HEAVY = ["torch", "optuna", "pandas", "mlflow", "sklearn", "scipy.stats", "pyarrow", "ray"]
+HEAVY = ["torch", "optuna", "pandas", "mlflow", "sklearn", "scipy", "scipy.stats", "pyarrow", "ray"]
 
 
 def python(code, cwd=ROOT):
@@ -33,8 +33,11 @@ UNUSED = {"sklearn", "scipy.stats", "mlflow", "ray"}
     [
         ("; ".join(LIGHT), set(HEAVY)),
         # Optuna looks for pandas when a data frame is asked for, and for torch when TPE or a GP needs it.
-        ("import cnn_lstm_hyperopt.search", {"torch", "pandas"}),
-        ("from cnn_lstm_hyperopt.cli import main; main('status --save-dir none'.split())", {"torch", "pandas"}),
+        ("import cnn_lstm_hyperopt.search", {"torch", "pandas", "scipy"}),
+        (
+            "from cnn_lstm_hyperopt.cli import main; main('status --save-dir none'.split())",
+            {"torch", "pandas", "scipy"},
+        ),
         ("import cnn_lstm_hyperopt.execution.worker", UNUSED),
         ("import cnn_lstm_hyperopt.pipeline.run", UNUSED),
     ],

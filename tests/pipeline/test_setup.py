@@ -17,7 +17,13 @@ from cnn_lstm_hyperopt.evaluation import dates_effect
 from cnn_lstm_hyperopt.evaluation.baselines.boosting import GradientBoosting
 from cnn_lstm_hyperopt.metrics import METRICS
 from cnn_lstm_hyperopt.pipeline.events import RunEvents
-from cnn_lstm_hyperopt.pipeline.fingerprint import ADAM_DECAY, fingerprint, require_same, with_stored_space
+from cnn_lstm_hyperopt.pipeline.fingerprint import (
+    ADAM_DECAY,
+    fingerprint,
+    require_same,
+    with_new_time_objective,
+    with_stored_space,
+)
 from cnn_lstm_hyperopt.pipeline.session import open_session
 from cnn_lstm_hyperopt.pipeline.setup import prepare_again, prepare_new
 from cnn_lstm_hyperopt.pipeline.validation_skill import skill_threshold
@@ -54,6 +60,20 @@ def begun(dataset):
         return storage, new
 
     return begin
+
+
+@pytest.mark.parametrize(
+    ("given", "study", "expected"),
+    [
+        ({}, {}, "measured"),
+        ({"engine": "ray", "ray_address": "10.0.0.5:6379", "workers": 2}, {}, "estimated"),
+        ({}, {"storage": "postgresql+psycopg://me@db.example.org/x"}, "estimated"),
+        ({}, {"storage": "postgresql+psycopg://me@db.example.org/x", "time_objective": "measured"}, "measured"),
+    ],
+)
+def test_seconds_are_estimated_where_workers_may_be_on_other_machines(tiny, given, study, expected):
+    settings = Settings(**{**tiny, **given, "study": {**tiny["study"], "time_objective": "auto", **study}})
+    assert with_new_time_objective(settings).study.time_objective == expected
 
 
 def fold_of(dataset, labels, *, first=0):

@@ -129,8 +129,12 @@ def with_stored_patience(settings: Settings, storage: StudyStorage) -> Settings:
 
 
 def with_new_time_objective(settings: Settings) -> Settings:
-    """Return the settings of a new study with a time objective instead of ``auto``."""
-    return _with_time_objective(settings, "measured" if settings.ray_address is None else "estimated")
+    """Return the settings of a new study with a time objective instead of ``auto``.
+
+    Workers on other machines, whose speeds differ, can run trials of a study on a cluster or on a database server.
+    """
+    one_machine = settings.ray_address is None and settings.study.storage is None
+    return _with_time_objective(settings, "measured" if one_machine else "estimated")
 
 
 def with_stored_time_objective(settings: Settings, storage: StudyStorage) -> Settings:

@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import betaincinv  # what scipy.stats.beta.ppf calls; scipy.stats takes half a second to import
 
 from cnn_lstm_hyperopt.pareto import hypervolume, non_dominated
 from cnn_lstm_hyperopt.search.learning_curves import believed_scores, settled_score
@@ -94,6 +93,8 @@ class Audit(NamedTuple):
     @property
     def bounds(self) -> tuple[float, float]:
         """Lower and upper bound of the share of the front that pruning loses (Clopper & Pearson 1934)."""
+        from scipy.special import betaincinv  # what scipy.stats.beta.ppf calls; `status` needs neither
+
         k, n = self.lost, self.on_front
         low = float(betaincinv(k, n - k + 1, DOUBT)) if k else 0.0
         high = float(betaincinv(k + 1, n - k, 1 - DOUBT)) if k < n else 1.0

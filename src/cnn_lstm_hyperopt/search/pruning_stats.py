@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import betaincinv  # what scipy.stats.beta.ppf calls; scipy.stats takes half a second to import
 
 from cnn_lstm_hyperopt.search.learning_curves import projected_seconds, smoothed_score, up_to
 from cnn_lstm_hyperopt.search.pareto_front import ranked_front
@@ -178,6 +177,8 @@ def jeffreys(successes: int, trials: int) -> Estimate:
     The bounds are quantiles of Beta(successes + ½, trials − successes + ½). If there are no successes, the lower bound is 0; if
     there are no failures, the upper bound is 1 (Brown, Cai & DasGupta 2001, Statistical Science 16(2), 101–133).
     """
+    from scipy.special import betaincinv  # what scipy.stats.beta.ppf calls; `status` needs neither
+
     a, b, tail = successes + 0.5, trials - successes + 0.5, (1 - CONFIDENCE) / 2
     low = 0.0 if successes == 0 else float(betaincinv(a, b, tail))
     high = 1.0 if successes == trials else float(betaincinv(a, b, 1 - tail))

@@ -5,6 +5,7 @@ import contextlib
 import importlib
 import inspect
 import pkgutil
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -33,6 +34,29 @@ def members(package: str, base: type[T]) -> dict[str, type[T]]:
             and not inspect.isabstract(kind)
         ]
     return {kind.name: kind for kind in sorted(found, key=lambda kind: (kind.place, kind.name))}
+
+
+class Members(Mapping[str, type[T]]):
+    """The same as :func:`members`, but the modules are imported only when the mapping is used, since they may need libraries."""
+
+    def __init__(self, package: str, base: type[T]) -> None:
+        self._package, self._base = package, base
+        self._found: dict[str, type[T]] | None = None
+
+    @property
+    def _members(self) -> dict[str, type[T]]:
+        if self._found is None:
+            self._found = members(self._package, self._base)
+        return self._found
+
+    def __getitem__(self, name: str) -> type[T]:
+        return self._members[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._members)
+
+    def __len__(self) -> int:
+        return len(self._members)
 
 
 def declared(folder: str) -> dict[str, dict[str, Any]]:

@@ -61,7 +61,8 @@ class StudySettings(Section):
         "auto",
         description="how training time is counted: measured (wall time), or estimated (by the cost model). With "
         "estimated, the same seed and one worker always give the same study. auto: estimated in a study on a cluster "
-        "(ray_address), whose machines may differ in speed, otherwise measured; measured seconds are always stored",
+        "(ray_address) or on a database server (storage), whose workers may be on machines of different speed, otherwise "
+        "measured; measured seconds are always stored",
     )
     portfolio: bool = Field(
         True,

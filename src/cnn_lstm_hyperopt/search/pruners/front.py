@@ -102,7 +102,8 @@ class FrontPruner(Pruner):
         self._curves: dict[float, tuple[int, FinishedCurves]] = {}
         self._progress: tuple[int, _Progress | None] = (-1, None)
         self._basis: tuple[int, Sequence[TrialRecord], int] = (-1, (), 0)
-        self._spent: tuple[tuple[int, tuple[int, int]], float] = ((-1, (0, 0)), 0.0)
+        self._since: tuple[int, int] = (0, 0)
+        self._spent, self._counted = 0.0, set[int]()
         self._paused: tuple[int, bool] = (0, True)
 
     def acts(self, curve: Sequence[Point]) -> bool:
@@ -194,13 +195,13 @@ class FrontPruner(Pruner):
         long study are not computed anew after each trial.
         """
         complete = [other for other in others if other.state is State.COMPLETE]
-        if self._basis[0] != len(complete):
-            step = max(1, len(complete) // BASIS_STEPS)
-            used = complete if step == 1 else sorted(complete, key=lambda r: r.finish_order)
-            used = used[: len(complete) // step * step]
+        step = max(1, len(complete) // BASIS_STEPS)
+        n_used = len(complete) // step * step
+        if self._basis[0] != n_used:
+            used = complete if step == 1 else sorted(complete, key=lambda r: r.finish_order)[:n_used]
             threshold = self.skill.threshold
             skilled = sum(r.values is not None and r.values.score > threshold for r in used)
-            self._basis = (len(complete), used, skilled)
+            self._basis = (n_used, used, skilled)
         return self._basis[1:]
 
     def _whole_seconds(self, others: Sequence[TrialRecord], since: tuple[int, int]) -> float:
@@ -209,15 +210,18 @@ class FrontPruner(Pruner):
         With the seconds that ended trials really took, each ended trial would raise the gain per second, and so the required gain
         of the next trials.
         """
-        key = (sum(record.state.ended for record in others), since)
-        if self._spent[0] != key:
-            total = 0.0
-            for record in others:
-                if record.state.ended and record.finish_order > since:
-                    pruned = record.ended_by == self.settings.type and record.curve
-                    total += projected_seconds(record.curve, self.plan.max_epochs) if pruned else record.seconds
-            self._spent = (key, total)
-        return self._spent[1]
+        ended = [record for record in others if record.state.ended]
+        if self._since != since or len(self._counted) > len(ended):
+            self._since, self._spent, self._counted = since, 0.0, set()
+        new = [record for record in ended if record.number not in self._counted]
+        for record in sorted(
+            new, key=lambda each: each.finish_order
+        ):  # always summed in this order, also after an interruption
+            self._counted.add(record.number)
+            if record.finish_order > since:
+                pruned = record.ended_by == self.settings.type and record.curve
+                self._spent += projected_seconds(record.curve, self.plan.max_epochs) if pruned else record.seconds
+        return self._spent
 
     def _finished(self, complete: Sequence[TrialRecord], epoch: float) -> FinishedCurves:
         """Return the finished curves at an epoch; the result is cached until another trial completes."""
