@@ -44,8 +44,8 @@ STUDIES: dict[str, tuple[str, int, dict[str, Any]]] = {
     "synthetic, two tasks": ("synthetic", 2, {}),
 }
 """Interface, number of tasks and search space. Bars always have a value to predict: with one task its weight is the least."""
-FAST = "loaders, one task"
-SLOW = ("loaders, two tasks", "bars, one task", "bars, two tasks, groups fixed")
+FIRST = "loaders, one task"
+SLOW = (FIRST, "loaders, two tasks", "bars, one task", "bars, two tasks, groups fixed")
 """Each of bars and loaders, of the numbers of tasks and of the spaces; the others are thorough."""
 
 
@@ -79,7 +79,7 @@ class Study:
         }
         loaders = None
         if self.interface == "loaders":
-            config["data"] = {"cv_folds": "auto" if name == FAST else 1}
+            config["data"] = {"cv_folds": "auto" if name == FIRST else 1}
             sizes = (160, 64, 48)
             loaders = [loader(count, seed, values=self.tasks == 2) for seed, count in enumerate(sizes)]
         else:
@@ -120,7 +120,7 @@ def studies(tmp_path_factory: pytest.TempPathFactory, tiny_settings: dict[str, A
 
 
 def marks_of(name: str) -> tuple[pytest.MarkDecorator, ...]:
-    return () if name == FAST else (pytest.mark.slow,) if name in SLOW else (pytest.mark.slow, pytest.mark.thorough)
+    return (pytest.mark.slow,) if name in SLOW else (pytest.mark.slow, pytest.mark.thorough)
 
 
 @pytest.fixture(params=[pytest.param(name, marks=marks_of(name)) for name in STUDIES])
@@ -220,7 +220,7 @@ def test_narrow(study: Study, capsys: pytest.CaptureFixture[str]) -> None:
     """Exit code 1: too few of its trials beat chance."""
     output = study.save_dir.parent / "narrowed.yaml"
     code = study.command("narrow", "--output", output)
-    if study.name != FAST and code == 1:
+    if study.name != FIRST and code == 1:
         assert capsys.readouterr().err.count("\n") == 1
         return
     assert code == 0
