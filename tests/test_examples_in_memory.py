@@ -15,6 +15,7 @@ ROOT = Path(__file__).parents[1]
     ("program", "printed"),
     [
         ("classify_windows.py", ("ms_per_prediction", "accuracy on new windows")),
+        ("search_data_loaders.py", ("Verdict", "test accuracy")),
         ("own_network.py", ("ms_per_prediction", "accuracy on new windows")),
         ("search_frame_of_bars.py", ("'balanced'", "test windows")),
     ],
