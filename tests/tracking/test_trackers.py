@@ -22,6 +22,7 @@ from cnn_lstm_hyperopt.tracking.sync_status import SyncStatus
 
 from .conftest import Planted, add_trials
 
+pytestmark = pytest.mark.timeout(900)  # of a busy machine
 STATES = [State.COMPLETE, State.PRUNED, State.FAIL, State.COMPLETE, State.RUNNING]
 OTHERS = [name for name in TRACKERS if name != "mlflow"]
 Values = Mapping[str, list[float]]
