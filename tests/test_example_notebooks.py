@@ -40,7 +40,4 @@ def test_a_notebook_runs_in_a_kernel(name: str, shown: tuple[str, ...], tmp_path
     ).execute()
     pages = "".join(output.get("data", {}).get("text/html", "") for output in outputs_of(notebook))
     assert all(text in pages for text in shown)
-    errors = [
-        output for output in outputs_of(notebook) if output.output_type == "error" or output.get("name") == "stderr"
-    ]
-    assert errors == []
+    assert "error" not in [output.output_type for output in outputs_of(notebook)]

@@ -161,6 +161,7 @@ def test_a_tracker_that_can_not_write_is_one_warning_and_not_the_end_of_the_run(
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # wandb's reader leaves its file open
 def test_the_command_track_writes_a_finished_study(planted: Planted, capsys: pytest.CaptureFixture[str]) -> None:
     save_dir = planted([State.COMPLETE])
     assert main(["track", "--save-dir", str(save_dir), "--trackers", "wandb"]) == 0
