@@ -66,8 +66,10 @@ settings.register_profile(
 )
 settings.load_profile("unhurried")
 
-# Optuna executes its migrations three times for each new study and once for each that is opened: most of their time.
-alembic.util.load_python_file = functools.cache(alembic.util.load_python_file)
+# Optuna reads its migrations three times for each new study and once for each that is opened: most of their time. A file
+# env.py is executed to migrate a database, so it is read each time.
+_load, _load_once = alembic.util.load_python_file, functools.cache(alembic.util.load_python_file)
+alembic.util.load_python_file = lambda folder, file: (_load if file == "env.py" else _load_once)(folder, file)
 
 
 @sqlalchemy.event.listens_for(sqlalchemy.Engine, "connect")

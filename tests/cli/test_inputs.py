@@ -250,6 +250,7 @@ def test_an_exception_is_one_line_and_a_traceback_with_debug(
         ("--sampler random", "sampler.type", "random"),
         ("--pruner none", "pruner.type", "none"),
         ("--portfolio", "study.portfolio", True),
+        ("--select-features", "features.select", True),
         ("--tracking-uri http://127.0.0.1:5000", "mlflow.tracking_uri", "http://127.0.0.1:5000"),
         ("--register mine", "mlflow.register_as", "mine"),
         ("--trackers tensorboard wandb", "tracking.trackers", ("tensorboard", "wandb")),
