@@ -6,6 +6,7 @@ from torch import nn
 
 from builders.trainings import CPU
 from cnn_lstm_hyperopt import NetworkShape, Profile, config, register_family
+from cnn_lstm_hyperopt.config.loader import read_settings
 from cnn_lstm_hyperopt.errors import ConfigError
 from cnn_lstm_hyperopt.models import import_family, network_config
 from cnn_lstm_hyperopt.models.build import build_network
@@ -138,10 +139,21 @@ def test_a_wrong_family_in_the_settings_is_one_line(family, code):
     assert str(raised.value).count("\n") == 0
 
 
-def test_a_parameter_of_another_family_is_refused():
-    with pytest.raises(ConfigError) as raised:
-        config.load_settings({"search_space": {"family": "tcn", "cnn": {"num_filters": 32}}}, environment={})
-    assert [each.code for each in raised.value.violations] == ["unknown-group"]
+def test_a_section_of_another_family_is_checked_and_has_no_effect():
+    with_cnn = {"family": "tcn", "cnn": {"num_filters": [32, 64]}, "tcn": {"blocks": [1, 2]}}
+    assert config.parse_space(with_cnn) == config.parse_space({"family": "tcn", "tcn": {"blocks": [1, 2]}})
+    with_tcn = {"cnn": {"num_filters": [32, 64]}, "tcn": {"blocks": [1, 2]}}
+    assert config.parse_space(with_tcn) == config.parse_space({"cnn": {"num_filters": [32, 64]}})
+    wrong = {"family": "tcn", "cnn": {"num_filter": 32}}
+    assert [error.violations[0].code for error in config.parse_space(wrong)[1]] == ["unknown-parameter"]
+
+
+@pytest.mark.parametrize("name", ["small", "laptop", "demo"])
+def test_a_shipped_config_file_searches_another_family(name):
+    settings = config.load_settings(read_settings(name, "config"), {"search_space": {"family": "tcn"}})
+    names = set(settings.search_space.domains)
+    assert "tcn.blocks" in names
+    assert not any(each.startswith(("cnn.", "lstm.", "fusion.", "highway.")) for each in names)
 
 
 def test_a_name_that_a_section_of_the_search_space_has_is_refused():

@@ -107,18 +107,37 @@ PARAMETERS: dict[str, ParameterSpec] = specs_of([FAMILIES[DEFAULT_FAMILY]])
 def parse_space(raw: Mapping[str, Any] | None) -> tuple[SearchSpace, list[SpaceError]]:
     """Read a search space from its YAML form; see :func:`.parsing.parse_space`.
 
-    The key ``family`` has the name of a family, or a list of names. It determines the parameters.
+    The key ``family`` has the name of a family, or a list of names. It determines the parameters. Groups of the package's other
+    families are checked and have no effect, so a file may have groups of several families.
     """
     given = dict(raw or {})
     try:
         families = _families(given.pop(FAMILY_KEY, DEFAULT_FAMILY))
     except SpaceError as error:
         return SearchSpace.of(PARAMETERS), [error]
+    ignored = _errors_of_others(given, families)
     names = tuple(family.name for family in families)
     if names == (DEFAULT_FAMILY,):
-        return parsing.parse_space(given, PARAMETERS)
-    space, errors = parsing.parse_space(given, specs_of(families))
-    return replace(space, families=names), errors
+        space, errors = parsing.parse_space(given, PARAMETERS)
+    else:
+        space, errors = parsing.parse_space(given, specs_of(families))
+        space = replace(space, families=names)
+    return space, ignored + errors
+
+
+def _errors_of_others(given: dict[str, Any], families: Iterable[Family]) -> list[SpaceError]:
+    """Remove the groups of families that are not searched from a search space in YAML. Return the errors in these groups."""
+    used = set(_groups(specs_of(families)))
+    errors: list[SpaceError] = []
+    for family in FAMILIES.values():
+        groups = {name: given.pop(name) for name in _groups(family.parameters) if name in given and name not in used}
+        if groups:
+            errors += parsing.parse_space(groups, specs_of([family]))[1]
+    return errors
+
+
+def _groups(names: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(name.partition(".")[0] for name in names))
 
 
 def _families(raw: Any) -> list[Family]:
