@@ -114,12 +114,13 @@ class Proposals:
     def propose(self, place: int, records: Sequence[TrialRecord]) -> TimedProposal | None:
         """Propose a configuration; ``place`` is the number that the trial would have without trials of other programs.
 
-        A worker makes its own random draws while others run trials. Without other workers, the study is the same for all workers.
+        While other workers run trials, a sampler's model makes different draws for each worker. All other proposals depend on the
+        seed and ``place`` only.
         """
         begun = time.perf_counter()
         history = observations(records, self._plan.skill, self._plan.max_epochs, self._memory)
         running = [record.params for record in records if not record.state.ended]
-        worker = self._worker if running else ""
+        worker = self._worker if running and self._proposer.uses_model(place) else ""
         found = self._proposer.propose(place, history, self._tried.keys(records), running, worker)
         if found is None:
             return None
