@@ -95,8 +95,7 @@ def in_threads(work, *arguments):
 def test_workers_never_overshoot_nor_run_a_configuration_twice(make_study, sampler):
     """Two threads on two studies, one lock; every fifth trial fails once, so retries are claimed too."""
     claim, n_trials = threading.Lock(), 16
-    disk = sampler in ("random", "gp")
-    options = {"sampler": {"type": sampler, "n_startup_trials": 4}, "claim": claim, "n_trials": n_trials, "disk": disk}
+    options = {"sampler": {"type": sampler, "n_startup_trials": 4}, "claim": claim, "n_trials": n_trials, "disk": True}
     studies = [make_study(SMALL, worker=n, beside=n > 1, **options) for n in (1, 2)]
     together = threading.Barrier(2)
     counts, ended = [], []
