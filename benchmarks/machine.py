@@ -1,11 +1,27 @@
-"""One line about the machine that a table was measured on."""
+"""One line about the machine that a table was measured on, and the output of a table."""
 
 import os
 import platform
+import sys
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 
 import torch
+
+from cnn_lstm_hyperopt.errors import HyperoptError
+
+
+def printed(title: str, table: Iterable[str]) -> int:
+    """Print the lines of a table as they are measured, below the machine and a title; return the exit code of the command."""
+    try:
+        print(f"{machine_line()}{title}\n")
+        for line in table:
+            print(line, flush=True)
+    except HyperoptError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
 
 
 def machine_line() -> str:

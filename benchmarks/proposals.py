@@ -14,11 +14,10 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from cnn_lstm_hyperopt.errors import HyperoptError
 from cnn_lstm_hyperopt.search import Proposal, ProposalRequest
 from cnn_lstm_hyperopt.search.observations import Observation, losses
 from cnn_lstm_hyperopt.search.samplers import SAMPLERS, Sampler, random_configuration
-from machine import machine_line
+from machine import printed
 from problems import Problem, load_problem
 from search import plan_of, usual_setup
 
@@ -42,8 +41,9 @@ def timed(sampler: Sampler, number: int, history: Sequence[Observation]) -> tupl
     return proposal, 1000 * (time.process_time() - begun)
 
 
-def table(problem: Problem, counts: Sequence[int]) -> Iterator[str]:
-    """Yield the lines of a Markdown table with a row for each number of trials."""
+def table(file: Path, counts: Sequence[int]) -> Iterator[str]:
+    """Yield the lines of a Markdown table with a row for each number of trials of a problem file."""
+    problem = load_problem(file)
     yield "| trials | proposal, ms | with a fit, ms |"
     yield "|---|---|---|"
     for count in counts:
@@ -62,15 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--problem", type=Path, required=True, metavar="FILE", help="a problem file")
     parser.add_argument("--after", default="100,1000,5000", metavar="100,1000,5000", help="numbers of earlier trials")
     given = parser.parse_args(arguments)
-    try:
-        problem = load_problem(given.problem)
-        print(f"{machine_line()}\n")
-        for line in table(problem, [int(count) for count in given.after.split(",")]):
-            print(line, flush=True)
-    except HyperoptError as error:
-        print(f"Error: {error}", file=sys.stderr)
-        return error.exit_code
-    return 0
+    return printed("", table(given.problem, [int(count) for count in given.after.split(",")]))
 
 
 if __name__ == "__main__":

@@ -24,10 +24,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from cnn_lstm_hyperopt.errors import HyperoptError
 from cnn_lstm_hyperopt.search import WorkerLostError
 from cnn_lstm_hyperopt.search.samplers import SAMPLERS
-from machine import machine_line
+from machine import printed
 from problems import Params, Problem
 from problems.family import luck_of, member
 from problems.runs import Measured, Row, Ruler
@@ -152,14 +151,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--storage", choices=["memory", "sqlite"], default="memory")
     parser.add_argument("--lost", type=float, default=0.01, help="share of trials that lose their worker")
     given = parser.parse_args(arguments)
-    try:
-        print(f"{machine_line()}; {given.trials:,} trials, {given.sampler} + {given.pruner}, {given.storage}\n")
-        for line in table(given):
-            print(line, flush=True)
-    except HyperoptError as error:
-        print(f"Error: {error}", file=sys.stderr)
-        return error.exit_code
-    return 0
+    return printed(f"; {given.trials:,} trials, {given.sampler} + {given.pruner}, {given.storage}", table(given))
 
 
 if __name__ == "__main__":

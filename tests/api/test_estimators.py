@@ -252,13 +252,14 @@ def test_estimators_work_in_pipelines_and_cross_validation_with_groups_kept_apar
 
 
 @pytest.mark.slow
-def test_a_budget_that_is_too_short_for_one_trial_ends_after_the_first_one(tmp_path):
-    x = panel()
+@pytest.mark.parametrize("windows", [40, 4000], ids=["a trial fits", "a trial takes longer than the budget"])
+def test_a_budget_that_is_too_short_still_gives_a_model(tmp_path, windows):
+    x = panel(windows)
     space = {
         **TINY["search_space"],
         "training": {**TINY["search_space"]["training"], "learning_rate": {"low": 0.001, "high": 0.1}},
     }
-    config = {**TINY, "search_space": space}
+    config = {**TINY, "search_space": space, "retrain": {"full_epochs": 50, "seeds": 3}}
     estimator = CNNLSTMClassifier(n_trials=500, n_jobs=1, config=config, budget=1, save_dir=tmp_path / "results")
     estimator.fit(x, level(x) > 0)
     states = pd.read_csv(tmp_path / "results" / "trials.csv")["state"]

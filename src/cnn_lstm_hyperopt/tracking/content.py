@@ -149,12 +149,13 @@ def hypervolume_metrics(snapshot: Snapshot, name: str) -> list[Metric]:
     ]
 
 
-def model_content(entry: Mapping[str, Any], results: Mapping[str, Any], moment: int) -> Content:
+def model_content(entry: Mapping[str, Any], snapshot: Snapshot) -> Content:
     """Return the content of a retrained model: its configuration, its test metrics with intervals, and the baselines.
 
-    ``entry`` is the model's entry in ``results``, the content of ``results.json``. ``moment`` is the time of the metrics in
-    ms since 1970.
+    ``entry`` is the model's entry in the snapshot's ``results``, the content of ``results.json``. The time of the metrics is the
+    end of the model's trial.
     """
+    results, moment = snapshot.results, snapshot.end_ms[entry["trial_number"]]
     training, verdict = entry.get("training_results") or {}, results.get("verdict") or {}
     tags = {"of_trial": entry.get("trial_number"), "finalist_rank": entry["model_rank"]}
     values = _numbers(training) | _numbers(entry.get("test_metrics"))

@@ -78,6 +78,11 @@ def declared(folder: str) -> dict[str, dict[str, Any]]:
     return {facts["name"]: facts for facts in sorted(found, key=lambda facts: (facts["place"], facts["name"]))}
 
 
+def described(members: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return the names of the members in :func:`declared` with their descriptions, such as ``tpe (…), random (…)``."""
+    return ", ".join(f"{name} ({facts['description']})" for name, facts in members.items())
+
+
 def _literals(node: ast.ClassDef) -> dict[str, Any]:
     facts: dict[str, Any] = {}
     for each in node.body:

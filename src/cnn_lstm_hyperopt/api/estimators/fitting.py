@@ -5,6 +5,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from cnn_lstm_hyperopt.api.estimators.leaderboard import CHOSEN, TRIAL, Choose, Objectives, choose_trial, leaderboard
-from cnn_lstm_hyperopt.config import Settings
+from cnn_lstm_hyperopt.config import RetrainSettings, Settings
 from cnn_lstm_hyperopt.data.dataloaders.arrays import ArrayData
 from cnn_lstm_hyperopt.data.scaling import Scaler
 from cnn_lstm_hyperopt.data.windows import Windows
@@ -72,6 +73,37 @@ class Fitted:
         return dict(self.models[0].description.params)
 
 
+class _FinalTraining(NamedTuple):
+    """Size of the final training.
+
+    Attributes:
+        seeds: number of networks.
+        epochs: maximum number of epochs of a network.
+        limited: False if the time limit does not count.
+    """
+
+    seeds: int
+    epochs: int
+    limited: bool
+
+    @classmethod
+    def within(cls, seconds: float | None, trial: TrialRecord, folds: int, chosen: RetrainSettings) -> "_FinalTraining":
+        """Return as many networks as have time for the epochs of the trial; at least one, even if the time is too short.
+
+        Args:
+            seconds: seconds left; None: no limit.
+            trial: the chosen trial, which trained a network for each of ``folds`` folds.
+            chosen: settings of the final training without a limit.
+        """
+        if seconds is None:
+            return cls(chosen.seeds, chosen.full_epochs, limited=False)
+        of_network = trial.attributes["measured_seconds"] / folds
+        fitting = sum(number * of_network <= seconds for number in range(1, chosen.seeds + 1))
+        if not fitting:
+            return cls(1, math.ceil(trial.attributes["epochs"]), limited=False)
+        return cls(fitting, chosen.full_epochs, limited=True)
+
+
 class FirstTrialStop(StopSignal):
     """Stop signal whose timeout does not count before a trial of a study is complete.
 
@@ -119,7 +151,7 @@ def fit_study(
         choose: choice of a trial of the front.
         events: receives the events of the search.
         budget: seconds for search and training; ``study.timeout`` is the part for the search. The search continues until one
-            trial is complete, and the training trains one network at least. None: no limit.
+            trial is complete, and the training trains at least one network for the epochs of its trial. None: no limit.
         tempers: True to scale the probabilities by a temperature that is fitted on held-out windows.
 
     Raises:
@@ -144,7 +176,7 @@ def fit_study(
                     " budget to compare more configurations"
                 )
             retrained = _train(
-                session, number, stop, lambda: None if budget is None else budget - time.monotonic() + begun
+                session, number, stop, lambda: None if budget is None else max(0.0, budget - time.monotonic() + begun)
             )
             _delete_checkpoints(session)
             if settings.report:
@@ -213,19 +245,20 @@ def _train(session: Session, number: int, stop: StopSignal, seconds_left: Callab
     def ignore(finalist: Finalist, seed: int, state: SeedState) -> None:
         """A fit that is interrupted begins again."""
 
+    plan = _FinalTraining.within(seconds_left(), record, len(session.runner.data.folds), chosen)
     with trainings(session.events, "Final training"):
         outcome = retrain(
             [finalist],
             session.runner,
             session.dataset,
-            full_epochs=chosen.full_epochs,
+            full_epochs=plan.epochs,
             max_gap_days=session.settings.data.max_gap_days,
             checkpoints=checkpoints,
             known={},
             on_report=on_report,
             on_seed_state=ignore,
-            seeds=chosen.seeds,
-            seconds_left=lambda: None if (left := seconds_left()) is None else max(0.0, left),
+            seeds=plan.seeds,
+            seconds_left=seconds_left if plan.limited else lambda: None,
         )
     if stop.interrupted:
         raise KeyboardInterrupt

@@ -21,7 +21,7 @@ from cnn_lstm_hyperopt.models.inputs import with_searched_groups
 from cnn_lstm_hyperopt.space.parsing import plain
 from cnn_lstm_hyperopt.space.search_space import SearchSpace
 from cnn_lstm_hyperopt.space.values import SpaceError
-from cnn_lstm_hyperopt.utils.registry import declared
+from cnn_lstm_hyperopt.utils.registry import declared, described
 from cnn_lstm_hyperopt.utils.text import shown
 
 ENGINES = declared("execution/engines")
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     EngineName = str
 else:
     EngineName = Literal[tuple(ENGINES)]
-_ENGINES_TEXT = ", ".join(f"{name} ({facts['description']})" for name, facts in ENGINES.items())
 
 
 def _read_space(raw: dict[str, Any]) -> SearchSpace:
@@ -87,7 +86,7 @@ class Settings(Section):
         description="number of worker processes, each with one thread; auto: one process per CPU core if memory allows, "
         "one on each GPU, or as many as gpus_per_trial allows",
     )
-    engine: EngineName = Field("local", description=f"what runs the workers: {_ENGINES_TEXT}")
+    engine: EngineName = Field("local", description=f"what runs the workers: {described(ENGINES)}")
     ray_address: RayAddress = Field(
         None,
         description="address of a running Ray cluster, as HOST:PORT or auto (the cluster of this machine), with engine ray; "

@@ -16,7 +16,7 @@ from cnn_lstm_hyperopt.config.schema.base import (
     SettingError,
     legible_name,
 )
-from cnn_lstm_hyperopt.utils.registry import declared
+from cnn_lstm_hyperopt.utils.registry import declared, described
 from cnn_lstm_hyperopt.utils.text import shown
 
 Target = Literal["direction", "volatility", "triple_barrier"]
@@ -49,8 +49,7 @@ class DataSettings(Section):
 
     source: SourceName = Field(
         "synthetic",
-        description="source of the bars: "
-        + ", ".join(f"{name} ({facts['description']})" for name, facts in SOURCES.items()),
+        description=f"source of the bars: {described(SOURCES)}",
     )
     synthetic_seed: int = Field(0, ge=0, lt=2**32, description="seed of the synthetic market")
     data_dir: InputDirectory = Field(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from cnn_lstm_hyperopt.config.schema.base import MAX_TRIALS, Section, SettingError
-from cnn_lstm_hyperopt.utils.registry import declared
+from cnn_lstm_hyperopt.utils.registry import declared, described
 
 SAMPLERS, PRUNERS = declared("search/samplers"), declared("search/pruners")
 """Properties of each sampler and each pruner, by name."""
@@ -21,11 +21,6 @@ else:
     PrunerName = Literal[("auto", *PRUNERS)]
 
 
-def _described(members: Mapping[str, Mapping[str, Any]], auto: str) -> str:
-    """Return the names of samplers or pruners with their descriptions, such as ``tpe (…), random (…); auto: tpe``."""
-    return ", ".join(f"{name} ({facts['description']})" for name, facts in members.items()) + f"; auto: {auto}"
-
-
 _STARTUPS = ", ".join(
     f"{facts['default_startup']} for {name}" for name, facts in SAMPLERS.items() if facts.get("default_startup")
 )
@@ -34,7 +29,7 @@ _STARTUPS = ", ".join(
 class SamplerSettings(Section):
     """The search algorithm, which proposes configurations."""
 
-    type: SamplerName = Field("auto", description=f"search algorithm: {_described(SAMPLERS, AUTO_SAMPLER)}")
+    type: SamplerName = Field("auto", description=f"search algorithm: {described(SAMPLERS)}; auto: {AUTO_SAMPLER}")
     n_startup_trials: Annotated[int, Field(ge=0, le=MAX_TRIALS)] | Literal["auto"] = Field(
         "auto",
         description="number of trials before the sampler uses a model; these trials are random, except with the sampler gp."
@@ -65,7 +60,7 @@ class SamplerSettings(Section):
 class PrunerSettings(Section):
     """The pruning rule, which ends unpromising trials early."""
 
-    type: PrunerName = Field("auto", description=f"pruning rule: {_described(PRUNERS, AUTO_PRUNER)}")
+    type: PrunerName = Field("auto", description=f"pruning rule: {described(PRUNERS)}; auto: {AUTO_PRUNER}")
     n_startup_trials: int = Field(
         20,
         ge=0,

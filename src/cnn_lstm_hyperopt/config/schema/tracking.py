@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field, field_validator
 
 from cnn_lstm_hyperopt.config.schema.base import Names, Section, SettingError, legible_name
-from cnn_lstm_hyperopt.utils.registry import declared
+from cnn_lstm_hyperopt.utils.registry import declared, described
 from cnn_lstm_hyperopt.utils.secrets import masked
 from cnn_lstm_hyperopt.utils.text import JOINERS, is_legible, shown
 
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     TrackerName = str
 else:
     TrackerName = Literal[tuple(TRACKERS)]
-_TRACKERS_TEXT = ", ".join(f"{name} ({facts['description']})" for name, facts in TRACKERS.items())
 
 _SCHEMES = r"https?://[^/?#]+|sqlite:///.+|(postgresql|mysql|mssql)(\+\w+)?://.+|databricks(-uc)?(://.*)?$"
 _WINDOWS_DRIVE = r"[A-Za-z]:[/\\]"
@@ -95,7 +94,7 @@ class TrackingSettings(Section):
     """Copies of the study in further trackers, which are written while the study runs."""
 
     trackers: Annotated[tuple[TrackerName, ...], Names] = Field(
-        (), description=f"trackers that get a copy of the study, beside MLflow (mlflow.enabled): {_TRACKERS_TEXT}"
+        (), description=f"trackers that get a copy of the study, beside MLflow (mlflow.enabled): {described(TRACKERS)}"
     )
     wait_seconds: float = Field(
         30.0,

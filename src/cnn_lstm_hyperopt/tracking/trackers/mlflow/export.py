@@ -137,7 +137,7 @@ class MlflowExporter(StudyExporter):
         folder, moment = paths.model_folder(self.save_dir, rank), snapshot.end_ms[number]
         name = f"retrained model {rank} (trial {number})"
         run = runs.find_or_create(FINALIST, key, name=name, start=moment, parent=study.run_id)
-        runs.write(run, model_content(entry, snapshot.results, moment))
+        runs.write(run, model_content(entry, snapshot))
         runs.client.log_artifacts(run.run_id, str(folder), "retrained_model")
         if MODEL_ID not in run.tags:
             for incomplete in runs.client.search_logged_models([runs.experiment_id], f"source_run_id = '{run.run_id}'"):

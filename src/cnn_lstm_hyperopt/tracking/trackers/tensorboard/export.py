@@ -67,9 +67,8 @@ class EventFileExporter(StudyExporter):
                 if re.fullmatch(_MODEL, folder.name) and folder.name not in {_model(each) for each in models.values()}:
                     shutil.rmtree(folder)
             for entry in models.values():
-                moment = snapshot.end_ms[entry["trial_number"]]
                 with self._new_folder(_model(entry)) as writer:
-                    _write(writer, model_content(entry, snapshot.results, moment))
+                    _write(writer, model_content(entry, snapshot))
                 self.update(models=self.status.models + 1)
 
     def _write_study(self, snapshot: Snapshot, *, final: bool) -> None:

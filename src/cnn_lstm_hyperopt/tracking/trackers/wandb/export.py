@@ -70,9 +70,8 @@ class WandbExporter(StudyExporter):
         if final:
             for key, entry in models.items():
                 if f"{mode}-model-{key}" not in self._sent:
-                    moment = snapshot.end_ms[entry["trial_number"]]
                     name = f"retrained model {entry['model_rank']} (trial {entry['trial_number']})"
-                    content = model_content(entry, snapshot.results, moment)
+                    content = model_content(entry, snapshot)
                     self._send_run(snapshot, f"{mode}-model-{key}", name, "retrained model", content)
                     self.update(models=self.status.models + 1)
             self._send_study(snapshot, models)
