@@ -268,6 +268,28 @@ def test_a_budget_that_is_too_short_still_gives_a_model(tmp_path, windows):
 
 
 @pytest.mark.slow
+def test_selected_inputs_have_a_table_that_is_saved(tmp_path):
+    x = panel(600)
+    x = np.concatenate([x, np.random.default_rng(0).normal(size=(len(x), x.shape[1], 2)).astype(np.float32)], axis=2)
+    config = {**LEARNS, "features": {"select": True}}
+    estimator = CNNLSTMClassifier(n_trials=2, n_jobs=1, config=config).fit(x, level(x) > 0)
+    table = estimator.input_importance()
+    assert sorted(table["input"]) == [f"feature_{place}" for place in range(4)]
+    assert table["importance"].is_monotonic_decreasing
+    assert table["input"][0] == "feature_0"  # the labels are the level of this input
+    changed = np.where(table.set_index("input")["used"].sort_index(), x, x + 5).astype(np.float32)
+    np.testing.assert_array_equal(estimator.predict_proba(changed), estimator.predict_proba(x))
+    loaded = CNNLSTMClassifier.load(estimator.save(tmp_path / "saved"))
+    pd.testing.assert_frame_equal(loaded.input_importance(), table)
+
+
+def test_inputs_without_a_selection_have_no_table(classifier):
+    with pytest.raises(ConfigError) as caught:
+        classifier.input_importance()
+    assert (caught.value.field, caught.value.code) == ("features.select", "inputs-not-selected")
+
+
+@pytest.mark.slow
 def test_a_study_that_is_kept_has_its_files_and_no_test_set(tmp_path):
     x = panel()
     estimator = CNNLSTMClassifier(**QUICK, save_dir=tmp_path / "results", choose="smallest", budget="10m")

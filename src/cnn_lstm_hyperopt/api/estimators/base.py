@@ -122,17 +122,8 @@ class WindowEstimator(BaseEstimator, abc.ABC):  # type: ignore[misc]  # scikit-l
             events = self._events(kept=kept)
             for warning in data.dataset.warnings:
                 events.on_warning(warning)
-            self._keep(
-                fit_study(
-                    settings,
-                    data,
-                    objectives,
-                    self.choose,
-                    events,
-                    budget=budget,
-                    tempers=not self._regression,
-                )
-            )
+            tempers = not self._regression
+            self._keep(fit_study(settings, data, objectives, self.choose, events, budget=budget, tempers=tempers))
         return self
 
     def leaderboard(self) -> pd.DataFrame:
@@ -143,6 +134,18 @@ class WindowEstimator(BaseEstimator, abc.ABC):  # type: ignore[misc]  # scikit-l
         """
         check_is_fitted(self)
         return self._fitted.board.copy()
+
+    def input_importance(self) -> pd.DataFrame:
+        """Return the importance of each input on validation windows (:func:`.input_table`); empty if data or time were too short.
+
+        Raises:
+            ConfigError: the fit was without ``features.select: true``.
+        """
+        check_is_fitted(self)
+        if self._fitted.inputs is None:
+            text = 'features.select must be true in fit; set config={"features": {"select": True}}'
+            raise ConfigError(text, field="features.select", code="inputs-not-selected")
+        return self._fitted.inputs.copy()
 
     def save(self, folder: str | Path) -> Path:
         """Write the fitted estimator into a new or empty folder, as safetensors and JSON. Return the folder.

@@ -12,6 +12,7 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
+from cnn_lstm_hyperopt.api.estimators.input_table import input_table
 from cnn_lstm_hyperopt.api.estimators.leaderboard import CHOSEN, TRIAL, Choose, Objectives, choose_trial, leaderboard
 from cnn_lstm_hyperopt.config import RetrainSettings, Settings
 from cnn_lstm_hyperopt.data.dataloaders.arrays import ArrayData
@@ -25,7 +26,7 @@ from cnn_lstm_hyperopt.inference.temperature import scaled
 from cnn_lstm_hyperopt.pipeline.advice import Interface
 from cnn_lstm_hyperopt.pipeline.calibration import held_out, temperature_on
 from cnn_lstm_hyperopt.pipeline.events import RunEvents, trainings
-from cnn_lstm_hyperopt.pipeline.feature_selection import SELECTION_SHARE, with_selected_inputs
+from cnn_lstm_hyperopt.pipeline.feature_selection import FEATURE_SELECTION, SELECTION_SHARE, with_selected_inputs
 from cnn_lstm_hyperopt.pipeline.final_phase import checkpoint_folder, delete_final_phase_state
 from cnn_lstm_hyperopt.pipeline.retraining import Finalist, Retrained, SeedState, retrain
 from cnn_lstm_hyperopt.pipeline.search_phase import search_and_write
@@ -51,6 +52,7 @@ class Fitted:
         board: leaderboard, with the column ``chosen``.
         best_trial: number of the chosen trial.
         above_chance: whether the trials of the front beat chance.
+        inputs: importance of the inputs, see :func:`.input_table`; None: they were not selected.
     """
 
     models: tuple[SavedModel, ...]
@@ -59,6 +61,7 @@ class Fitted:
     board: pd.DataFrame
     best_trial: int
     above_chance: bool
+    inputs: pd.DataFrame | None = None
 
     def predict(self, x: NDArray[np.float32]) -> Predictions:
         """Return predictions for unscaled windows ``(windows, time, features)``."""
@@ -189,6 +192,7 @@ def fit_study(
                 board=board,
                 best_trial=number,
                 above_chance=above_chance(front[0], session.study.plan.skill),
+                inputs=input_table(session.final.get(FEATURE_SELECTION), runs[0].model.description.params),
             )
 
 

@@ -10,6 +10,7 @@ import pandas as pd
 from pydantic import Field
 
 from cnn_lstm_hyperopt.api.estimators.fitting import Fitted
+from cnn_lstm_hyperopt.api.estimators.input_table import COLUMNS
 from cnn_lstm_hyperopt.data.scaling import Scaler
 from cnn_lstm_hyperopt.errors import SaveDirError
 from cnn_lstm_hyperopt.evaluation.temperature import MAX_TEMPERATURE, MIN_TEMPERATURE
@@ -44,6 +45,7 @@ class _Stored(StoredForm):
     above_chance: bool
     temperature: float = Field(ge=MIN_TEMPERATURE, le=MAX_TEMPERATURE)
     leaderboard: Annotated[list[dict[str, bool | int | float]], Field(min_length=1)]
+    inputs: list[dict[str, str | bool | float]] | None = None
     scalers: Annotated[list[_StoredScaler], Field(min_length=1, max_length=_MAX_MODELS)]
 
 
@@ -78,9 +80,8 @@ def save_estimator(estimator: Any, folder: Path) -> Path:
         "best_trial": fitted.best_trial,
         "above_chance": fitted.above_chance,
         "temperature": fitted.temperature,
-        "leaderboard": [
-            {name: _plain(value) for name, value in row.items()} for row in fitted.board.to_dict("records")
-        ],
+        "leaderboard": _rows(fitted.board),
+        "inputs": None if fitted.inputs is None else _rows(fitted.inputs),
         "scalers": [scaler.as_dict() for scaler in fitted.scalers],
     }
     write_json(folder / FILE, content, make_folder=False)  # last: a folder with this file is complete
@@ -120,9 +121,15 @@ def load_estimator(kind: Any, folder: Path) -> Any:
     if classes is not None:
         estimator.classes_ = classes
     _check(models, stored, path)
-    board = pd.DataFrame(stored.leaderboard)
-    scalers = tuple(Scaler(tuple(each.mean), tuple(each.std)) for each in stored.scalers)
-    found = Fitted(tuple(models), scalers, stored.temperature, board, stored.best_trial, stored.above_chance)
+    found = Fitted(
+        models=tuple(models),
+        scalers=tuple(Scaler(tuple(each.mean), tuple(each.std)) for each in stored.scalers),
+        temperature=stored.temperature,
+        board=pd.DataFrame(stored.leaderboard),
+        best_trial=stored.best_trial,
+        above_chance=stored.above_chance,
+        inputs=None if stored.inputs is None else pd.DataFrame(stored.inputs, columns=list(COLUMNS)),
+    )
     estimator._keep(found)
     return estimator
 
@@ -176,8 +183,12 @@ def _is_json(value: Any) -> bool:
     return True
 
 
+def _rows(table: pd.DataFrame) -> list[dict[Any, Any]]:
+    return [{name: _plain(value) for name, value in row.items()} for row in table.to_dict("records")]
+
+
 def _plain(value: Any) -> Any:
-    """Return a value of the leaderboard as a Python number. Infinity and NaN, which JSON lacks, become the largest float."""
+    """Return a value of a table as a Python number. Infinity and NaN, which JSON lacks, become the largest float."""
     plain = value.item() if hasattr(value, "item") else value
     if isinstance(plain, float) and not math.isfinite(plain):
         return math.copysign(1e308, plain)
