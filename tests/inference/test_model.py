@@ -23,7 +23,8 @@ from cnn_lstm_hyperopt.data.scaling import Scaler
 from cnn_lstm_hyperopt.errors import DataError, SaveDirError
 from cnn_lstm_hyperopt.inference.ensemble import Ensemble, Member
 from cnn_lstm_hyperopt.inference.metadata import ModelDescription
-from cnn_lstm_hyperopt.inference.model import DESCRIPTION, WEIGHTS, SavedModel, load_model
+from cnn_lstm_hyperopt.inference.model import DESCRIPTION, SavedModel, load_model
+from cnn_lstm_hyperopt.inference.network_files import WEIGHTS
 from cnn_lstm_hyperopt.search import random_configuration
 from cnn_lstm_hyperopt.training import ValueScale
 

@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from pydantic import Field
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 
@@ -19,26 +18,25 @@ from cnn_lstm_hyperopt.errors import DataError, SaveDirError, Violation
 from cnn_lstm_hyperopt.inference.conformal import CONFORMAL, Conformal, StoredConformal
 from cnn_lstm_hyperopt.inference.ensemble import Ensemble, Member, difference, mean_of, stored_members
 from cnn_lstm_hyperopt.inference.metadata import Features, ModelDescription
+from cnn_lstm_hyperopt.inference.network_files import NETWORKS, WEIGHTS, network_files, stored_seeds
 from cnn_lstm_hyperopt.inference.predictor import Predictor
 from cnn_lstm_hyperopt.inference.refit import REFIT, Refit, StoredRefit, refit_folder
-from cnn_lstm_hyperopt.inference.stored_form import FormError, StoredForm
+from cnn_lstm_hyperopt.inference.stored_form import FormError
 from cnn_lstm_hyperopt.inference.temperature import StoredTemperature, scaled, stored
+from cnn_lstm_hyperopt.inference.versions import ModelVersion, read_history, version_folder
 from cnn_lstm_hyperopt.inference.weight_check import weight_errors
 from cnn_lstm_hyperopt.models.build import new_network
 from cnn_lstm_hyperopt.models.network import Network
-from cnn_lstm_hyperopt.run_dir.paths import ENSEMBLE_FILE, SEEDS
+from cnn_lstm_hyperopt.run_dir.paths import ENSEMBLE_FILE, SEEDS, VERSIONS_FILE
 from cnn_lstm_hyperopt.training import Predictions, as_predictions, predict
 from cnn_lstm_hyperopt.utils.reading import MAX_JSON_BYTES, parse_json, read_text
 from cnn_lstm_hyperopt.utils.text import listed, one_line, printable, shown, shown_name
 
 log = logging.getLogger(__name__)
 
-WEIGHTS, DESCRIPTION = "model.safetensors", "model.json"
-NETWORKS = "networks"
-"""Key in ``model.json`` with the file and the seed of each network. A model with one network has no such key."""
+DESCRIPTION = "model.json"
 _LONGEST_HEADER = 100_000_000
 """Maximum length of a safetensors header in bytes. A file begins with this length (8 bytes, little-endian), then the header."""
-_MAX_NETWORKS = 1_000
 
 
 class SeedNetwork(NamedTuple):
@@ -60,6 +58,7 @@ class SavedModel(Predictor):
         others: networks of the same configuration that were trained with other seeds.
         conformal, temperature: see :class:`.Predictor`.
         refit: facts about the final refit; None: the model is no refit.
+        version: facts about the version that an update created; None: the model is the first version.
     """
 
     network: Network
@@ -70,6 +69,7 @@ class SavedModel(Predictor):
     conformal: Conformal | None = None
     temperature: float = 1.0
     refit: Refit | None = None
+    version: ModelVersion | None = None
 
     def with_seeds(self, seed: int, others: Mapping[int, "SavedModel"]) -> "SavedModel":
         """Return a model that predicts the mean of this model and of models with other seeds.
@@ -132,60 +132,24 @@ class SavedModel(Predictor):
         return predictions
 
 
-def network_files(seeds: Sequence[int]) -> list[str]:
-    """Return the names of the weight files of a model by its seeds. The first seed is that of ``model.safetensors``."""
-    return [WEIGHTS, *(f"{SEEDS}/{seed}.safetensors" for seed in seeds[1:])]
-
-
 def _save_weights(network: Network, path: Path) -> None:
     weights = {name: weight.detach().cpu().contiguous() for name, weight in network.state_dict().items()}
     # The function save_file would write a file that only its owner can read.
     path.write_bytes(save(weights))
 
 
-class StoredNetwork(StoredForm):
-    """Entry of ``networks`` in ``model.json``."""
-
-    file: str
-    seed: int = Field(ge=0, le=1_000_000_000)
-
-
-def _stored_seeds(raw: Any) -> list[int]:
-    """Return the seeds of the networks from the content of ``model.json``, and remove their key from the content.
-
-    The list is empty if the model has one network.
-
-    Raises:
-        FormError: the entries are invalid. The text has a line for each error.
-    """
-    if not isinstance(raw, dict) or NETWORKS not in raw:
-        return []
-    entries = raw.pop(NETWORKS)
-    if not isinstance(entries, list) or not 2 <= len(entries) <= _MAX_NETWORKS:
-        text = f"{NETWORKS} must list 2 to {_MAX_NETWORKS} networks, but got {shown(entries)}"
-        raise FormError(text, NETWORKS, "network-count")
-    networks = [StoredNetwork.read(each, f"{NETWORKS}.{number}: ") for number, each in enumerate(entries)]
-    seeds = [each.seed for each in networks]
-    if len(set(seeds)) < len(seeds):
-        raise FormError(f"{NETWORKS} must have different seeds, but got {shown(seeds)}", NETWORKS, "seed-repeated")
-    files, expected = [each.file for each in networks], network_files(seeds)
-    if files != expected:  # no other file is ever read
-        text = f"{NETWORKS} must have the files {', '.join(expected)}, but got {shown(files)}"
-        raise FormError(text, NETWORKS, "network-files")
-    return seeds
-
-
 def load_model(folder: str | Path, features: Features | None = None, *, tested: bool = False) -> SavedModel | Ensemble:
     """Load the model in ``folder``, such as ``retrained_model_1`` or ``ensemble``, on the CPU.
 
-    If the folder has a final refit, the refit is loaded, and the log says so. Code that the folder names is never run.
+    If updates have created versions, the present version is loaded. Otherwise, if the folder has a final refit, the refit is
+    loaded. The log says so in both cases. Code that the folder names is never run.
 
     Args:
         folder: folder of a model (``model.json``, ``model.safetensors``) or of an ensemble (``ensemble.json``,
             members).
         features: user's function that computes features, such as ``mine.more``. This function is needed if the model was
             trained with such a function; ``predict_bars`` calls the function.
-        tested: True to load the tested model even if the folder has a final refit.
+        tested: True to load the tested model even if the folder has a final refit or later versions.
 
     Raises:
         SaveDirError: a file is missing or invalid.
@@ -201,6 +165,9 @@ def load_model(folder: str | Path, features: Features | None = None, *, tested: 
     folder = Path(folder)
     if not _holds(folder, DESCRIPTION) and _holds(folder, ENSEMBLE_FILE):
         return _load_ensemble(folder, features)
+    present = None if tested else read_history(folder).present
+    if present is not None:
+        return _load_version(folder, present, features)
     place = refit_folder(folder)
     if tested or not _holds(place, DESCRIPTION):
         return _load_single(folder, features)
@@ -213,6 +180,15 @@ def load_model(folder: str | Path, features: Features | None = None, *, tested: 
         raise _refused(place, DESCRIPTION, [text], code="no-refit")
     log.info("%s: %s", folder, found.refit.sentence)
     return found
+
+
+def _load_version(folder: Path, version: ModelVersion, features: Features | None) -> SavedModel:
+    place = version_folder(folder, version.version)
+    if place.is_symlink() or place.parent.is_symlink():
+        text = f"version {version.version} is a link, which may point elsewhere; copy the folder itself, or load the tested model"
+        raise _refused(folder, VERSIONS_FILE, [text], code="version-is-link")
+    log.info("%s: %s", folder, version.sentence)
+    return replace(_load_single(place, features), version=version)
 
 
 def _holds(folder: Path, name: str) -> bool:
@@ -256,7 +232,7 @@ def _load_single(folder: Path, features: Features | None) -> SavedModel:
             raise SaveDirError(f"{_place(folder)} holds no model: {name} is missing", field=name, code="file-missing")
     try:
         raw = parse_json(read_text(folder / DESCRIPTION, MAX_JSON_BYTES))
-        seeds = _stored_seeds(raw) or [0]
+        seeds = stored_seeds(raw) or [0]
         conformal, temperature = StoredConformal.taken_from(raw), StoredTemperature.taken_from(raw)
         refit = StoredRefit.taken_from(raw)
         description = ModelDescription.from_dict(raw)

@@ -23,6 +23,7 @@ from cnn_lstm_hyperopt.inference.conformal import Conformal
 from cnn_lstm_hyperopt.inference.market import MarketRows, market_rows, needs_market
 from cnn_lstm_hyperopt.inference.metadata import Features, ModelDescription
 from cnn_lstm_hyperopt.inference.refit import Refit
+from cnn_lstm_hyperopt.inference.versions import ModelVersion
 from cnn_lstm_hyperopt.models.network import Network
 from cnn_lstm_hyperopt.training import Predictions
 from cnn_lstm_hyperopt.utils.text import shown_name
@@ -39,6 +40,7 @@ class Predictor(abc.ABC):
         conformal: prediction sets and intervals; None if the model has none.
         temperature: temperature of the probabilities (:mod:`cnn_lstm_hyperopt.evaluation.temperature`); 1: no scaling.
         refit: facts about the final refit; None: the model is no refit.
+        version: facts about the version that an update created; None: the model is the first version.
     """
 
     description: ModelDescription
@@ -46,6 +48,7 @@ class Predictor(abc.ABC):
     conformal: Conformal | None = None
     temperature: float = 1.0
     refit: Refit | None = None
+    version: ModelVersion | None = None
 
     def __repr__(self) -> str:
         """Return one line of text about inputs and outputs. The details are in ``description``."""
@@ -182,7 +185,7 @@ class Predictor(abc.ABC):
             self.require_bars()
             raise RuntimeError("a model of bars has a scaler")
         inputs = about.feature_set(self.features)
-        self._require_frequency(frame, symbol)
+        self.require_frequency(frame, symbol)
         features, ends, dates = frame_windows(
             frame, about.lookback, about.max_gap_days, inputs, symbol=symbol, market=market
         )
@@ -200,7 +203,7 @@ class Predictor(abc.ABC):
         scaled, ends = about.scaler.transform_to_float32(features[first:]), ends - first
         return self._predicted(scaled, ends - about.lookback + 1, symbol=symbol, dates=dates)
 
-    def _require_frequency(self, frame: pd.DataFrame, symbol: str) -> None:
+    def require_frequency(self, frame: pd.DataFrame, symbol: str) -> None:
         """Raise an error unless bars have the frequency of the training bars. For other bars, predictions are meaningless."""
         trained, actual = self.description.bar_seconds, step_seconds(pd.DatetimeIndex(frame.index).as_unit("ns").asi8)
         if trained is None or actual is None:

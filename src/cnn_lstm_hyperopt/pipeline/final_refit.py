@@ -19,7 +19,8 @@ from cnn_lstm_hyperopt.data.pooled import Pooled, pooled_loaders
 from cnn_lstm_hyperopt.data.windows import Fold
 from cnn_lstm_hyperopt.errors import SaveDirError
 from cnn_lstm_hyperopt.execution import StopSignal
-from cnn_lstm_hyperopt.inference.model import SavedModel, SeedNetwork, load_model, network_files
+from cnn_lstm_hyperopt.inference.model import SavedModel, SeedNetwork, load_model
+from cnn_lstm_hyperopt.inference.network_files import network_files
 from cnn_lstm_hyperopt.inference.refit import REFIT, REFIT_FAILURE, Refit, refit_failure_text, refit_folder
 from cnn_lstm_hyperopt.models.network import Network
 from cnn_lstm_hyperopt.pipeline.confirmation import SEEDS_APART

@@ -17,6 +17,7 @@ from cnn_lstm_hyperopt.run_dir.paths import (
     STUDY_FILES,
     STUDY_FOLDERS,
     TRAINING_FILE,
+    VERSIONS_FILE,
 )
 from cnn_lstm_hyperopt.utils.text import printable
 
@@ -33,6 +34,7 @@ _MODEL_FILES = (
     ENSEMBLE_FILE,
     MODEL_CARD,
     TRAINING_FILE,
+    VERSIONS_FILE,
 )
 _TABLE_START = re.compile(rb"symbol,date,class,([a-z_]+,)*probability_0,")
 Recognise = Callable[[Path, bytes], bool]

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from cnn_lstm_hyperopt.errors import HyperoptError
-from cnn_lstm_hyperopt.inference.model import DESCRIPTION, WEIGHTS
+from cnn_lstm_hyperopt.inference.model import DESCRIPTION
+from cnn_lstm_hyperopt.inference.network_files import WEIGHTS
 from cnn_lstm_hyperopt.run_dir import paths
 from cnn_lstm_hyperopt.search import StudyStorage, database_in
 from cnn_lstm_hyperopt.tracking.content import Snapshot

@@ -11,7 +11,7 @@ from cnn_lstm_hyperopt.config import readable
 from cnn_lstm_hyperopt.evaluation import Grade, Interval, Judgement, Returns, Strategy, probabilistic_sharpe, shrinkage
 from cnn_lstm_hyperopt.evaluation.grades import COLOURS
 from cnn_lstm_hyperopt.evaluation.selection_bias import DeflatedSharpe, TrialSeries
-from cnn_lstm_hyperopt.inference.model import network_files
+from cnn_lstm_hyperopt.inference.network_files import network_files
 from cnn_lstm_hyperopt.metrics import METRICS
 from cnn_lstm_hyperopt.pipeline.confirmation import RANKED_BY, TIME_IS_UP, Confirmation, Confirmed
 from cnn_lstm_hyperopt.pipeline.conformal_coverage import ConformalTest

@@ -1,6 +1,7 @@
 """Model card: the file ``README.md`` in a model's folder (after Mitchell et al. 2019, "Model Cards for Model Reporting").
 
-The card contains no times and no paths on the machine. So the same model always gets the same card.
+The card contains no times and no paths on the machine. So the same model always gets the same card. The history that updates add
+to the card has times (``pipeline/updates/publish.py``).
 """
 
 import re

@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 
 from cnn_lstm_hyperopt.inference.metadata import ModelDescription
-from cnn_lstm_hyperopt.inference.model import DESCRIPTION, WEIGHTS
+from cnn_lstm_hyperopt.inference.model import DESCRIPTION
+from cnn_lstm_hyperopt.inference.network_files import WEIGHTS
 from cnn_lstm_hyperopt.inference.predictor import predictions_frame
 from cnn_lstm_hyperopt.pipeline.ensemble_selection import Blend
 from cnn_lstm_hyperopt.pipeline.results.final_results import METRICS_FILE, PREDICTIONS
-from cnn_lstm_hyperopt.pipeline.results.refit_folder import keep_refit
+from cnn_lstm_hyperopt.pipeline.results.refit_folder import has_versions, keep_refit, keep_versions
 from cnn_lstm_hyperopt.pipeline.results.training_record import write_training_record
 from cnn_lstm_hyperopt.pipeline.retraining import Retrained
 from cnn_lstm_hyperopt.pipeline.test_evaluation import TestResult, Verdict
@@ -75,7 +76,8 @@ def write_retrained(
     """Add metrics and test predictions to the folders that :func:`save_models` wrote, then give the folders their final names.
 
     Folders of an earlier retraining are deleted. A user's folder of the same name is renamed, for example to
-    ``ensemble.kept``. Other programs see only complete folders, because folders are renamed and never changed in place.
+    ``ensemble.kept``, and so is the folder of another model that updates gave versions. Other programs see only complete folders,
+    because folders are renamed and never changed in place.
 
     Args:
         save_dir: the results directory.
@@ -96,8 +98,9 @@ def write_retrained(
         _complete(each, verdict, (cards or {}).get(each.place.name))
     places = {each.place for each in written}
     for old in model_folders(save_dir):
-        if not _is_ours(old):
-            if old in places:
+        has_lost_versions = has_versions(old) and not has_versions(_beside(old))
+        if not _is_ours(old) or has_lost_versions:
+            if old in places or has_lost_versions:
                 old.rename(_free_name(old))
             continue
         aside = save_dir / f".{old.name}.old"
@@ -126,6 +129,7 @@ def _complete(written: _Written, verdict: Verdict, card: str | None) -> None:
     if card is not None:
         (folder / MODEL_CARD).write_text(card, encoding="utf-8", newline="\n")
     keep_refit(written.place, folder, written.entry)
+    keep_versions(written.place, folder, written.entry)
     flush_folder(folder)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from cnn_lstm_hyperopt.inference.model import DESCRIPTION, SavedModel
 from cnn_lstm_hyperopt.inference.refit import Refit, StoredRefit, refit_folder
 from cnn_lstm_hyperopt.pipeline.results.model_card import escaped
-from cnn_lstm_hyperopt.run_dir.paths import MODEL_CARD, model_folder
+from cnn_lstm_hyperopt.run_dir.paths import MODEL_CARD, VERSIONS, VERSIONS_FILE, model_folder
 from cnn_lstm_hyperopt.utils.atomic_io import flush_folder, remove_folder, write_text
 from cnn_lstm_hyperopt.utils.reading import MAX_JSON_BYTES, parse_json, read_text
 
@@ -45,12 +45,33 @@ def keep_refit(before: Path, folder: Path, entry: Mapping[str, Any]) -> None:
         folder: new folder of the model, with its networks and its card.
         entry: entry of the model in ``results.json``.
     """
-    names, facts = entry.get("networks", ()), _stored_facts(refit_folder(before))
-    if facts is None or not names or not all((before / name).is_file() for name in names):
-        return
-    if all((before / name).read_bytes() == (folder / name).read_bytes() for name in names):
+    facts = _stored_facts(refit_folder(before))
+    if facts is not None and _has_same_networks(before, folder, entry):
         shutil.copytree(refit_folder(before), refit_folder(folder))
         _add_to_card(folder / MODEL_CARD, facts)
+
+
+def keep_versions(before: Path, folder: Path, entry: Mapping[str, Any]) -> None:
+    """Copy the later versions of a model into a new folder of the same model. Do nothing if the model is another.
+
+    The arguments are those of :func:`keep_refit`. The next update adds the history to the model card.
+    """
+    if has_versions(before) and _has_same_networks(before, folder, entry):
+        if (before / VERSIONS).is_dir():
+            shutil.copytree(before / VERSIONS, folder / VERSIONS)
+        shutil.copy2(before / VERSIONS_FILE, folder / VERSIONS_FILE)
+
+
+def has_versions(folder: Path) -> bool:
+    """Return True if updates of the model in ``folder`` left a history."""
+    return (folder / VERSIONS_FILE).is_file()
+
+
+def _has_same_networks(before: Path, folder: Path, entry: Mapping[str, Any]) -> bool:
+    names = entry.get("networks", ())
+    if not names or not all((before / name).is_file() for name in names):
+        return False
+    return all((before / name).read_bytes() == (folder / name).read_bytes() for name in names)
 
 
 def _about(facts: Refit) -> list[str]:

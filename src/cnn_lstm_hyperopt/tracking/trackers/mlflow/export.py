@@ -13,7 +13,7 @@ import mlflow
 from mlflow.exceptions import MlflowException
 
 from cnn_lstm_hyperopt.errors import HyperoptError
-from cnn_lstm_hyperopt.inference.model import WEIGHTS
+from cnn_lstm_hyperopt.inference.network_files import WEIGHTS
 from cnn_lstm_hyperopt.run_dir import paths
 from cnn_lstm_hyperopt.search import State, TrialRecord, front_hypervolume
 from cnn_lstm_hyperopt.tracking.content import (
