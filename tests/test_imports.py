@@ -60,8 +60,10 @@ def test_public_names_are_pinned():
         "load_model",
         "load_settings",
         "register_family",
+        "rollback_model",
         "run_cnn_lstm_hyperparameter_optimization",
         "search_bars",
+        "update_model",
     ]
 
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     )
     from cnn_lstm_hyperopt.api.estimators import CNNLSTMClassifier, CNNLSTMRegressor
     from cnn_lstm_hyperopt.api.estimators.bars import search_bars
+    from cnn_lstm_hyperopt.api.updates import rollback_model, update_model
     from cnn_lstm_hyperopt.config import Settings, load_settings
     from cnn_lstm_hyperopt.evaluation.baselines.own_windows import BaselineWindows
     from cnn_lstm_hyperopt.inference.model import SavedModel, load_model
@@ -38,6 +39,8 @@ _HOME = {
     "NetworkShape": "models.base",
     "Profile": "models.cost",
     "register_family": "models.own.family",
+    "rollback_model": "api.updates",
+    "update_model": "api.updates",
 }
 
 __all__ = [
@@ -52,8 +55,10 @@ __all__ = [
     "load_model",
     "load_settings",
     "register_family",
+    "rollback_model",
     "run_cnn_lstm_hyperparameter_optimization",
     "search_bars",
+    "update_model",
 ]
 
 

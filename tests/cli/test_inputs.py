@@ -113,6 +113,9 @@ NOT_PARSED = [
     "run 5",
     "data --n-trials 5",
     "resume --enqueue list.yaml",
+    "update --policy daily",
+    "update --data-dir bars",
+    "rollback --dry-run",
 ]
 REFUSED = [
     ("run --use-real-data --n-trials -5", "study.n_trials", "greater-than-equal"),
@@ -150,6 +153,8 @@ REFUSED = [
     ("run --resume --study-name other --save-dir study", "--study-name", "other-study-name"),
     ("resume --save-dir study --n-trials 1", "--n-trials", "total-below-finished"),
     ("resume --save-dir empty", "--save-dir", "no-config-file"),
+    ("update --model empty --data-dir bars", "model.json", "file-missing"),
+    ("rollback --model empty", "model.json", "file-missing"),
     ("data --data-dir empty", "data.data_dir", "data-dir-empty"),
     ("data --use-real-data --symbols ZZZZ", "data.symbols", "unknown-symbol"),
     # rules of other packages, whose tests check the codes
@@ -383,7 +388,8 @@ def test_help_lists_the_commands_that_work(capsys: Any) -> None:
     assert cli.main([]) == 0
     text = capsys.readouterr().out
     commands = re.findall(r"^│ ([a-z]+) ", text, re.MULTILINE)
-    assert commands == ["run", "data", "resume", "status", "report", "predict", "export", "narrow", "track", "worker"]
+    first = ["run", "data", "resume", "status", "report", "predict", "export", "update", "rollback"]
+    assert commands == [*first, "narrow", "track", "worker"]
     assert help_of(capsys) == " ".join(text.replace("│", " ").split())
     with ThreadPoolExecutor() as threads:  # without signal handlers
         assert threads.submit(cli.main, ["--version"]).result() == 0
@@ -406,7 +412,7 @@ def test_help_lists_every_flag_with_its_description(
 
 
 @pytest.mark.parametrize("width", [80, 120])
-@pytest.mark.parametrize("command", ["data", "predict", "worker"])
+@pytest.mark.parametrize("command", ["data", "predict", "update", "worker"])
 def test_paragraphs_of_help_fill_the_width_and_examples_have_lines(command: str, width: int) -> None:
     console = Console(width=width, file=io.StringIO())
     cli.app.help_print([command], console=console)

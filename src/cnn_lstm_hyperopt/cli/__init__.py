@@ -16,6 +16,7 @@ from cnn_lstm_hyperopt.cli import models as models  # importing a module registe
 from cnn_lstm_hyperopt.cli import report as report
 from cnn_lstm_hyperopt.cli import study as study
 from cnn_lstm_hyperopt.cli import tracking as tracking
+from cnn_lstm_hyperopt.cli import updates as updates
 from cnn_lstm_hyperopt.cli import worker as worker
 from cnn_lstm_hyperopt.cli.application import app, help_text
 from cnn_lstm_hyperopt.errors import HyperoptError
@@ -23,7 +24,20 @@ from cnn_lstm_hyperopt.reporting.console.screen import PLAIN_CHARACTERS
 from cnn_lstm_hyperopt.utils.secrets import masked
 from cnn_lstm_hyperopt.utils.text import one_line, printable
 
-COMMANDS = ("run", "data", "resume", "status", "report", "predict", "export", "narrow", "track", "worker")
+COMMANDS = (
+    "run",
+    "data",
+    "resume",
+    "status",
+    "report",
+    "predict",
+    "export",
+    "update",
+    "rollback",
+    "narrow",
+    "track",
+    "worker",
+)
 """Names of the commands, in the order in which the help lists them."""
 for _place, _name in enumerate(COMMANDS):
     app[_name].sort_key = _place

@@ -34,7 +34,7 @@ Model = Annotated[
 
 Tested = Annotated[
     bool,
-    Parameter(negative="", help="Use the tested model even if the folder has a final refit."),
+    Parameter(negative="", help="Use the tested model even if the folder has a final refit or later versions."),
 ]
 
 Force = Annotated[
@@ -100,7 +100,7 @@ def predict(
     place = None
     if output is not None:
         place = checked_output(output, is_predictions, command="predict", force=force, data_dir=data_dir)
-    predictor = _loaded(model, features, family, tested=tested)
+    predictor = loaded(model, features, family, tested=tested)
     bars = _read(data_dir, symbols or (), end, on_bad_bars, predictor)
     table = _predicted(predictor, bars, start=start, last=last)
     text = csv_frame(table).to_csv(index=False)
@@ -136,7 +136,7 @@ def export(
 
     path = output or model / DEFAULT_NAMES[format]
     place = checked_output(path, is_export, command="export", force=force)
-    predictor = _loaded(model, None, family, tested=tested, runs=False)
+    predictor = loaded(model, None, family, tested=tested, runs=False)
     try:
         difference = export_model(predictor, place, format)
     except OSError as error:
@@ -144,11 +144,13 @@ def export(
     print(f"Written to {path}; its outputs differ from the model's by {difference:.1e} at most")
 
 
-def _loaded(folder: Path, features: str | None, family: str | None, *, tested: bool, runs: bool = True) -> "Predictor":
+def loaded(
+    folder: Path, features: str | None, family: str | None, *, tested: bool, runs: bool = True, announced: bool = True
+) -> "Predictor":
     """Load a model with the feature function and the family of networks that the user names.
 
     A function or a family that only the model's folder names is never run. Print a line on standard error if the model is a
-    final refit.
+    final refit or a later version, unless ``announced`` is False.
     """
     from cnn_lstm_hyperopt.inference.model import load_model
     from cnn_lstm_hyperopt.models import import_family
@@ -156,8 +158,9 @@ def _loaded(folder: Path, features: str | None, family: str | None, *, tested: b
     if family is not None:
         import_family(family)
     found = load_model(folder, tested=tested)
-    if found.refit is not None:
-        print(f"{found.refit.sentence} --tested uses the tested model.", file=sys.stderr)
+    facts = found.version or found.refit
+    if facts is not None and announced:
+        print(f"{facts.sentence} --tested uses the tested model.", file=sys.stderr)
     needed = found.description.feature_function
     if not runs:
         return found

@@ -39,12 +39,28 @@ def pooled_bars(table: WindowTable, split: NDArray[np.int8], lookback: int) -> P
         split: (windows,) split of each window, as from :func:`.splits.assign`.
         lookback: number of bars in a window.
     """
-    chosen = np.flatnonzero((split == TRAIN) | (split == VALIDATION))
+    return training_windows(table, np.flatnonzero((split == TRAIN) | (split == VALIDATION)), lookback)
+
+
+def training_windows(table: WindowTable, chosen: NDArray[np.int64], lookback: int) -> Pooled:
+    """Return windows as one training set, scaled by their own rows.
+
+    Args:
+        table: unscaled windows.
+        chosen: positions of the windows in the table.
+        lookback: number of bars in a window.
+    """
     read = table.covered(table.starts[chosen], lookback)
     scaler, values = Scaler.fit(table.features, read), Scaler.fit(table.values[chosen, None])
-    place = np.cumsum(read) - 1  # the series has only the rows that these windows use
+    return Pooled(scaled_windows(table, chosen, scaler, lookback), scaler, values.mean[0], values.std[0])
+
+
+def scaled_windows(table: WindowTable, chosen: NDArray[np.int64], scaler: Scaler, lookback: int) -> Windows:
+    """Return the windows at the positions ``chosen``, over a series that has only their rows, scaled by ``scaler``."""
+    read = table.covered(table.starts[chosen], lookback)
+    place = np.cumsum(read) - 1
     windows = table.windows(scaler.transform_to_float32(table.features, read), place[table.starts], lookback)
-    return Pooled(windows.subset(chosen), scaler, values.mean[0], values.std[0])
+    return windows.subset(chosen)
 
 
 def pooled_loaders(train: Windows, validation: Windows) -> Pooled:

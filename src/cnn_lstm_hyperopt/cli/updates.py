@@ -1,0 +1,95 @@
+"""Commands about versions of a trained model: ``update`` and ``rollback``."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from cnn_lstm_hyperopt.cli.application import app
+from cnn_lstm_hyperopt.cli.models import Family, loaded
+from cnn_lstm_hyperopt.cli.options import Debug
+from cnn_lstm_hyperopt.cli.values import path_of
+from cnn_lstm_hyperopt.config.schema.data import BadBars
+from cnn_lstm_hyperopt.utils.text import printable
+
+Model = Annotated[
+    Path,
+    Parameter(
+        converter=path_of,
+        help="Folder of a retrained model in the directory of its study, such as hyperopt_results/retrained_model_1.",
+    ),
+]
+
+
+@app.command
+def update(
+    *,
+    model: Model,
+    data_dir: Annotated[
+        Path,
+        Parameter(
+            converter=path_of, help="Folder with the old and the new bars, as for run. Other symbols are not read."
+        ),
+    ],
+    policy: Annotated[
+        Literal["refit", "finetune", "none"],
+        Parameter(
+            help="How to train the candidate. refit: new networks of the same configuration on the newest windows. finetune: the"
+            " present networks for 5 more epochs at a tenth of the learning rate, on the new windows and some old ones. none:"
+            " only measure."
+        ),
+    ] = "refit",
+    dry_run: Annotated[
+        bool, Parameter(negative="", help="Measure, train and compare, and say what would change. Write nothing.")
+    ] = False,
+    features: Annotated[
+        str | None,
+        Parameter(help="module:function that computes the model's own features. It runs only if you name it here."),
+    ] = None,
+    family: Family = None,
+    on_bad_bars: Annotated[
+        BadBars, Parameter(help="Invalid bars: error (stop), drop (remove them), or keep (keep them where possible).")
+    ] = "error",
+    debug: Debug = False,
+) -> None:
+    """Measure a retrained model on bars that arrived since, and create a new version if it is not worse.
+
+    The present version predicts the new bars before anything is trained on them. Then a candidate is trained without the newest
+    windows, and both predict these windows. If the candidate's log loss is not higher, a new version is trained on all windows.
+    predict and export use the new version at once. All versions are kept, and rollback returns to the version before.
+
+    Examples: update --model hyperopt_results/retrained_model_1 --data-dir bars/ --dry-run;
+    update --model hyperopt_results/retrained_model_1 --data-dir bars/ --policy finetune.
+    """
+    found = loaded(model, features, family, tested=False, announced=False)
+    from cnn_lstm_hyperopt.pipeline.updates.reading import files_reader
+    from cnn_lstm_hyperopt.pipeline.updates.update import update as run_update
+
+    def warn(text: str) -> None:
+        print(f"Warning: {printable(text, 1_000)}", file=sys.stderr)
+
+    result = run_update(
+        model,
+        files_reader(data_dir, on_bad_bars, warn),
+        policy=policy,
+        dry_run=dry_run,
+        features=found.features,
+        on_news=lambda text: print(text, file=sys.stderr, flush=True),
+    )
+    print(result)
+
+
+@app.command
+def rollback(*, model: Model, debug: Debug = False) -> None:
+    """Return to the version of a model that served before the present one.
+
+    No version is deleted. The next update starts from the version that serves.
+
+    Example: rollback --model hyperopt_results/retrained_model_1.
+    """
+    from cnn_lstm_hyperopt.inference.model import load_model
+    from cnn_lstm_hyperopt.pipeline.updates.publish import rollback as run_rollback
+
+    load_model(model)  # errors in the folder are reported first
+    print(f"Version {run_rollback(model).current} serves now.")
