@@ -82,6 +82,14 @@ def test_the_new_bars_are_measured_with_the_predictions_of_the_present_version(m
     assert measured["accuracy"] == pytest.approx((both["class"] == both["label"]).mean())
     chances = both[["probability_0", "probability_1"]].to_numpy()[np.arange(len(both)), both["label"]]
     assert measured["log_loss"] == pytest.approx(-np.log(chances).mean(), rel=1e-4)
+    by_date = (both["class"] != both["label"]).groupby(both["date"]).mean()
+    new = dict(result.event["errors"][-len(by_date) :])
+    assert new == pytest.approx(by_date.to_dict())
+    assert (
+        result.event["errors"][0][0]
+        > json.loads((model.parent / "data.json").read_text())["splits"]["validation"]["last"]
+    )
+    assert set(result.event["drift"]) == {"features", "errors"}
     low, high = measured["log_loss_interval"]
     assert low < measured["log_loss"] < high
     with raises(DataError, "no-new-bars", "--data-dir"):

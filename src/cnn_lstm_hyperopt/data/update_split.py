@@ -76,9 +76,9 @@ def update_split(
 
     def trained(eligible: NDArray[np.bool_]) -> Integers:
         if not finetuned:
-            return _newest(dates, eligible, rolling_dates)
+            return newest(dates, eligible, rolling_dates)
         new = np.flatnonzero(eligible & unseen)
-        old = _newest(dates, ~unseen, rolling_dates)
+        old = newest(dates, ~unseen, rolling_dates)
         return np.union1d(old[spread_positions(len(old), round(REPLAY_SHARE * len(new)))], new) if len(new) else new
 
     return UpdateSplit(
@@ -91,7 +91,7 @@ def update_split(
     )
 
 
-def _newest(dates: Dates, eligible: NDArray[np.bool_], n_dates: int) -> Integers:
+def newest(dates: Dates, eligible: NDArray[np.bool_], n_dates: int) -> Integers:
     """Return the positions of the eligible windows on their newest ``n_dates`` dates."""
     known = np.unique(dates[eligible])
     return np.flatnonzero(eligible & (dates >= known[-n_dates:][0])) if len(known) else np.empty(0, np.int64)

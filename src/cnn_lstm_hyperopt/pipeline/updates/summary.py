@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from cnn_lstm_hyperopt.utils.text import counted
+from cnn_lstm_hyperopt.utils.text import counted, shown_names
 
 
 def update_lines(event: Mapping[str, Any], *, dry_run: bool) -> list[str]:
@@ -12,6 +12,8 @@ def update_lines(event: Mapping[str, Any], *, dry_run: bool) -> list[str]:
     rows = [("New bars", _windows(measured, event["symbols"]) if measured else "none since the last measurement")]
     if measured:
         rows.append((f"Version {event['served']}", f"on them: {_scores(measured)}"))
+    if (drift := event.get("drift")) is not None:
+        rows.append(("Drift", drift_text(drift)))
     if compared:
         rows += [
             ("Candidate", f"{_scores(compared['candidate'])}, trained on {compared['candidate_windows']:,} windows"),
@@ -20,6 +22,20 @@ def update_lines(event: Mapping[str, Any], *, dry_run: bool) -> list[str]:
     rows.append(("Decision", _decision(event, dry_run=dry_run)))
     width = max(len(name) for name, _ in rows)
     return [f"{name:<{width}}  {text}" for name, text in rows]
+
+
+def drift_text(drift: Mapping[str, Any]) -> str:
+    """Return a sentence about the changes of the error rate and of the features."""
+    features, changes = drift["features"], drift["errors"]["changes"]
+    parts = [
+        f"the error rate changed from {each['before']:.1%} to {each['after']:.1%} about {each['since']}"
+        for each in changes
+    ]
+    if features["changed"]:
+        named = shown_names([f"{each['feature']} (p = {each['p']:.1g})" for each in features["changed"]])
+        parts.append(f"features changed since the training: {named}")
+    few = "" if features["changed"] is not None else "; too few windows to test the features"
+    return f"{'; '.join(parts) or 'none found'}{few}"
 
 
 def _windows(part: Mapping[str, Any], symbols: int | None) -> str:

@@ -10,14 +10,15 @@ import numpy as np
 
 from cnn_lstm_hyperopt.data.pooled import scaled_windows
 from cnn_lstm_hyperopt.data.problems import date_text
-from cnn_lstm_hyperopt.data.update_split import MIN_VALIDATION_DATES, UpdateSplit, update_split
+from cnn_lstm_hyperopt.data.update_split import MIN_VALIDATION_DATES, UpdateSplit, newest, update_split
 from cnn_lstm_hyperopt.data.window_table import WindowTable
 from cnn_lstm_hyperopt.errors import ConfigError, DataError
 from cnn_lstm_hyperopt.inference.metadata import Features
 from cnn_lstm_hyperopt.inference.model import SavedModel
 from cnn_lstm_hyperopt.inference.versions import POLICIES, History, ModelVersion, Policy, read_history
 from cnn_lstm_hyperopt.pipeline.calibration import sets_on, temperature_on
-from cnn_lstm_hyperopt.pipeline.updates.measurement import difference_interval, measure
+from cnn_lstm_hyperopt.pipeline.updates.drift import earlier_errors, error_drift, errors_of, feature_drift
+from cnn_lstm_hyperopt.pipeline.updates.measurement import Measured, difference_interval, measure
 from cnn_lstm_hyperopt.pipeline.updates.present import Present, load_present
 from cnn_lstm_hyperopt.pipeline.updates.publish import clean, now, publish, record
 from cnn_lstm_hyperopt.pipeline.updates.reading import ReadBars
@@ -121,6 +122,7 @@ class _Update:
         """Return the record of the update, and the new version if there is one."""
         present, table, split = self.present, self.table, self._split()
         measured = measure(present.model, table, split.new) if len(split.new) else None
+        errors = self._errors(split, measured)
         event: dict[str, Any] = {
             "event": "update",
             "time": now(),
@@ -129,6 +131,8 @@ class _Update:
             "measured_until": date_text(max(present.known_until, table.dates.max())),
             "symbols": len(present.symbols),
             "measured": None if measured is None else measured.as_dict(),
+            "drift": self._drift(split, errors, measured),
+            "errors": errors,
             "validation": None,
             "decision": "kept",
             "reason": "",
@@ -164,6 +168,33 @@ class _Update:
             rolling_dates=present.rolling_dates,
             finetuned=self.policy == "finetune",
         )
+
+    def _errors(self, split: UpdateSplit, measured: Measured | None) -> list[tuple[str, float]]:
+        """Return the error rate of each new date. The first update adds the dates that the first version did not see."""
+        found = [] if measured is None else errors_of(*measured.errors_by_date())
+        known = split.unseen[~np.isin(split.unseen, split.new)]
+        if earlier_errors(self.present.history.events) or not len(known):
+            return found
+        return errors_of(*measure(self.present.model, self.table, known).errors_by_date()) + found
+
+    def _drift(self, split: UpdateSplit, errors: list[tuple[str, float]], measured: Measured | None) -> dict[str, Any]:
+        present, table = self.present, self.table
+        about, events = present.model.description, present.history.events
+        served = [
+            each for each in events if each.get("event") == "update" and each.get("served") == present.history.current
+        ]
+        new = 0 if measured is None else len(np.unique(measured.dates))
+        return {
+            "features": feature_drift(
+                table,
+                newest(table.dates, table.dates < present.seen_until, present.rolling_dates),
+                split.unseen,
+                lookback=about.lookback,
+                names=about.features,
+                test=len(served) + 1,
+            ),
+            "errors": error_drift([*earlier_errors(events), *errors], new),
+        }
 
     def _candidate(self, split: UpdateSplit, event: dict[str, Any]) -> Trained | None:
         """Train and compare a candidate, and store the comparison in the record.

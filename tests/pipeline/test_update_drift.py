@@ -1,0 +1,78 @@
+"""Drift of features on planted windows: samples that do not overlap, a planted shift, and autocorrelated noise without one."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cnn_lstm_hyperopt.pipeline.updates.drift import earlier_errors, error_drift, feature_drift
+from cnn_lstm_hyperopt.pipeline.updates.summary import drift_text
+
+LOOKBACK, DAYS, SYMBOLS = 20, 1_200, 3
+SPLIT = 800
+
+
+def planted(seed: int, shift: float) -> Any:
+    """Windows of three symbols with two features, moving means over ten bars; the second shifts at the split."""
+    random = np.random.default_rng(seed)
+    rows = []
+    for _ in range(SYMBOLS):
+        noise = random.standard_normal((DAYS + 9, 2))
+        moving = np.stack([np.convolve(column, np.ones(10) / 10, "valid") for column in noise.T], axis=1)
+        moving[SPLIT:, 1] += shift
+        rows.append(moving)
+    ends = np.arange(LOOKBACK - 1, DAYS)
+    dates = np.datetime64("2020-01-01", "ns") + ends * np.timedelta64(1, "D")
+    starts = np.concatenate([symbol * DAYS + ends - LOOKBACK + 1 for symbol in range(SYMBOLS)])
+    return SimpleNamespace(features=np.concatenate(rows), starts=starts, dates=np.tile(dates, SYMBOLS))
+
+
+def drift(table: Any, test: int = 1, recent_days: int = DAYS - SPLIT) -> dict[str, Any]:
+    day = (table.dates - np.datetime64("2020-01-01", "ns")) // np.timedelta64(1, "D")
+    return feature_drift(
+        table,
+        np.flatnonzero(day < SPLIT),
+        np.flatnonzero((day >= SPLIT + LOOKBACK) & (day < SPLIT + LOOKBACK + recent_days)),
+        lookback=LOOKBACK,
+        names=("calm", "moved"),
+        test=test,
+    )
+
+
+def test_only_the_feature_that_shifted_is_named():
+    found = drift(planted(1, 1.0))
+    assert [each["feature"] for each in found["changed"]] == ["moved"]
+    assert (found["reference"], found["recent"]) == (-(-(SPLIT - LOOKBACK + 1) // LOOKBACK), 19)
+
+
+def test_autocorrelated_features_without_a_shift_cause_few_alarms():
+    assert sum(bool(drift(planted(seed, 0.0))["changed"]) for seed in range(40)) <= 5
+
+
+def test_later_tests_have_smaller_levels_and_few_windows_are_not_tested():
+    table = planted(2, 1.0)
+    assert drift(table, test=2)["level"] < drift(table)["level"]
+    assert drift(table, recent_days=3 * LOOKBACK)["changed"] is None
+
+
+def test_only_changes_at_new_dates_are_reported_and_earlier_errors_are_read_from_the_history():
+    errors = [(f"day {day}", float(day >= 100)) for day in range(150)]
+    assert error_drift(errors, 10)["changes"] == []
+    (change,) = error_drift(errors, 45)["changes"]
+    assert change["since"] == "day 100"
+    events = [
+        {"event": "update", "errors": errors[:60]},
+        {"event": "rollback"},
+        {"event": "update", "errors": errors[60:]},
+    ]
+    assert earlier_errors(events) == errors
+
+
+@pytest.mark.parametrize("changed", [None, [], [{"feature": "calm", "p": 0.001}]])
+def test_the_summary_names_what_changed(changed):
+    change = {"found": "b", "since": "a", "before": 0.4, "after": 0.6}
+    for changes in ([], [change]):
+        text = drift_text({"features": {"changed": changed}, "errors": {"changes": changes}})
+        assert ("calm" in text) == bool(changed)
+        assert ("40.0%" in text) == bool(changes)
