@@ -14,11 +14,11 @@ import time
 import torch
 
 from cnn_lstm_hyperopt.config import parse_space
-from cnn_lstm_hyperopt.inference.latency import window_milliseconds
 from cnn_lstm_hyperopt.models import network_config
 from cnn_lstm_hyperopt.models.build import build_network
 from cnn_lstm_hyperopt.models.network import Network
 from cnn_lstm_hyperopt.search import random_configuration
+from cnn_lstm_hyperopt.training.latency import window_milliseconds
 
 LOOKBACK, FEATURES, LARGEST_MB = 60, 11, 5.0
 CALLS = 23

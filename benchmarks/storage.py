@@ -104,7 +104,7 @@ def fill(place: Path | Database, trials: int, name: str = "storage") -> None:
         curve = [[float(e), score_at(number, e), 0.7, 6.0 * e] for e in range(1, EPOCHS + 1)]
         values = Values(score_at(number, EPOCHS), 60.0, size_mb)
         more = {"curve": curve, "seconds": 60.0, "projected_seconds": 60.0, "epochs": EPOCHS, "finish_order": number}
-        storage.finish(trial_id, State.COMPLETE, values, more, shortfall=-0.01)
+        storage.finish(trial_id, State.COMPLETE, values, more, excesses=[-0.01])
     storage.close()
 
 

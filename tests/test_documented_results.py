@@ -49,6 +49,7 @@ ONLY_SOMETIMES = (
     "retraining_failures[].",
     "skipped_baselines[].",
     "feature_selection.",
+    "constraints.",
     "retrained_models[].seeds[].fold",  # of DataLoaders
     "refit_failure.",
     "refit.",

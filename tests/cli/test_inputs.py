@@ -73,6 +73,8 @@ def made_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("purge.yaml", "data: {source: embedded, purge: 1}"),
         ("typo.yaml", "data: {source: embedded}\nstudy: {n_trails: 3}"),
         ("loaders.yaml", "data: {source: loaders}"),
+        ("zero.yaml", "data: {source: embedded}\nconstraints: {latency_ms: 0}"),
+        ("bound.yaml", "data: {source: embedded}\nconstraints: {latency_msec: 5}"),
     ):
         (folder / name).write_text(text)
     optuna.create_study(storage=f"sqlite:///{folder}/other/study.db", directions=["minimize"] * 3)
@@ -145,6 +147,8 @@ REFUSED = [
     ("run --config list.yaml", "--config", "not-a-mapping"),
     ("run --config typo.yaml", "study.n_trails", "unknown-setting"),
     ("run --config loaders.yaml", "data.source", "source-needs-python"),
+    ("run --config zero.yaml", "constraints.latency_ms", "greater-than"),
+    ("run --config bound.yaml", "constraints.latency_msec", "unknown-setting"),
     ("run --config purge.yaml --horizon 5", "data.purge", "purge-below-horizon"),
     ("run --data-dir nowhere", "data.data_dir", "data-dir-missing"),
     ("run --data-dir empty", "data.data_dir", "data-dir-empty"),

@@ -39,7 +39,7 @@ def complete(n):
 def test_a_complete_trial_has_its_own_losses():
     own = {"params": {"a": 1}, "projected_seconds": 99, "attributes": {"note": {"list": [1.5, None]}}}
     row = last([make_record(3, values=(0.7, 10, 2), curve=[0.7], **own)], epochs=1)
-    assert row == (3, {"a": 1}, losses(0.7, 10, 2), Kind.COMPLETE, 0.0, {"list": [1.5, None]})
+    assert row == (3, {"a": 1}, losses(0.7, 10, 2), Kind.COMPLETE, 0.0, {"list": [1.5, None]}, {})
     assert losses(0.7, math.e, math.e**2) == pytest.approx((-0.7, 1.0, 2.0))
     assert losses(0.7, 0.0, 1.0) == (-0.7, math.log(1e-3), 0.0)
 
@@ -90,7 +90,7 @@ def test_a_diverged_trial_has_chance_and_the_most_seconds_before_it():
     attributes = {"diverged": True, "finish_order": 2}
     records[2] = make_record(2, state=State.FAIL, curve=[0.9], size_mb=4, attributes=attributes, params={"a": 1})
     rows = observations(records, SKILL, 9)
-    assert rows[2] == (2, {"a": 1}, losses(0.5, 30, 4), Kind.DIVERGED, 0.0, None)
+    assert rows[2] == (2, {"a": 1}, losses(0.5, 30, 4), Kind.DIVERGED, 0.0, None, {})
     assert observations(records[:3], SKILL, 9) == rows[:3]  # later trials change nothing
     assert last(records[2:3]).losses == losses(0.5, 1.0, 4)
 

@@ -205,7 +205,7 @@ def a_trial(storage):
     """Start a trial, store its curve and finish it."""
     trial_id = start(storage)
     storage.record_curve(trial_id, CURVE[:5])
-    storage.finish(trial_id, State.COMPLETE, Values(0.5, 2.0, 3.0), {"seconds": 2.0, "finish_order": 0}, shortfall=0.1)
+    storage.finish(trial_id, State.COMPLETE, Values(0.5, 2.0, 3.0), {"seconds": 2.0, "finish_order": 0}, excesses=[0.1])
 
 
 @pytest.fixture

@@ -59,6 +59,7 @@ class CNNLSTMHyperparameterOptimizer:
         study_name: name of the study.
         baselines: your own baselines, each as ``"module:function"``; see the guide "Compare with your own model". None: those of
             ``config``.
+        constraints: upper bounds on results of a trial, such as ``{"latency_ms": 5}``; see the settings of this section.
         config: settings as a YAML file, a profile (``"small"``, ``"laptop"``, ``"gpu"``, ``"demo"``), or a nested mapping
             such as ``{"training": {"max_epochs": 5}}``. With DataLoaders, the default of ``search_space.architecture`` is
             ``full``.
@@ -80,6 +81,7 @@ class CNNLSTMHyperparameterOptimizer:
         dates: Sequence[Any] | None = None,
         groups: Sequence[Any] | None = None,
         baselines: Sequence[str] | None = None,
+        constraints: Mapping[str, float] | None = None,
         config: Config | None = None,
         resume: bool = False,
         quiet: bool = False,
@@ -91,6 +93,8 @@ class CNNLSTMHyperparameterOptimizer:
         self._arguments: dict[str, Any] = {} if save_dir is None else {"save_dir": save_dir}
         if baselines is not None:
             self._arguments["evaluation"] = {"baselines": baselines}
+        if constraints is not None:
+            self._arguments["constraints"] = constraints
         if data_loaders is None:
             refuse_facts_of_loaders(input_dim=input_dim, dates=dates, groups=groups)
         asked = self._settings({})
@@ -298,6 +302,7 @@ def run_cnn_lstm_hyperparameter_optimization(
     dates: Sequence[Any] | None = None,
     groups: Sequence[Any] | None = None,
     baselines: Sequence[str] | None = None,
+    constraints: Mapping[str, float] | None = None,
     full_epochs: int | None = None,
     pruner_type: str | None = None,
     sampler_type: str | None = None,
@@ -324,6 +329,7 @@ def run_cnn_lstm_hyperparameter_optimization(
         dates=dates,
         groups=groups,
         baselines=baselines,
+        constraints=constraints,
         config=config,
         resume=resume,
         quiet=quiet,

@@ -2,14 +2,16 @@
 
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 
+from cnn_lstm_hyperopt.data.trial_data import TrialData
 from cnn_lstm_hyperopt.errors import CheckpointError, StorageFailedError, TrialChangedError
+from cnn_lstm_hyperopt.execution.constraint_values import constraint_values
 from cnn_lstm_hyperopt.execution.stop import StopSignal
 from cnn_lstm_hyperopt.execution.trial_events import TrialEvents
 from cnn_lstm_hyperopt.progress import Action, Decision, OnReport, ProgressReport
@@ -24,6 +26,7 @@ from cnn_lstm_hyperopt.search import (
     Values,
     levels_of,
 )
+from cnn_lstm_hyperopt.search.constraints import constraint_attribute
 from cnn_lstm_hyperopt.space.domains import Scalar
 from cnn_lstm_hyperopt.training import Checkpoint, NonFiniteLossError, delete_checkpoint, last_good
 from cnn_lstm_hyperopt.training.memory_saving import save_memory
@@ -81,6 +84,10 @@ class Runner(Protocol):
     @property
     def device(self) -> torch.device:
         """Device on which networks are trained."""
+
+    @property
+    def data(self) -> TrialData:
+        """Data of the trials."""
 
     def run_trial(
         self,
@@ -174,6 +181,7 @@ class _TrialRun:
         levels = levels_of(self.assignment.params)
         try:
             trained, memory_level = save_memory(self._attempt, self.runner.device, levels, self.assignment.memory_level)
+            constraints = self._constraints(trained)
         except _GivenUpError as error:
             return self._fail(str(error), given_up=True)
         except NonFiniteLossError as error:
@@ -185,7 +193,8 @@ class _TrialRun:
             if isinstance(error, MemoryError):
                 return self._fail(f"{LACKED_MEMORY} ({typed_line(error)})", given_up=True)
             return self._fail(typed_line(error))
-        return self._finish(trained, str(levels[memory_level]) if memory_level else None)
+        saving = {"memory_saving": str(levels[memory_level])} if memory_level else {}
+        return self._finish(trained, {**saving, **constraints})
 
     def _attempt(self, memory_level: int) -> TrainedNetwork:
         """Train at a memory level; if an earlier process wrote a checkpoint, continue from this checkpoint."""
@@ -227,7 +236,14 @@ class _TrialRun:
     def _fail(self, reason: str, **facts: bool) -> tuple[TrialRecord, None]:
         return self.study.finish(self.assignment, State.FAIL, None, {"reason": reason, **facts}), None
 
-    def _finish(self, trained: TrainedNetwork, memory_saving: str | None) -> tuple[TrialRecord, TrainedNetwork] | None:
+    def _constraints(self, trained: TrainedNetwork) -> dict[str, Any]:
+        """Measure the constraints of a training that ran to its end; return the attribute that stores them."""
+        bounds = self.study.plan.constraints
+        if not bounds or trained.outcome.decision.action is not Action.CONTINUE:
+            return {}
+        return constraint_attribute(constraint_values(bounds, trained, self.runner.data.folds), bounds)
+
+    def _finish(self, trained: TrainedNetwork, more: Mapping[str, Any]) -> tuple[TrialRecord, TrainedNetwork] | None:
         study, assignment, outcome = self.study, self.assignment, trained.outcome
         if outcome.decision.action is Action.STOP:
             study.pause(assignment)
@@ -244,7 +260,7 @@ class _TrialRun:
             "evaluation_seconds": outcome.evaluation_seconds,
             "memory_mb": trained.memory_mb,
             "precision": trained.precision,
-            **({"memory_saving": memory_saving} if memory_saving else {}),
+            **more,
             **({"paused_seconds": outcome.paused_seconds} if outcome.paused_seconds else {}),
         }
         if outcome.decision.action is Action.PRUNE:

@@ -34,13 +34,19 @@ def study_plan(
         max_epochs=settings.training.max_epochs,
         limits=Limits(
             seconds=settings.limits.seconds_on(device.type),
-            size_mb=settings.limits.size_mb,
+            size_mb=_smaller(settings.limits.size_mb, settings.constraints.size_mb),
             memory_mb=memory_limit(settings, device, workers=workers),
         ),
         skill=skill,
         cost=runner.costs.cost,
         estimated_time=settings.study.time_objective == "estimated",
+        constraints=settings.constraints.measured,
     )
+
+
+def _smaller(*bounds: float | None) -> float | None:
+    """Return the smallest bound; None without bounds."""
+    return min((bound for bound in bounds if bound is not None), default=None)
 
 
 _Typed = TypeVar("_Typed", SamplerSettings, PrunerSettings)

@@ -9,6 +9,7 @@ from cnn_lstm_hyperopt.evaluation import BASELINES
 from cnn_lstm_hyperopt.evaluation.baselines.base import is_own
 from cnn_lstm_hyperopt.metrics import METRICS
 from cnn_lstm_hyperopt.search import StudyPlan, TrialRecord
+from cnn_lstm_hyperopt.search.constraints import no_feasible_text
 from cnn_lstm_hyperopt.search.pruning_stats import LIMIT
 from cnn_lstm_hyperopt.utils.text import counted, install_command
 
@@ -59,10 +60,12 @@ def skipped_baselines_text(skipped: Sequence[Mapping[str, str]]) -> str | None:
 
 
 def empty_front_text(settings: Settings, plan: StudyPlan, records: Sequence[TrialRecord], interface: Interface) -> str:
-    """Return a text that explains why no trial is complete, and which settings to change."""
+    """Return a text that explains why no trial is complete and feasible, and which settings to change."""
     finished = [record for record in records if record.finished]
     if not finished:
         return "no trial finished in time, so there is no front yet; allow more time, or resume"
+    if (infeasible := no_feasible_text(records)) is not None:
+        return f"{infeasible}, so there is no front; raise this bound, or try a search space of other models or more trials"
     seen = f"none of {counted(len(finished), 'finished trial')} is complete, so there is no front"
     return f"{seen}; try {_fixes(settings, plan, records, interface)}"
 
@@ -73,7 +76,7 @@ def below_chance_text(settings: Settings, plan: StudyPlan, records: Sequence[Tri
     The text also states how far the best trial is from chance, and which settings to change.
     """
     skill = plan.skill
-    best = max(record.values.score for record in records if record.values is not None)
+    best = max(record.values.score for record in records if record.values is not None and record.feasible)
     return (
         f"no trial beats {skill.to_beat} on validation, so the front holds the best of them (above_chance: false):"
         f" {METRICS[skill.metric].article} {skill.words} above {skill.threshold:.4f} is needed, the best has {best:.4f}; try"

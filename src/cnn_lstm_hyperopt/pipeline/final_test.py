@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from cnn_lstm_hyperopt.errors import BaselineError, DataError
 from cnn_lstm_hyperopt.inference.ensemble import Ensemble
-from cnn_lstm_hyperopt.inference.latency import measure_latency
 from cnn_lstm_hyperopt.inference.model import SavedModel
 from cnn_lstm_hyperopt.inference.predictor import Predictor
 from cnn_lstm_hyperopt.inference.refit import REFIT, REFIT_FAILURE
@@ -42,6 +41,7 @@ from cnn_lstm_hyperopt.pipeline.walk_forward import Refits
 from cnn_lstm_hyperopt.progress import Decision
 from cnn_lstm_hyperopt.run_dir.paths import resume_command
 from cnn_lstm_hyperopt.training import Predictions
+from cnn_lstm_hyperopt.training.latency import measure_latency
 
 
 def evaluate_finalists(

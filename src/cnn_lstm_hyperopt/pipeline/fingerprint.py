@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from cnn_lstm_hyperopt.config import Fixed, SearchSpace, Settings, TrainingSettings
+from cnn_lstm_hyperopt.config.schema.constraints import ConstraintSettings
 from cnn_lstm_hyperopt.config.schema.training import MIN_PATIENCE, SMALL_DATA
 from cnn_lstm_hyperopt.data.dataset import Dataset
 from cnn_lstm_hyperopt.errors import SaveDirError, Violation
@@ -22,7 +23,7 @@ TRAINED_EARLIER = {"training.warmup_epochs": 0.0, "training.weight_averaging": "
 """Values of settings that earlier versions lacked."""
 ADAM_DECAY = "adam_decay"
 """Key of the study attribute that says how the optimiser ``adam`` applies weight decay. Earlier versions stored no such key."""
-SELECT = "features.select"
+SELECT, CONSTRAINTS = "features.select", "constraints"
 CLASS_WEIGHTS, MIN_EPOCH_STEPS, SPACE = "training.class_weights", "training.min_epoch_steps", "search_space"
 PATIENCE, TIME_OBJECTIVE = "training.min_patience", "study.time_objective"
 
@@ -58,6 +59,7 @@ def fingerprint(settings: Settings, dataset: Dataset, device: torch.device) -> d
         CLASS_WEIGHTS: _resolved_class_weights(settings.training, settings.study.metric),
         **flattened(settings.search_space.as_dict(), f"{SPACE}.", levels=2),
         SELECT: settings.features.select,
+        **flattened(json.loads(settings.constraints.model_dump_json()), f"{CONSTRAINTS}."),
         "data.sha256": dataset.description["sha256"],
         "training.device": device.type,
     }
@@ -91,6 +93,7 @@ def _stored_fingerprint(storage: StudyStorage, settings: Settings, dataset: Data
         made_with[f"{SPACE}.{name}"] = {"fixed": specs[name].earlier}
     # the number of steps has no effect on a study of an earlier version, which has one pass an epoch
     earlier = {MIN_EPOCH_STEPS: settings.training.min_epoch_steps, SELECT: False, **TRAINED_EARLIER}
+    earlier |= {f"{CONSTRAINTS}.{name}": None for name in ConstraintSettings.model_fields}
     made_with = {**earlier, **made_with}
     if CLASS_WEIGHTS not in made_with:
         none = TrainingSettings(class_weights="none")

@@ -98,7 +98,7 @@ class Session:
         return self.settings.save_dir
 
     def empty_front_text(self) -> str:
-        """Text that explains why no trial is complete, and which settings to change."""
+        """Text that explains why no trial is on the front, and which settings to change."""
         return empty_front_text(self.settings, self.study.plan, self.study.records(), self.interface)
 
 

@@ -67,7 +67,7 @@ def _of_study(
         "",
         f"- Objectives: {skill.words} on validation (more is better), seconds in training steps, MB of weights (less is better).",
         f"- Skill threshold: {skill.threshold:.4f} ({skill.to_beat} and two standard errors). A completed trial that is not above"
-        " it breaks the only constraint and is marked as infeasible.",
+        " it, or breaks a bound of `constraints`, is marked as infeasible.",
         "- User attributes of a trial: `reason` (why it was pruned or failed), `curve` (epoch, score, loss, seconds).",
     ]
     if models:

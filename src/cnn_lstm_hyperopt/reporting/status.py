@@ -12,6 +12,7 @@ from cnn_lstm_hyperopt.inference.refit import REFIT, REFIT_FAILURE, refit_failur
 from cnn_lstm_hyperopt.metrics import METRICS
 from cnn_lstm_hyperopt.pipeline.results.search_results import read_results
 from cnn_lstm_hyperopt.reporting.console.pruning import pruned_text
+from cnn_lstm_hyperopt.reporting.infeasible import infeasible_lines
 from cnn_lstm_hyperopt.reporting.model_to_use import model_to_use
 from cnn_lstm_hyperopt.run_dir.activity import activity_text, read_activity
 from cnn_lstm_hyperopt.run_dir.lock import is_running
@@ -52,6 +53,7 @@ _FACTS = (
     "metric",
     "front",
     "front_above_chance",
+    "infeasible",
     "best",
     "retrained_models",
     "grade",
@@ -151,6 +153,7 @@ def status_lines(save_dir: Path) -> list[str]:
     lines += [f"Warning: {line}" for line in found.outside]
     if found.skill is not None:
         untested = found.verdict is not None and not (progress.results or {}).get("retrained_models")
+        lines += infeasible_lines(found.records)
         lines.append(_front_text(found.front, found.skill, verdict_says_why=untested))
     if found.damaged is not None:
         where = save_dir / RESULTS_FILE
@@ -190,6 +193,7 @@ def status_facts(save_dir: Path) -> dict[str, Any]:
         "metric": None if found.skill is None else found.skill.metric,
         "front": [record.number for record in front],
         "front_above_chance": found.above_chance,
+        "infeasible": [record.number for record in found.records if not record.feasible],
         "best": None
         if best is None or best.values is None
         else {"trial_number": best.number, "values": list(best.values)},
@@ -239,7 +243,7 @@ def _look(save_dir: Path) -> _StudyState:
 
 def _front_text(front: Sequence[TrialRecord], skill: SkillThreshold, *, verdict_says_why: bool) -> str:
     if not front or front[0].values is None:
-        return "Front: empty, no trial is complete"
+        return "Front: empty, no trial is complete and keeps the constraints"
     best = front[0].values
     chance = (
         ""

@@ -59,7 +59,7 @@ that was tried as often."""
 
 
 def good_trials(records: Sequence[TrialRecord], skill: SkillThreshold, more: str) -> list[TrialRecord]:
-    """Return the best fifth, at least 8, of the COMPLETE trials above the skill threshold, by non-dominated rank.
+    """Return the best fifth, at least 8, of the feasible trials above the skill threshold, by non-dominated rank.
 
     All trials of a rank are returned together, so more trials than a fifth may be returned.
 
@@ -71,11 +71,13 @@ def good_trials(records: Sequence[TrialRecord], skill: SkillThreshold, more: str
     Raises:
         RunError: fewer than 8 trials are above the skill threshold.
     """
-    skilled = [(record, record.values) for record in records if record.values and skill.passes(record.values.score)]
+    feasible = [record for record in records if record.feasible]
+    skilled = [(record, record.values) for record in feasible if record.values and skill.passes(record.values.score)]
     if len(skilled) < MIN_GOOD:
         counted = "1 trial has" if len(skilled) == 1 else f"{len(skilled)} trials have"
+        kept = "" if len(feasible) == len(records) else " and no broken constraint"
         raise RunError(
-            f"{counted} a score better than {skill.to_beat}, but {MIN_GOOD} are needed to narrow the space; run more"
+            f"{counted} a score better than {skill.to_beat}{kept}, but {MIN_GOOD} are needed to narrow the space; run more"
             f" trials first: {more}",
             code="too-few-good-trials",
         )

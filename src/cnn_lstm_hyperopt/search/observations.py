@@ -1,9 +1,10 @@
 """Observations: the data about finished trials that a sampler receives."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from enum import Enum
 from itertools import islice
+from types import MappingProxyType
 from typing import NamedTuple
 
 from cnn_lstm_hyperopt.config import Params
@@ -39,6 +40,7 @@ class Observation(NamedTuple):
         kind: how reliable the losses are.
         variance: variance of a predicted score; infinite if the score is unknown.
         note: data that the sampler stored with the trial.
+        constraints: measured values of the constraints by name; empty unless the trial is COMPLETE.
     """
 
     number: int
@@ -47,6 +49,7 @@ class Observation(NamedTuple):
     kind: Kind = Kind.COMPLETE
     variance: float = 0.0
     note: object = None
+    constraints: Mapping[str, float] = MappingProxyType({})
 
 
 class ObservationCache:
@@ -137,7 +140,8 @@ def _basis(n_complete: int) -> int:
 
 
 def _row(record: TrialRecord, values: tuple[float, float, float], kind: Kind, variance: float = 0.0) -> Observation:
-    return Observation(record.number, record.params, values, kind, variance, record.attributes.get("note"))
+    measured = {name: value for name, (value, _) in record.constraints.items()}
+    return Observation(record.number, record.params, values, kind, variance, record.attributes.get("note"), measured)
 
 
 def _complete(record: TrialRecord, skill: SkillThreshold) -> Observation:

@@ -15,20 +15,20 @@ CONFIRMED_PER_MODEL = 3
 
 
 def ranked_front(records: Sequence[TrialRecord], skill: SkillThreshold) -> list[TrialRecord]:
-    """Return the non-dominated trials above the skill threshold, the best first.
+    """Return the non-dominated feasible trials above the skill threshold, the best first.
 
     Trials are ordered by score (descending), then by validation log loss, seconds and MB (ascending). With few validation
     windows, scores are often equal; log losses are rarely equal.
     """
-    return _non_dominated([r for r in records if r.values is not None and skill.passes(r.values.score)])
+    return _non_dominated([r for r in _feasible(records) if above_chance(r, skill)])
 
 
 def reported_front(records: Sequence[TrialRecord], skill: SkillThreshold) -> list[TrialRecord]:
-    """Return the front for users: :func:`ranked_front`, or all non-dominated COMPLETE trials if none beats chance.
+    """Return the front for users: :func:`ranked_front`, or all non-dominated feasible trials if none beats chance.
 
     Only reports use a front of trials that do not beat chance, because such a front contains mainly small models without skill.
     """
-    return ranked_front(records, skill) or _non_dominated([r for r in records if r.values is not None])
+    return ranked_front(records, skill) or _non_dominated(_feasible(records))
 
 
 def confirmation_candidates(records: Sequence[TrialRecord], skill: SkillThreshold, top_k: int) -> list[TrialRecord]:
@@ -36,9 +36,10 @@ def confirmation_candidates(records: Sequence[TrialRecord], skill: SkillThreshol
 
     The best trials by score and the trials of the front take turns, until :data:`CONFIRMED_PER_MODEL` × ``top_k`` trials
     are chosen. So at least half of these trials are the best by score, also those that a faster or smaller trial with an
-    equal score keeps off the front. Trials below the skill threshold are chosen only if no trial beats chance.
+    equal score keeps off the front. Trials below the skill threshold are chosen only if no trial beats chance. Infeasible trials
+    are never chosen.
     """
-    complete = [record for record in records if record.values is not None]
+    complete = _feasible(records)
     eligible = [record for record in complete if above_chance(record, skill)] or complete
     turns = zip_longest(_best_first(eligible), reported_front(records, skill))
     chosen = dict.fromkeys(record.number for turn in turns for record in turn if record is not None)
@@ -96,6 +97,11 @@ def count_confirmations(count: int, seeds: int, keep: int) -> int:
 def above_chance(record: TrialRecord, skill: SkillThreshold) -> bool:
     """Return whether a trial is COMPLETE and above the skill threshold."""
     return record.values is not None and skill.passes(record.values.score)
+
+
+def _feasible(records: Sequence[TrialRecord]) -> list[TrialRecord]:
+    """Return the COMPLETE trials that keep all constraints."""
+    return [record for record in records if record.values is not None and record.feasible]
 
 
 def _non_dominated(complete: Sequence[TrialRecord]) -> list[TrialRecord]:
@@ -158,7 +164,7 @@ def hypervolume_history(records: Sequence[TrialRecord], skill: SkillThreshold) -
         seconds += record.seconds
         trials += record.finished
         values: Values | None = record.values
-        if values is None or not skill.passes(values.score):
+        if values is None or not record.feasible or not skill.passes(values.score):
             continue
         before, rows = rows, with_row(rows, losses(*values))
         if rows is before:

@@ -76,7 +76,7 @@ class Audit(NamedTuple):
     Attributes:
         controls: number of control trials.
         would_have_ended: number of control trials that the pruner would have ended.
-        on_front: number of control trials on the front.
+        on_front: number of control trials on the front of feasible trials.
         lost: number of control trials on the front that the pruner would have ended.
         seconds_saved: seconds after the decisions to end control trials, as a share of the seconds of all control trials.
         hypervolume_lost: hypervolume that is lost without the trials that the pruner would have ended, as a share of the
@@ -131,7 +131,8 @@ def audit(
     control = np.array([record.number >= first and is_control(record, seed) for record in complete], dtype=bool)
     ends = control & np.array([WOULD_HAVE_ENDED in record.attributes for record in complete], dtype=bool)
     points = believed_losses(complete, skill, known)
-    skilled = np.flatnonzero(-points[:, 0] > skill.threshold)
+    feasible = np.array([record.feasible for record in complete], dtype=bool)
+    skilled = np.flatnonzero((-points[:, 0] > skill.threshold) & feasible)
     on_front = np.zeros(len(complete), dtype=bool)
     on_front[skilled[non_dominated(points[skilled])]] = True
     seconds = np.array([record.seconds for record in complete])

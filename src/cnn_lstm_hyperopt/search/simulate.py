@@ -2,12 +2,14 @@
 
 import heapq
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from cnn_lstm_hyperopt.progress import Action, Decision, ProgressReport
 from cnn_lstm_hyperopt.search.assignment import Assignment, NoTrial
+from cnn_lstm_hyperopt.search.constraints import constraint_attribute
 from cnn_lstm_hyperopt.search.learning_curves import projected_seconds
 from cnn_lstm_hyperopt.search.orphans import pause_orphans
 from cnn_lstm_hyperopt.search.study import Study
@@ -24,15 +26,18 @@ class EpochMeasurement(NamedTuple):
         score: validation score, higher is better; the last score is the trial's value.
         seconds: training seconds so far.
         size_mb: MB of the model.
+        constraints: measured values of the plan's constraints by name, needed in the last measurement only.
     """
 
     epoch: float
     score: float
     seconds: float
     size_mb: float
+    constraints: Mapping[str, float] = MappingProxyType({})
 
 
-Evaluate = Callable[[dict[str, Scalar], int], Iterator[tuple[float, float, float, float]]]
+Measurement = tuple[float, float, float, float] | tuple[float, float, float, float, Mapping[str, float]]
+Evaluate = Callable[[dict[str, Scalar], int], Iterator[Measurement]]
 """Function that takes a full configuration and a seed, and yields measurements (see :class:`EpochMeasurement`). Equal arguments
 must give equal measurements."""
 
@@ -46,7 +51,7 @@ class _Running:
     """A trial that a simulated worker runs."""
 
     assignment: Assignment
-    measurements: Iterator[tuple[float, float, float, float]]
+    measurements: Iterator[Measurement]
     started: float
     curve: list[Point] = field(default_factory=list)
     latest: EpochMeasurement | None = None
@@ -66,8 +71,8 @@ class _Running:
         latest = self.latest
         if latest is None and not self.curve:
             self.failure = "the function yielded nothing"
-        elif latest is not None and not all(math.isfinite(value) for value in latest):
-            self.failure = f"the function yielded a value that is not finite at epoch {latest.epoch:g}: {tuple(latest)}"
+        elif latest is not None and not all(math.isfinite(value) for value in latest[:4]):
+            self.failure = f"the function yielded a value that is not finite at epoch {latest.epoch:g}: {latest[:4]}"
             self.facts = {"diverged": True}
         elif latest is not None and latest.size_mb <= 0:
             self.failure = (
@@ -147,5 +152,10 @@ def _report(study: Study, trial: _Running) -> None:
     if not last:
         trial.advance()
     if not trial.failure and (last or trial.latest is None):
-        study.finish(assignment, State.COMPLETE, Values(latest.score, latest.seconds, latest.size_mb), ends)
         trial.latest = None
+        try:
+            ends |= constraint_attribute(latest.constraints, study.plan.constraints)
+        except ValueError as error:
+            trial.failure = str(error)
+            return
+        study.finish(assignment, State.COMPLETE, Values(latest.score, latest.seconds, latest.size_mb), ends)

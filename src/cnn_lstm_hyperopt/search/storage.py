@@ -3,7 +3,7 @@
 import contextlib
 import functools
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -75,7 +75,7 @@ class StudyStorage(OpenStudy):
         values: Values | None,
         attributes: Mapping[str, Any],
         *,
-        shortfall: float | None = None,
+        excesses: Sequence[float] = (),
     ) -> None:
         """Store the result of a trial in one transaction, so that the data of an ended trial are always complete.
 
@@ -84,13 +84,13 @@ class StudyStorage(OpenStudy):
             state: final state.
             values: objective values of a COMPLETE trial; None for other states.
             attributes: user attributes to store with the trial.
-            shortfall: skill threshold minus score. Optuna and optuna-dashboard treat a value above 0 as a violated constraint, so
-                that both show the same front as this program.
+            excesses: skill threshold minus score, then value minus bound of each constraint; empty without a score. Optuna and
+                optuna-dashboard treat a value above 0 as a violated constraint, so that both show the same front as this program.
 
         Raises:
             TrialChangedError: another program ended, edited or removed the trial.
         """
-        end = End(state, values, json.loads(json.dumps(dict(attributes))), shortfall)
+        end = End(state, values, json.loads(json.dumps(dict(attributes))), excesses)
         again = trial_id in self._ending  # an earlier attempt lost its connection and may have been stored
         self._ending.add(trial_id)
         try:

@@ -27,7 +27,7 @@ from cnn_lstm_hyperopt.search.running_trials import RunningTrials, Timings, numb
 from cnn_lstm_hyperopt.search.samplers import Proposal
 from cnn_lstm_hyperopt.search.storage import StudyStorage
 from cnn_lstm_hyperopt.search.study_plan import StudyPlan
-from cnn_lstm_hyperopt.search.trial import LACKED_MEMORY, State, TrialRecord, Values, key_of
+from cnn_lstm_hyperopt.search.trial import CONSTRAINTS, LACKED_MEMORY, State, TrialRecord, Values, key_of
 from cnn_lstm_hyperopt.space.domains import Scalar
 
 log = logging.getLogger(__name__)
@@ -251,7 +251,7 @@ class Study:
                     state,
                     values,
                     {**attributes, "finish_order": self.storage.n_ended()},
-                    shortfall=None if values is None else self.plan.skill.shortfall(values.score),
+                    excesses=_excesses(self.plan, values, attributes),
                 )
 
         persistently(store)
@@ -285,6 +285,14 @@ class Study:
     def check_failures(self) -> None:
         """Raise StudyFailedError if ten trials of this process failed in a row."""
         self._failures.check()
+
+
+def _excesses(plan: StudyPlan, values: Values | None, attributes: Mapping[str, Any]) -> list[float]:
+    """Return skill threshold minus score, then value minus bound of each constraint; empty without a score."""
+    if values is None:
+        return []
+    measured = attributes.get(CONSTRAINTS, {}).values()
+    return [plan.skill.shortfall(values.score), *(each["value"] - each["bound"] for each in measured)]
 
 
 def _nothing_to_start(

@@ -1,7 +1,7 @@
 """The definition of a search, shared by the study, its sampler and its pruner."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 from cnn_lstm_hyperopt.config import Params, PrunerSettings, SamplerSettings, SearchSpace
 from cnn_lstm_hyperopt.search.distributions import with_fixed
@@ -24,6 +24,8 @@ class StudyPlan:
         starts: initial trials, which the study tries before the sampler's first proposal.
         begun_with: ``n_trials`` at the start of the study; None if the number has not changed since then. The sampler's schedule
             depends on this number.
+        constraints: upper bounds on values that are measured at the end of a complete trial, by name. Trials that break a bound
+            never join the front.
         cheap_cost: whether ``cost`` is fast enough for hundreds of calls per proposal.
     """
 
@@ -40,6 +42,7 @@ class StudyPlan:
     starts: tuple[InitialTrial, ...] = ()
     begun_with: int | None = None
     cheap_cost: bool = True
+    constraints: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def metric(self) -> str:

@@ -20,6 +20,8 @@ MAX_HANDOVERS = 10
 """Maximum number of times that a configuration is continued by another worker after a worker was lost."""
 EARLIER_LEVELS = 3
 """Number of memory levels in earlier versions of this program, which did not store the number."""
+CONSTRAINTS = "constraints"
+"""Attribute of complete trials with the measured value and the bound of each constraint."""
 LACKED_MEMORY = "not enough memory at any memory level"
 """Beginning of the stored reason why a trial failed at all memory levels."""
 
@@ -135,6 +137,17 @@ class TrialRecord:
     def ended_by(self) -> str | None:
         """Cause of a PRUNED trial, the first word of ``reason``: a pruner's name or ``limit``; None for other trials."""
         return self.reason.partition(":")[0] if self.state is State.PRUNED else None
+
+    @property
+    def constraints(self) -> dict[str, tuple[float, float]]:
+        """Measured value and upper bound of each constraint; empty for trials that are not complete."""
+        stored = self.attributes.get(CONSTRAINTS) or {}
+        return {name: (float(each["value"]), float(each["bound"])) for name, each in stored.items()}
+
+    @property
+    def feasible(self) -> bool:
+        """Whether the trial breaks no bound, as far as its values are known."""
+        return all(value <= bound for value, bound in self.constraints.values())
 
     @property
     def expected_score(self) -> float | None:

@@ -1,6 +1,6 @@
 """Changes that end or pause a trial, computed from the trial as stored."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,13 +25,13 @@ class End:
         state: final state.
         values: objective values of a COMPLETE trial; None for other states.
         attributes: user attributes to store with the trial, as JSON values.
-        shortfall: skill threshold minus score; None without a score.
+        excesses: skill threshold minus score, then value minus bound of each constraint; empty without a score.
     """
 
     state: State
     values: Values | None
     attributes: Mapping[str, Any]
-    shortfall: float | None = None
+    excesses: Sequence[float] = ()
 
     def change(self, trial: FrozenTrial, stored: Mapping[str, Any] | None, seals: Seals) -> Change:
         """Return the change that ends and seals a trial.
@@ -54,8 +54,8 @@ class End:
         ended = with_attributes(trial, written)
         names = ended.user_attrs if stored is None else {**stored, **written}
         system: dict[str, Any] = {SEAL: seals.seal(ended, names, *ends)}
-        if self.shortfall is not None:
-            system[CONSTRAINTS] = [self.shortfall]
+        if self.excesses:
+            system[CONSTRAINTS] = [float(excess) for excess in self.excesses]
         return Change(*ends, written, system)
 
     def is_stored(self, trial: FrozenTrial) -> bool:

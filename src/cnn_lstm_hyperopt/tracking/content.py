@@ -27,6 +27,7 @@ from cnn_lstm_hyperopt.search import (
     study_space,
     with_fixed,
 )
+from cnn_lstm_hyperopt.search.constraints import violation_text
 from cnn_lstm_hyperopt.search.pareto_front import finish_order
 from cnn_lstm_hyperopt.utils.nested import flattened
 from cnn_lstm_hyperopt.utils.secrets import masked
@@ -106,9 +107,11 @@ def trial_content(record: TrialRecord, snapshot: Snapshot) -> Content:
     objectives = {"training_seconds": record.seconds, "size_mb": record.size_mb}
     if (found := record.values) is not None:
         objectives = {snapshot.objective: found.score, "training_seconds": found.seconds, "size_mb": found.size_mb}
+    objectives |= {name: value for name, (value, _) in record.constraints.items()}
     metrics += _metrics(objectives, step=int(record.curve[-1].epoch) if record.curve else 0, moment=end)
     tags = {name: record.attributes.get(name) for name in ("worker", "origin", "cut_off_by", "seeded_as")}
     tags |= {"reason": record.reason or None, "retry_of": record.retry_of}
+    tags |= {"broken_constraints": violation_text(record) or None}
     tags |= {"trial_number": record.number, "state": record.state.value}
     return Content(_params(readable(with_fixed(snapshot.space, record.params))), _tags(tags), metrics)
 
@@ -132,7 +135,7 @@ def study_metrics(snapshot: Snapshot, since: int) -> list[Metric]:
     metrics: list[Metric] = []
     for step, record in enumerate(ordered, start=1):
         count[record.state] += 1
-        best = max(best, record.values.score) if record.values is not None else best
+        best = max(best, record.values.score) if record.values is not None and record.feasible else best
         values = {"trials_ended": float(step), f"best_{snapshot.objective}": best}
         values |= {f"trials_{state.value.lower()}": float(count[state]) for state in _ENDED}
         if step > since:

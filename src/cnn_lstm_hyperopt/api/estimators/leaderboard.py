@@ -11,13 +11,13 @@ import torch
 
 from cnn_lstm_hyperopt.data.windows import Fold
 from cnn_lstm_hyperopt.errors import ConfigError
-from cnn_lstm_hyperopt.inference.latency import window_milliseconds
 from cnn_lstm_hyperopt.metrics import METRICS, score
 from cnn_lstm_hyperopt.models.build import build_network
 from cnn_lstm_hyperopt.pareto import knee, non_dominated
 from cnn_lstm_hyperopt.pipeline.session import Session
 from cnn_lstm_hyperopt.run_dir.paths import VALIDATION
 from cnn_lstm_hyperopt.search import TrialRecord, with_fixed
+from cnn_lstm_hyperopt.training.latency import window_milliseconds
 from cnn_lstm_hyperopt.utils.text import did_you_mean, shown
 
 COSTS = ("seconds", "MB")
@@ -71,7 +71,8 @@ def leaderboard(session: Session, objectives: Objectives) -> pd.DataFrame:
     """
     regression = objectives.metric == R2
     records = session.study.records() if regression else session.study.front()
-    scored = [(record, _scores(session, record, objectives)) for record in records if record.values is not None]
+    complete = [record for record in records if record.values is not None and record.feasible]
+    scored = [(record, _scores(session, record, objectives)) for record in complete]
     on_front = non_dominated([_losses(row, objectives) for _, row in scored])
     rows = []
     for (record, row), keep in zip(scored, on_front, strict=True):

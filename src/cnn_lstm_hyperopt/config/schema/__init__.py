@@ -8,6 +8,7 @@ from pydantic import AfterValidator, Field, GetPydanticSchema, model_validator
 from pydantic_core import core_schema
 
 from cnn_lstm_hyperopt.config.schema.base import Directory, Section, SettingError
+from cnn_lstm_hyperopt.config.schema.constraints import ConstraintSettings
 from cnn_lstm_hyperopt.config.schema.data import DataSettings
 from cnn_lstm_hyperopt.config.schema.features import FeatureSettings
 from cnn_lstm_hyperopt.config.schema.limits import LimitSettings
@@ -77,6 +78,7 @@ class Settings(Section):
     pruner: PrunerSettings = Field(default_factory=PrunerSettings)
     sampler: SamplerSettings = Field(default_factory=SamplerSettings)
     limits: LimitSettings = Field(default_factory=LimitSettings)
+    constraints: ConstraintSettings = Field(default_factory=ConstraintSettings)
     retrain: RetrainSettings = Field(default_factory=RetrainSettings)
     evaluation: EvaluationSettings = Field(default_factory=EvaluationSettings)
     mlflow: MlflowSettings = Field(default_factory=MlflowSettings)

@@ -274,16 +274,20 @@ def compared_results(judgement: Judgement) -> dict[str, Any]:
     }
 
 
-def untested_verdict(skill: SkillThreshold, best: float | None, done: int, n_trials: int) -> dict[str, Any]:
+def untested_verdict(
+    skill: SkillThreshold, best: float | None, done: int, n_trials: int, *, infeasible: int = 0
+) -> dict[str, Any]:
     """Return the verdict of a study in which no trial beats chance on validation, so no model was tested.
 
     Args:
         skill: the skill threshold, which a score must exceed to beat chance.
         best: best score of a completed trial; None if no trial is complete.
-        done: number of finished trials of the study.
+        done: number of finished trials of the study, without infeasible trials.
         n_trials: total number of trials that the study is to run.
+        infeasible: number of trials that break a constraint.
     """
-    so_far = "" if done >= n_trials else " so far"
+    so_far = " that keep the constraints" if infeasible else ""
+    so_far += "" if done + infeasible >= n_trials else " so far"
     reached = "no trial was completed" if best is None else f"the best trial has {best:.4f}"
     return {
         "grade": Grade.CHANCE.value,

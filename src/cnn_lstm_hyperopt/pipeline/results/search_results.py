@@ -26,6 +26,7 @@ from cnn_lstm_hyperopt.search import (
     reported_front,
     with_fixed,
 )
+from cnn_lstm_hyperopt.search.constraints import nearest_infeasible
 from cnn_lstm_hyperopt.search.pruning_audit import Verdict
 from cnn_lstm_hyperopt.search.pruning_stats import Estimate, PruningSummary, Unknown, pruning_summary
 from cnn_lstm_hyperopt.utils.reading import parse_json
@@ -140,6 +141,7 @@ def search_facts(records: Sequence[TrialRecord], plan: StudyPlan) -> dict[str, A
     return {
         "metric": plan.metric,
         "picks": _picks(records, skill),
+        "constraints": _constraints(records, plan),
         "counts": {state.value: counts[state.value] for state in State},
         "pruned_by": summary.pruned_by,
         "training_seconds": sum(record.attributes.get("measured_seconds", record.seconds) for record in records),
@@ -161,6 +163,27 @@ def _picks(records: Sequence[TrialRecord], skill: SkillThreshold) -> dict[str, i
     """Return the numbers of the named trials of the front by name; None without a front."""
     picks = named_picks(reported_front(records, skill))
     return None if picks is None else {name: record.number for name, record in picks._asdict().items()}
+
+
+def _constraints(records: Sequence[TrialRecord], plan: StudyPlan) -> dict[str, Any] | None:
+    """Return the bounds, and which complete trials break which bound; None for a study without measured constraints."""
+    if not plan.constraints:
+        return None
+    complete = [record for record in records if record.values is not None]
+    nearest = nearest_infeasible(records)
+    return {
+        "bounds": dict(plan.constraints),
+        "feasible": sum(record.feasible for record in complete),
+        "infeasible": [
+            {
+                "trial_number": record.number,
+                "broken": {name: value for name, (value, bound) in record.constraints.items() if value > bound},
+            }
+            for record in complete
+            if not record.feasible
+        ],
+        "nearest": None if nearest is None else nearest.number,
+    }
 
 
 def _pruning_facts(summary: PruningSummary) -> dict[str, Any]:
@@ -230,7 +253,7 @@ def environment(device: str, seed: int) -> dict[str, Any]:
 
 
 def _history(records: Sequence[TrialRecord], skill: SkillThreshold) -> list[dict[str, Any]]:
-    """Return a row for each finished trial: its state, its values, and the best score and size of the Pareto front so far.
+    """Return a row for each finished trial: its state and values, and the best feasible score and size of the front so far.
 
     The key of the best score contains the name of the objective, such as ``best_accuracy`` or ``best_negative_log_loss``.
     """
@@ -241,7 +264,7 @@ def _history(records: Sequence[TrialRecord], skill: SkillThreshold) -> list[dict
     for record in records:
         if not record.finished:
             continue
-        if record.values is not None:
+        if record.values is not None and record.feasible:
             best = record.values.score if best is None else max(best, record.values.score)
             if skill.passes(record.values.score):
                 front = with_row(front, _losses(record.values))

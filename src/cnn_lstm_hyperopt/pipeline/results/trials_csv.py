@@ -8,6 +8,7 @@ from typing import Any
 
 from cnn_lstm_hyperopt.config import Params, SearchSpace, readable
 from cnn_lstm_hyperopt.search import SkillThreshold, TrialRecord, above_chance, selected, with_fixed
+from cnn_lstm_hyperopt.search.constraints import violation_text
 from cnn_lstm_hyperopt.utils.spreadsheets import csv_cell
 
 COLUMNS = (
@@ -29,6 +30,10 @@ COLUMNS = (
     "origin",
     "would_have_ended_epoch",
     "would_have_ended_reason",
+    "latency_ms",
+    "calibration_error",
+    "feasible",
+    "broken_constraints",
 )
 """Names of the columns of ``trials.csv``. ``accuracy`` is replaced by the name of the study's first objective."""
 
@@ -54,6 +59,8 @@ def trials_csv(
     - ``projected_full_seconds``: predicted seconds for all epochs with all training windows instead of ``train_share``.
     - ``memory_mb``: measured peak of the memory, or the result of ``estimated_memory`` if it is given.
     - ``paused_seconds``: seconds for which the process was stopped (Ctrl-Z) during training. Other columns do not include them.
+    - ``latency_ms``, ``calibration_error``: measured values of the study's constraints.
+    - ``feasible``, ``broken_constraints``: whether a completed trial keeps all constraints, and those that it breaks.
     - ``would_have_ended_…``: when and why the pruner would have ended a trial that is never pruned.
     """
     out = io.StringIO()
@@ -85,8 +92,16 @@ def trials_csv(
             record.attributes.get("origin"),
             would_have_ended.get("epoch"),
             would_have_ended.get("reason"),
+            *_constraint_cells(record),
         ]
         params = readable(whole)
         cells = [*row, *(params.get(name) for name in space.specs)]
         writer.writerow(["" if value is None else csv_cell(value) for value in cells])
     return out.getvalue()
+
+
+def _constraint_cells(record: TrialRecord) -> list[Any]:
+    """Return the measured values of the constraints, whether the trial is feasible, and which constraints it breaks."""
+    measured = record.constraints
+    values = [measured[name][0] if name in measured else None for name in ("latency_ms", "calibration_error")]
+    return [*values, record.feasible if measured else None, violation_text(record) or None]

@@ -17,6 +17,7 @@ from cnn_lstm_hyperopt.pipeline.results.trials_csv import trials_csv
 from cnn_lstm_hyperopt.pipeline.session import Session
 from cnn_lstm_hyperopt.run_dir.paths import CHECKPOINTS, RESULTS_FILE, TRIALS_FILE
 from cnn_lstm_hyperopt.run_dir.storage_errors import storage_faults
+from cnn_lstm_hyperopt.search.constraints import nearest_infeasible
 from cnn_lstm_hyperopt.utils.atomic_io import write_json, write_text
 
 _NOT_ESTIMATED = {
@@ -72,9 +73,11 @@ def _results(session: Session) -> dict[str, Any]:
     found = search_results(session.settings.study.name, records, plan.skill, plan.space)
     best = next(iter(found["best_trials"]), None)
     untested = None
-    if best is None or not best["above_chance"]:
-        done = sum(record.finished for record in records)
-        untested = untested_verdict(plan.skill, best and best["values"][0], done, plan.n_trials) if done else None
+    if (best is None or not best["above_chance"]) and nearest_infeasible(records) is None:
+        broken = sum(not record.feasible for record in records)
+        done = sum(record.finished for record in records) - broken
+        score = best and best["values"][0]
+        untested = untested_verdict(plan.skill, score, done, plan.n_trials, infeasible=broken) if done else None
     bias = selection_results(selection_bias(session)) if selection_is_due(session) else _NOT_ESTIMATED
     return {
         **found,

@@ -9,6 +9,7 @@ from cnn_lstm_hyperopt.reporting.console.live_notebook import NotebookSearch
 from cnn_lstm_hyperopt.reporting.console.terminal import Terminal
 from cnn_lstm_hyperopt.run_dir.activity import Activity
 from cnn_lstm_hyperopt.search import State, Study, TrialRecord, above_chance
+from cnn_lstm_hyperopt.search.constraints import violation_text
 from cnn_lstm_hyperopt.search.cost_forecast import Forecast
 from cnn_lstm_hyperopt.search.pruning_stats import LIMIT
 from cnn_lstm_hyperopt.utils.text import epochs_text
@@ -100,10 +101,12 @@ class SearchProgress:
 
     def _status(self, records: Sequence[TrialRecord], front: Sequence[TrialRecord]) -> str:
         count = {state: sum(record.state is state for record in records) for state in State}
-        best = max((record.values.score for record in records if record.values), default=None)
+        best = max((record.values.score for record in records if record.values and record.feasible), default=None)
+        infeasible = sum(not record.feasible for record in records)
         shown = "best –" if best is None else f"best {best:.4f}"
         ended = f"{count[State.COMPLETE]} complete, {count[State.PRUNED]} pruned"
         ended += f", {count[State.FAIL]} failed" if count[State.FAIL] else ""
+        ended += f" ({infeasible} infeasible)" if infeasible else ""
         below = front and not above_chance(front[0], self._study.plan.skill)
         return f"{ended} · {shown} · front {len(front)}{', none above chance' if below else ''}"
 
@@ -124,6 +127,7 @@ class SearchProgress:
 def _outcome_text(record: TrialRecord, objective: str) -> str:
     if record.values is not None:
         score, seconds, size_mb = record.values
-        return f"{objective} {score:.4f}, {seconds:.1f} s, {size_mb:.3f} MB"
+        broken = "" if record.feasible else f" · infeasible: {violation_text(record)}"
+        return f"{objective} {score:.4f}, {seconds:.1f} s, {size_mb:.3f} MB{broken}"
     word = {State.PRUNED: "pruned", State.FAIL: "failed"}.get(record.state, record.state.value.lower())
     return f"{word} after {epochs_text(record.attributes.get('epochs', 0))}: {record.reason}"

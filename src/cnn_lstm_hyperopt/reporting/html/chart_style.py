@@ -144,3 +144,11 @@ def log_ticks(low: float, high: float, max_ticks: int = 8) -> list[float]:
 def _within(ticks: Sequence[float], low: float, high: float) -> list[float]:
     rounded = [float(f"{tick:.10g}") for tick in ticks]
     return [tick for tick in rounded if tick > 0 and low * (1 - 1e-9) <= tick <= high * (1 + 1e-9)]
+
+
+def infeasible(trials: pd.DataFrame) -> list[Any]:
+    """Return a trace with a cross for each trial that breaks a constraint; an empty list without such trials."""
+    if trials.empty:
+        return []
+    style: dict[str, Any] = {"symbol": "x-thin-open", "size": 7, "color": COLOURS["orange"], "opacity": 0.7}
+    return [points("infeasible: breaks a constraint", trials, "seconds", "score", **style)]

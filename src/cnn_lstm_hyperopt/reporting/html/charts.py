@@ -19,6 +19,7 @@ from cnn_lstm_hyperopt.reporting.html.chart_style import (
     STATE_COLOURS,
     axis,
     figure,
+    infeasible,
     log_bar,
     points,
     small,
@@ -61,10 +62,12 @@ def front(table: TrialTable) -> go.Figure | None:
         "colorbar": {"title": {"text": "MB"}, **BAR, **log_bar(best.mb)},
         "line": {"color": COLOURS["soft"], "width": 1},
     }
+    grey: dict[str, Any] = {"color": COLOURS["grey"], "size": 6, "opacity": 0.55}
     ring: dict[str, Any] = {"size": 20, "color": "rgba(0,0,0,0)", "line": {"color": COLOURS["orange"], "width": 3}}
     chosen = points("chosen", best.iloc[:1], "seconds", "score", **ring).update(hoverinfo="skip", showlegend=False)
     traces = [
-        points("other completed trials", others, "seconds", "score", color=COLOURS["grey"], size=6, opacity=0.55),
+        points("other completed trials", others[others.feasible], "seconds", "score", **grey),
+        *infeasible(others[~others.feasible]),
         points("Pareto front", best, "seconds", "score", size=12, **scale),
         *_tested(table),
         *_ensemble(table),

@@ -10,6 +10,7 @@ import pandas as pd
 from cnn_lstm_hyperopt.config import readable
 from cnn_lstm_hyperopt.reporting.html.study_files import Content
 from cnn_lstm_hyperopt.search import State, TrialRecord, above_chance, selected, with_fixed
+from cnn_lstm_hyperopt.search.constraints import violation_text
 
 MAX_POINTS, FEW_POINTS, MANY_TRIALS = 200, 40, 1000
 """Maximum number of points in a learning curve: MAX_POINTS, or FEW_POINTS in a study with more than MANY_TRIALS trials."""
@@ -20,8 +21,8 @@ class TrialTable:
 
     Attributes:
         content: the study and its results.
-        trials: columns state, score, seconds, mb, epochs, reason, worker, retry_of, start and end (both in seconds since the
-            start of the first trial).
+        trials: columns state, score, seconds, mb, epochs, feasible, reason, worker, retry_of, start and end (both in seconds
+            since the start of the first trial).
         params: a column for each parameter, in the order of the settings. The value is None if a trial does not have the
             parameter.
     """
@@ -38,6 +39,7 @@ class TrialTable:
             "seconds": [record.values.seconds if record.values else record.seconds for record in records],
             "mb": [record.values.size_mb if record.values else record.size_mb for record in records],
             "epochs": [record.attributes.get("epochs") for record in records],
+            "feasible": [record.feasible for record in records],
             "reason": [_reason(record, content) for record in records],
             "worker": [record.attributes.get("worker") for record in records],
             "retry_of": [record.retry_of for record in records],
@@ -100,10 +102,15 @@ def _score(record: TrialRecord) -> float | None:
 
 
 def _reason(record: TrialRecord, content: Content) -> str | None:
-    """Return the reason why a trial ended. The text also says if a completed trial does not beat chance."""
-    if record.values is None or above_chance(record, content.skill):
+    """Return the reason why a trial ended.
+
+    The text also says if a completed trial does not beat chance, and which constraints it breaks.
+    """
+    if record.values is None:
         return record.reason
-    return f"{record.reason}; not above chance" if record.reason else "not above chance"
+    unskilled = "" if above_chance(record, content.skill) else "not above chance"
+    broken = "" if record.feasible else f"infeasible: {violation_text(record)}"
+    return "; ".join(part for part in (record.reason, unskilled, broken) if part)
 
 
 def _cell(value: Any) -> Any:

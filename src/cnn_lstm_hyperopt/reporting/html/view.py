@@ -22,6 +22,7 @@ from cnn_lstm_hyperopt.reporting.html.convergence import MORE, outlook
 from cnn_lstm_hyperopt.reporting.html.leaderboard import leaderboard
 from cnn_lstm_hyperopt.reporting.html.study_files import Content
 from cnn_lstm_hyperopt.reporting.html.trial_table import TrialTable
+from cnn_lstm_hyperopt.reporting.infeasible import infeasible_note
 from cnn_lstm_hyperopt.run_dir.paths import CONFIG_FILE, command, resume_command, resume_in_python
 from cnn_lstm_hyperopt.search import State, hypervolume_history
 from cnn_lstm_hyperopt.search.pruning_stats import pruned_by, pruning_summary
@@ -58,6 +59,7 @@ def view(table: TrialTable) -> dict[str, Any]:
         "front": content.front,
         "model_of": {entry["trial_number"]: entry["model_rank"] for entry in content.models},
         "tested_line": _tested_line(content),
+        "infeasible_line": infeasible_note(content.records),
         "picks_line": picks_line(content.front, content.skill.words),
         "objective": content.skill.words,
         "statistics": _statistics(table),

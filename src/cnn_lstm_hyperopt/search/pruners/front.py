@@ -48,10 +48,10 @@ OPTIMISTIC = 0.9
 
 
 class _Progress(NamedTuple):
-    """The front of the COMPLETE trials, and the recent gain of hypervolume.
+    """The front of the COMPLETE, feasible trials, and the recent gain of hypervolume.
 
     Attributes:
-        best: highest score of a COMPLETE trial, without selection noise.
+        best: highest score of such a trial, without selection noise.
         low, width: minimum and range of each loss over the front, ``(3,)`` each.
         lows, highs: boxes that the front does not dominate, see :func:`.undominated_boxes`.
         gain: hypervolume that the recent COMPLETE trials added.
@@ -189,7 +189,7 @@ class FrontPruner(Pruner):
         return None
 
     def _basis_of(self, others: Sequence[TrialRecord]) -> tuple[Sequence[TrialRecord], int]:
-        """Return the COMPLETE trials that decisions use, and the number of these trials above the skill threshold.
+        """Return the COMPLETE trials that decisions use, and the number of these that are feasible and above the threshold.
 
         The latest trials are left out until their number is a fiftieth of all, so that the front and the finished curves of a
         long study are not computed anew after each trial.
@@ -200,7 +200,7 @@ class FrontPruner(Pruner):
         if self._basis[0] != n_used:
             used = complete if step == 1 else sorted(complete, key=lambda r: r.finish_order)[:n_used]
             threshold = self.skill.threshold
-            skilled = sum(r.values is not None and r.values.score > threshold for r in used)
+            skilled = sum(r.values is not None and r.values.score > threshold and r.feasible for r in used)
             self._basis = (n_used, used, skilled)
         return self._basis[1:]
 
@@ -241,7 +241,7 @@ class FrontPruner(Pruner):
         return self._progress[1]
 
     def _measure(self, complete: Sequence[TrialRecord]) -> _Progress | None:
-        complete = sorted(complete, key=lambda record: record.finish_order)
+        complete = sorted((r for r in complete if r.feasible), key=lambda record: record.finish_order)
         points = believed_losses(complete, self.skill, self._settled)
         scores = -points[:, 0]
         skilled = points[scores > self.skill.threshold]

@@ -10,7 +10,7 @@ from optuna.trial import FrozenTrial, TrialState
 from cnn_lstm_hyperopt.search.observations import Kind, Observation
 from cnn_lstm_hyperopt.search.optuna_logging import quiet_optuna
 from cnn_lstm_hyperopt.search.samplers.base import Proposal, ProposalRequest, Sampler
-from cnn_lstm_hyperopt.search.samplers.optuna_study import OptunaStudy
+from cnn_lstm_hyperopt.search.samplers.optuna_study import OptunaStudy, relative_excesses
 from cnn_lstm_hyperopt.search.samplers.random import RandomSampler
 from cnn_lstm_hyperopt.search.study_plan import StudyPlan
 from cnn_lstm_hyperopt.utils.rng import stream_seed
@@ -53,8 +53,8 @@ class Nsga2Sampler(Sampler):
     """Sampler that proposes children of the best trials so far; random numbers depend on the study's seed and the trial number.
 
     A trial below the skill threshold counts as one that violates a constraint; the violation is the distance to the threshold.
-    Without this constraint, small models at chance, which no trial dominates, would fill the population. Conditional parameters
-    that only some trials have are drawn at random.
+    Without this constraint, small models at chance, which no trial dominates, would fill the population. The plan's constraints
+    count with their relative excesses. Conditional parameters that only some trials have are drawn at random.
     """
 
     name, place = "nsga2", 3
@@ -84,4 +84,5 @@ class Nsga2Sampler(Sampler):
     def _shortfall(self, row: Observation) -> dict[str, float]:
         if row.kind is Kind.DIVERGED:
             return {"skill": math.inf}
-        return {"skill": self.plan.skill.shortfall(-row.losses[0])}
+        broken = relative_excesses(row, self.plan.constraints)
+        return {"skill": self.plan.skill.shortfall(-row.losses[0]), **broken}

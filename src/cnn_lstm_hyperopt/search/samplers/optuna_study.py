@@ -1,10 +1,11 @@
 """Optuna study in memory that contains the observations, from which Optuna's samplers propose configurations."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import optuna
 
 from cnn_lstm_hyperopt.config import Fixed, SearchSpace
+from cnn_lstm_hyperopt.search.constraints import relative_excess
 from cnn_lstm_hyperopt.search.distributions import distribution, distributions_of
 from cnn_lstm_hyperopt.search.observations import Observation
 from cnn_lstm_hyperopt.search.optuna_logging import quiet_optuna
@@ -57,6 +58,13 @@ class OptunaStudy:
             params[name] = self._space.legal(name, value, params)
         self._study.tell(trial, state=optuna.trial.TrialState.FAIL)
         return params
+
+
+def relative_excesses(row: Observation, bounds: Mapping[str, float]) -> dict[str, float]:
+    """Return the relative excess of each measured constraint of an observation; empty if none was measured."""
+    return {
+        name: relative_excess(row.constraints[name], bound) for name, bound in bounds.items() if name in row.constraints
+    }
 
 
 def _new_study() -> optuna.Study:

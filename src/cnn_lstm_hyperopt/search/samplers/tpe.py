@@ -4,7 +4,7 @@ import optuna
 
 from cnn_lstm_hyperopt.search.optuna_logging import quiet_optuna
 from cnn_lstm_hyperopt.search.samplers.base import Proposal, ProposalRequest, Sampler
-from cnn_lstm_hyperopt.search.samplers.optuna_study import OptunaStudy
+from cnn_lstm_hyperopt.search.samplers.optuna_study import OptunaStudy, relative_excesses
 from cnn_lstm_hyperopt.search.study_plan import StudyPlan
 from cnn_lstm_hyperopt.utils.rng import stream_seed
 
@@ -12,7 +12,8 @@ from cnn_lstm_hyperopt.utils.rng import stream_seed
 class TpeSampler(Sampler):
     """Sampler that uses Optuna's TPE.
 
-    Random numbers depend on seed and trial number, so that a resumed study proposes the same configurations.
+    Random numbers depend on seed and trial number, so that a resumed study proposes the same configurations. Optuna ranks trials
+    that break constraints below all others.
     """
 
     name, place = "tpe", 0
@@ -22,7 +23,7 @@ class TpeSampler(Sampler):
 
     def __init__(self, plan: StudyPlan) -> None:
         super().__init__(plan)
-        self._study = OptunaStudy(plan.space)
+        self._study = OptunaStudy(plan.space, lambda row: relative_excesses(row, plan.constraints))
 
     def propose(self, request: ProposalRequest) -> Proposal:
         self._study.learn(request.history)

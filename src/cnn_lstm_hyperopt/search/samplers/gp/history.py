@@ -11,11 +11,13 @@ from numpy.typing import NDArray
 from cnn_lstm_hyperopt.search.distributions import with_fixed
 from cnn_lstm_hyperopt.search.observations import Kind, Observation
 from cnn_lstm_hyperopt.search.samplers.encoding import Encoding
+from cnn_lstm_hyperopt.search.samplers.gp.feasibility import excesses
 from cnn_lstm_hyperopt.search.study_plan import StudyPlan
 from cnn_lstm_hyperopt.search.trial import key_of
 from cnn_lstm_hyperopt.space.domains import Scalar
 
 Array = NDArray[np.float64]
+N_LOSSES = 3
 Key = tuple[tuple[str, Scalar], ...]
 
 
@@ -28,6 +30,7 @@ class Rows:
         losses: (−score, ln seconds, ln MB), shape ``(rows, 3)``.
         variances: variance of each score, shape ``(rows,)``; infinite if the score is unknown.
         complete, diverged: masks of COMPLETE and of diverged trials, shape ``(rows,)``.
+        excesses: excess over the bound of each constraint, shape ``(rows, constraints)``; see :func:`.excesses`.
     """
 
     vectors: Array
@@ -35,9 +38,21 @@ class Rows:
     variances: Array
     complete: NDArray[np.bool_]
     diverged: NDArray[np.bool_]
+    excesses: Array
+
+    @property
+    def feasible(self) -> NDArray[np.bool_]:
+        """Mask of the COMPLETE trials that break no constraint, shape ``(rows,)``."""
+        return self.complete & ~(self.excesses > 0).any(axis=1)
+
+    def target(self, i: int) -> Array:
+        """Return loss i (index in ``losses``), or excess i − 3; shape ``(rows,)``."""
+        return self.losses[:, i] if i < N_LOSSES else self.excesses[:, i - N_LOSSES]
 
     def known(self, i: int) -> NDArray[np.bool_]:
-        """Return a mask of the rows in which loss i (index in ``losses``) is known."""
+        """Return a mask of the rows in which target i is known."""
+        if i >= N_LOSSES:
+            return np.isfinite(self.excesses[:, i - N_LOSSES])
         if i == 0:
             return np.isfinite(self.variances)
         return ~self.diverged if i == 1 else np.ones(len(self.losses), dtype=bool)
@@ -84,6 +99,7 @@ class History:
             variances=np.array([row.variance for row in history]),
             complete=np.array([kind is Kind.COMPLETE for kind in kinds], dtype=bool),
             diverged=np.array([kind is Kind.DIVERGED for kind in kinds], dtype=bool),
+            excesses=excesses(history, self._plan.constraints),
         )
 
     def has(self, key: Key, numbers: Set[int]) -> bool:

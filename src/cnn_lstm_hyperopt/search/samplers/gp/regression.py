@@ -155,6 +155,11 @@ class Posterior:
         self._noise = noise
         self._pending: tuple[Array, Array, Array] | None = None
 
+    @property
+    def noise_sd(self) -> float:
+        """Standard deviation of the common noise of the targets."""
+        return float(self._sd * math.sqrt(self._signal * self._noise))
+
     def with_pending(self, features: Array) -> "Posterior":
         """Return the posterior that has also observed its own mean at these points, whose true values are not known yet.
 

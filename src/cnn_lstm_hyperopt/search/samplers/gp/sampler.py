@@ -2,6 +2,9 @@
 
 The MB of a configuration need no Gaussian process if they are known before training.
 
+If the plan has constraints, the excess of each measured value over its bound has a Gaussian process, too. The gain is multiplied
+by the probability of feasibility (Gardner et al. 2014), and only feasible trials are on the front and are parents.
+
 The gain is the expected hypervolume improvement of Emmerich, Giannakoglou & Naujoks (2006), computed with the same random draws
 for all candidates. Candidates are children of good configurations (``candidates.py``).
 
@@ -33,7 +36,8 @@ from cnn_lstm_hyperopt.search.samplers.gp.acquisition import (
     thin,
 )
 from cnn_lstm_hyperopt.search.samplers.gp.candidates import children
-from cnn_lstm_hyperopt.search.samplers.gp.history import History, Rows, log_seconds
+from cnn_lstm_hyperopt.search.samplers.gp.feasibility import MIN_MEASURED, feasibility, no_parents, promising
+from cnn_lstm_hyperopt.search.samplers.gp.history import N_LOSSES, History, Rows, log_seconds
 from cnn_lstm_hyperopt.search.samplers.gp.regression import Hyperparameters, Posterior, fit, standard
 from cnn_lstm_hyperopt.search.samplers.random import RandomSampler, random_configuration
 from cnn_lstm_hyperopt.search.study_plan import StudyPlan
@@ -91,6 +95,8 @@ class GpSampler(Sampler):
         self._fitted: tuple[tuple[int, int], list[Hyperparameters]] | None = None
         self._n_models = 2 if plan.cheap_cost else 3
         """Number of losses with a model: the score, the seconds, and the MB unless the MB are known before training."""
+        self._limited = [N_LOSSES + place for place in range(len(plan.constraints))]
+        """Indices of the constraints among the targets of models; see :meth:`.Rows.target`."""
         self._typical = self._predicted_costs() if plan.cheap_cost else None
         self._first, self._start_ends = len(plan.starts), max(self.n_startup, len(plan.starts))
 
@@ -144,7 +150,7 @@ class GpSampler(Sampler):
         costs = self._costs(rows, offsets)
         low, width = self._box(rows, costs)
         z = (rows.losses - low) / width
-        good = parents(z, rows.diverged)
+        good = parents(z, no_parents(rows.excesses, rows.diverged))
         seen = subsample(len(z), good, ROWS, generator)
         hyperparameters, note = self._hyperparameters(request, rows, seen, offsets)
         posteriors = [self._posterior(i, rows, seen, hyperparameters[i], offsets) for i in range(self._n_models)]
@@ -166,10 +172,14 @@ class GpSampler(Sampler):
         if costs is not None:
             quantile = EXPENSIVE * min(1.0, len(z) / self.n_trials)
             discount = cost_discount(low[1] + mean[:, 1] * width[1], costs[:, 0], quantile)
-        order = ranked_by_gain(mean, sd, front, discount, generator)
+        measured = [i for i in self._limited if rows.known(i)[seen].sum() >= MIN_MEASURED]
+        limited = [self._posterior(i, rows, seen, hyperparameters[i], offsets) for i in measured]
+        feasible = feasibility(limited, self._encoding.features(candidates))
+        likely = promising(feasible)
+        ranked = ranked_by_gain(mean[likely], sd[likely], front, (discount * feasible)[likely], generator)
         finished = {row.number for row in request.history}
         running_keys = {key_of(each) for each in request.running}
-        for place in order:
+        for place in likely[ranked]:
             chosen = self._encoding.params(candidates[place], candidates[place])
             key = key_of(chosen)
             if key not in running_keys and not self._history.has(key, finished) and self.plan.allows(chosen):
@@ -198,11 +208,12 @@ class GpSampler(Sampler):
         """
         skill = self.plan.skill
         score = -rows.losses[:, 0]
-        best = max(float(score[rows.complete].max()), skill.threshold + skill.small_gain)
+        complete = rows.feasible if rows.feasible.sum() >= 2 else rows.complete
+        best = max(float(score[complete].max()), skill.threshold + skill.small_gain)
         floor = max(skill.threshold, skill.chance + USEFUL * (best - skill.chance))
-        useful = rows.complete & (score > floor)
+        useful = complete & (score > floor)
         if useful.sum() < 2:  # a single trial has no range
-            useful = rows.complete
+            useful = complete
         low, high = rows.losses[useful].min(axis=0), rows.losses[useful].max(axis=0)
         if costs is not None:
             high[1:] = np.maximum(high[1:], np.quantile(costs, EXPENSIVE, axis=0))
@@ -211,12 +222,14 @@ class GpSampler(Sampler):
         return low, width
 
     def _front(self, score: Posterior, rows: Rows, low: Array, width: Array) -> Array:
-        """Return the scaled losses of the front of COMPLETE trials, shape ``(front, 3)``, with scores predicted by the model.
+        """Return the scaled losses of the front of feasible trials, shape ``(front, 3)``, with scores predicted by the model.
 
         A front of measured scores would consist of the scores with the largest positive errors (selection noise). Scores are
         predicted for at most :data:`ROWS` trials, so that a proposal after 5,000 trials takes little longer than after 1,000.
         """
-        complete = np.flatnonzero(rows.complete)
+        complete = np.flatnonzero(rows.feasible)
+        if not len(complete):
+            return np.empty((0, N_LOSSES))
         z = (rows.losses[complete] - low) / width
         near = nearest_to_front(z, ROWS)
         z = z[near]
@@ -229,14 +242,15 @@ class GpSampler(Sampler):
     def _hyperparameters(
         self, request: ProposalRequest, rows: Rows, seen: NDArray[np.int64], offsets: Array
     ) -> tuple[list[Hyperparameters], Any]:
-        """Return the hyperparameters of the three models, and a note to store with the trial; the note is None without a new fit.
+        """Return the hyperparameters of all targets, and a note to store with the trial; the note is None without a new fit.
 
         Hyperparameters are fitted again when the history has grown by a tenth since the latest fit.
         """
         latest: Any = next((row.note for row in reversed(request.history) if _is_fit(row.note)), None)
         size, n_axes = len(request.history), len(self._encoding.axes)
-        starts = [Hyperparameters.initial(n_axes)] * 3
-        if latest is not None and len(latest["lengths"][0]) == n_axes:
+        modelled = [*range(self._n_models), *self._limited]
+        starts = [Hyperparameters.initial(n_axes)] * (N_LOSSES + len(self._limited))
+        if latest is not None and len(latest["lengths"][0]) == n_axes and len(latest["lengths"]) == len(starts):
             starts = [
                 Hyperparameters(np.array(lengths), noise)
                 for lengths, noise in zip(latest["lengths"], latest["noise"], strict=True)
@@ -248,8 +262,10 @@ class GpSampler(Sampler):
             generator = stream(self.seed, request.number, "rows to fit on")
             some = np.sort(generator.permutation(seen)[:FIT_ROWS])
             steps = FIRST_STEPS if latest is None else WARM_STEPS
-            found = [self._fit(i, rows, some, starts[i], steps, offsets) for i in range(self._n_models)]
-            found += starts[self._n_models :]
+            found = [
+                self._fit(i, rows, some, start, steps, offsets) if i in modelled else start
+                for i, start in enumerate(starts)
+            ]
             self._fitted = (key, found)
         fitted = self._fitted[1]
         return fitted, {
@@ -264,7 +280,7 @@ class GpSampler(Sampler):
         some = some[rows.known(i)[some]]
         if len(some) < 2:
             return start
-        targets = rows.losses[some, i] - (offsets[some] if i == 1 else 0.0)
+        targets = rows.target(i)[some] - (offsets[some] if i == 1 else 0.0)
         mean, sd = standard(targets)
         variances = rows.variances[some] / sd**2 if i == 0 else np.zeros(len(some))
         encoding = self._encoding
@@ -283,7 +299,7 @@ class GpSampler(Sampler):
         self, i: int, rows: Rows, seen: NDArray[np.int64], hyperparameters: Hyperparameters, offsets: Array
     ) -> Posterior:
         seen = seen[rows.known(i)[seen]]
-        targets = rows.losses[seen, i] - (offsets[seen] if i == 1 else 0.0)
+        targets = rows.target(i)[seen] - (offsets[seen] if i == 1 else 0.0)
         variances = rows.variances[seen] if i == 0 else np.zeros(len(seen))
         encoding = self._encoding
         features = encoding.features(rows.vectors[seen])

@@ -3,8 +3,8 @@
 import pytest
 
 from builders.models import own_inputs, untrained
-from cnn_lstm_hyperopt.inference import latency
-from cnn_lstm_hyperopt.inference.latency import measure_latency
+from cnn_lstm_hyperopt.training import latency
+from cnn_lstm_hyperopt.training.latency import measure_latency
 
 
 @pytest.fixture(scope="module")
