@@ -3,6 +3,7 @@
 import functools
 import importlib
 import os
+import secrets
 import sqlite3
 import subprocess
 import sys
@@ -97,6 +98,25 @@ def server() -> Iterator["Server"]:
     with postgres.serving(programs) as running:
         without_password(running.url(password=running.password))
         yield running
+
+
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """URL of an empty bucket on a local server of S3, whose address and keys are in the environment."""
+    s3fs = pytest.importorskip("s3fs")
+    moto = pytest.importorskip("moto.server")
+    running = moto.ThreadedMotoServer("127.0.0.1", port=0)
+    running.start()
+    host, port = running.get_host_and_port()
+    for name, value in (("ENDPOINT_URL", f"http://{host}:{port}"), ("DEFAULT_REGION", "us-east-1")):
+        monkeypatch.setenv(f"AWS_{name}", value)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test-key")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", secrets.token_hex(20))
+    s3fs.S3FileSystem.clear_instance_cache()  # instances know the server of an earlier test
+    name = f"studies-{secrets.token_hex(4)}"
+    s3fs.S3FileSystem().mkdir(name)
+    yield f"s3://{name}"
+    running.stop()
 
 
 @pytest.fixture(scope="session")

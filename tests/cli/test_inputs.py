@@ -161,6 +161,14 @@ REFUSED = [
     ("rollback --model empty", "model.json", "file-missing"),
     ("data --data-dir empty", "data.data_dir", "data-dir-empty"),
     ("data --use-real-data --symbols ZZZZ", "data.symbols", "unknown-symbol"),
+    ("run --use-real-data --artifacts file:///tmp/x", "study.artifacts", "artifacts-without-server"),
+    ("worker --artifacts s3://bucket/x", "study.artifacts", "artifacts-without-server"),
+    ("worker --artifacts /tmp/x --storage postgresql://me@host/db", "study.artifacts", "not-an-artifacts-url"),
+    *(
+        (f"worker --artifacts file:///tmp/x --storage postgresql://me@host/db {flag} study", flag, "two-sources")
+        for flag in ("--save-dir", "--data-dir")
+    ),
+    ("worker --save-dir empty", "--save-dir", "no-config-file"),
     # rules of other packages, whose tests check the codes
     ("run --use-real-data --enqueue nowhere.yaml", None, None),
     ("run --use-real-data --save-dir empty --resume", None, None),
@@ -297,13 +305,18 @@ def test_every_flag_is_tried_above_or_is_a_switch() -> None:
         flag.replace("--no-", "--") for arguments, *_ in rows for flag in arguments.split() if flag.startswith("--")
     }
     switches = "use-real-data batch-size architecture enqueue resume demo dry-run recalibrate quiet verbose debug config data-dir"
-    switches += " ray-address family"  # below
+    switches += " ray-address family artifacts"  # below
     assert {"--" + f.name.replace("_", "-") for f in fields(RunOptions)} == tried | {f"--{s}" for s in switches.split()}
 
 
 def test_a_cluster_is_named_with_its_engine_and_workers(started: Start) -> None:
     settings = started(*REAL, *["--engine", "ray", "--ray-address", "10.0.0.5:6379", "--workers", "8"])["settings"]
     assert (settings.engine, settings.ray_address, settings.workers) == ("ray", "10.0.0.5:6379", 8)
+
+
+def test_artifacts_are_named_with_the_server(started: Start) -> None:
+    settings = started(*REAL, "--storage", "postgresql://me@host/db", "--artifacts", "s3://bucket/x/")["settings"]
+    assert settings.study.artifacts == "s3://bucket/x"
 
 
 @pytest.mark.parametrize(

@@ -55,6 +55,14 @@ SETTINGS = [
     ("study.storage", "postgresql://me@host:port/db", "bad-storage-url"),
     ("study.storage", "postgresql://me@host:5432", "no-database-name"),
     ("study.storage", "postgresql://me@host/db?sslpassword=x", "sslpassword"),
+    *(
+        ("study.artifacts", url, "not-an-artifacts-url")
+        for url in ("/x", "file://x/y", "s3://", "gs://bucket/x", " s3://bucket", "file:///", "https://host/x")
+    ),
+    *(
+        ("study.artifacts", url, "bad-artifacts-url")
+        for url in ("s3://key:secret@bucket/x", "s3://bucket/x?key=secret", "s3://bucket/x#y", "file:///x/../y")
+    ),
     ("mlflow.tracking_uri", "ftp://host", "not-a-tracking-uri"),
     ("mlflow.tracking_uri", "sqlite:///:memory:", "database-in-memory"),
     ("mlflow.experiment", "a/b", "not-an-mlflow-name"),

@@ -26,6 +26,7 @@ _SETTING_OF_FLAG = {
     "timeout": "study.timeout",
     "study_name": "study.name",
     "storage": "study.storage",
+    "artifacts": "study.artifacts",
     "seed": "study.seed",
     "portfolio": "study.portfolio",
     "enqueue": "study.enqueue",
@@ -230,6 +231,7 @@ class RunOptions(DataOptions):
     save_dir: Annotated[Path | None, _setting("save_dir", _RUN, converter=path_of)] = None
     study_name: Annotated[str | None, _setting("study_name", _RUN)] = None
     storage: Annotated[str | None, _setting("storage", _RUN)] = None
+    artifacts: Annotated[str | None, _setting("artifacts", _RUN)] = None
     device: Annotated[str | None, _setting("device", _RUN)] = None
     workers: Annotated[
         int | Literal["auto"] | None,
@@ -277,19 +279,16 @@ Workers = Annotated[
     Parameter(converter=workers_of, help=f"{_WORKERS_HELP} [default: as before]"),
 ]
 Engine = Annotated[EngineName | None, Parameter(help="Engine that runs the workers. [default: as before]")]
-RayAddress = Annotated[
-    str | None, Parameter(help="Address of a running Ray cluster: HOST:PORT or auto. [default: as before]")
-]
+RayAddress = Annotated[str | None, Parameter(help="Running Ray cluster: HOST:PORT or auto. [default: as before]")]
 Storage = Annotated[
     str | None,
     Parameter(help="URL of the study's database, with its password. [default: as in config.yaml, and PGPASSWORD]"),
 ]
+Artifacts = Annotated[str | None, Parameter(help="URL of the study's artifacts. [default: as before]")]
 SaveDir = Annotated[Path, Parameter(converter=path_of, help="Directory of the study.")]
 TrackingUri = Annotated[
     str | None,
-    Parameter(
-        help="URI of an MLflow server or database. [default: as before, or MLFLOW_TRACKING_URI, or mlflow.db in the directory]"
-    ),
+    Parameter(help="URI of an MLflow server or database. [default: as before, MLFLOW_TRACKING_URI, or mlflow.db]"),
 ]
 Debug = Annotated[bool, _switch("Show the traceback of an error.")]
 Verbose = Annotated[bool, _switch(_VERBOSE_HELP)]

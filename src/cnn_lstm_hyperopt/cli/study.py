@@ -9,6 +9,7 @@ from cyclopts import Parameter
 
 from cnn_lstm_hyperopt.cli.application import app
 from cnn_lstm_hyperopt.cli.options import (
+    Artifacts,
     DataOptions,
     Debug,
     Engine,
@@ -94,6 +95,7 @@ def resume(
     engine: Engine = None,
     ray_address: RayAddress = None,
     storage: Storage = None,
+    artifacts: Artifacts = None,
     mlflow: Annotated[
         bool | None,
         Parameter(negative="--no-mlflow", help="Copy the study to MLflow, or do not. [default: as before]"),
@@ -115,6 +117,7 @@ def resume(
         engine=engine,
         ray_address=ray_address,
         storage=storage,
+        artifacts=artifacts,
         mlflow=mlflow,
         tracking_uri=tracking_uri,
         quiet=quiet,

@@ -24,6 +24,9 @@ class TrialEvents:
     def on_trial_report(self, assignment: Assignment, report: ProgressReport) -> None:
         """Handle a progress report of a trial."""
 
+    def on_trial_pause(self, assignment: Assignment) -> None:
+        """Handle the interruption of a trial, before another worker can continue it. Only the training process calls this."""
+
     def on_trial_trained(self, assignment: Assignment, trained: TrainedNetwork) -> None:
         """Handle the end of training, before a trial is stored as COMPLETE or PRUNED. Only the training process calls this."""
 

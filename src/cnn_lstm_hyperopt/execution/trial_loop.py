@@ -246,6 +246,8 @@ class _TrialRun:
     def _finish(self, trained: TrainedNetwork, more: Mapping[str, Any]) -> tuple[TrialRecord, TrainedNetwork] | None:
         study, assignment, outcome = self.study, self.assignment, trained.outcome
         if outcome.decision.action is Action.STOP:
+            for callback in self.callbacks:
+                callback.on_trial_pause(assignment)
             study.pause(assignment)
             return None
         seconds, projected = study.plan.training_seconds(

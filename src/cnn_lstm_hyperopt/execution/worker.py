@@ -19,11 +19,12 @@ from filelock import FileLock, Timeout
 from cnn_lstm_hyperopt.config import load_settings
 from cnn_lstm_hyperopt.data.shared_arrays import load_trial_data
 from cnn_lstm_hyperopt.errors import HyperoptError, StorageFailedError, StudyFailedError
+from cnn_lstm_hyperopt.execution.artifacts import checkpoint_copies
 from cnn_lstm_hyperopt.execution.stop import StopSignal
 from cnn_lstm_hyperopt.execution.trial_events import TrialEvents
 from cnn_lstm_hyperopt.execution.trial_loop import run_trials
 from cnn_lstm_hyperopt.execution.validation_files import ValidationWriter
-from cnn_lstm_hyperopt.execution.worker_plan import PASSES, as_stored, memory_limit, study_plan
+from cnn_lstm_hyperopt.execution.worker_plan import as_begun
 from cnn_lstm_hyperopt.execution.worker_pool import ALIVE, RECYCLED, STARTUP_SECONDS, STORAGE_FAILED, STUDY_FAILED
 from cnn_lstm_hyperopt.progress import ProgressReport
 from cnn_lstm_hyperopt.run_dir.paths import (
@@ -38,17 +39,15 @@ from cnn_lstm_hyperopt.run_dir.storage_errors import storage_faults
 from cnn_lstm_hyperopt.search import (
     LACKED_MEMORY,
     Assignment,
-    SkillThreshold,
     Study,
     StudyStorage,
     TrialRecord,
     database_in,
 )
-from cnn_lstm_hyperopt.training.cost_model import CostModel
 from cnn_lstm_hyperopt.training.runtime.allocator import give_back_pages
 from cnn_lstm_hyperopt.training.runtime.device import resolve_device
 from cnn_lstm_hyperopt.training.runtime.memory import resident_mb
-from cnn_lstm_hyperopt.training.trial_trainer import TrainedNetwork, TrialRunner
+from cnn_lstm_hyperopt.training.trial_trainer import TrainedNetwork
 from cnn_lstm_hyperopt.utils.heartbeat import be_at, beat, beats, place
 from cnn_lstm_hyperopt.utils.processes import ignore_signals_of_the_group, noticing_stops
 
@@ -175,24 +174,14 @@ def _work(save_dir: Path, number: int, workers: int, identifier: str, stop: Stop
     device = resolve_device(settings.training.device)
     storage = StudyStorage(database_in(save_dir))
     try:
-        speeds = CostModel.from_dict(storage.attribute("speeds"))
-        runner = TrialRunner(
-            data,
-            settings.training,
-            seed=settings.study.seed,
-            device=device,
-            speeds=speeds,
-            metric=settings.study.metric,
-            memory_mb=memory_limit(settings, device, workers=workers),
-            passes=storage.attribute(PASSES) or 1,
-        )
-        skill = SkillThreshold(**storage.attribute("skill_gate"))
-        plan = as_stored(study_plan(settings, skill, runner, device, workers=workers), storage)
+        runner, plan = as_begun(settings, data, device, storage, workers=workers)
         claim = None if storage.shared else _Claim(save_dir / LOCK_FILE)
         study = Study(storage, plan, claim=claim, worker=identifier if storage.shared else number)
         writer = ValidationWriter(save_dir / VALIDATION, data.folds)
+        checkpoints = save_dir / CHECKPOINTS
         callbacks: list[TrialEvents] = [writer, TrialPlace(), MemoryWatch(stop, settings.limits.worker_growth_mb)]
-        run_trials(study, runner, stop=stop, callbacks=callbacks, checkpoints=save_dir / CHECKPOINTS)
+        callbacks += checkpoint_copies(settings, storage, checkpoints)
+        run_trials(study, runner, stop=stop, callbacks=callbacks, checkpoints=checkpoints)
     finally:
         storage.close()
 

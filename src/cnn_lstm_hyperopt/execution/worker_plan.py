@@ -9,9 +9,11 @@ import torch
 
 from cnn_lstm_hyperopt.config import PrunerSettings, SamplerSettings, Settings
 from cnn_lstm_hyperopt.config.schema.search import AUTO_PRUNER, AUTO_SAMPLER
+from cnn_lstm_hyperopt.data.trial_data import TrialData
 from cnn_lstm_hyperopt.execution.placement import gpus_of
 from cnn_lstm_hyperopt.execution.worker_pool import available_cores
 from cnn_lstm_hyperopt.search import InitialTrial, Limits, SkillThreshold, StudyPlan, StudyStorage, space_of_data
+from cnn_lstm_hyperopt.training.cost_model import CostModel
 from cnn_lstm_hyperopt.training.runtime.memory import total_mb
 from cnn_lstm_hyperopt.training.trial_trainer import TrialRunner
 
@@ -69,6 +71,32 @@ def as_stored(plan: StudyPlan, storage: StudyStorage) -> StudyPlan:
     starts = tuple(InitialTrial(**start) for start in storage.attribute("starts") or ())
     limits = replace(plan.limits, proposal_seconds=storage.attribute("proposal_seconds"))
     return replace(plan, starts=starts, limits=limits, begun_with=storage.attribute("begun_with"))
+
+
+def as_begun(
+    settings: Settings, data: TrialData, device: torch.device, storage: StudyStorage, *, workers: int
+) -> tuple[TrialRunner, StudyPlan]:
+    """Return the runner and the plan of an existing study, for a worker.
+
+    Args:
+        settings: settings in the study's ``config.yaml``.
+        data: data of the trials.
+        device: device of this worker.
+        storage: storage of the study.
+        workers: number of workers that share the memory of this machine.
+    """
+    runner = TrialRunner(
+        data,
+        settings.training,
+        seed=settings.study.seed,
+        device=device,
+        speeds=CostModel.from_dict(storage.attribute("speeds")),
+        metric=settings.study.metric,
+        memory_mb=memory_limit(settings, device, workers=workers),
+        passes=storage.attribute(PASSES) or 1,
+    )
+    skill = SkillThreshold(**storage.attribute("skill_gate"))
+    return runner, as_stored(study_plan(settings, skill, runner, device, workers=workers), storage)
 
 
 def memory_limit(settings: Settings, device: torch.device, *, workers: int) -> float | None:

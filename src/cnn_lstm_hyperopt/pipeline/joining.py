@@ -1,18 +1,29 @@
-"""A worker that joins a study on a server, on any machine that sees the data and the directory of the run."""
+"""A worker that joins a study on a server, on a machine that sees the directory of the run or its artifacts."""
 
-from collections.abc import Callable
+import contextlib
+import tempfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from cnn_lstm_hyperopt.config import Settings
 from cnn_lstm_hyperopt.errors import ConfigError, InterruptedRunError, SaveDirError
-from cnn_lstm_hyperopt.execution import FINISHED, StopSignal, TrialEvents, run_trials
+from cnn_lstm_hyperopt.execution import FINISHED, StopSignal, TrialEvents, gpus_of, resolve_workers, run_trials
+from cnn_lstm_hyperopt.execution.artifacts import (
+    CheckpointCopies,
+    SentPredictions,
+    StudyFiles,
+    checkpoint_copies,
+    open_store,
+)
 from cnn_lstm_hyperopt.execution.validation_files import ValidationWriter
+from cnn_lstm_hyperopt.execution.worker_plan import as_begun
 from cnn_lstm_hyperopt.pipeline.run import dataset_of
 from cnn_lstm_hyperopt.pipeline.setup import prepare_again
 from cnn_lstm_hyperopt.run_dir.paths import CHECKPOINTS, VALIDATION
 from cnn_lstm_hyperopt.run_dir.storage_errors import storage_faults
-from cnn_lstm_hyperopt.search import Assignment, Study, StudyStorage, TrialRecord, database_of
-from cnn_lstm_hyperopt.training.trial_trainer import TrainedNetwork
+from cnn_lstm_hyperopt.search import Assignment, Database, Study, StudyStorage, TrialRecord, database_of
+from cnn_lstm_hyperopt.training.runtime.device import resolve_device
+from cnn_lstm_hyperopt.training.trial_trainer import TrainedNetwork, TrialRunner
 from cnn_lstm_hyperopt.utils.text import counted
 
 
@@ -60,19 +71,64 @@ def join_study(settings: Settings, say: Callable[[str], None]) -> None:
             code="study-in-file",
         )
     stop = StopSignal()
-    with stop.listening(), storage_faults(save_dir):
-        storage = StudyStorage(database)
-        try:
-            setup = prepare_again(settings, dataset_of(settings, resume=True), storage)
-            study = Study(storage, setup.plan)
-            say(f"joins {database.shown}: {study.n_finished()} of {setup.plan.n_trials} trials are finished")
-            lines = _Lines(say)
-            validation = ValidationWriter(_existing(save_dir) / VALIDATION, setup.runner.data.folds)
-            ended_by = run_trials(
-                study, setup.runner, stop=stop, callbacks=[lines, validation], checkpoints=save_dir / CHECKPOINTS
-            )
-        finally:
-            storage.close()
+    with stop.listening(), storage_faults(save_dir), contextlib.closing(StudyStorage(database)) as storage:
+        setup = prepare_again(settings, dataset_of(settings, resume=True), storage)
+        validation = ValidationWriter(_existing(save_dir) / VALIDATION, setup.runner.data.folds)
+        checkpoints = save_dir / CHECKPOINTS
+        callbacks = [validation, *checkpoint_copies(settings, storage, checkpoints)]
+        _run(Study(storage, setup.plan), setup.runner, stop, callbacks, checkpoints, say)
+
+
+def join_from_artifacts(database: Database, url: str, say: Callable[[str], None]) -> None:
+    """Run trials of a study on a server on a machine that does not see ``save_dir``, until the study has all trials.
+
+    Settings and data come from an artifact store, and their hashes must be those in the study. Checkpoints and validation
+    predictions go to the store.
+
+    Args:
+        database: database of the study.
+        url: URL of the store.
+        say: function that shows a line.
+
+    Raises:
+        ConfigError: a package or the study's device is missing on this machine.
+        SaveDirError: the store has no files of the study, or other files.
+        StorageFailedError: the store does not answer.
+        InterruptedRunError: Ctrl-C or SIGTERM ended the worker.
+    """
+    stop = StopSignal()
+    with (
+        stop.listening(),
+        tempfile.TemporaryDirectory(prefix="cnn_lstm_") as name,
+        contextlib.closing(StudyStorage(database)) as storage,
+    ):
+        folder = Path(name)
+        files = StudyFiles.of(open_store(url), storage)
+        settings, data = files.settings(folder), files.data()
+        device = resolve_device(storage.attribute("made_with")["training.device"])
+        workers = resolve_workers(settings, device.type, gpus_of(settings, device.type))
+        runner, plan = as_begun(settings, data, device, storage, workers=workers)
+        validation, checkpoints = folder / VALIDATION, folder / CHECKPOINTS
+        callbacks = [
+            ValidationWriter(validation, data.folds),
+            SentPredictions(files, validation),
+            CheckpointCopies(files, checkpoints),
+        ]
+        _run(Study(storage, plan), runner, stop, callbacks, checkpoints, say)
+
+
+def _run(
+    study: Study,
+    runner: TrialRunner,
+    stop: StopSignal,
+    callbacks: Sequence[TrialEvents],
+    checkpoints: Path,
+    say: Callable[[str], None],
+) -> None:
+    """Run trials until the study has all trials or ``stop`` ends the worker, and show the trials."""
+    say(f"joins {study.storage.shown}: {study.n_finished()} of {study.plan.n_trials} trials are finished")
+    lines = _Lines(say)
+    ended_by = run_trials(study, runner, stop=stop, callbacks=[lines, *callbacks], checkpoints=checkpoints)
     done = counted(lines.finished, "trial")
     if stop.interrupted:
         waits = "a trial that was running waits for another worker"

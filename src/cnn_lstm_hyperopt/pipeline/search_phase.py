@@ -15,6 +15,7 @@ from cnn_lstm_hyperopt.execution import (
     delete_stale_checkpoints,
     delete_worker_files,
 )
+from cnn_lstm_hyperopt.execution.artifacts import StudyFiles, open_store
 from cnn_lstm_hyperopt.execution.validation_files import delete_validation
 from cnn_lstm_hyperopt.pipeline.advice import below_chance_text
 from cnn_lstm_hyperopt.pipeline.results.writer import selection_bias, selection_is_due, write_results
@@ -76,7 +77,11 @@ def search(session: Session, stop: StopSignal) -> str:
 def _run_to_end(session: Session, stop: StopSignal) -> str:
     """Run the trials, then delete temporary files. Return the reason for the end of the search."""
     study, save_dir = session.study, session.save_dir
+    url = session.settings.study.artifacts
     try:
+        files = None
+        if url is not None:
+            files = StudyFiles.publish(open_store(url), study.storage, save_dir, session.runner.data)
         ended_by = _run_trials(session, stop)
     finally:
         delete_worker_files(save_dir)
@@ -85,6 +90,8 @@ def _run_to_end(session: Session, stop: StopSignal) -> str:
             study.storage, f"interrupted, and the study reached its {study.plan.n_trials} trials without it"
         )
     delete_stale_checkpoints(study, save_dir / CHECKPOINTS)
+    if files is not None:
+        files.collect(study, save_dir)
     failed = [record.number for record in study.records() if record.state is State.FAIL]
     delete_validation(save_dir / VALIDATION, [*failed, *study.storage.skipped])
     OutsideTrials(study.storage, session.events.on_warning).check()

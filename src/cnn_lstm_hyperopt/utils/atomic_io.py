@@ -78,6 +78,11 @@ def new_part(path: Path) -> Path:
         return part
 
 
+def is_part(path: Path) -> bool:
+    """Return whether a path is that of a part file (see :func:`new_part`)."""
+    return _PART.fullmatch(path.name) is not None
+
+
 def whole_path(part: Path) -> Path:
     """Return the path to which a part file (see :func:`new_part`) is moved; return any other path unchanged."""
     found = _PART.fullmatch(part.name)
@@ -93,7 +98,7 @@ def remove_parts(*folders: Path, of: Path | None = None) -> None:
     """
     for folder in folders:
         try:
-            parts = [path for path in folder.iterdir() if _PART.fullmatch(path.name)]
+            parts = [path for path in folder.iterdir() if is_part(path)]
         except (FileNotFoundError, NotADirectoryError):
             continue
         for part in parts:

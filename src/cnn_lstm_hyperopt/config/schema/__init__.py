@@ -159,6 +159,17 @@ class Settings(Section):
         return self
 
     @model_validator(mode="after")
+    def _artifacts_need_a_server(self) -> "Settings":
+        if self.study.artifacts is not None and self.study.storage is None:
+            raise SettingError(
+                f"study.artifacts={self.study.artifacts} needs study.storage, the server on which other machines find the study;"
+                " add --storage, or omit it",
+                "artifacts-without-server",
+                "study.artifacts",
+            )
+        return self
+
+    @model_validator(mode="after")
     def _trackers_agree(self) -> "Settings":
         if "mlflow" in self.tracking.trackers and not self.mlflow.enabled:
             raise SettingError(

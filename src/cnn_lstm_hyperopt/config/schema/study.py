@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, field_validator
 
+from cnn_lstm_hyperopt.config.schema.artifacts_url import artifacts_url
 from cnn_lstm_hyperopt.config.schema.base import (
     MAX_SECONDS,
     MAX_TRIALS,
@@ -36,6 +37,11 @@ class StudySettings(Section):
         description="database of the study on a PostgreSQL server, postgresql+psycopg://USER@HOST:PORT/DATABASE, which "
         "several machines can share; null: study.db in save_dir. config.yaml stores the URL without its password: give it "
         "again in the URL, or use PGPASSWORD or ~/.pgpass",
+    )
+    artifacts: str | None = Field(
+        None,
+        description="folder for workers that do not see save_dir, file:///FOLDER or s3://BUCKET/FOLDER: the run puts its "
+        "settings and data there, and all workers put their checkpoints there; needs storage. null: workers need save_dir",
     )
     n_trials: int = Field(
         1000, ge=1, le=MAX_TRIALS, description="total number of finished trials (completed or pruned) in the study"
@@ -90,6 +96,11 @@ class StudySettings(Section):
     @classmethod
     def _of_a_server(cls, value: str | None) -> str | None:
         return None if value is None else storage_url(value)
+
+    @field_validator("artifacts")
+    @classmethod
+    def _of_a_folder(cls, value: str | None) -> str | None:
+        return None if value is None else artifacts_url(value)
 
     @field_validator("directions")
     @classmethod

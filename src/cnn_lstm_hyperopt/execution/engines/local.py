@@ -2,6 +2,7 @@
 
 from cnn_lstm_hyperopt.config import Settings
 from cnn_lstm_hyperopt.data.shared_arrays import save_trial_data
+from cnn_lstm_hyperopt.execution.artifacts import check_artifacts, checkpoint_copies
 from cnn_lstm_hyperopt.execution.engines.base import Engine, SearchJob
 from cnn_lstm_hyperopt.execution.trial_loop import run_trials
 from cnn_lstm_hyperopt.execution.validation_files import ValidationWriter
@@ -17,15 +18,18 @@ class LocalEngine(Engine):
 
     @classmethod
     def check(cls, settings: Settings) -> None:
-        """Nothing to check: this engine needs no other package."""
+        """Check that files can be written at ``study.artifacts``."""
+        if settings.study.artifacts is not None:
+            check_artifacts(settings.study.artifacts)
 
     def run(self, job: SearchJob) -> str:
         """Run the trials; one worker is this process."""
-        study, save_dir, data = job.study, job.save_dir, job.runner.data
+        study, save_dir, data, checkpoints = job.study, job.save_dir, job.runner.data, job.save_dir / CHECKPOINTS
         if job.workers == 1 or job.complete:  # start no workers without trials
             validation = ValidationWriter(save_dir / VALIDATION, data.folds)
-            callbacks = [*job.callbacks, validation, job.activity]
-            return run_trials(study, job.runner, stop=job.stop, callbacks=callbacks, checkpoints=save_dir / CHECKPOINTS)
+            copies = checkpoint_copies(job.settings, study.storage, checkpoints)
+            callbacks = [*job.callbacks, validation, job.activity, *copies]
+            return run_trials(study, job.runner, stop=job.stop, callbacks=callbacks, checkpoints=checkpoints)
         job.on_workers(job.workers)
         save_trial_data(save_dir / DATA_FOR_WORKERS, data)
         return run_with_workers(
