@@ -253,6 +253,14 @@ def problems_of(half: str, members: int, curves: Path | None, with_curves: bool)
         yield from (served(task) for task in (TUNE if half == "tune" else REPORT))
 
 
+def add_problem_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of :func:`problems_of`."""
+    parser.add_argument("--half", choices=("tune", "report"), default="tune")
+    parser.add_argument("--members", type=int, default=20, help="analytic problems of the half")
+    parser.add_argument("--curves", type=Path, metavar="PATH", help="lcbench_dev.parquet or its folder")
+    parser.add_argument("--no-curves", action="store_true", help="leave the curve tasks out")
+
+
 def quality(curves: Path | None) -> Iterator[str]:
     """Lines of Markdown: how well the trees of the curve tasks predict configurations that they have not seen."""
     yield "| task | half | R² of accuracy, epoch 1 | epoch 52 | R² of ln seconds |"
@@ -266,10 +274,7 @@ def quality(curves: Path | None) -> Iterator[str]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--half", choices=("tune", "report"), default="tune")
-    parser.add_argument("--members", type=int, default=20, help="analytic problems of the half")
-    parser.add_argument("--curves", type=Path, metavar="PATH", help="lcbench_dev.parquet or its folder")
-    parser.add_argument("--no-curves", action="store_true", help="leave the curve tasks out")
+    add_problem_arguments(parser)
     parser.add_argument("--pruner", choices=["auto", *PRUNERS], default="auto")
     parser.add_argument("--costs", choices=("both", "predicted", "none"), default="both")
     parser.add_argument("--n-trials", type=int, default=300)

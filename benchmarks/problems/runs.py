@@ -286,6 +286,23 @@ class Measured:
         shown = self._shown(self.complete | pruned)
         return _share(int(pruned[shown].sum()), len(shown))
 
+    @property
+    def falsely_pruned(self) -> float | None:
+        """Share of the pruned trials that would be on the front by readings, had all gone on to their ends; None without any."""
+        pruned = np.array([row.pruned for row in self.run.rows], dtype=bool)
+        return (
+            _share(int(pruned[self._shown(self.complete | pruned)].sum()), int(pruned.sum())) if pruned.any() else None
+        )
+
+    @property
+    def seconds_left(self) -> float:
+        """Seconds that the pruned trials would still have taken, with the luck that they had."""
+        return sum(
+            max(0.0, float(reading[1]) - row.seconds)
+            for reading, row in zip(self._readings, self.run.rows, strict=True)
+            if row.pruned
+        )
+
     def _shown(self, rows: np.ndarray[Any, np.dtype[np.bool_]]) -> NDArray[np.int64]:
         """Indices of these rows that are on the front by readings."""
         able = np.flatnonzero(rows & (self._readings[:, 0] > self.problem.skill.threshold))
