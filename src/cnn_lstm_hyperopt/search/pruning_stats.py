@@ -112,8 +112,10 @@ def seconds_saved(records: Sequence[TrialRecord], max_epochs: int, seed: int) ->
     Without the pruner, a pruned trial would take at most the seconds projected for all epochs. Patience would end many trials
     earlier. The share of the remaining projected seconds that a pruned trial would have used is estimated by the mean share of
     ten COMPLETE trials, its neighbours. The neighbours ran beyond the epoch of the pruned trial and are nearest in smoothed
-    score, since patience and pruner both end flat curves. If fewer than ten trials ran beyond this epoch, the last epoch that ten
-    trials passed is used; without such an epoch, the result is Unknown.
+    score, since patience and pruner both end flat curves. If ten control trials that the pruner would have ended ran beyond this
+    epoch, only such trials are neighbours: other COMPLETE trials were not ended partly because their projected seconds were too
+    low by chance. If fewer than ten trials ran beyond this epoch, the last epoch that ten trials passed is used; without such an
+    epoch, the result is Unknown.
 
     The bounds of the interval are quantiles over 1000 bootstrap resamples of the COMPLETE trials (Efron 1979). In each resample,
     every pruned trial gets the share of a randomly drawn neighbour. The interval is for the seconds saved in this study, not for
@@ -190,6 +192,7 @@ class _Rests:
 
     def __init__(self, complete: Sequence[TrialRecord], max_epochs: int) -> None:
         self._complete, self._max_epochs = complete, max_epochs
+        self._would_have_ended = np.array([WOULD_HAVE_ENDED in record.attributes for record in complete], dtype=bool)
         self._at: dict[float, tuple[NDArray[np.int64], Array, Array]] = {}
 
     def of_neighbours(self, curve: Sequence[Point]) -> tuple[NDArray[np.int64], Array]:
@@ -200,6 +203,9 @@ class _Rests:
         """
         for point in reversed(curve):
             places, scores, shares = self._beyond(point.epoch)
+            alike = self._would_have_ended[places]
+            if alike.sum() >= MIN_COMPLETE:
+                places, scores, shares = places[alike], scores[alike], shares[alike]
             if len(places) >= MIN_COMPLETE:
                 distances = np.abs(scores - smoothed_score(curve, point.epoch))
                 order = np.argsort(distances, kind="stable")
