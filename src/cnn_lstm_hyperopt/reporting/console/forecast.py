@@ -25,6 +25,8 @@ def forecast_lines(setup: Setup, search: Forecast, final: FinalForecast | None) 
         f"Space: {len(space.searched())} parameters{differs}, {search.share_left:.0%} of it within the limits",
         f"Budget: {trials} of at most {plan.max_epochs} epochs{each}{seconds}, {workers} on {setup.runner.device}{limit}",
     ]
+    if bounds := ", ".join(f"{name} at most {bound:g}" for name, bound in plan.constraints.items()):
+        lines.append(f"Constraints: {bounds}; trials that break them never join the front")
     parts = [f"search about {seconds_text(search.seconds)}"] if search.trials else []
     if final is not None:
         whole = seconds_text(final.confirmation_seconds + final.retraining_seconds)

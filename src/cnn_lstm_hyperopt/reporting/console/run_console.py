@@ -43,6 +43,7 @@ from cnn_lstm_hyperopt.reporting.console.search_tables import (
 from cnn_lstm_hyperopt.reporting.console.tables import fitting_texts
 from cnn_lstm_hyperopt.reporting.console.terminal import Terminal
 from cnn_lstm_hyperopt.reporting.console.walk_forward import walk_forward_table
+from cnn_lstm_hyperopt.reporting.infeasible import infeasible_lines
 from cnn_lstm_hyperopt.run_dir.activity import Activity
 from cnn_lstm_hyperopt.run_dir.paths import REPORT_FILE, RESULTS_FILE, TRIALS_FILE
 from cnn_lstm_hyperopt.search import Assignment, SkillThreshold, Study, StudyPlan, TrialRecord
@@ -184,7 +185,7 @@ class RunConsole(RunEvents):
             self.terminal.say(f"  … and {len(front) - FRONT_ROWS} more in results.json", style="dim")
         if (picks := picks_line(front, self._objective)) is not None:
             self.terminal.say(picks)
-        for line in search_lines(study.records(), plan):
+        for line in [*(infeasible_lines(study.records()) if front else ()), *search_lines(study.records(), plan)]:
             self.terminal.say(line)
 
     def on_selection_bias(self, bias: SelectionBias | None) -> None:

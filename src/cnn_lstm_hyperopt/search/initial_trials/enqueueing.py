@@ -161,7 +161,7 @@ def _study_front(save_dir: Path) -> _Source:
     if not front:
         raise _wrong(
             save_dir,
-            f": no trial of that study is complete, so there is nothing to enqueue; remove {FLAG}",
+            f": no trial of that study is complete and feasible, so there is nothing to enqueue; remove {FLAG}",
             "no-complete-trial",
         )
     space = study_space(load_settings(save_dir / CONFIG_FILE, environment={}), read_description(save_dir))

@@ -15,8 +15,8 @@ Array = NDArray[np.float64]
 
 MIN_MEASURED = 5
 """Number of measured values of a constraint from which its model is used. Before, the probability of feasibility is 1."""
-CONFIDENT = 0.5
-"""Candidates with at least this probability of feasibility are preferred to all others, if there are such candidates."""
+CONFIDENT = (0.5, 0.95)
+"""Probability of feasibility from which candidates are preferred to all others: in the first and in the last trial of a study."""
 
 
 def excesses(history: Sequence[Observation], bounds: Mapping[str, float]) -> Array:
@@ -76,11 +76,17 @@ def no_parents(excess: Array, diverged: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return np.asarray(left_out, dtype=bool)
 
 
-def promising(probability: Array) -> NDArray[np.int64]:
-    """Return the indices of the candidates with at least :data:`CONFIDENT`; without such candidates, of all.
+def promising(probability: Array, done: float) -> NDArray[np.int64]:
+    """Return the indices of the candidates that are probably feasible; without such candidates, of all.
 
     Gelbart, Snoek & Adams 2014 (arXiv 1403.5607) require a minimum probability of feasibility, too. Without it, the product
-    of gain and probability often prefers candidates just beyond the bound, where the gain is largest.
+    of gain and probability often prefers candidates just beyond the bound, where the gain is largest. The required probability
+    rises during the study, because the first trials also show where the bound is.
+
+    Args:
+        probability: probability of feasibility of each candidate, shape ``(candidates,)``.
+        done: finished trials as a share of all trials, 0 to 1.
     """
-    likely = np.flatnonzero(probability >= CONFIDENT)
+    first, last = CONFIDENT
+    likely = np.flatnonzero(probability >= first + (last - first) * done)
     return likely if len(likely) else np.arange(len(probability))

@@ -175,7 +175,7 @@ class GpSampler(Sampler):
         measured = [i for i in self._limited if rows.known(i)[seen].sum() >= MIN_MEASURED]
         limited = [self._posterior(i, rows, seen, hyperparameters[i], offsets) for i in measured]
         feasible = feasibility(limited, self._encoding.features(candidates))
-        likely = promising(feasible)
+        likely = promising(feasible, min(1.0, len(z) / self.n_trials))
         ranked = ranked_by_gain(mean[likely], sd[likely], front, (discount * feasible)[likely], generator)
         finished = {row.number for row in request.history}
         running_keys = {key_of(each) for each in request.running}
