@@ -28,7 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnn_lstm_hyperopt.pareto import hypervolume, non_dominated
-from cnn_lstm_hyperopt.search.pruning_stats import Estimate, jeffreys
+from cnn_lstm_hyperopt.search.pruning_stats import Estimate, share_among
 from cnn_lstm_hyperopt.utils.rng import stream_seed
 from problems import Array, Problem
 
@@ -332,7 +332,8 @@ class Measured:
     def estimated(self) -> Estimate | None:
         """What the study says of the share wrongly pruned; None where it spared no trial that it would have ended."""
         spared = [row for row in self.run.rows if row.spared and row.finished]
-        return jeffreys(sum(row.on_front for row in spared), len(spared)) if spared else None
+        pruned = sum(row.pruned and not row.reason.startswith("limit") for row in self.run.rows)
+        return share_among(sum(row.on_front for row in spared), len(spared), pruned) if spared and pruned else None
 
     @property
     def covered(self) -> float | None:

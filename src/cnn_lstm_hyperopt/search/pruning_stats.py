@@ -162,7 +162,8 @@ def false_prunes(records: Sequence[TrialRecord], skill: SkillThreshold) -> False
 
     The estimate is the share of trials on the front among the control trials that the pruner would have ended. Control trials are
     a random sample, since a hash of the trial number selects them. Control trials that started while the pruner only recorded its
-    decisions are left out, since these are the earliest trials. Assumption: the pruned trials would not have changed the front.
+    decisions are left out, since these are the earliest trials. The interval is that of :func:`share_among` for the pruned
+    trials. Assumption: the pruned trials would not have changed the front.
     """
     front = {record.number for record in ranked_front(records, skill)}
     ends = [r for r in records if r.finished and WOULD_HAVE_ENDED in r.attributes]
@@ -170,21 +171,24 @@ def false_prunes(records: Sequence[TrialRecord], skill: SkillThreshold) -> False
     on_front = sum(number in front for number in sample)
     if not sample:
         return FalsePrunes(Unknown("no control trial would have been pruned since pruning began"), 0, 0)
-    return FalsePrunes(jeffreys(on_front, len(sample)), len(sample), on_front)
+    pruned = sum(map(_by_pruner, records))
+    share = share_among(on_front, len(sample), pruned) if pruned else Unknown("no trial was pruned")
+    return FalsePrunes(share, len(sample), on_front)
 
 
-def jeffreys(successes: int, trials: int) -> Estimate:
-    """Return the share successes / trials and its 95 % interval by Jeffreys' prior.
+def share_among(successes: int, trials: int, number: int) -> Estimate:
+    """Return the share successes / trials, and the 95 % interval in which the share among ``number`` other trials is.
 
-    The bounds are quantiles of Beta(successes + ½, trials − successes + ½). If there are no successes, the lower bound is 0; if
-    there are no failures, the upper bound is 1 (Brown, Cai & DasGupta 2001, Statistical Science 16(2), 101–133).
+    The interval is the predictive one with Jeffreys' prior: quantiles of the beta-binomial distribution with the parameters
+    successes + ½ and trials − successes + ½, divided by ``number`` (Brown, Cai & DasGupta 2001, Statistical Science 16(2),
+    101–133, for the prior). With many other trials, it is Jeffreys' interval; with few ones, it is wider, because chance decides
+    how many of them are successes.
     """
-    from scipy.special import betaincinv  # what scipy.stats.beta.ppf calls; `status` needs neither
+    from scipy.stats import betabinom  # `status` does not need it, and it takes half a second to import
 
-    a, b, tail = successes + 0.5, trials - successes + 0.5, (1 - CONFIDENCE) / 2
-    low = 0.0 if successes == 0 else float(betaincinv(a, b, tail))
-    high = 1.0 if successes == trials else float(betaincinv(a, b, 1 - tail))
-    return Estimate(successes / trials, low, high)
+    tail = (1 - CONFIDENCE) / 2
+    low, high = betabinom.ppf([tail, 1 - tail], number, successes + 0.5, trials - successes + 0.5) / number
+    return Estimate(successes / trials, float(low), float(high))
 
 
 class _Rests:
