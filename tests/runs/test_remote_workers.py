@@ -21,6 +21,7 @@ from cnn_lstm_hyperopt.pipeline.joining import join_from_artifacts
 from cnn_lstm_hyperopt.pipeline.run import run as run_study
 from cnn_lstm_hyperopt.progress import ProgressReport
 from cnn_lstm_hyperopt.search import PostgresServer, State, StudyStorage
+from cnn_lstm_hyperopt.training import read_checkpoint
 
 if TYPE_CHECKING:
     from builders.postgres import Server
@@ -148,3 +149,44 @@ def test_workers_without_the_directory_finish_a_study(
     code, _, err = at_end(start("resume", "--save-dir", save_dir, env=crew.environment))
     require_success(code, err, save_dir)
     assert {path.stem for path in (save_dir / "validation").iterdir()} == {f"trial_0000{n}" for n in range(3)}
+
+
+@pytest.mark.thorough
+def test_another_machine_continues_the_trial_of_a_killed_worker(
+    server: "Server", config: Callable[..., Path], save_dir: Path, tmp_path: Path
+) -> None:
+    """Three workers without a common folder: the first is killed, the second asked to end, the third continues, too."""
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    crew = Crew(server, "killed", shared.as_uri(), tmp_path)
+    main = crew.run(config(1, training={"max_epochs": 1500, "min_patience": 1500}, pruner={"type": "none"}))
+    wait_for(lambda: list((save_dir / "checkpoints").glob("*.pt")), main, seconds=900)
+    main.terminate()
+    assert at_end(main)[0] == 130
+    save_dir.rename(tmp_path / "hidden")
+    (copy,) = shared.rglob("*.pt")
+    before = copy.read_bytes()
+
+    first = crew.worker()
+    wait_for(lambda: copy.read_bytes() != before, first, seconds=900)
+    first.kill()
+    first.communicate()
+    reached = read_checkpoint(copy).epoch
+    assert reached > 1
+
+    second = crew.worker()
+    assert second.stdout is not None
+    while "continues trial 0" not in (line := second.stdout.readline()):  # after its lease of 60 s
+        assert line
+    second.terminate()
+    assert at_end(second)[0] == 130
+    assert read_checkpoint(copy).epoch >= reached
+
+    third = crew.worker()
+    began = wait_for(lambda: max(0, crew.records()[1].attributes["cut_off"][0]), third, seconds=900)
+    assert began >= reached
+    third.terminate()
+    assert at_end(third)[0] == 130
+    lost, resumed = crew.records()
+    assert (lost.state, resumed.state, resumed.attributes["retry_of"]) == (State.FAIL, State.WAITING, 0)
+    assert read_checkpoint(copy).epoch >= reached
