@@ -115,9 +115,8 @@ NOT_PARSED = [
     "run 5",
     "data --n-trials 5",
     "resume --enqueue list.yaml",
-    "update --policy daily",
-    "update --data-dir bars",
-    "rollback --dry-run",
+    "update --model",
+    "rollback --model",
 ]
 REFUSED = [
     ("run --use-real-data --n-trials -5", "study.n_trials", "greater-than-equal"),
