@@ -26,7 +26,7 @@ from cnn_lstm_hyperopt import cli
         (
             "runn",
             'Unknown command "runn". Did you mean "run"? Commands: run, data, resume, status, report, predict,'
-            " export, narrow, track, worker (see --help)",
+            " export, update, rollback, narrow, track, worker (see --help)",
         ),
         (
             "resume --save-dir none",
