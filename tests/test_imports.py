@@ -57,6 +57,7 @@ def test_public_names_are_pinned():
         "Profile",
         "SavedModel",
         "Settings",
+        "evaluate_model",
         "load_model",
         "load_settings",
         "register_family",

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     )
     from cnn_lstm_hyperopt.api.estimators import CNNLSTMClassifier, CNNLSTMRegressor
     from cnn_lstm_hyperopt.api.estimators.bars import search_bars
-    from cnn_lstm_hyperopt.api.updates import rollback_model, update_model
+    from cnn_lstm_hyperopt.api.updates import evaluate_model, rollback_model, update_model
     from cnn_lstm_hyperopt.config import Settings, load_settings
     from cnn_lstm_hyperopt.evaluation.baselines.own_windows import BaselineWindows
     from cnn_lstm_hyperopt.inference.model import SavedModel, load_model
@@ -39,6 +39,7 @@ _HOME = {
     "NetworkShape": "models.base",
     "Profile": "models.cost",
     "register_family": "models.own.family",
+    "evaluate_model": "api.updates",
     "rollback_model": "api.updates",
     "update_model": "api.updates",
 }
@@ -52,6 +53,7 @@ __all__ = [
     "Profile",
     "SavedModel",
     "Settings",
+    "evaluate_model",
     "load_model",
     "load_settings",
     "register_family",

@@ -116,6 +116,8 @@ NOT_PARSED = [
     "data --n-trials 5",
     "resume --enqueue list.yaml",
     "update --model",
+    "evaluate --walk-forward many --model empty --data-dir bars",
+    "evaluate --walk-forward 1.5 --model empty --data-dir bars",
     "rollback --model",
 ]
 REFUSED = [
@@ -157,6 +159,10 @@ REFUSED = [
     ("resume --save-dir study --n-trials 1", "--n-trials", "total-below-finished"),
     ("resume --save-dir empty", "--save-dir", "no-config-file"),
     ("update --model empty --data-dir bars", "model.json", "file-missing"),
+    ("evaluate --model empty --data-dir bars --walk-forward 6 --refit", "model.json", "file-missing"),
+    ("evaluate --model empty --data-dir bars --walk-forward 0", "--walk-forward", "too-few-periods"),
+    ("evaluate --model empty --data-dir bars --walk-forward 1 --refit", "--walk-forward", "too-few-periods"),
+    ("evaluate --model empty --data-dir bars --walk-forward 6 --output list.yaml", "--output", "output-exists"),
     ("rollback --model empty", "model.json", "file-missing"),
     ("data --data-dir empty", "data.data_dir", "data-dir-empty"),
     ("data --use-real-data --symbols ZZZZ", "data.symbols", "unknown-symbol"),
@@ -404,7 +410,7 @@ def test_help_lists_the_commands_that_work(capsys: Any) -> None:
     assert cli.main([]) == 0
     text = capsys.readouterr().out
     commands = re.findall(r"^│ ([a-z]+) ", text, re.MULTILINE)
-    first = ["run", "data", "resume", "status", "report", "predict", "export", "update", "rollback"]
+    first = ["run", "data", "resume", "status", "report", "predict", "export", "update", "evaluate", "rollback"]
     assert commands == [*first, "narrow", "track", "worker"]
     assert help_of(capsys) == " ".join(text.replace("│", " ").split())
     with ThreadPoolExecutor() as threads:  # without signal handlers
@@ -428,7 +434,7 @@ def test_help_lists_every_flag_with_its_description(
 
 
 @pytest.mark.parametrize("width", [80, 120])
-@pytest.mark.parametrize("command", ["data", "predict", "update", "worker"])
+@pytest.mark.parametrize("command", ["data", "predict", "update", "evaluate", "worker"])
 def test_paragraphs_of_help_fill_the_width_and_examples_have_lines(command: str, width: int) -> None:
     console = Console(width=width, file=io.StringIO())
     cli.app.help_print([command], console=console)

@@ -26,7 +26,11 @@ from cnn_lstm_hyperopt import cli
         (
             "runn",
             'Unknown command "runn". Did you mean "run"? Commands: run, data, resume, status, report, predict,'
-            " export, update, rollback, narrow, track, worker (see --help)",
+            " export, update, evaluate, rollback, narrow, track, worker (see --help)",
+        ),
+        (
+            "evaluate --model none --data-dir bars --refit",
+            'Command "evaluate" parameter --walk-forward requires an argument (see --help)',
         ),
         (
             "resume --save-dir none",

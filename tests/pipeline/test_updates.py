@@ -1,4 +1,4 @@
-"""Updates of a retrained model with real trainings: measurement, versions, causality, kills, and what is refused."""
+"""Updates of a retrained model with real trainings: measurement, versions, causality, kills, replays, and what is refused."""
 
 import json
 import os
@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 
 from builders.errors import raises
 from builders.updated import SYMBOLS, retrained_study, write_bars
-from cnn_lstm_hyperopt import load_model, rollback_model, update_model
+from cnn_lstm_hyperopt import evaluate_model, load_model, rollback_model, update_model
 from cnn_lstm_hyperopt.cli import main
 from cnn_lstm_hyperopt.config import load_settings
 from cnn_lstm_hyperopt.data.labels import labeller
@@ -246,3 +246,107 @@ def test_a_killed_update_leaves_the_old_version_or_the_complete_new_one(model, b
     folder = model / "versions"
     there = sorted(each.name for each in folder.iterdir()) if folder.is_dir() else []
     assert there == [str(each["version"]) for each in versions]
+
+
+@pytest.fixture(scope="module")
+def longer(tmp_path_factory) -> dict[str, pd.DataFrame]:
+    return frames(write_bars(tmp_path_factory.mktemp("longer"), "2009-12-31"))
+
+
+@pytest.fixture(scope="module")
+def replayed(origin, longer) -> dict[str, Any]:
+    """Replay of three periods; the first contains the test set."""
+    found = content(origin.parent)
+    result = evaluate_model(origin, longer, walk_forward=3, refit=True).as_dict()
+    assert content(origin.parent) == found
+    return result
+
+
+def before(bars: dict[str, pd.DataFrame], date: str) -> dict[str, pd.DataFrame]:
+    return {symbol: frame[frame["date"] < date].reset_index(drop=True) for symbol, frame in bars.items()}
+
+
+def losses(model: Path, bars: dict[str, pd.DataFrame], first: str, last: str, *, tested: bool = False) -> np.ndarray:
+    """Second opinion: predictions of ``predict`` and labels from the bars alone."""
+    settings = load_settings(model.parent / "config.yaml", environment={}).data
+    labels = []
+    for symbol, frame in bars.items():
+        found = labeller(settings).label(frame.set_index("date").astype(float))
+        labels.append(pd.DataFrame({"symbol": symbol, "date": frame["date"], "label": found.classes}))
+    table = load_model(model, tested=tested).predict(bars)
+    both = table.assign(date=table["date"].astype(str)).merge(pd.concat(labels), on=["symbol", "date"])
+    both = both[both["date"].between(first, last) & (both["label"] >= 0)]
+    return -np.log(both[["probability_0", "probability_1"]].to_numpy()[np.arange(len(both)), both["label"]])
+
+
+@pytest.mark.parametrize("place", [1, pytest.param(2, marks=THOROUGH)])
+def test_each_period_is_that_of_real_updates_on_the_bars_until_then(origin, longer, replayed, tmp_path, place):
+    """``update`` runs on files that end with each period; the version that serves then predicts the next period."""
+    served = Path(shutil.copytree(origin.parent, tmp_path / "results")) / origin.name
+    policy = replayed["policies"][place]
+    for period, following in zip(policy["periods"], [*policy["periods"][1:], None], strict=True):
+        measured = losses(served, longer, period["first"], period["last"])
+        assert (period["windows"], period["log_loss"]) == (len(measured), pytest.approx(measured.mean(), rel=1e-4))
+        if following is not None:
+            event = update_model(served, before(longer, following["first"]), policy=policy["policy"]).event
+            assert {name: event[name] for name in ("decision", "version")} == {
+                name: period["update"][name] for name in ("decision", "version")
+            }
+    assert policy["accepted"] == load_model(served).version.version - 1 > 0
+
+
+def test_all_policies_are_compared_on_all_windows_from_the_test_set_on(origin, longer, replayed):
+    data = json.loads((origin.parent / "data.json").read_text())
+    none, *others = replayed["policies"]
+    measured = losses(origin, longer, data["splits"]["test"]["first"], "2099", tested=True)
+    assert (replayed["windows"], none["log_loss"]) == (len(measured), pytest.approx(measured.mean(), rel=1e-4))
+    assert replayed["first"] == data["splits"]["test"]["first"] > data["splits"]["validation"]["last"]
+    assert replayed["test_set"]["last"] == data["splits"]["test"]["last"]
+    assert replayed["test_set"]["periods"] == 1
+    for each in others:
+        periods = [[period[name] for name in ("first", "last", "windows")] for period in each["periods"]]
+        assert periods == [[period[name] for name in ("first", "last", "windows")] for period in none["periods"]]
+        assert each["periods"][0]["log_loss"] == none["periods"][0]["log_loss"]  # before the first update
+        assert each["difference_to_none"]["log_loss"] == pytest.approx(each["log_loss"] - none["log_loss"])
+
+
+@THOROUGH
+def test_later_bars_change_nothing_that_was_predicted_or_trained_before(origin, longer, replayed):
+    start = replayed["policies"][0]["periods"][-1]["first"]
+    spoiled = {symbol: frame.copy() for symbol, frame in longer.items()}
+    for frame in spoiled.values():
+        frame.loc[frame["date"] >= start, ["open", "high", "low", "close"]] *= 3.0
+    found = evaluate_model(origin, spoiled, walk_forward=3, refit=True).as_dict()
+    for ours, theirs in zip(found["policies"], replayed["policies"], strict=True):
+        # the label of the last window before the changed bars uses one of them
+        assert ours["periods"][0] == theirs["periods"][0]
+        assert ours["periods"][1]["update"] == theirs["periods"][1]["update"]
+
+
+def test_the_command_line_prints_the_table_and_writes_the_same_figures(origin, tmp_path, capsys):
+    folder = write_bars(tmp_path / "bars", "2009-06-30")
+    output = tmp_path / "evaluation.json"
+    arguments = ["evaluate", "--model", str(origin), "--data-dir", str(folder), "--output", str(output)]
+    for _ in range(2):  # its own file is replaced
+        assert main([*arguments, "--walk-forward", "2"]) == 0
+        printed = capsys.readouterr().out
+    found = json.loads(output.read_text())
+    assert found["command"] == "evaluate"
+    assert [each["policy"] for each in found["policies"]] == ["none"]
+    assert f"{found['policies'][0]['log_loss']:.4f}" in printed
+    assert found == evaluate_model(origin, folder, walk_forward=2).as_dict()
+    (tmp_path / "other.json").write_text("{}")
+    assert main([*arguments[:-1], str(tmp_path / "other.json"), "--walk-forward", "2"]) == 2
+
+
+def test_wrong_numbers_of_periods_and_missing_bars_are_refused(origin, longer):
+    with raises(DataError, "period-too-short", "--walk-forward"):
+        evaluate_model(origin, longer, walk_forward=50, refit=True)
+    with raises(ConfigError, "too-few-periods", "--walk-forward"):
+        evaluate_model(origin, longer, walk_forward=1, refit=True)
+    with raises(ConfigError, "not-a-number", "walk_forward"):
+        evaluate_model(origin, longer, walk_forward="3")
+    with raises(DataError, "no-new-bars", "--data-dir"):
+        evaluate_model(origin, before(longer, "2008-01-01"), walk_forward=2)
+    with raises(DataError, "bars-do-not-overlap", "--data-dir"):
+        evaluate_model(origin, {key: frame[frame["date"] > "2009"] for key, frame in longer.items()}, walk_forward=2)

@@ -15,6 +15,8 @@ from cnn_lstm_hyperopt.inference.metadata import Features
 from cnn_lstm_hyperopt.inference.versions import Policy
 from cnn_lstm_hyperopt.pipeline.updates.publish import rollback
 from cnn_lstm_hyperopt.pipeline.updates.reading import ReadBars, files_reader, tables_reader
+from cnn_lstm_hyperopt.pipeline.updates.replay import replay
+from cnn_lstm_hyperopt.pipeline.updates.replay_results import Replay
 from cnn_lstm_hyperopt.pipeline.updates.update import UpdateResult, update
 from cnn_lstm_hyperopt.utils.text import shown
 
@@ -49,6 +51,38 @@ def update_model(
         InputError: the model can't be updated, there are no new bars, or the bars are invalid.
     """
     return update(_folder(model), _reader(bars, on_bad_bars), policy=policy, dry_run=dry_run, features=features)
+
+
+def evaluate_model(
+    model: str | Path,
+    bars: str | Path | pd.DataFrame | Mapping[str, pd.DataFrame],
+    *,
+    walk_forward: int,
+    refit: bool = False,
+    features: Features | None = None,
+    on_bad_bars: BadBars = "error",
+) -> Replay:
+    """Measure a tested model over past periods and, with ``refit``, say whether updates would have paid. Nothing is written.
+
+    The periods begin with the study's test set. Each policy predicts a period with the version that serves then, before anything
+    is trained on the period. ``print(result)`` shows a table; ``result.as_dict()`` has all figures.
+
+    Args:
+        model: folder of a retrained model in the directory of its study, such as ``hyperopt_results/retrained_model_1``.
+        bars: the bars of the study and all later ones: a folder with ``SYMBOL.csv`` or ``SYMBOL.parquet`` files, or tables as for
+            :func:`.search_bars`.
+        walk_forward: number of periods. Each needs 20 dates.
+        refit: True to replay updates by the policies ``finetune`` and ``refit``, and to compare them with no updates.
+        features: user's function that computes features, if the model needs it.
+        on_bad_bars: what to do with invalid bars: ``error``, ``drop`` or ``keep``.
+
+    Raises:
+        InputError: the model can't be updated, the bars are invalid, or there are too few for the periods.
+    """
+    if not isinstance(walk_forward, int) or isinstance(walk_forward, bool):
+        text = f"walk_forward must be a whole number, but got {shown(walk_forward)}"
+        raise ConfigError(text, field="walk_forward", code="not-a-number")
+    return replay(_folder(model), _reader(bars, on_bad_bars), walk_forward=walk_forward, refit=refit, features=features)
 
 
 def rollback_model(model: str | Path) -> int:

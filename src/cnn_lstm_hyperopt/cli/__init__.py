@@ -33,6 +33,7 @@ COMMANDS = (
     "predict",
     "export",
     "update",
+    "evaluate",
     "rollback",
     "narrow",
     "track",

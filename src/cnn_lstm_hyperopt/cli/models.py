@@ -107,7 +107,7 @@ def predict(
     if output is None or place is None:
         _print_table(text)
     else:
-        _write(place, output, text)
+        write_output(place, output, text)
         print(f"Written to {output}: {len(table):,} predictions of {len(bars):,} symbols")
 
 
@@ -248,7 +248,12 @@ def _print_table(text: str) -> None:
     print(text, end="")
 
 
-def _write(place: Path, output: Path, text: str) -> None:
+def write_output(place: Path, output: Path, text: str) -> None:
+    """Write the text of ``--output``, whose path with links resolved is ``place``.
+
+    Raises:
+        ConfigError: the file can't be written.
+    """
     try:
         write_text(place, text, make_folder=False)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Commands about versions of a trained model: ``update`` and ``rollback``."""
+"""Commands about versions of a trained model: ``update``, ``evaluate`` and ``rollback``."""
 
 import sys
 from pathlib import Path
@@ -7,10 +7,12 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from cnn_lstm_hyperopt.cli.application import app
-from cnn_lstm_hyperopt.cli.models import Family, loaded
+from cnn_lstm_hyperopt.cli.models import Family, Force, loaded, write_output
 from cnn_lstm_hyperopt.cli.options import Debug
-from cnn_lstm_hyperopt.cli.values import path_of
+from cnn_lstm_hyperopt.cli.values import path_of, whole
 from cnn_lstm_hyperopt.config.schema.data import BadBars
+from cnn_lstm_hyperopt.run_dir.outputs import checked_output, is_evaluation
+from cnn_lstm_hyperopt.utils.atomic_io import json_text
 from cnn_lstm_hyperopt.utils.text import printable
 
 Model = Annotated[
@@ -66,18 +68,96 @@ def update(
     from cnn_lstm_hyperopt.pipeline.updates.reading import files_reader
     from cnn_lstm_hyperopt.pipeline.updates.update import update as run_update
 
-    def warn(text: str) -> None:
-        print(f"Warning: {printable(text, 1_000)}", file=sys.stderr)
-
     result = run_update(
         model,
-        files_reader(data_dir, on_bad_bars, warn),
+        files_reader(data_dir, on_bad_bars, _warn),
         policy=policy,
         dry_run=dry_run,
         features=found.features,
-        on_news=lambda text: print(text, file=sys.stderr, flush=True),
+        on_news=_tell,
     )
     print(result)
+
+
+@app.command
+def evaluate(
+    *,
+    model: Model,
+    data_dir: Annotated[
+        Path,
+        Parameter(
+            converter=path_of, help="Folder with the bars of the study and all later bars. Other symbols are not read."
+        ),
+    ],
+    walk_forward: Annotated[
+        int,
+        Parameter(
+            converter=whole,
+            help="Number of periods with about equal numbers of windows, such as 6. Each needs 20 dates.",
+        ),
+    ],
+    refit: Annotated[
+        bool,
+        Parameter(
+            negative="",
+            help="Replay updates: after each period, the policies finetune and refit make the next version as update does. They"
+            " are compared with the policy none.",
+        ),
+    ] = False,
+    output: Annotated[
+        Path | None, Parameter(converter=path_of, help="JSON file to write, with all figures of all periods.")
+    ] = None,
+    features: Annotated[
+        str | None,
+        Parameter(help="module:function that computes the model's own features. It runs only if you name it here."),
+    ] = None,
+    family: Family = None,
+    on_bad_bars: Annotated[
+        BadBars, Parameter(help="Invalid bars: error (stop), drop (remove them), or keep (keep them where possible).")
+    ] = "error",
+    force: Force = False,
+    debug: Debug = False,
+) -> None:
+    """Measure a tested model over past periods. With --refit, also say whether updates would have paid.
+
+    The periods begin with the study's test set. Each policy predicts a period with the version that serves then, before anything
+    is trained on the period. Versions are trained, compared and accepted as in update, on labels that were known at the time.
+    The model, its versions and its study do not change.
+
+    Examples: evaluate --model hyperopt_results/retrained_model_1 --data-dir bars/ --walk-forward 6 --refit;
+    evaluate --model hyperopt_results/retrained_model_1 --data-dir bars/ --walk-forward 6 --refit --output updates.json.
+    """
+    place = None
+    if output is not None:
+        place = checked_output(output, is_evaluation, command="evaluate", force=force, data_dir=data_dir)
+    from cnn_lstm_hyperopt.pipeline.updates.reading import files_reader
+    from cnn_lstm_hyperopt.pipeline.updates.replay import replay, require_periods
+    from cnn_lstm_hyperopt.reporting.console.replay_progress import ReplayProgress
+
+    require_periods(walk_forward, refit=refit)
+    found = loaded(model, features, family, tested=True, announced=False)
+    with ReplayProgress(sys.stderr) as progress:
+        result = replay(
+            model,
+            files_reader(data_dir, on_bad_bars, progress.warn),
+            walk_forward=walk_forward,
+            refit=refit,
+            features=found.features,
+            on_period=progress.on_period,
+            on_news=progress.on_news,
+        )
+    print(result)
+    if output is not None and place is not None:
+        write_output(place, output, json_text(result.as_dict()))
+        print(f"Written to {output}")
+
+
+def _warn(text: str) -> None:
+    print(f"Warning: {printable(text, 1_000)}", file=sys.stderr)
+
+
+def _tell(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
 
 
 @app.command

@@ -58,7 +58,7 @@ def cut_periods(dates: WindowDates, cuts: tuple[Any, Any], n_periods: int) -> tu
     Raises:
         DataError: a period has fewer than :data:`MIN_DATES` dates.
     """
-    starts = _starts(dates.decided[dates.decided >= cuts[1]], n_periods)
+    starts = period_starts(dates.decided[dates.decided >= cuts[1]], n_periods)
     ascending = np.sort(dates.decided)
     n_validation = int(np.searchsorted(ascending, cuts[1]) - np.searchsorted(ascending, cuts[0]))
     periods = []
@@ -71,10 +71,25 @@ def cut_periods(dates: WindowDates, cuts: tuple[Any, Any], n_periods: int) -> tu
     return tuple(periods)
 
 
-def _starts(tested: Dates, n_periods: int) -> list[Any]:
+def period_starts(
+    tested: Dates,
+    n_periods: int,
+    *,
+    setting: str = "evaluation.test_periods",
+    cure: str = "more bars, or a larger test share in data.split",
+) -> list[Any]:
     """Return the first date of each period.
 
     Period k of n periods begins at the first day before which there are at least the share (k − 1) / n of the test windows.
+
+    Args:
+        tested: (windows,) decision dates of the windows of all periods, at least one.
+        n_periods: number of periods, at least 1.
+        setting: setting that the error names.
+        cure: what the error advises beside fewer periods.
+
+    Raises:
+        DataError: a period has fewer than :data:`MIN_DATES` dates.
     """
     days = session_days(tested)
     if days is None:
@@ -91,10 +106,10 @@ def _starts(tested: Dates, n_periods: int) -> list[Any]:
     if n_periods > 1 and shortest(n_periods) < MIN_DATES:
         possible = next((number for number in range(n_periods - 1, 1, -1) if shortest(number) >= MIN_DATES), 1)
         text = (
-            f"evaluation.test_periods={n_periods}: a period would have {shortest(n_periods)} of {len(counts)} dates, but each"
-            f" needs {MIN_DATES}; take at most {possible}, more bars, or a larger test share in data.split"
+            f"{setting}={n_periods}: a period would have {shortest(n_periods)} of {len(counts)} dates, but each"
+            f" needs {MIN_DATES}; take at most {possible}, {cure}"
         )
-        raise DataError(text, field="evaluation.test_periods", code="period-too-short")
+        raise DataError(text, field=setting, code="period-too-short")
     return [tested[days == day].min() for day in first_days(n_periods)]
 
 

@@ -37,6 +37,7 @@ _MODEL_FILES = (
     VERSIONS_FILE,
 )
 _TABLE_START = re.compile(rb"symbol,date,class,([a-z_]+,)*probability_0,")
+_EVALUATION_START = re.compile(rb'\{\s*"format": \d+,\s*"command": "evaluate",')
 Recognise = Callable[[Path, bytes], bool]
 
 
@@ -54,6 +55,11 @@ def is_export(path: Path, head: bytes) -> bool:
             return any(name.endswith(f"extra/{PRODUCER_FILE}") for name in archive.namelist())
     except (OSError, zipfile.BadZipFile):
         return False
+
+
+def is_evaluation(path: Path, head: bytes) -> bool:
+    """Return True if the first lines of a file show that the command ``evaluate`` wrote the file."""
+    return _EVALUATION_START.match(head) is not None
 
 
 def checked_output(

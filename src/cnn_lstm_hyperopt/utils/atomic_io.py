@@ -44,8 +44,12 @@ def write_text(path: Path, text: str, *, make_folder: bool = True) -> None:
 
 def write_json(path: Path, value: Any, *, make_folder: bool = True) -> None:
     """Write a value as strict JSON; NaN raises ValueError, because other languages can't read NaN."""
-    text = json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
-    write_text(path, text, make_folder=make_folder)
+    write_text(path, json_text(value), make_folder=make_folder)
+
+
+def json_text(value: Any) -> str:
+    """Return a value as strict JSON; NaN raises ValueError."""
+    return json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
 
 
 @contextlib.contextmanager

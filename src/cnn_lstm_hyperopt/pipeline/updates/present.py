@@ -82,20 +82,21 @@ class Present:
             )
 
 
-def load_present(folder: Path, features: Features | None = None) -> Present:
+def load_present(folder: Path, features: Features | None = None, *, tested: bool = False) -> Present:
     """Load the version of a model that serves, with the settings of its study.
 
     Args:
         folder: folder of a retrained model in the directory of its study.
         features: user's function that computes features, if the model needs it.
+        tested: True to load the tested model without its final refit, later versions and history.
 
     Raises:
         SaveDirError: the folder holds no single model, the model reads no bars, or files of its study are missing.
     """
-    model = load_model(folder, features)
+    model = load_model(folder, features, tested=tested)
     if not isinstance(model, SavedModel):
         raise SaveDirError(
-            f"--model {printable(str(folder))} is an ensemble, and update needs a single model; name a folder such as"
+            f"--model {printable(str(folder))} is an ensemble, and updates need a single model; name a folder such as"
             " retrained_model_1",
             field="--model",
             code="not-a-single-model",
@@ -114,7 +115,7 @@ def load_present(folder: Path, features: Features | None = None) -> Present:
             field=CONFIG_FILE,
             code="other-study",
         )
-    history = read_history(folder)
+    history = History() if tested else read_history(folder)
     first, splits = history.present, data["splits"]
     parts = ("train",) if model.refit is None else ("train", "validation")
     windows = data["windows"].values()

@@ -85,10 +85,28 @@ def update(
             clean(folder, read_history(folder))
         present = load_present(folder, features)
         bars = read(present.symbols, present.model.description.feature_columns)
-        event, version = _Update(present, present.table(bars), policy, on_news, dry_run).run()
+        event, version = run_update(present, present.table(bars), policy, on_news, dry_run=dry_run)
         if not dry_run:
             _write(folder, present.history, event, version)
         return UpdateResult(event, present.history.current, dry_run)
+
+
+def run_update(
+    present: Present, table: WindowTable, policy: Policy, on_news: Callable[[str], None], *, dry_run: bool = False
+) -> tuple[dict[str, Any], tuple[SavedModel, ModelVersion] | None]:
+    """Run an update in memory. Return its record, and the new version if there is one.
+
+    Args:
+        present: the present version.
+        table: unscaled windows of all bars.
+        policy: how the candidate is trained.
+        on_news: function that receives a line of text before each training.
+        dry_run: True to train the candidate, but not the new version.
+
+    Raises:
+        DataError: there are no new bars.
+    """
+    return _Update(present, table, policy, on_news, dry_run).run()
 
 
 def _write(
