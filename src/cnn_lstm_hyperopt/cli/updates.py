@@ -23,17 +23,26 @@ Model = Annotated[
     ),
 ]
 
+OldAndNewBars = Annotated[
+    Path,
+    Parameter(converter=path_of, help="Folder with the old and the new bars, as for run. Other symbols are not read."),
+]
+
+OwnFeatures = Annotated[
+    str | None,
+    Parameter(help="module:function that computes the model's own features. It runs only if you name it here."),
+]
+
+OnBadBars = Annotated[
+    BadBars, Parameter(help="Invalid bars: error (stop), drop (remove them), or keep (keep them where possible).")
+]
+
 
 @app.command
 def update(
     *,
     model: Model,
-    data_dir: Annotated[
-        Path,
-        Parameter(
-            converter=path_of, help="Folder with the old and the new bars, as for run. Other symbols are not read."
-        ),
-    ],
+    data_dir: OldAndNewBars,
     policy: Annotated[
         Literal["refit", "finetune", "none"],
         Parameter(
@@ -45,14 +54,9 @@ def update(
     dry_run: Annotated[
         bool, Parameter(negative="", help="Measure, train and compare, and say what would change. Write nothing.")
     ] = False,
-    features: Annotated[
-        str | None,
-        Parameter(help="module:function that computes the model's own features. It runs only if you name it here."),
-    ] = None,
+    features: OwnFeatures = None,
     family: Family = None,
-    on_bad_bars: Annotated[
-        BadBars, Parameter(help="Invalid bars: error (stop), drop (remove them), or keep (keep them where possible).")
-    ] = "error",
+    on_bad_bars: OnBadBars = "error",
     debug: Debug = False,
 ) -> None:
     """Measure a retrained model on bars that arrived since, and create a new version if it is not worse.
@@ -83,12 +87,7 @@ def update(
 def evaluate(
     *,
     model: Model,
-    data_dir: Annotated[
-        Path,
-        Parameter(
-            converter=path_of, help="Folder with the bars of the study and all later bars. Other symbols are not read."
-        ),
-    ],
+    data_dir: OldAndNewBars,
     walk_forward: Annotated[
         int,
         Parameter(
@@ -107,14 +106,9 @@ def evaluate(
     output: Annotated[
         Path | None, Parameter(converter=path_of, help="JSON file to write, with all figures of all periods.")
     ] = None,
-    features: Annotated[
-        str | None,
-        Parameter(help="module:function that computes the model's own features. It runs only if you name it here."),
-    ] = None,
+    features: OwnFeatures = None,
     family: Family = None,
-    on_bad_bars: Annotated[
-        BadBars, Parameter(help="Invalid bars: error (stop), drop (remove them), or keep (keep them where possible).")
-    ] = "error",
+    on_bad_bars: OnBadBars = "error",
     force: Force = False,
     debug: Debug = False,
 ) -> None:
