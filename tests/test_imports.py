@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 import cnn_lstm_hyperopt
+from cnn_lstm_hyperopt.search import StudyStorage
 
 ROOT = Path(__file__).parents[1]
-HEAVY = ["torch", "optuna", "pandas", "mlflow", "sklearn", "scipy", "scipy.stats", "pyarrow", "ray"]
+HEAVY = ["torch", "optuna", "pandas", "mlflow", "sklearn", "scipy", "scipy.stats", "pyarrow", "ray", "sqlalchemy"]
 
 
 def python(code, cwd=ROOT):
@@ -38,6 +39,7 @@ UNUSED = {"sklearn", "scipy.stats", "mlflow", "ray"}
             "from cnn_lstm_hyperopt.cli import main; main('status --save-dir none'.split())",
             {"torch", "pandas", "scipy"},
         ),
+        ("import cnn_lstm_hyperopt.reporting.status", set(HEAVY)),
         ("import cnn_lstm_hyperopt.execution.worker", UNUSED),
         ("import cnn_lstm_hyperopt.pipeline.run", UNUSED),
     ],
@@ -45,6 +47,14 @@ UNUSED = {"sklearn", "scipy.stats", "mlflow", "ray"}
 def test_what_an_import_or_a_command_does_not_load(code, absent):
     loaded = python(f"{code}\nimport sys; print([name for name in {HEAVY} if name in sys.modules])").splitlines()[-1]
     assert set(ast.literal_eval(loaded)) & absent == set()
+
+
+def test_status_of_a_study_reads_it_without_its_libraries(tmp_path):
+    StudyStorage(tmp_path / "study.db", create="a", attributes={"n_trials": 1}).close()
+    code = f"from cnn_lstm_hyperopt.cli import main; assert main(['status', '--save-dir', {str(tmp_path)!r}]) == 0"
+    loaded = python(f"{code}\nimport sys; print([name for name in {HEAVY} if name in sys.modules])").splitlines()
+    assert loaded[0].startswith("Study a in ")
+    assert ast.literal_eval(loaded[-1]) == []
 
 
 def test_public_names_are_pinned():

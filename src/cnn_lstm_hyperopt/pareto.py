@@ -6,7 +6,6 @@ rows are not dominated by other rows, all of them are non-dominated.
 
 from collections.abc import Sequence
 
-import moocore
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -98,6 +97,8 @@ def hypervolume(losses: ArrayLike, reference: Sequence[float]) -> float:
     inside = (points < limit).all(axis=1)
     if not inside.any():
         return 0.0
+    import moocore  # `status` does not need it
+
     return float(moocore.hypervolume(points[inside], ref=limit))
 
 
@@ -118,6 +119,8 @@ def hypervolume_contributions(losses: ArrayLike, reference: Sequence[float]) -> 
     contributions = np.zeros(len(points))
     inside = (points < limit).all(axis=1)
     if inside.any():
+        import moocore
+
         contributions[inside] = moocore.hv_contributions(points[inside], ref=limit)
     return contributions
 

@@ -21,9 +21,12 @@ from builders.records import execute, make_space
 from cnn_lstm_hyperopt.errors import HyperoptError, StorageFailedError, TrialChangedError
 from cnn_lstm_hyperopt.search import Point, State, StudyStorage, Values, random_configuration
 from cnn_lstm_hyperopt.search.distributions import distributions_of
-from cnn_lstm_hyperopt.search.rows import Change, Head, MemoryRows, SqlRows, reading, sql
+from cnn_lstm_hyperopt.search.rows import reading, sql
+from cnn_lstm_hyperopt.search.rows.base import Change, Head
+from cnn_lstm_hyperopt.search.rows.memory import MemoryRows
 from cnn_lstm_hyperopt.search.rows.reading import _MANY
-from cnn_lstm_hyperopt.search.trial import running_trial
+from cnn_lstm_hyperopt.search.rows.sql import SqlRows
+from cnn_lstm_hyperopt.search.trial_changes import running_trial
 
 DISTRIBUTIONS = {
     "float": FloatDistribution(-1.0, 1.0),

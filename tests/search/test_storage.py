@@ -17,7 +17,7 @@ from cnn_lstm_hyperopt.search import Point, State, StudyStorage, Values, random_
 from cnn_lstm_hyperopt.search.distributions import distributions_of
 from cnn_lstm_hyperopt.search.orphans import pause_orphans
 from cnn_lstm_hyperopt.search.storage_recovery import back_up
-from cnn_lstm_hyperopt.search.study_file import FORMAT
+from cnn_lstm_hyperopt.search.study_format import FORMAT
 
 VALUES = Values(0.5, 1, 1)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from cnn_lstm_hyperopt.errors import HyperoptError
 from cnn_lstm_hyperopt.metrics import METRICS
-from cnn_lstm_hyperopt.pipeline.results.search_results import read_results
+from cnn_lstm_hyperopt.pipeline.results.stored_results import read_results
 from cnn_lstm_hyperopt.run_dir.paths import REPORT_FILE, RESULTS_FILE
 from cnn_lstm_hyperopt.utils.text import counted
 

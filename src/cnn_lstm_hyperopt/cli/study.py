@@ -1,5 +1,6 @@
 """Commands that create, continue and describe a study: ``run``, ``data``, ``resume``, ``status``, ``narrow``."""
 
+import gc
 import os
 from json import dumps
 from pathlib import Path
@@ -147,6 +148,7 @@ def status(
 ) -> None:
     """Show the progress of a study and the next command. This also works while the study is running."""
     save_dir = directory(save_dir, storage)
+    gc.disable()  # the process ends soon, and the collector would visit all trials again and again
     from cnn_lstm_hyperopt.reporting.status import status_facts, status_lines
 
     if json:

@@ -25,7 +25,7 @@ from cnn_lstm_hyperopt.run_dir.paths import (
     require_usable,
 )
 from cnn_lstm_hyperopt.search import Database, StudyStorage, database_of
-from cnn_lstm_hyperopt.search.storage_recovery import remedy
+from cnn_lstm_hyperopt.search.file_check import remedy
 
 _OWN_FOLDERS = "|".join((*STUDY_FOLDERS, MODEL_FOLDERS))
 

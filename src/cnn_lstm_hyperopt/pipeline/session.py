@@ -14,8 +14,8 @@ from cnn_lstm_hyperopt.inference.refit import REFIT, REFIT_FAILURE
 from cnn_lstm_hyperopt.pipeline.advice import Interface, empty_front_text
 from cnn_lstm_hyperopt.pipeline.events import RunEvents
 from cnn_lstm_hyperopt.pipeline.fingerprint import ADAM_DECAY
-from cnn_lstm_hyperopt.pipeline.results.search_results import read_results
 from cnn_lstm_hyperopt.pipeline.results.selection import SelectionTracker
+from cnn_lstm_hyperopt.pipeline.results.stored_results import read_results
 from cnn_lstm_hyperopt.pipeline.save_dir_check import check_database, make_directory
 from cnn_lstm_hyperopt.pipeline.setup import Setup, prepare_again, prepare_new
 from cnn_lstm_hyperopt.run_dir.lock import only_run

@@ -10,7 +10,7 @@ from cnn_lstm_hyperopt.config import DataSettings, Settings, load_settings
 from cnn_lstm_hyperopt.errors import ConfigError
 from cnn_lstm_hyperopt.inference.refit import REFIT, REFIT_FAILURE, refit_failure_text
 from cnn_lstm_hyperopt.metrics import METRICS
-from cnn_lstm_hyperopt.pipeline.results.search_results import read_results
+from cnn_lstm_hyperopt.pipeline.results.stored_results import read_results
 from cnn_lstm_hyperopt.reporting.console.pruning import pruned_text
 from cnn_lstm_hyperopt.reporting.infeasible import infeasible_lines
 from cnn_lstm_hyperopt.reporting.model_to_use import model_to_use
@@ -30,13 +30,13 @@ from cnn_lstm_hyperopt.run_dir.paths import (
 from cnn_lstm_hyperopt.search import (
     SkillThreshold,
     State,
-    StudyStorage,
     TrialRecord,
     above_chance,
     confirmation_candidates,
     count_confirmations,
     database_in,
     read_description,
+    read_study,
     reported_front,
 )
 from cnn_lstm_hyperopt.search.pruning_stats import pruned_by
@@ -218,19 +218,14 @@ def _only_begun(save_dir: Path) -> bool:
 
 def _look(save_dir: Path) -> _StudyState:
     running = is_running(save_dir)
-    database = database_in(save_dir)
-    storage = StudyStorage(database)
-    try:
-        records = storage.records()
-        stored, total = storage.attribute("skill_gate"), storage.attribute("n_trials")
-        name = storage.study.study_name
-        made_with = storage.attribute("made_with") or {}
-        openings = len(storage.attribute("test_openings") or ())
-        confirmations = storage.attribute("confirmation_readings") or {}
-        retrainings = len(storage.attribute("retrainings") or ())
-        skipped, outside = sorted(storage.skipped), storage.news()
-    finally:
-        storage.close()
+    content = read_study(save_dir)
+    records, attributes = content.records, content.attributes
+    attribute = attributes.get
+    stored, total = attribute("skill_gate"), attributes.get("n_trials", 0)
+    made_with = attribute("made_with") or {}
+    openings = len(attribute("test_openings") or ())
+    confirmations = attribute("confirmation_readings") or {}
+    retrainings = len(attribute("retrainings") or ())
     skill = None if stored is None else SkillThreshold(**stored)
     try:
         results, damaged = read_results(save_dir / RESULTS_FILE), None
@@ -238,7 +233,9 @@ def _look(save_dir: Path) -> _StudyState:
         results, damaged = None, str(error)
     done, source = sum(record.finished for record in records), made_with.get("data.source", "")
     progress = _Progress(done, total, source, confirmations, retrainings, results)
-    return _StudyState(name, records, skill, openings, progress, running, damaged, skipped, outside)
+    return _StudyState(
+        content.name, records, skill, openings, progress, running, damaged, content.skipped, content.news
+    )
 
 
 def _front_text(front: Sequence[TrialRecord], skill: SkillThreshold, *, verdict_says_why: bool) -> str:

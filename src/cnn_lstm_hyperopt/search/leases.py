@@ -5,7 +5,7 @@ import threading
 import time
 import uuid
 
-from cnn_lstm_hyperopt.search.rows import ServerRows
+from cnn_lstm_hyperopt.search.rows.server import ServerRows
 from cnn_lstm_hyperopt.search.storage_recovery import FAULTS, first_line
 
 log = logging.getLogger(__name__)

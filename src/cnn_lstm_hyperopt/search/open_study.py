@@ -10,13 +10,18 @@ import optuna
 from optuna.storages import BaseStorage, InMemoryStorage, RDBStorage
 
 from cnn_lstm_hyperopt.errors import ConnectionLostError, HyperoptError
-from cnn_lstm_hyperopt.search.databases import Database, PostgresServer, SqliteFile, persistently
+from cnn_lstm_hyperopt.search.databases.base import Database, persistently
+from cnn_lstm_hyperopt.search.databases.server import PostgresServer
+from cnn_lstm_hyperopt.search.databases.sqlite_file import SqliteFile
 from cnn_lstm_hyperopt.search.leases import Leases, new_worker_id
 from cnn_lstm_hyperopt.search.optuna_logging import quiet_optuna
-from cnn_lstm_hyperopt.search.rows import MemoryRows, ServerRows, TrialRows
-from cnn_lstm_hyperopt.search.storage_recovery import FAULTS, DamagedError, first_line
+from cnn_lstm_hyperopt.search.rows.base import TrialRows
+from cnn_lstm_hyperopt.search.rows.memory import MemoryRows
+from cnn_lstm_hyperopt.search.rows.server import ServerRows
+from cnn_lstm_hyperopt.search.storage_recovery import FAULTS, first_line
 from cnn_lstm_hyperopt.search.stored_trials import StoredTrials
-from cnn_lstm_hyperopt.search.study_file import DIRECTIONS, FORMAT, cached, objectives, require_unchanged
+from cnn_lstm_hyperopt.search.study_file import DIRECTIONS, cached, objectives
+from cnn_lstm_hyperopt.search.study_format import FORMAT, DamagedError, require_unchanged
 from cnn_lstm_hyperopt.search.trial_seals import KEY, SEAL, Seals
 
 P = ParamSpec("P")
@@ -213,6 +218,11 @@ class OpenStudy:
     def attribute(self, name: str) -> Any:
         """Return a user attribute of the study; None if the study has no such attribute."""
         return self._storage.get_study_user_attrs(self._study_id).get(name)
+
+    @guarded
+    def attributes(self) -> dict[str, Any]:
+        """Return all user attributes of the study."""
+        return dict(self._storage.get_study_user_attrs(self._study_id))
 
     @guarded
     def set_attribute(self, name: str, value: Any) -> None:

@@ -14,9 +14,9 @@ from cnn_lstm_hyperopt.config import Params
 from cnn_lstm_hyperopt.errors import TrialChangedError
 from cnn_lstm_hyperopt.search.dashboard import write_notes
 from cnn_lstm_hyperopt.search.open_study import OpenStudy, guarded
-from cnn_lstm_hyperopt.search.rows import Change
-from cnn_lstm_hyperopt.search.trial import Point, State, TrialRecord, Values, running_trial
-from cnn_lstm_hyperopt.search.trial_changes import End, pause
+from cnn_lstm_hyperopt.search.rows.base import Change
+from cnn_lstm_hyperopt.search.trial import Point, State, TrialRecord, Values
+from cnn_lstm_hyperopt.search.trial_changes import End, pause, running_trial
 from cnn_lstm_hyperopt.search.trial_seals import DISCARDED, MARK
 
 

@@ -1,27 +1,24 @@
-"""Integrity checks, error messages and backups of a study's SQLite file."""
+"""Error messages and backups of a study's SQLite file."""
 
 import contextlib
-import json
 import logging
-import shlex
 import sqlite3
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import optuna
 import sqlalchemy
 
 from cnn_lstm_hyperopt.errors import HyperoptError, SaveDirError
-from cnn_lstm_hyperopt.run_dir.paths import BACKUP_FILE, resume_command
+from cnn_lstm_hyperopt.run_dir.paths import BACKUP_FILE
 from cnn_lstm_hyperopt.run_dir.storage_errors import FAILING, FULL, READ_ONLY, cant_write, disk_is_full, gone
+from cnn_lstm_hyperopt.search.file_check import BUSY_SECONDS, connect, remedy, require_intact
+from cnn_lstm_hyperopt.search.study_format import DamagedError
 from cnn_lstm_hyperopt.utils.atomic_io import new_part
 
 log = logging.getLogger(__name__)
 
-BUSY_SECONDS = 30.0
-"""Maximum number of seconds to wait while another process writes to the file."""
 _PAGES = 10_000
 """Number of database pages that a backup copies in one step (40 MB)."""
 _LOCKED = (
@@ -38,11 +35,6 @@ _PROBLEMS = {
 """For each result code of SQLite: a description of the problem, the remedy, and the error code of this package."""
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
-
-class DamagedError(Exception):
-    """Error: the content of a study's file differs from the content that this program wrote."""
-
-
 FAULTS = (
     sqlalchemy.exc.SQLAlchemyError,
     sqlite3.Error,
@@ -51,64 +43,6 @@ FAULTS = (
     DamagedError,
 )
 """Types of errors that occur when a study's file is read or written and that are not bugs of this program."""
-
-
-def require_study(path: Path, formats: Collection[Any], made_by: str) -> None:
-    """Check that a file is intact and contains exactly one study of this program; the file is not changed.
-
-    Args:
-        path: path of the file.
-        formats: allowed values of the study's attribute ``format``.
-        made_by: end of the error message if the attribute ``format`` has another value.
-
-    Raises:
-        DamagedError: pages, rows and indices are inconsistent.
-        SaveDirError: another program, or another version of this program, created the file.
-        sqlite3.Error: the file can't be read.
-    """
-    _require_ours(path, formats, made_by)
-    with contextlib.closing(_connect(path)) as connection:
-        _require_intact(connection)
-
-
-def _require_ours(path: Path, formats: Collection[Any], made_by: str) -> None:
-    """Reject a file of another program before SQLite creates the side files ``-wal`` and ``-shm`` in its directory.
-
-    The mode ``immutable`` creates no side files and takes no lock, but may read a partly written page. If both side files exist,
-    a program may be writing. SQLite then reads the file again, with the write-ahead log, before the file is rejected.
-    """
-    in_use = all(path.with_name(f"{path.name}{end}").is_file() for end in ("-wal", "-shm"))
-    for immutable in (True, False) if in_use else (True,):
-        with contextlib.closing(_connect(path, immutable=immutable)) as connection:
-            try:
-                _require_one_study(connection, path, formats, made_by)
-            except (SaveDirError, DamagedError, sqlite3.Error):
-                if immutable and in_use:
-                    continue
-                _require_intact(connection)  # a damaged file is reported as damaged
-                raise
-            return
-
-
-def _require_one_study(connection: sqlite3.Connection, path: Path, formats: Collection[Any], made_by: str) -> None:
-    tables = "SELECT count(*) FROM sqlite_master WHERE name IN ('studies', 'study_user_attributes')"
-    if connection.execute(tables).fetchone()[0] != 2:
-        raise SaveDirError(f"{path} holds no study; {remedy(path)}", code="not-a-study")
-    names = [name for (name,) in connection.execute("SELECT study_name FROM studies")]
-    if len(names) != 1:
-        raise SaveDirError(f"{path} must hold exactly one study, but holds {len(names)}", code="not-one-study")
-    query = "SELECT value_json FROM study_user_attributes WHERE key = 'format'"
-    found = connection.execute(query).fetchone()
-    try:
-        made_with = None if found is None else json.loads(found[0])
-    except (TypeError, ValueError) as error:
-        raise DamagedError("the format of the study can't be read") from error
-    if made_with not in formats:
-        raise SaveDirError(
-            f"{path} holds the study {names[0]}, which this version of cnn-lstm-hyperopt did not make (format {made_with},"
-            f" {made_by}); choose another --save-dir",
-            code="other-format",
-        )
 
 
 def back_up(path: Path, check: Callable[[Path], None] = lambda copy: None) -> None:
@@ -125,9 +59,9 @@ def back_up(path: Path, check: Callable[[Path], None] = lambda copy: None) -> No
     beside: Path | None = None
     try:
         beside = new_part(target)
-        with contextlib.closing(_connect(path)) as source, contextlib.closing(sqlite3.connect(beside)) as copy:
+        with contextlib.closing(connect(path)) as source, contextlib.closing(sqlite3.connect(beside)) as copy:
             source.backup(copy, pages=_PAGES, progress=_within(BUSY_SECONDS))
-            _require_intact(copy)
+            require_intact(copy)
         check(beside)
         with contextlib.closing(sqlite3.connect(beside)) as copy:
             copy.execute("PRAGMA journal_mode=DELETE")  # a single file
@@ -191,21 +125,6 @@ def not_opened(path: Path, error: Exception) -> HyperoptError:
     )
 
 
-def remedy(path: Path) -> str:
-    """Return an instruction for the user: restore the file from its backup or, without a backup, another remedy."""
-    backup = path.with_name(BACKUP_FILE)
-    finished = _finished_in(backup)
-    if finished is None:
-        return f"there is no intact {BACKUP_FILE} beside it: choose another --save-dir"
-    name = shlex.quote(path.name)
-    aside = f"mv {name} damaged.db && " if path.exists() else ""
-    return (
-        f"{BACKUP_FILE} beside it holds {finished} finished trials; restore it with: cd"
-        f" {shlex.quote(str(path.parent.absolute()))} && {aside}rm -f {name}-wal {name}-shm && cp {BACKUP_FILE} {name}, then"
-        f" resume: {resume_command(path.parent)}"
-    )
-
-
 def instead(path: Path) -> str:
     """Return an instruction for the user whose directory contains no study."""
     if path.with_name(BACKUP_FILE).is_file():
@@ -227,27 +146,6 @@ def remove(path: Path) -> None:
     for each in path.parent.glob(f"{path.name}*"):
         with contextlib.suppress(OSError):
             each.unlink()
-
-
-def _connect(path: Path, *, immutable: bool = False) -> sqlite3.Connection:
-    options = "mode=ro&immutable=1" if immutable else "mode=ro"
-    return sqlite3.connect(f"{path.absolute().as_uri()}?{options}", uri=True, timeout=BUSY_SECONDS)
-
-
-def _require_intact(connection: sqlite3.Connection) -> None:
-    found = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
-    if found != "ok":
-        raise DamagedError(" ".join(str(found).split()))
-
-
-def _finished_in(path: Path) -> int | None:
-    """Return the number of finished trials in a study's file; None if the file can't be read."""
-    try:
-        with contextlib.closing(_connect(path)) as connection:
-            query = "SELECT count(*) FROM trials WHERE state IN ('COMPLETE', 'PRUNED')"
-            return int(connection.execute(query).fetchone()[0])
-    except sqlite3.Error:
-        return None
 
 
 def _io_problem(path: Path) -> tuple[str, str, str]:

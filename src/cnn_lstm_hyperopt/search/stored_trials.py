@@ -9,8 +9,9 @@ from datetime import datetime
 from optuna.distributions import BaseDistribution, check_distribution_compatibility
 from optuna.trial import FrozenTrial, TrialState
 
-from cnn_lstm_hyperopt.search.rows import Head, TrialRows
-from cnn_lstm_hyperopt.search.storage_recovery import FAULTS, DamagedError, first_line
+from cnn_lstm_hyperopt.search.rows.base import Head, TrialRows
+from cnn_lstm_hyperopt.search.storage_recovery import FAULTS, first_line
+from cnn_lstm_hyperopt.search.study_format import DamagedError
 from cnn_lstm_hyperopt.search.trial import TrialRecord, read_trial
 from cnn_lstm_hyperopt.search.trial_seals import Ownership, Seals, own_attributes
 

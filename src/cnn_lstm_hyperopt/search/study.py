@@ -13,7 +13,7 @@ from typing import Any
 from cnn_lstm_hyperopt.errors import TrialChangedError
 from cnn_lstm_hyperopt.progress import Decision, ProgressReport
 from cnn_lstm_hyperopt.search.assignment import Assignment, NoTrial
-from cnn_lstm_hyperopt.search.databases import persistently
+from cnn_lstm_hyperopt.search.databases.base import persistently
 from cnn_lstm_hyperopt.search.distributions import distributions_of, with_fixed
 from cnn_lstm_hyperopt.search.initial_trials.kinds import InitialTrial
 from cnn_lstm_hyperopt.search.limits import Cost

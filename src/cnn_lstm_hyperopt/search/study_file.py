@@ -12,32 +12,15 @@ from optuna.study import StudyDirection
 
 from cnn_lstm_hyperopt.errors import HyperoptError, SaveDirError
 from cnn_lstm_hyperopt.metrics import METRICS
+from cnn_lstm_hyperopt.search.file_check import BUSY_SECONDS
 from cnn_lstm_hyperopt.search.optuna_logging import quiet_optuna
-from cnn_lstm_hyperopt.search.storage_recovery import BUSY_SECONDS, DamagedError, remove
+from cnn_lstm_hyperopt.search.storage_recovery import remove
+from cnn_lstm_hyperopt.search.study_format import MADE_WITH
 from cnn_lstm_hyperopt.search.trial_seals import KEY, SEAL, Seals
 from cnn_lstm_hyperopt.utils.atomic_io import new_part, remove_parts
 
 DIRECTIONS: list[Literal["maximize", "minimize"]] = ["maximize", "minimize", "minimize"]
 OPTUNA_DIRECTIONS = [StudyDirection[direction.upper()] for direction in DIRECTIONS]
-FORMAT = 6
-"""Version of the format in which studies are stored."""
-UNMARKED_FORMAT = 5
-"""Earlier version of the format, whose studies can be resumed; trials in this format have no marks."""
-FORMATS = (FORMAT, UNMARKED_FORMAT)
-"""Versions of the format whose studies can be resumed, the newest first."""
-MADE_WITH = (
-    "made_with",
-    "skill_gate",
-    "speeds",
-    "train_share",
-    "passes",
-    "starts",
-    "begun_with",
-    "enqueue",
-    "power",
-    "proposal_seconds",
-)
-"""Names of the study attributes that never change after the study is created."""
 
 
 def create_file(path: Path, study_name: str, metric: str, attributes: Mapping[str, Any]) -> None:
@@ -100,23 +83,6 @@ def fold_log(storage: RDBStorage) -> None:
     """Copy the write-ahead log of SQLite into the study's file."""
     with storage.engine.connect() as connection:
         connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
-
-
-def require_unchanged(seals: Seals, attributes: Mapping[str, Any], seal: Any) -> None:
-    """Raise DamagedError if the study's fixed attributes were changed.
-
-    Args:
-        seals: seals with the key of the study.
-        attributes: user attributes of the study.
-        seal: stored seal of the fixed attributes; None if an earlier version created the study.
-    """
-    if seals.keyed != (attributes.get("format") != UNMARKED_FORMAT):
-        raise DamagedError("its seal key is missing")
-    if seal is not None and seal != seals.of_study(attributes, MADE_WITH):
-        raise DamagedError("its fixed attributes were changed")
-    total = attributes.get("n_trials")
-    if (total is not None or "begun_with" in attributes) and (type(total) is not int or total < 1):
-        raise DamagedError("its attribute n_trials is not a positive integer")
 
 
 def cached(storage: RDBStorage) -> BaseStorage:

@@ -1,14 +1,10 @@
 """Trial records: immutable values read from Optuna's storage."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from enum import Enum
-from typing import Any, NamedTuple
-
-from optuna.distributions import BaseDistribution
-from optuna.trial import FrozenTrial, TrialState
+from typing import Any, NamedTuple, Protocol
 
 from cnn_lstm_hyperopt.config import Params
 from cnn_lstm_hyperopt.space.domains import Scalar
@@ -41,15 +37,9 @@ class State(Enum):
         self.finished = value in ("COMPLETE", "PRUNED")
         """Whether the trial is COMPLETE or PRUNED."""
 
-
-OPTUNA_STATES = {
-    State.RUNNING: TrialState.RUNNING,
-    State.WAITING: TrialState.WAITING,
-    State.COMPLETE: TrialState.COMPLETE,
-    State.PRUNED: TrialState.PRUNED,
-    State.FAIL: TrialState.FAIL,
-}
-_STATES = {theirs: ours for ours, theirs in OPTUNA_STATES.items()}
+    def is_finished(self) -> bool:
+        """Return whether the trial has ended; Optuna's states have this method too."""
+        return self.ended
 
 
 class Point(NamedTuple):
@@ -160,38 +150,58 @@ class TrialRecord:
         return selected(tuple(point for point in self.curve if point.epoch >= 1), math.inf)
 
 
-def running_trial(
-    params: Params,
-    distributions: Mapping[str, BaseDistribution],
-    attributes: Mapping[str, Any],
-    system_attributes: Mapping[str, Any],
-) -> FrozenTrial:
-    """Return an Optuna trial that starts now; the storage assigns its number."""
-    return FrozenTrial(
-        number=-1,
-        state=TrialState.RUNNING,
-        value=None,
-        datetime_start=datetime.now(),
-        datetime_complete=None,
-        params=dict(params),
-        distributions=dict(distributions),
-        user_attrs=dict(attributes),
-        system_attrs=dict(system_attributes),
-        intermediate_values={},
-        trial_id=-1,
-    )
+class StoredState(Protocol):
+    """State of a stored trial: Optuna's TrialState, or :class:`State`."""
+
+    @property
+    def name(self) -> str:
+        """Name of the state, as in :class:`State`."""
+
+    def is_finished(self) -> bool:
+        """Return whether the trial has ended."""
 
 
-def read_trial(trial: FrozenTrial, attributes: dict[str, Any]) -> TrialRecord:
+class StoredTrial(Protocol):
+    """A stored trial: Optuna's FrozenTrial, or a trial read without Optuna."""
+
+    @property
+    def number(self) -> int:
+        """Number of the trial in the study."""
+
+    @property
+    def state(self) -> StoredState:
+        """State of the trial."""
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """Parameters by name."""
+
+    @property
+    def values(self) -> Sequence[float] | None:
+        """Objective values; None without values."""
+
+    @property
+    def user_attrs(self) -> dict[str, Any]:
+        """User attributes by name."""
+
+    @property
+    def system_attrs(self) -> Mapping[str, Any]:
+        """System attributes by name."""
+
+
+def read_trial(trial: StoredTrial, attributes: dict[str, Any]) -> TrialRecord:
     """Return the record of a stored trial; ``attributes`` are this program's user attributes."""
     curve = tuple(map(Point._make, attributes.get("curve", ())))
-    state = _STATES[trial.state]
+    state = State[trial.state.name]
+    values = Values(*trial.values) if state is State.COMPLETE and trial.values is not None else None
+    if state is State.COMPLETE and values is None:
+        raise TypeError("a COMPLETE trial has no values")
     return TrialRecord(
         number=trial.number,
         state=state,
         params=trial.params,
-        values=Values(*trial.values) if state is State.COMPLETE else None,
-        size_mb=float(attributes.get("size_mb", trial.values[2] if state is State.COMPLETE else math.nan)),
+        values=values,
+        size_mb=float(attributes.get("size_mb", math.nan if values is None else values.size_mb)),
         curve=curve,
         seconds=float(attributes.get("seconds", curve[-1].seconds if curve else 0.0)),
         projected_seconds=attributes.get("projected_seconds"),

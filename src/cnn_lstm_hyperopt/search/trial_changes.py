@@ -1,20 +1,45 @@
-"""Changes that end or pause a trial, computed from the trial as stored."""
+"""Optuna's trial at the start of a trial, and the changes that end or pause a trial, computed from the trial as stored."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
+from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
 
+from cnn_lstm_hyperopt.config import Params
 from cnn_lstm_hyperopt.errors import TrialChangedError
-from cnn_lstm_hyperopt.search.rows import Change
-from cnn_lstm_hyperopt.search.trial import OPTUNA_STATES, State, Values
+from cnn_lstm_hyperopt.search.rows.base import Change
+from cnn_lstm_hyperopt.search.trial import State, Values
 from cnn_lstm_hyperopt.search.trial_seals import SEAL, Seals, with_attributes
 
 ENDINGS = ("reason", "cut_off_by", "given_up", "diverged", "memory_saving")
 """User attributes that only some ended trials have."""
 CONSTRAINTS = "constraints"
 """Name of the system attribute in which Optuna stores the constraint values of a trial; values above 0 violate a constraint."""
+
+
+def running_trial(
+    params: Params,
+    distributions: Mapping[str, BaseDistribution],
+    attributes: Mapping[str, Any],
+    system_attributes: Mapping[str, Any],
+) -> FrozenTrial:
+    """Return an Optuna trial that starts now; the storage assigns its number."""
+    return FrozenTrial(
+        number=-1,
+        state=TrialState.RUNNING,
+        value=None,
+        datetime_start=datetime.now(),
+        datetime_complete=None,
+        params=dict(params),
+        distributions=dict(distributions),
+        user_attrs=dict(attributes),
+        system_attrs=dict(system_attributes),
+        intermediate_values={},
+        trial_id=-1,
+    )
 
 
 @dataclass(frozen=True)
@@ -47,7 +72,7 @@ class End:
             TrialChangedError: another program changed the trial.
         """
         seals.require_as_stored(trial, stored)
-        ends = OPTUNA_STATES[self.state], None if self.values is None else [float(value) for value in self.values]
+        ends = TrialState[self.state.name], None if self.values is None else [float(value) for value in self.values]
         of_other_ends = (name for name in ENDINGS if name not in self.attributes)
         stale = [name for name in of_other_ends if trial.user_attrs.get(name) is not None]
         written = {**self.attributes, **dict.fromkeys(stale)}
@@ -61,7 +86,7 @@ class End:
     def is_stored(self, trial: FrozenTrial) -> bool:
         """Return whether a stored trial has this state and these values."""
         values = None if self.values is None else [float(value) for value in self.values]
-        return trial.state is OPTUNA_STATES[self.state] and trial.values == values
+        return trial.state is TrialState[self.state.name] and trial.values == values
 
 
 def pause(trial: FrozenTrial, stored: Mapping[str, Any] | None = None) -> Change:

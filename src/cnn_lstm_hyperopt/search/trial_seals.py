@@ -10,12 +10,14 @@ import hmac
 import json
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
-
-from optuna.distributions import BaseDistribution
-from optuna.trial import FrozenTrial, TrialState
+from typing import TYPE_CHECKING, Any
 
 from cnn_lstm_hyperopt.errors import TrialChangedError
+from cnn_lstm_hyperopt.search.trial import StoredState, StoredTrial
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
+    from optuna.trial import FrozenTrial
 
 KEY = "cnn_lstm_hyperopt:key"
 """Name of the system attribute of a study that stores the key of its marks and seals. Studies of earlier versions have no key."""
@@ -60,7 +62,7 @@ class Seals:
         return self._digest({name: attributes[name] for name in names if name in attributes})
 
     def mark(
-        self, params: Mapping[str, Any], distributions: Mapping[str, BaseDistribution], attributes: Mapping[str, Any]
+        self, params: Mapping[str, Any], distributions: "Mapping[str, BaseDistribution]", attributes: Mapping[str, Any]
     ) -> dict[str, str]:
         """Return the signature of the parameters and user attributes of a new trial; an empty text if the study has no key."""
         if self._key is None:
@@ -73,7 +75,7 @@ class Seals:
             "start": self._start(nonce, stored, json.loads(json.dumps(dict(attributes)))),
         }
 
-    def nonce(self, trial: FrozenTrial) -> str | None:
+    def nonce(self, trial: StoredTrial) -> str | None:
         """Return the identifier of a trial of this program; None if another program started the trial."""
         mark = trial.system_attrs.get(MARK)
         if self._key is None:
@@ -82,7 +84,7 @@ class Seals:
             return None
         return nonce if mark.get("ours") == self._digest(["trial", nonce]) else None
 
-    def started_so(self, trial: FrozenTrial) -> bool:
+    def started_so(self, trial: StoredTrial) -> bool:
         """Return whether a trial's parameters and fixed attributes are unchanged since its start."""
         if self._key is None:
             return True
@@ -90,7 +92,7 @@ class Seals:
             return False
         return bool(trial.system_attrs[MARK].get("start") == self._start(nonce, trial.params, trial.user_attrs))
 
-    def require_as_stored(self, trial: FrozenTrial, attributes: Mapping[str, Any] | None) -> None:
+    def require_as_stored(self, trial: StoredTrial, attributes: Mapping[str, Any] | None) -> None:
         """Check that another program has not changed a running trial; called before the trial is sealed.
 
         Args:
@@ -107,20 +109,20 @@ class Seals:
             raise TrialChangedError(text, code="trial-attributes-changed")
 
     def seal(
-        self, trial: FrozenTrial, names: Iterable[str], state: TrialState, values: Sequence[float] | None
+        self, trial: StoredTrial, names: Iterable[str], state: StoredState, values: Sequence[float] | None
     ) -> dict[str, Any]:
         """Return the seal of a trial: a digest of its number, parameters, named attributes, final state and values."""
         names = sorted(names)
         return {"digest": self._of_ended(trial, _named(trial.user_attrs, names), state, values), "names": names}
 
-    def is_sealed(self, trial: FrozenTrial) -> bool:
+    def is_sealed(self, trial: StoredTrial) -> bool:
         """Return whether the content of an ended trial matches its seal."""
         seal = trial.system_attrs.get(SEAL)
         digest = seal.get("digest") if isinstance(seal, Mapping) else seal
         return bool(digest == self._of_ended(trial, own_attributes(trial), trial.state, trial.values))
 
     def _of_ended(
-        self, trial: FrozenTrial, attributes: Mapping[str, Any], state: TrialState, values: Sequence[float] | None
+        self, trial: StoredTrial, attributes: Mapping[str, Any], state: StoredState, values: Sequence[float] | None
     ) -> str:
         ended = None if values is None else list(values)
         return self._digest([trial.number, state.name, trial.params, ended, dict(attributes)])
@@ -131,9 +133,9 @@ class Seals:
 
     def _digest(self, content: Any) -> str:
         text = json.dumps(content, sort_keys=True).encode()
-        return (
-            hashlib.sha256(text).hexdigest() if self._key is None else hmac.new(self._key, text, "sha256").hexdigest()
-        )
+        if self._key is None:
+            return hashlib.sha256(text).hexdigest()
+        return hmac.digest(self._key, text, "sha256").hex()
 
 
 class Ownership:
@@ -152,7 +154,7 @@ class Ownership:
         self._named: set[int] = set()
         self._settled: set[int] = set()
 
-    def accepts(self, trial: FrozenTrial) -> bool:
+    def accepts(self, trial: StoredTrial) -> bool:
         """Return True if a trial's mark and seal show that this program started it and no other program changed it."""
         number = trial.number
         if number in self._settled:
@@ -171,7 +173,7 @@ class Ownership:
         self.changed.setdefault(number, why)
         return False
 
-    def _why_changed(self, trial: FrozenTrial) -> str | None:
+    def _why_changed(self, trial: StoredTrial) -> str | None:
         if (why := trial.system_attrs.get(DISCARDED)) is not None:
             return str(why)
         if trial.state.is_finished():
@@ -212,7 +214,7 @@ def numbered(numbers: Sequence[int]) -> str:
     return f"trials {', '.join(shown[:-1])} and {shown[-1]}"
 
 
-def with_attributes(trial: FrozenTrial, attributes: Mapping[str, Any]) -> FrozenTrial:
+def with_attributes(trial: "FrozenTrial", attributes: Mapping[str, Any]) -> "FrozenTrial":
     """Return a copy of a trial with further or replaced user attributes."""
     changed = copy.copy(trial)
     changed.user_attrs = {**trial.user_attrs, **attributes}
@@ -224,7 +226,7 @@ def _different(expected: Mapping[str, Any], found: Mapping[str, Any]) -> list[st
     return [name for name in sorted(expected) if _text_of(expected, name) != _text_of(found, name)]
 
 
-def own_attributes(trial: FrozenTrial) -> dict[str, Any]:
+def own_attributes(trial: StoredTrial) -> dict[str, Any]:
     """Return the user attributes whose names are in a trial's seal; return all user attributes if the seal contains no names."""
     seal = trial.system_attrs.get(SEAL)
     names = seal.get("names") if isinstance(seal, Mapping) else None
@@ -240,6 +242,6 @@ def _text_of(attributes: Mapping[str, Any], name: str) -> str | None:
     return json.dumps(attributes[name], sort_keys=True) if name in attributes else None
 
 
-def _as_stored(distribution: BaseDistribution, value: Any) -> Any:
+def _as_stored(distribution: "BaseDistribution", value: Any) -> Any:
     """Return a parameter value in the form in which Optuna returns it after storing it."""
     return distribution.to_external_repr(distribution.to_internal_repr(value))

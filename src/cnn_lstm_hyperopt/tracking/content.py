@@ -15,7 +15,7 @@ from typing import Any
 
 from cnn_lstm_hyperopt.config import load_settings, plain_settings, readable
 from cnn_lstm_hyperopt.metrics import METRICS
-from cnn_lstm_hyperopt.pipeline.results.search_results import read_results
+from cnn_lstm_hyperopt.pipeline.results.stored_results import read_results
 from cnn_lstm_hyperopt.run_dir.paths import CONFIG_FILE, RESULTS_FILE
 from cnn_lstm_hyperopt.search import (
     SkillThreshold,

@@ -1,12 +1,16 @@
 """Terminal lines about the pruned trials of a search."""
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
-from cnn_lstm_hyperopt.search import StudyPlan, TrialRecord, hypervolume_history
+from cnn_lstm_hyperopt.search import TrialRecord, hypervolume_history
 from cnn_lstm_hyperopt.search.pareto_front import milestone_at
 from cnn_lstm_hyperopt.search.pruning_audit import Audit, Verdict
 from cnn_lstm_hyperopt.search.pruning_stats import PruningSummary, Unknown, pruning_summary
 from cnn_lstm_hyperopt.utils.text import counted, seconds_text
+
+if TYPE_CHECKING:  # this module imports Optuna, which ``status`` does not need
+    from cnn_lstm_hyperopt.search import StudyPlan
 
 STATES = {Verdict.PAYS: "on, it pays", Verdict.UNKNOWN: "off, unproven", Verdict.HARMS: "off, harmful"}
 """State of a pruner that an audit switches on and off, by verdict, with the reason."""
@@ -14,7 +18,7 @@ ALMOST = 0.9
 """Share of the final hypervolume. A line names the trial at which the search reached this share."""
 
 
-def search_lines(records: Sequence[TrialRecord], plan: StudyPlan) -> list[str]:
+def search_lines(records: Sequence[TrialRecord], plan: "StudyPlan") -> list[str]:
     """Return lines about pruning, and about the trial at which the search reached most of its final hypervolume."""
     summary = pruning_summary(records, plan.skill, max_epochs=plan.max_epochs, seed=plan.seed, pruner=plan.pruner.type)
     lines = pruning_lines(summary)

@@ -12,7 +12,7 @@ from cnn_lstm_hyperopt.config import SearchSpace, Settings, load_settings
 from cnn_lstm_hyperopt.errors import SaveDirError
 from cnn_lstm_hyperopt.models import size_parameters
 from cnn_lstm_hyperopt.pipeline.results.final_results import PREDICTIONS
-from cnn_lstm_hyperopt.pipeline.results.search_results import read_results
+from cnn_lstm_hyperopt.pipeline.results.stored_results import read_results
 from cnn_lstm_hyperopt.run_dir.lock import is_running
 from cnn_lstm_hyperopt.run_dir.paths import CONFIG_FILE, RESULTS_FILE, STUDY_FILE, model_folder
 from cnn_lstm_hyperopt.search import (

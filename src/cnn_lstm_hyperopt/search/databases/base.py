@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from optuna.storages import RDBStorage
 
 from cnn_lstm_hyperopt.errors import ConnectionLostError, HyperoptError
-from cnn_lstm_hyperopt.search.rows import SqlRows
+from cnn_lstm_hyperopt.search.rows.sql import SqlRows
 from cnn_lstm_hyperopt.utils.heartbeat import beat
 
 log = logging.getLogger(__name__)

@@ -1,26 +1,33 @@
-"""The database of the study in a directory: a server that ``config.yaml`` names, or else ``study.db``."""
+"""The database of the study in a directory: a server that ``config.yaml`` names, or else ``study.db``.
+
+The databases are imported when they are used, because Optuna and SQLAlchemy take half a second to import.
+"""
 
 import contextlib
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cnn_lstm_hyperopt.config import Settings, StudySettings, load_settings
 from cnn_lstm_hyperopt.config.loader import read_settings
 from cnn_lstm_hyperopt.errors import ConfigError
 from cnn_lstm_hyperopt.run_dir.paths import CONFIG_FILE, STUDY_FILE
-from cnn_lstm_hyperopt.search.databases.base import Database
-from cnn_lstm_hyperopt.search.databases.server import PostgresServer
-from cnn_lstm_hyperopt.search.databases.sqlite_file import SqliteFile
+
+if TYPE_CHECKING:
+    from cnn_lstm_hyperopt.search.databases.base import Database
 
 
-def database_in(save_dir: Path) -> Database:
+def database_in(save_dir: Path) -> "Database":
     """Return the database of the study in a directory."""
-    stored = _stored(save_dir)
+    from cnn_lstm_hyperopt.search.databases.server import PostgresServer
+    from cnn_lstm_hyperopt.search.databases.sqlite_file import SqliteFile
+
+    stored = server_of(save_dir)
     if stored is None or stored.storage is None:
         return SqliteFile(save_dir / STUDY_FILE)
     return PostgresServer(stored.storage, stored.name, save_dir=save_dir)
 
 
-def database_of(settings: Settings, *, resume: bool) -> Database:
+def database_of(settings: Settings, *, resume: bool) -> "Database":
     """Return the database of a run.
 
     Args:
@@ -28,16 +35,19 @@ def database_of(settings: Settings, *, resume: bool) -> Database:
         resume: True if the run continues the study in ``save_dir``, which keeps its name. Without ``study.storage``, it also
             keeps its database.
     """
+    from cnn_lstm_hyperopt.search.databases.server import PostgresServer
+    from cnn_lstm_hyperopt.search.databases.sqlite_file import SqliteFile
+
     save_dir, url = settings.save_dir, settings.study.storage
     if resume and url is None:
         return database_in(save_dir)
     if url is None:
         return SqliteFile(save_dir / STUDY_FILE)
-    stored = _stored(save_dir) if resume else None
+    stored = server_of(save_dir) if resume else None
     return PostgresServer(url, (stored or settings.study).name, save_dir=save_dir)
 
 
-def _stored(save_dir: Path) -> StudySettings | None:
+def server_of(save_dir: Path) -> StudySettings | None:
     """Return the section ``study`` of a ``config.yaml`` that names a server.
 
     Return None if there is no such file, or if the study is in ``study.db``.

@@ -28,7 +28,8 @@ from cnn_lstm_hyperopt.search.rows.tables import (
     USER_ATTRIBUTES,
     VALUES,
 )
-from cnn_lstm_hyperopt.search.study_file import FORMATS, MADE_WITH, OPTUNA_DIRECTIONS, objectives
+from cnn_lstm_hyperopt.search.study_file import OPTUNA_DIRECTIONS, objectives
+from cnn_lstm_hyperopt.search.study_format import FORMATS, MADE_WITH
 from cnn_lstm_hyperopt.search.trial_seals import KEY, SEAL, Seals
 from cnn_lstm_hyperopt.utils.passwords import password_of
 

@@ -7,7 +7,7 @@ from sqlalchemy.exc import DBAPIError, NoSuchModuleError, SQLAlchemyError
 
 from cnn_lstm_hyperopt.errors import ConfigError, ConnectionLostError, HyperoptError, SaveDirError, StorageFailedError
 from cnn_lstm_hyperopt.run_dir.paths import resume_command
-from cnn_lstm_hyperopt.search.storage_recovery import DamagedError
+from cnn_lstm_hyperopt.search.study_format import DamagedError
 from cnn_lstm_hyperopt.utils.secrets import masked
 from cnn_lstm_hyperopt.utils.text import printable
 

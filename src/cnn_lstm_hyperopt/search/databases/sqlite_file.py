@@ -9,9 +9,11 @@ from optuna.storages import RDBStorage
 from cnn_lstm_hyperopt.errors import HyperoptError, SaveDirError
 from cnn_lstm_hyperopt.run_dir.storage_errors import gone
 from cnn_lstm_hyperopt.search.databases.base import Database
-from cnn_lstm_hyperopt.search.rows import SqlRows
-from cnn_lstm_hyperopt.search.storage_recovery import back_up, failed, instead, not_opened, require_study
-from cnn_lstm_hyperopt.search.study_file import FORMATS, create_file, fold_log, identity, open_file
+from cnn_lstm_hyperopt.search.file_check import require_study
+from cnn_lstm_hyperopt.search.rows.sql import SqlRows
+from cnn_lstm_hyperopt.search.storage_recovery import back_up, failed, instead, not_opened
+from cnn_lstm_hyperopt.search.study_file import create_file, fold_log, identity, open_file
+from cnn_lstm_hyperopt.search.study_format import FORMATS
 
 
 class SqliteFile(Database):
