@@ -33,7 +33,7 @@ from cnn_lstm_hyperopt.evaluation import BASELINES, Dependence, paired_interval
 from cnn_lstm_hyperopt.inference.ensemble import select
 from cnn_lstm_hyperopt.metrics import score
 from cnn_lstm_hyperopt.pipeline.baseline_forecasts import baseline_forecasts
-from cnn_lstm_hyperopt.pipeline.ensemble_selection import equal_weights
+from cnn_lstm_hyperopt.pipeline.ensemble_weights import equal_weights
 from cnn_lstm_hyperopt.pipeline.linear_members import linear_members
 from cnn_lstm_hyperopt.progress import CONTINUE
 from cnn_lstm_hyperopt.search.initial_trials.portfolio import PORTFOLIO, nearest

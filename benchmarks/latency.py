@@ -35,7 +35,7 @@ def main() -> None:
     differences = []
     for name, section in SPACES.items():
         for number, network in enumerate(_networks(section, given.networks)):
-            pairs = [(window_milliseconds(network, LOOKBACK), _stopwatch(network)) for _ in range(given.repeats)]
+            pairs = [(window_milliseconds([network], LOOKBACK), _stopwatch(network)) for _ in range(given.repeats)]
             shown, watched = (statistics.median(column) for column in zip(*pairs, strict=True))
             ratio = statistics.median(left / right for left, right in pairs)
             differences.append(abs(ratio - 1))

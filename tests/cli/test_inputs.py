@@ -283,6 +283,8 @@ def test_an_exception_is_one_line_and_a_traceback_with_debug(
         ("--full-epochs 9", "retrain.full_epochs", 9),
         ("--test-periods 4", "evaluation.test_periods", 4),
         ("--baseline mine:a --baseline mine:b", "evaluation.baselines", ("mine:a", "mine:b")),
+        ("--ensemble stack", "retrain.ensemble", "stack"),
+        ("--ensemble none", "retrain.ensemble", "none"),
         ("--no-refit", "retrain.refit", False),
         ("--workers 3", "workers", 3),
         ("--workers auto", "workers", "auto"),

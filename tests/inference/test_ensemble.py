@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from builders.finalists import Planted, mostly, params, planted
-from builders.models import own_inputs, untrained
+from builders.models import own_inputs, three_seeds, untrained
 from cnn_lstm_hyperopt.errors import SaveDirError
 from cnn_lstm_hyperopt.inference.ensemble import Ensemble, Member, select
 from cnn_lstm_hyperopt.inference.model import load_model
@@ -123,6 +123,36 @@ def test_only_clearly_better_weights_replace_equal_ones(apple):
     assert found_with(0.71, 0.71, 0.71, n_trials=1000).weighting == "equal"  # the best of 1000 is better by chance
 
 
+def test_greedy_weights_are_used_even_if_not_clearly_better_and_stacked_ones_keep_the_predictions_together(apple):
+    """Both methods and the windows' predictions: those of the saved ensemble are those of ``mean``."""
+    dataset = apple(lookback=10)
+    labels, values = dataset.validation.labels.numpy(), dataset.validation.values.numpy()
+    members = linear_members(dataset, seed=0, max_gap_days=10.0, decision_weights=None)
+    scale = ValueScale(dataset.value_mean, dataset.value_std)
+    baselines = {each: each.model.predict_windows(dataset.validation) for each in members}
+    finalists = []
+    for rank, share in ((1, 0.62), (2, 0.64), (3, 0.5)):
+        noise = np.random.default_rng(rank).normal(size=len(labels)) * dataset.value_std
+        said = replace(mostly(labels, share, seed=rank), values=values + rank * noise)
+        finalists.append(planted(rank, said))
+    predictions = [each.predictions(dataset.validation) for each in finalists]
+    facts = {"selected_by": "log_loss", "baselines": baselines, "value_scale": scale}
+    equal, greedy, stacked = (
+        blend(finalists, predictions, dataset.validation, "log_loss", method=method, **facts)
+        for method in ("auto", "greedy", "stack")
+    )
+    assert [each.weighting for each in (equal, greedy, stacked)] == ["equal", "selected", "stacked"]
+    assert greedy.selection_score >= greedy.best_member_selection_score
+    weights = {each.model_rank or each.baseline: each for each in stacked.ensemble.members}
+    assert sum(each.weight for each in weights.values()) == pytest.approx(1)
+    assert 3 not in weights or weights[3].weight < weights[2].weight
+    assert weights[1].value_weight == max(each.value_weight for each in weights.values())
+    pooled, calibrated = stacked.mean(predictions, dataset.validation)
+    assert score("log_loss", labels, calibrated.probabilities) >= score("log_loss", labels, pooled.probabilities)
+    singles = [predictions[place][0].values for place in range(3)] + [each.values for each in baselines.values()]
+    assert ((pooled.values - values) ** 2).mean() < min(((each - values) ** 2).mean() for each in singles)
+
+
 def test_an_ensemble_of_one_member_is_no_better_than_it_is_and_of_one_model_there_is_none(apple):
     validation = apple(lookback=10).validation
     labels = validation.labels.numpy()
@@ -205,6 +235,50 @@ def test_a_loaded_ensemble_is_the_saved_one_and_needs_nothing_else(ensemble, fol
         "ensemble.json",
         *(f"member_{k}/{name}" for k in (1, 2) for name in ("model.json", "model.safetensors")),
     }
+
+
+@pytest.fixture
+def stacked() -> Ensemble:
+    members = Member(model(1), 0.75, 1, 10, 2, value_weight=0.6), Member(model(2), 0.25, 2, 20, 1, value_weight=0.0)
+    return Ensemble(members, temperature=0.8, pooling="logarithmic")
+
+
+def test_a_stacked_ensemble_multiplies_powers_of_probabilities_and_survives_the_disk(stacked, tmp_path):
+    stacked.save(tmp_path / "stacked")
+    found, (first, second) = stacked.predict(windows()), (each.model.predict(windows()) for each in stacked.members)
+    columns = ["probability_0", "probability_1"]
+    product = (first[columns].to_numpy() ** 0.75 * second[columns].to_numpy() ** 0.25) ** (1 / 0.8)
+    np.testing.assert_allclose(found[columns], product / product.sum(axis=1, keepdims=True), rtol=1e-5)
+    mean = stacked.description.value_scale.mean
+    np.testing.assert_allclose(found["value"], mean + 0.6 * (first["value"] - mean), rtol=1e-5)
+    again = load_model(tmp_path / "stacked")
+    assert [replace(each, model=None) for each in again.members] == [replace(e, model=None) for e in stacked.members]
+    np.testing.assert_array_equal(again.predict(windows())["value"], found["value"])
+    np.testing.assert_array_equal(again.predict(windows())[columns], found[columns])
+
+
+def test_a_stacked_ensemble_with_other_weights_or_networks_than_it_needs_is_refused(stacked, ensemble, tmp_path):
+    for name, given_ensemble, change, field, code in (
+        ("some", stacked, {"value_weight": None}, "members", "value-weights"),
+        ("linear", ensemble, {"value_weight": 0.5}, "members", "value-weights"),
+        ("negative", stacked, {"value_weight": -0.1}, "value_weight", "greater-than-equal"),
+    ):
+        folder = tmp_path / name
+        given_ensemble.save(folder)
+        raw = json.loads((folder / "ensemble.json").read_text())
+        raw["members"][0].update(change)
+        (folder / "ensemble.json").write_text(json.dumps(raw))
+        assert error_of(folder) == (field, code)
+    none = Ensemble(tuple(replace(each, value_weight=None) for each in stacked.members), pooling="logarithmic")
+    none.save(tmp_path / "none")
+    assert error_of(tmp_path / "none") == ("ensemble.json", "value-weights")
+    seeds = replace(stacked.members[1], model=three_seeds(model(2).description))
+    Ensemble((stacked.members[0], seeds), pooling="logarithmic").save(tmp_path / "seeds")
+    assert error_of(tmp_path / "seeds") == ("ensemble.json", "member-has-seeds")
+    stacked.save(tmp_path / "other")
+    raw = json.loads((tmp_path / "other" / "ensemble.json").read_text())
+    (tmp_path / "other" / "ensemble.json").write_text(json.dumps(raw | {"pooling": "median"}))
+    assert error_of(tmp_path / "other") == ("pooling", "literal-error")
 
 
 def error_of(folder):

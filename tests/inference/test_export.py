@@ -90,6 +90,18 @@ def test_a_plain_network_an_ensemble_and_a_mean_of_seeds_are_exported(format, me
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("format", ["onnx", "torch"])
+def test_a_stacked_ensemble_is_exported(format, tmp_path):
+    models = [model_of(params("gated", cnn=False, lstm=lstm, bidirectional=False)) for lstm in (True, False)]
+    members = tuple(
+        Member(each, weight, 1, 1, 1, value_weight=2 * weight) for each, weight in zip(models, (0.7, 0.3), strict=True)
+    )
+    model = Ensemble(members, temperature=0.7, pooling="logarithmic")
+    assert 0 <= export_model(model, tmp_path / "model", format) < TOLERANCE
+    require_same(model, tmp_path / "model", format)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(("fusion", "cnn", "lstm", "bidirectional"), GRID)
 def test_every_network_is_exported_in_both_formats(fusion, cnn, lstm, bidirectional, tmp_path):
     configuration = params(fusion, cnn=cnn, lstm=lstm, bidirectional=bidirectional, layers=1 + 2 * lstm)

@@ -13,6 +13,7 @@ from cnn_lstm_hyperopt.cli.values import number, path_of, seconds, whole, worker
 from cnn_lstm_hyperopt.config import Settings, load_settings
 from cnn_lstm_hyperopt.config.schema import EngineName
 from cnn_lstm_hyperopt.config.schema.data import SOURCES, BadBars, Target
+from cnn_lstm_hyperopt.config.schema.retrain import EnsembleMethod
 from cnn_lstm_hyperopt.config.schema.search import PrunerName, SamplerName
 from cnn_lstm_hyperopt.config.schema.study import MetricName
 from cnn_lstm_hyperopt.config.schema.tracking import TrackerName
@@ -51,6 +52,7 @@ _SETTING_OF_FLAG = {
     "pruner": "pruner.type",
     "top_k": "retrain.top_k",
     "full_epochs": "retrain.full_epochs",
+    "ensemble": "retrain.ensemble",
     "refit": "retrain.refit",
     "test_periods": "evaluation.test_periods",
     "baseline": "evaluation.baselines",
@@ -227,6 +229,7 @@ class RunOptions(DataOptions):
     full_epochs: Annotated[int | None, _setting("full_epochs", _RETRAIN, converter=whole)] = None
     test_periods: Annotated[int | None, _setting("test_periods", _RETRAIN, converter=whole)] = None
     baseline: Annotated[tuple[str, ...] | None, _setting("baseline", _RETRAIN, negative="")] = None
+    ensemble: Annotated[EnsembleMethod | None, _setting("ensemble", _RETRAIN)] = None
     refit: Annotated[bool | None, _setting("refit", _RETRAIN, negative="--no-refit")] = None
     save_dir: Annotated[Path | None, _setting("save_dir", _RUN, converter=path_of)] = None
     study_name: Annotated[str | None, _setting("study_name", _RUN)] = None

@@ -32,7 +32,7 @@ def constraint_values(names: Iterable[str], trained: TrainedNetwork, folds: Sequ
 
 def _latency(trained: TrainedNetwork, folds: Sequence[Fold]) -> float:
     network = copy.deepcopy(trained.networks[0]).to("cpu")
-    return window_milliseconds(network, folds[0].validation.lookback)
+    return window_milliseconds([network], folds[0].validation.lookback)
 
 
 def _calibration_error(trained: TrainedNetwork, folds: Sequence[Fold]) -> float:

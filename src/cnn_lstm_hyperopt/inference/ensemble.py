@@ -1,7 +1,7 @@
-"""Ensembles: weighted averages of the predictions of models, which are selected greedily on validation windows.
+"""Ensembles: weighted averages of the predictions of models, or logarithmic pools (:mod:`cnn_lstm_hyperopt.evaluation.stacking`).
 
-Source: Caruana, Niculescu-Mizil, Crew and Ksikes 2004, "Ensemble Selection from Libraries of Models", ICML: forward
-selection with replacement that starts with the best single model.
+Source of the greedy selection: Caruana, Niculescu-Mizil, Crew and Ksikes 2004, "Ensemble Selection from Libraries of Models",
+ICML: forward selection with replacement that starts with the best single model.
 """
 
 import math
@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from cnn_lstm_hyperopt.data.windows import Windows
+from cnn_lstm_hyperopt.evaluation.stacking import log_pool
 from cnn_lstm_hyperopt.inference.conformal import CONFORMAL, Conformal
 from cnn_lstm_hyperopt.inference.metadata import Features, ModelDescription, legible
-from cnn_lstm_hyperopt.inference.predictor import Predictor
+from cnn_lstm_hyperopt.inference.predictor import LINEAR, LOGARITHMIC, Pooling, Predictor
 from cnn_lstm_hyperopt.inference.stored_form import FormError, StoredForm
 from cnn_lstm_hyperopt.inference.temperature import scaled, stored
 from cnn_lstm_hyperopt.metrics.log_loss import MIN_PROBABILITY
@@ -31,7 +32,7 @@ from cnn_lstm_hyperopt.utils.text import shown
 FORMAT = 1
 ROUNDS = 20
 """Maximum number of selections. A model may be selected several times. Each selection adds at least 1/20 to its weight."""
-_MAX_MEMBERS = 1_000
+_MAX_MEMBERS, _MAX_VALUE_WEIGHT = 1_000, 100.0
 _FOLDER = re.compile(r"member_[1-9]\d{0,3}")
 """Pattern of the folder names of members, which matches only folders inside the ensemble's folder."""
 
@@ -97,6 +98,26 @@ def mean_of(predictions: Sequence[Predictions], weights: Sequence[float]) -> Pre
     )
 
 
+def pool_of(
+    predictions: Sequence[Predictions], weights: Sequence[float], value_weights: Sequence[float], value_mean: float
+) -> Predictions:
+    """Return the logarithmic pool of predictions, with the weighted sum of the values' distances from their mean.
+
+    Args:
+        predictions: predictions of each model.
+        weights: weight of each model's log probabilities.
+        value_weights: weight of each model's values, which need not add up to 1; empty without values.
+        value_mean: mean of the target over the training windows, in the target's units.
+    """
+    first = predictions[0]
+    probabilities = log_pool([each.probabilities for each in predictions], weights).astype(np.float32)
+    if not value_weights:
+        return Predictions(probabilities, None, first.decision_weights)
+    values = [each.values.astype(np.float64) - value_mean for each in predictions if each.values is not None]
+    total = sum(weight * each for weight, each in zip(value_weights, values, strict=True)) + value_mean
+    return Predictions(probabilities, np.asarray(total, dtype=np.float32), first.decision_weights)
+
+
 def _weighted(parts: Sequence[NDArray[np.float32]], weights: Sequence[float]) -> NDArray[np.float32]:
     total = np.zeros(parts[0].shape)
     for part, weight in zip(parts, weights, strict=True):
@@ -115,6 +136,7 @@ class Member:
         trial_number: number of the finalist's trial; None for a baseline.
         seed: seed with which the model was trained; None for a baseline.
         baseline: name of the baseline that the model is; None for a finalist's model.
+        value_weight: weight of the model's values in a logarithmic pool; None: values have the weight ``weight``.
     """
 
     model: Predictor
@@ -123,6 +145,7 @@ class Member:
     trial_number: int | None = None
     seed: int | None = None
     baseline: str | None = None
+    value_weight: float | None = None
 
     @property
     def origin(self) -> dict[str, Any]:
@@ -136,8 +159,12 @@ class Member:
 class Ensemble(Predictor):
     """Ensemble of models with the same inputs and target. The ensemble predicts the weighted mean of the models' predictions.
 
+    With the pooling :data:`.LOGARITHMIC`, the probabilities are the softmax of the weighted sum of log probabilities, and the
+    values have their own weights.
+
     Attributes:
         members: members of the ensemble, at least one; their weights add up to 1.
+        pooling: how probabilities are combined.
         features, conformal, temperature: see :class:`.Predictor`.
         description: description of the first member. The descriptions of other members differ only in ``params``.
     """
@@ -146,6 +173,7 @@ class Ensemble(Predictor):
     features: Features | None = field(default=None, repr=False, compare=False)
     conformal: Conformal | None = None
     temperature: float = 1.0
+    pooling: Pooling = LINEAR
     description: ModelDescription = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -155,10 +183,25 @@ class Ensemble(Predictor):
         """Return the networks of the members with their weights."""
         return tuple((network, weight * each.weight) for each in self.members for network, weight in each.model.parts())
 
+    def value_weights(self) -> list[float]:
+        """Return the weights of the networks' values."""
+        if self.pooling == LINEAR:
+            return super().value_weights()
+        return [each.value_weight for each in self.members if each.value_weight is not None]
+
+    def combined(self, predictions: Sequence[Predictions]) -> Predictions:
+        """Return the predictions of the ensemble before temperature scaling, from the predictions of each member."""
+        weights = [each.weight for each in self.members]
+        if self.pooling == LINEAR:
+            return mean_of(predictions, weights)
+        value_weights = self.value_weights()
+        mean = self.description.value_scale.mean if value_weights else 0.0
+        return pool_of(predictions, weights, value_weights, mean)
+
     def predict_windows(self, windows: Windows) -> Predictions:
-        """Return the weighted mean of the members' predictions; see :meth:`.Predictor.predict_windows`."""
+        """Return the combined predictions of the members; see :meth:`.Predictor.predict_windows`."""
         predictions = [each.model.predict_windows(windows) for each in self.members]
-        return scaled(mean_of(predictions, [each.weight for each in self.members]), self.temperature)
+        return scaled(self.combined(predictions), self.temperature)
 
     def save(self, folder: Path) -> None:
         """Write ``ensemble.json`` and a folder for each member into ``folder``. Create ``folder`` if it is missing."""
@@ -167,9 +210,11 @@ class Ensemble(Predictor):
         for number, each in enumerate(self.members, start=1):
             name = f"member_{number}"
             each.model.save(folder / name)
-            entries.append({"folder": name, "weight": each.weight, **each.origin})
+            values = {} if each.value_weight is None else {"value_weight": each.value_weight}
+            entries.append({"folder": name, "weight": each.weight, **values, **each.origin})
         sets = {} if self.conformal is None else {CONFORMAL: asdict(self.conformal)}
-        content = {"format": FORMAT, "members": entries, **stored(self.temperature), **sets}
+        pooling = {} if self.pooling == LINEAR else {"pooling": self.pooling}
+        content = {"format": FORMAT, "members": entries, **pooling, **stored(self.temperature), **sets}
         write_json(folder / ENSEMBLE_FILE, content)
 
 
@@ -178,6 +223,7 @@ class StoredMember(StoredForm):
 
     folder: str
     weight: float = Field(gt=0, le=1)
+    value_weight: float | None = Field(None, ge=0, le=_MAX_VALUE_WEIGHT)
     model_rank: int | None = Field(None, ge=1, le=1_000_000)
     trial_number: int | None = Field(None, ge=0, le=1_000_000_000)
     seed: int | None = Field(None, ge=0, le=1_000_000_000)
@@ -205,10 +251,11 @@ class StoredEnsemble(StoredForm):
 
     format: Literal[1]
     members: Annotated[list[dict[str, Any]], Field(min_length=1, max_length=_MAX_MEMBERS)]
+    pooling: Pooling = LINEAR
 
 
-def stored_members(raw: Any) -> list[StoredMember]:
-    """Return the entries of the members in ``ensemble.json``.
+def stored_members(raw: Any) -> tuple[list[StoredMember], Pooling]:
+    """Return the entries of the members in ``ensemble.json``, and how their probabilities are combined.
 
     Raises:
         FormError: the content is invalid. The text has a line for each error.
@@ -218,7 +265,8 @@ def stored_members(raw: Any) -> list[StoredMember]:
     if raw.get("format") != FORMAT:
         text = f"format must be {FORMAT}, which this version reads, but got {shown(raw.get('format'))}"
         raise FormError(text, "format", "unknown-format")
-    entries = StoredEnsemble.read(raw).members
+    whole = StoredEnsemble.read(raw)
+    entries = whole.members
     members = [StoredMember.read(each, f"members.{number}: ") for number, each in enumerate(entries)]
     names = [each.folder for each in members]
     if len(set(names)) < len(names):
@@ -227,7 +275,11 @@ def stored_members(raw: Any) -> list[StoredMember]:
     if abs(total - 1) > 1e-6:
         text = f"members must have weights that add up to 1, but they add up to {total:.6g}"
         raise FormError(text, "members", "weight-sum")
-    return members
+    with_values = sum(each.value_weight is not None for each in members)
+    if with_values not in ((0, len(members)) if whole.pooling == LOGARITHMIC else (0,)):
+        text = f"members must have a value_weight only with the pooling {LOGARITHMIC}, and then all or none of them"
+        raise FormError(text, "members", "value-weights")
+    return members, whole.pooling
 
 
 def difference(first: ModelDescription, other: ModelDescription) -> str | None:

@@ -3,8 +3,8 @@
 The graph includes the scaling of inputs. The input ``features`` of the graph is (batch, lookback, features), float32, not
 scaled, with features in the order of ``model.json``. The outputs are ``probabilities`` (batch, classes) and, with a regression
 head, ``value`` (batch) in the target's units. With decision weights, the predicted ``class`` (batch) is also an output. The
-graph of an ensemble returns the weighted mean of its members' outputs. The probabilities are calibrated with the model's
-temperature.
+graph of an ensemble returns the weighted mean of its members' outputs, or their logarithmic pool. The probabilities are
+calibrated with the model's temperature.
 """
 
 import contextlib
@@ -24,7 +24,8 @@ from torch import Tensor, nn
 from cnn_lstm_hyperopt.data.scaling import CLIP
 from cnn_lstm_hyperopt.errors import ConfigError, RunError
 from cnn_lstm_hyperopt.inference.metadata import ModelDescription
-from cnn_lstm_hyperopt.inference.predictor import Predictor
+from cnn_lstm_hyperopt.inference.predictor import LINEAR, Predictor
+from cnn_lstm_hyperopt.metrics.log_loss import MIN_PROBABILITY
 from cnn_lstm_hyperopt.run_dir.outputs import PRODUCER, PRODUCER_FILE
 from cnn_lstm_hyperopt.utils.atomic_io import written_beside
 from cnn_lstm_hyperopt.utils.text import install_command
@@ -57,7 +58,8 @@ class Graph(nn.Module):
         super().__init__()
         about = model.description
         self.networks = nn.ModuleList(network for network, _ in model.parts())
-        self.weights = [weight for _, weight in model.parts()]
+        self.weights, self.value_weights = [weight for _, weight in model.parts()], model.value_weights()
+        self.pooling = model.pooling
         self.value_mean, self.value_std = about.value_scale.mean, about.value_scale.std
         self.decision_weights, self.temperature = about.decision_weights, model.temperature
         self.scales = about.scaler is not None
@@ -75,9 +77,11 @@ class Graph(nn.Module):
         if self.scales:
             inputs = ((features.double() - self.mean) / self.std).clamp(-CLIP, CLIP).float()
         outputs = [network(inputs) for network in self.networks]
-        found = {PROBABILITIES: self._scaled(self._mean([torch.softmax(each.logits, dim=-1) for each in outputs]))}
+        parts = [torch.softmax(each.logits, dim=-1) for each in outputs]
+        found = {PROBABILITIES: self._scaled(self._mean(parts) if self.pooling == LINEAR else self._log_pool(parts))}
         if outputs[0].value is not None:
-            found[VALUE] = self._mean([each.value for each in outputs]) * self.value_std + self.value_mean
+            value = self._sum([each.value for each in outputs], self.value_weights)
+            found[VALUE] = value * self.value_std + self.value_mean
         if self.decision_weights is not None:
             found[CLASS] = (found[PROBABILITIES] * torch.tensor(self.decision_weights)).argmax(dim=-1)
         return found
@@ -90,9 +94,18 @@ class Graph(nn.Module):
         return powers / powers.sum(dim=-1, keepdim=True)
 
     def _mean(self, parts: list[Tensor]) -> Tensor:
-        """Return the weighted mean of the networks' outputs. A single output is returned unchanged."""
-        total = parts[0] if len(parts) == 1 else parts[0] * self.weights[0]
-        for part, weight in zip(parts[1:], self.weights[1:], strict=True):
+        """Return the weighted mean of the networks' probabilities. Those of a single network are returned unchanged."""
+        return parts[0] if len(parts) == 1 else self._sum(parts, self.weights)
+
+    def _log_pool(self, parts: list[Tensor]) -> Tensor:
+        """Return the pool of probabilities, as :func:`cnn_lstm_hyperopt.evaluation.stacking.log_pool` does."""
+        return torch.softmax(self._sum([part.clamp(min=MIN_PROBABILITY).log() for part in parts], self.weights), dim=-1)
+
+    @staticmethod
+    def _sum(parts: list[Tensor], weights: list[float]) -> Tensor:
+        """Return the weighted sum of the networks' outputs."""
+        total = parts[0] * weights[0]
+        for part, weight in zip(parts[1:], weights[1:], strict=True):
             total = total + part * weight
         return total
 

@@ -19,7 +19,7 @@ from cnn_lstm_hyperopt.inference.conformal import CONFORMAL, Conformal, StoredCo
 from cnn_lstm_hyperopt.inference.ensemble import Ensemble, Member, difference, mean_of, stored_members
 from cnn_lstm_hyperopt.inference.metadata import Features, ModelDescription
 from cnn_lstm_hyperopt.inference.network_files import NETWORKS, WEIGHTS, network_files, stored_seeds
-from cnn_lstm_hyperopt.inference.predictor import Predictor
+from cnn_lstm_hyperopt.inference.predictor import LOGARITHMIC, Predictor
 from cnn_lstm_hyperopt.inference.refit import REFIT, Refit, StoredRefit, refit_folder
 from cnn_lstm_hyperopt.inference.stored_form import FormError
 from cnn_lstm_hyperopt.inference.temperature import StoredTemperature, scaled, stored
@@ -204,7 +204,7 @@ def _load_ensemble(folder: Path, features: Features | None) -> Ensemble:
     try:
         raw = parse_json(read_text(folder / ENSEMBLE_FILE, MAX_JSON_BYTES))
         conformal, temperature = StoredConformal.taken_from(raw), StoredTemperature.taken_from(raw)
-        entries = stored_members(raw)
+        entries, pooling = stored_members(raw)
     except ValueError as error:
         raise _form_error(folder, ENSEMBLE_FILE, error) from error
     members: list[Member] = []
@@ -221,9 +221,19 @@ def _load_ensemble(folder: Path, features: Features | None) -> Ensemble:
         if model.temperature != 1.0:
             text = f"{entry.folder} must have no temperature, because the ensemble scales the mean of its members"
             raise _refused(folder, ENSEMBLE_FILE, [text], code="member-scaled")
-        members.append(Member(model, entry.weight, entry.model_rank, entry.trial_number, entry.seed, entry.baseline))
-    _check_function(features, members[0].model.description)
-    return Ensemble(tuple(members), features, conformal, temperature)
+        if pooling == LOGARITHMIC and model.others:
+            text = (
+                f"{entry.folder} must have a single network, because the ensemble combines logarithms of probabilities"
+            )
+            raise _refused(folder, ENSEMBLE_FILE, [text], code="member-has-seeds")
+        origin = (entry.model_rank, entry.trial_number, entry.seed, entry.baseline)
+        members.append(Member(model, entry.weight, *origin, value_weight=entry.value_weight))
+    about = members[0].model.description
+    if pooling == LOGARITHMIC and about.has_regression != (entries[0].value_weight is not None):
+        text = "members must have a value_weight if they have a regression head, and else none"
+        raise _refused(folder, ENSEMBLE_FILE, [text], code="value-weights")
+    _check_function(features, about)
+    return Ensemble(tuple(members), features, conformal, temperature, pooling)
 
 
 def _load_single(folder: Path, features: Features | None) -> SavedModel:

@@ -22,6 +22,8 @@ from cnn_lstm_hyperopt.training import Evaluation, Outcome
 
 EVALUATION = "evaluation"
 """Key of ``results.json`` with the settings of the evaluation on the test set."""
+ENSEMBLE_METHOD = "ensemble_method"
+"""Key of ``results.json`` with the setting ``retrain.ensemble``."""
 
 
 def evaluation_settings(settings: Settings) -> dict[str, Any]:
@@ -65,7 +67,7 @@ class EarlierResults:
     def changes(self) -> list[str]:
         """A text for each difference from the earlier run that affects the test results.
 
-        A difference is another setting of the evaluation, or a baseline whose package was installed since then.
+        A difference is another setting of the evaluation or of the ensemble, or a baseline whose package was installed since then.
         Results of earlier versions lack the settings, so only the verdict's metric and the own baselines are compared. Costs of
         trades affect only the strategy of the target ``direction``.
         """
@@ -77,11 +79,21 @@ class EarlierResults:
         now = evaluation_settings(self.session.settings)
         skipped = [each["name"] for each in self.session.final.get("skipped_baselines", ())]
         added = [name for name in skipped if name in BASELINES and BASELINES[name].is_installed()]
-        return [
-            f"{EVALUATION}.{name} is {now[name]}, but the stored results have {before[name]}"
-            for name in names
-            if name in now and now[name] != before[name]
-        ] + [f"the baseline {name} is now installed, but the stored results lack it" for name in added]
+        return (
+            [
+                f"{EVALUATION}.{name} is {now[name]}, but the stored results have {before[name]}"
+                for name in names
+                if name in now and now[name] != before[name]
+            ]
+            + self._changed_ensemble
+            + [f"the baseline {name} is now installed, but the stored results lack it" for name in added]
+        )
+
+    @property
+    def _changed_ensemble(self) -> list[str]:
+        """A text if the ensemble has another method than the stored one. Earlier versions had the method ``auto`` alone."""
+        now, before = self.session.settings.retrain.ensemble, self.session.final.get(ENSEMBLE_METHOD, "auto")
+        return [] if now == before else [f"retrain.ensemble is {now}, but the stored results have {before}"]
 
     def retraining(self) -> Retraining | None:
         """Return the stored models of the finalists as the result of a retraining.

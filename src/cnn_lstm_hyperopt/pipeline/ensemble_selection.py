@@ -1,6 +1,6 @@
 """Ensemble of the models of all finalists and seeds and of linear baselines, with weights that validation decides."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
@@ -8,23 +8,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnn_lstm_hyperopt.config import Settings
+from cnn_lstm_hyperopt.config.schema.retrain import EnsembleMethod
 from cnn_lstm_hyperopt.data.dataset import Dataset
 from cnn_lstm_hyperopt.data.windows import Windows
-from cnn_lstm_hyperopt.inference.ensemble import ROUNDS, Ensemble, Member, mean_of, select
+from cnn_lstm_hyperopt.inference.ensemble import Ensemble, Member
 from cnn_lstm_hyperopt.inference.temperature import Calibrated, scaled
 from cnn_lstm_hyperopt.metrics import if_defined
 from cnn_lstm_hyperopt.metrics import score as metric_score
 from cnn_lstm_hyperopt.pipeline.calibration import HeldOut, joined, sets_on, temperature_on
+from cnn_lstm_hyperopt.pipeline.ensemble_limits import NO_LIMITS, EnsembleLimits
+from cnn_lstm_hyperopt.pipeline.ensemble_weights import Weigher, Weighting
 from cnn_lstm_hyperopt.pipeline.linear_members import LinearMember, linear_members
-from cnn_lstm_hyperopt.pipeline.recommendation import finalists_are_separated, gain_on
+from cnn_lstm_hyperopt.pipeline.recommendation import finalists_are_separated
 from cnn_lstm_hyperopt.pipeline.retraining import Retrained, SeedRun
-from cnn_lstm_hyperopt.training import Predictions
+from cnn_lstm_hyperopt.training import Predictions, ValueScale
 
 Floats = NDArray[np.floating]
 Place = tuple[int, int]
 """Position of a finalist, and position of a training among the finalist's runs."""
-EQUAL, SELECTED = "equal", "selected"
-"""Kinds of weights: half of the weight for all networks and half for all baselines, or weights selected on validation."""
 
 
 @dataclass(frozen=True)
@@ -39,11 +40,12 @@ class Blend:
             is too high on average, because the same windows selected the ensemble.
         best_member_validation_score: score of the best single model on the validation windows, also too high on average.
         selected_by: metric that decides between the kinds of weights and selects weights.
-        weighting: kind of the weights, :data:`EQUAL` or :data:`SELECTED`.
+        weighting: kind of the weights, such as :data:`.EQUAL`.
         selection_score: score of the ensemble by this metric on the validation windows; None if undefined.
         best_member_selection_score: score of the best single model by this metric on the validation windows.
         seconds: training time of all members in seconds.
         validation: predictions of the ensemble for the validation windows.
+        latency_ms: measured milliseconds for one window; None if no bound is set.
         recommended: whether the ensemble is recommended instead of model 1.
     """
 
@@ -57,6 +59,7 @@ class Blend:
     best_member_selection_score: float | None
     seconds: float
     validation: Calibrated
+    latency_ms: float | None = None
     recommended: bool = False
 
     def mean(self, predictions: Sequence[Sequence[Predictions]], windows: Windows) -> Calibrated:
@@ -71,28 +74,44 @@ class Blend:
             each.model.predict_windows(windows) if place is None else predictions[place[0]][place[1]]
             for each, place in zip(members, self.places, strict=True)
         ]
-        mean = mean_of(chosen, [each.weight for each in members])
+        mean = self.ensemble.combined(chosen)
         return Calibrated(mean, scaled(mean, self.ensemble.temperature))
 
 
 def blended(
-    retrained: Sequence[Retrained], known: HeldOut, dataset: Dataset, settings: Settings, n_trials: int
+    retrained: Sequence[Retrained],
+    known: HeldOut,
+    dataset: Dataset,
+    settings: Settings,
+    n_trials: int,
+    on_note: Callable[[str], None] = lambda text: None,
 ) -> Blend | None:
-    """Return the ensemble of retrained models and linear baselines for a dataset; see :func:`blend`."""
+    """Return the ensemble of retrained models and linear baselines for a dataset; see :func:`blend`.
+
+    With ``retrain.ensemble: none``, there is no ensemble. ``on_note`` is called with a line if bounds leave out candidates.
+    """
+    method = settings.retrain.ensemble
+    if method == "none":
+        return None
     found = blend(
         retrained,
         known.of_runs,
         known.windows,
         settings.study.metric,
         selected_by=settings.verdict_metric,
+        method=method,
         horizon=dataset.horizon,
         baselines=_baselines(known, dataset, settings),
         alike=bool(known.folds),
         n_trials=n_trials,
+        value_scale=ValueScale(dataset.value_mean, dataset.value_std) if dataset.has_regression else None,
+        limits=EnsembleLimits(settings.constraints.size_mb, settings.constraints.latency_ms, on_note),
     )
+    if found is None:
+        return None
     judged = replace(dataset, validation=known.windows)
     separated = finalists_are_separated(retrained, known.of_runs, judged, settings.verdict_metric)
-    return None if found is None else replace(found, recommended=not separated)
+    return replace(found, recommended=not separated)
 
 
 def _baselines(known: HeldOut, dataset: Dataset, settings: Settings) -> dict[LinearMember, Predictions]:
@@ -127,20 +146,25 @@ def blend(
     metric: str,
     *,
     selected_by: str,
+    method: EnsembleMethod = "auto",
     horizon: int = 1,
     baselines: Mapping[LinearMember, Predictions] = MappingProxyType({}),
     alike: bool = False,
     n_trials: int = 1,
+    value_scale: ValueScale | None = None,
+    limits: EnsembleLimits = NO_LIMITS,
 ) -> Blend | None:
     """Return an ensemble of the retrained models and baselines. Return None if there is only one retrained model.
 
-    The weights are equal, unless selected weights are better on validation beyond chance: weights that are estimated from few
-    data are often worse than equal weights (Smith & Wallis 2009, "A Simple Explanation of the Forecast Combination Puzzle").
+    Also return None if no two candidates keep the bounds.
+
+    With the method ``auto``, the weights are equal, unless selected weights are better on validation beyond chance: weights that
+    are estimated from few data are often worse than equal weights (Smith & Wallis 2009, "A Simple Explanation of the Forecast Combination Puzzle").
     The models were chosen from all trials on the same windows, so "beyond chance" means an interval with the level
     1 − 0.05 / ``n_trials`` (Bonferroni). With too few windows for an interval, the weights are selected.
 
     The ensemble depends only on the models and the windows. So a resumed run has the same ensemble. The temperature of the
-    ensemble is fitted last (mean first, then calibration: Rahaman & Thiery 2021, NeurIPS).
+    ensemble is fitted last (mean first, then calibration: Rahaman & Thiery 2021, NeurIPS); stacking fits it with the weights.
 
     Args:
         retrained: finalists in order of rank.
@@ -148,85 +172,64 @@ def blend(
         validation: the validation windows, on which the ensemble is selected and calibrated.
         metric: name of the study's metric.
         selected_by: name of the metric that selects the ensemble.
+        method: how the weights are determined.
         horizon: number of bars that a label looks ahead.
         baselines: fitted baselines, which may be members like the models, with their predictions for the validation windows.
         alike: whether all runs of a finalist have the same predictions. Then all its runs get equal weights.
         n_trials: number of trials from which the search chose the models.
+        value_scale: scale of the regression target; None without regression.
+        limits: bounds on the costs of the ensemble.
     """
     places: list[Place | None] = [(rank, run) for rank, of in enumerate(retrained) for run in range(len(of.runs))]
     if len(places) < 2:
         return None
     said = [each for runs in predictions for each in runs] + list(baselines.values())
-    candidates = [_member(each, run) for each in retrained for run in each.runs]
-    candidates += [Member(each.model, 1.0, baseline=each.name) for each in baselines]
+    members = [_member(each, run) for each in retrained for run in each.runs]
+    members += [Member(each.model, 1.0, baseline=each.name) for each in baselines]
     seconds = [run.outcome.seconds for each in retrained for run in each.runs] + [each.seconds for each in baselines]
-    weighting, weights = _weights(said, len(places), validation, selected_by, horizon, n_trials)
     places += [None] * len(baselines)
-    weights = _shared(weights, places) if alike else weights
-    order, mean = _ordered(weights), _mean(said, weights)
-    temperature = temperature_on(validation, mean, horizon)
-    members = tuple(replace(candidates[place], weight=float(weights[place])) for place in order)
+    weigher = Weigher(method, validation, selected_by, horizon, n_trials, value_scale)
+
+    def weigh(kept: Sequence[int]) -> Weighting:
+        """Return the weights of some of the candidates."""
+        n_networks = sum(members[place].baseline is None for place in kept)
+        found = weigher.weights([said[place] for place in kept], n_networks)
+        finalists = [None if (of := places[place]) is None else of[0] for place in kept]
+        return found.shared(finalists) if alike else found
+
+    def score_without(weighting: Weighting, kept: Sequence[int], place: int) -> float:
+        return weigher.score_without(weighting, [said[each] for each in kept], place)
+
+    found = limits.kept(members, weigh, score_without)
+    if found is None:
+        return None
+    weighting, order = found.weighting, [found.places[place] for place in found.weighting.order]
+    mean = weighting.combined([said[place] for place in found.places])
+    temperature = weighting.temperature or temperature_on(validation, mean, horizon)
     scores = _Scores(validation.labels.numpy(), said[0].decision_weights)
     return Blend(
-        Ensemble(members, conformal=sets_on(validation, mean, temperature), temperature=temperature),
+        Ensemble(
+            tuple(
+                replace(
+                    members[found.places[place]], weight=float(weighting.weights[place]), **weighting.of_value(place)
+                )
+                for place in weighting.order
+            ),
+            conformal=sets_on(validation, mean, temperature),
+            temperature=temperature,
+            pooling=weighting.pooling,
+        ),
         tuple(places[place] for place in order),
         scores.of(metric, mean.probabilities),
         scores.best_of(metric, said),
         selected_by,
-        weighting,
+        weighting.kind,
         scores.of(selected_by, mean.probabilities),
         scores.best_of(selected_by, said),
         sum(seconds[place] for place in order),
         Calibrated(mean, scaled(mean, temperature)),
+        found.latency_ms,
     )
-
-
-def _shared(weights: Floats, places: Sequence[Place | None]) -> Floats:
-    """Return the weights with the mean weight of a finalist's runs for each of these runs."""
-    finalists = [None if place is None else place[0] for place in places]
-    means = {each: np.mean([w for w, of in zip(weights, finalists, strict=True) if of == each]) for each in finalists}
-    return np.array([w if of is None else means[of] for w, of in zip(weights, finalists, strict=True)])
-
-
-def _ordered(weights: Floats) -> list[int]:
-    """Return the positions of the members, the largest weight first."""
-    return [place for place in np.argsort(-weights, kind="stable").tolist() if weights[place] > 0]
-
-
-def _mean(said: Sequence[Predictions], weights: Floats) -> Predictions:
-    order = _ordered(weights)
-    return mean_of([said[place] for place in order], [float(weights[place]) for place in order])
-
-
-def equal_weights(n_networks: int, n_baselines: int) -> Floats:
-    """Return weights ``(networks + baselines,)``. All networks together have one half, and all baselines together the other half.
-
-    Both halves are divided equally. Without baselines, the networks have the whole weight.
-    """
-    half = 0.5 if n_baselines else 1.0
-    return np.concatenate([np.full(n_networks, half / n_networks), np.full(n_baselines, 0.5 / max(n_baselines, 1))])
-
-
-def _weights(
-    said: Sequence[Predictions], n_networks: int, validation: Windows, metric: str, horizon: int, n_trials: int
-) -> tuple[str, Floats]:
-    """Return the kind of the weights and the weights of all candidates, of which the networks are first."""
-    labels, decision = validation.labels.numpy(), said[0].decision_weights
-    library = np.stack([each.probabilities for each in said])
-    scores = _Scores(labels, decision)
-
-    def selected_in(rounds: int) -> Floats:
-        return select(library, labels, lambda truth, mean: metric_score(metric, truth, mean, decision), rounds)
-
-    selected, best = selected_in(ROUNDS), scores.best_of(metric, said)
-    reached = scores.of(metric, _mean(said, selected).probabilities)
-    if reached is not None and best is not None and reached < best:
-        selected = selected_in(1)  # rounding to float32 can change the winner of two tied classes
-    equal = equal_weights(n_networks, len(said) - n_networks)
-    ours, theirs = (_mean(said, weights).as_scored(metric) for weights in (selected, equal))
-    gain = gain_on(validation, ours, theirs, metric, horizon, comparisons=n_trials)
-    clear = gain is None or gain[0] > 0
-    return (SELECTED, selected) if clear else (EQUAL, equal)
 
 
 @dataclass(frozen=True)

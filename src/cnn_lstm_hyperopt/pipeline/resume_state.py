@@ -39,7 +39,7 @@ class ResumeState:
         self._periods = settings.evaluation.test_periods
         self._round = {
             "candidates": candidates,
-            "retrain": settings.retrain.model_dump(mode="json", exclude={"refit"}),  # it comes after the round
+            "retrain": settings.retrain.model_dump(mode="json", exclude={"refit", "ensemble"}),  # both come later
             "retrain_seconds": self._limit,
             **({"test_periods": self._periods} if self._periods > 1 else {}),
         }

@@ -41,6 +41,7 @@ FINAL_KEYS = (
     "confirmation",
     "retrained_models",
     "ensemble",
+    "ensemble_method",
     "retraining_failures",
     "baselines",
     "skipped_baselines",

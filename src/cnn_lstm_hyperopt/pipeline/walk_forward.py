@@ -88,9 +88,12 @@ class Refits:
                 for each, said in zip(finalists, known.of_runs, strict=True)
             ]
             if not kept:
-                members, selected = fits, number
-                if ensemble is not None:
-                    ensemble = blended(finalists, known, dataset, session.settings, session.study.n_finished())
+                n_trials = session.study.n_finished()
+                again = ensemble and blended(finalists, known, dataset, session.settings, n_trials)
+                if (
+                    again is not None or ensemble is None
+                ):  # else no two models keep the bounds: the earlier ensemble predicts
+                    ensemble, members, selected = again, fits, number
             mean = None if ensemble is None else ensemble.mean(_predictions(members, windows), windows[selected])
             means = [each.mean(said) for each, said in zip(finalists, models, strict=True)]
             predicted.append(PeriodPredictions(number, models, means, mean, tuple(kept)))

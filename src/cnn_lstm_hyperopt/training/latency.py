@@ -54,11 +54,12 @@ def measure_latency(networks: Sequence[Network], lookback: int) -> Latency:
         return Latency(_milliseconds(networks, (1, lookback, width)), large, torch.get_num_threads(), "cpu")
 
 
-def window_milliseconds(network: Network, lookback: int) -> float:
-    """Measure the milliseconds that one window needs to pass through one network, as in :func:`measure_latency`."""
-    network.eval()
+def window_milliseconds(networks: Sequence[Network], lookback: int) -> float:
+    """Measure the milliseconds that one window needs to pass through all networks, as in :func:`measure_latency`."""
+    for network in networks:
+        network.eval()
     with one_thread():
-        return _milliseconds([network], (1, lookback, network.config.input_dim))
+        return _milliseconds(networks, (1, lookback, networks[0].config.input_dim))
 
 
 def _milliseconds(networks: Sequence[Network], shape: tuple[int, int, int]) -> float:

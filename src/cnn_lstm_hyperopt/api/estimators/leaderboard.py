@@ -158,4 +158,4 @@ def _regression_scores(table: pd.DataFrame, folds: Sequence[Fold]) -> dict[str, 
 def _milliseconds(session: Session, record: TrialRecord) -> float:
     params = with_fixed(session.study.plan.space, record.params)
     network = build_network(session.runner.costs.network_config(params), seed=0, device=torch.device("cpu"))
-    return window_milliseconds(network, session.dataset.lookback)
+    return window_milliseconds([network], session.dataset.lookback)

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 else:
     VerdictMetric = Literal[(*METRICS, "study")]
 
+EnsembleMethod = Literal["auto", "greedy", "stack", "none"]
 Execution = Literal["next_open", "next_close", "same_close"]
 HalfSpread = Annotated[float, Field(ge=0, le=1_000)]
 """Type of half of a bid-ask spread, in basis points."""
@@ -38,6 +39,13 @@ class RetrainSettings(Section):
         ge=1,
         le=100,
         description="number of seeds with which each of the top_k models is retrained; the model predicts the mean of all seeds",
+    )
+    ensemble: EnsembleMethod = Field(
+        "auto",
+        description="weights of the retrained networks and of two regressions in the ensemble, from validation. auto: equal "
+        "weights, unless selected ones are clearly better; greedy: selected one after the other; stack: non-negative "
+        "logistic regression on log probabilities; none: no ensemble. The ensemble keeps constraints.size_mb and "
+        "constraints.latency_ms",
     )
     refit: bool = Field(
         False,

@@ -26,12 +26,14 @@ def ensemble_results(blend: Blend, result: TestResult, judgement: Judgement | No
                 "seed": each.seed,
                 "baseline": each.baseline,
                 "weight": each.weight,
+                "value_weight": each.value_weight,
             }
             for each in blend.ensemble.members
         ],
         "validation_score": blend.validation_score,
         "best_member_validation_score": blend.best_member_validation_score,
         "weighting": blend.weighting,
+        "pooling": blend.ensemble.pooling,
         "selected_by": blend.selected_by,
         "selection_score": blend.selection_score,
         "best_member_selection_score": blend.best_member_selection_score,

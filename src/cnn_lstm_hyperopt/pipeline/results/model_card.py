@@ -22,6 +22,7 @@ from cnn_lstm_hyperopt.metrics import METRICS
 from cnn_lstm_hyperopt.models import family_of
 from cnn_lstm_hyperopt.pipeline.calibration import scaling_text
 from cnn_lstm_hyperopt.pipeline.ensemble_selection import Blend
+from cnn_lstm_hyperopt.pipeline.ensemble_weights import EQUAL, SELECTED, STACKED
 from cnn_lstm_hyperopt.pipeline.results.front_matter import front_matter
 from cnn_lstm_hyperopt.pipeline.retraining import Retrained
 from cnn_lstm_hyperopt.run_dir.paths import ENSEMBLE, model_folder
@@ -150,13 +151,20 @@ def _origin(member: Member) -> str:
     return f"{member.model_rank} | {member.trial_number} | {member.seed}"
 
 
+_COMBINED = {
+    EQUAL: "The mean of these models' predictions, with equal weights for networks and for baselines.",
+    SELECTED: "The weighted mean of these models' predictions, selected greedily on validation (Caruana et al. 2004, ICML).",
+    STACKED: "The softmax of the weighted sum of these models' log probabilities, with non-negative weights from a penalised"
+    " logistic regression on validation (stacking, Breiman 1996).",
+}
+
+
 def _members(blend: Blend) -> list[str]:
     rows = [
         f"| {_origin(each)} | {each.weight:.3g} | {_words(each.model.description)} |" for each in blend.ensemble.members
     ]
     return [
-        "The weighted mean of these models' predictions, selected greedily on validation (Caruana et al. 2004, ICML). The models"
-        " are in this folder.",
+        f"{_COMBINED[blend.weighting]} The models are in this folder.",
         "",
         "| model | trial | seed | weight | network |",
         "|---|---|---|---|---|",
