@@ -2,8 +2,8 @@
 
 For each set, one small study is searched, retrained and tested as usual (8 trials, 3 finalists with 2 seeds). Then all ensembles
 are made of the same networks and regressions, on the same validation windows, by the code of the program. Each row has the
-test log loss of model 1 and of each ensemble. The second table has the paired interval of each difference to model 1, and the last
-lines have the means over all sets. Finished studies in ``FOLDER`` are used again.
+test log loss of model 1 and of each ensemble. The second table has the paired interval of each difference, and the last lines
+have the means over all sets. Finished studies in ``FOLDER`` are used again.
 
 The sets of ``--development`` chose details of the stacker; ``--variants`` compares these details. The other sets chose nothing
 but the default of ``retrain.ensemble``.
@@ -46,7 +46,6 @@ from cnn_lstm_hyperopt.pipeline.retraining import Finalist, Retrained
 from cnn_lstm_hyperopt.pipeline.search_phase import search_and_write
 from cnn_lstm_hyperopt.pipeline.session import open_session
 from cnn_lstm_hyperopt.training import Predictions
-from machine import machine_line
 from public_data import read_set
 
 BARS: dict[str, dict[str, Any]] = {

@@ -281,6 +281,29 @@ def test_changed_evaluation_settings_judge_the_stored_models_again_in_the_same_e
 
 
 @pytest.mark.slow
+def test_another_method_of_the_ensemble_combines_the_stored_models_and_counts_as_another_evaluation(world):
+    first = world.run(ensemble="none")
+    folder = world.save_dir / "ensemble"
+    assert (first.results["ensemble"], first.results["verdict"]["recommended_model"]) == (None, "model 1")
+    assert not folder.exists()
+    stacked = world.run(ensemble="stack")
+    assert (world.confirmed, world.retrained) == ([], [])
+    (changes,) = stacked.events.on_verdict_again.call_args.args
+    assert [each.split()[0] for each in changes] == ["retrain.ensemble"]
+    (before,), (same, added) = (each.results["test_openings"] for each in (first, stacked))
+    assert (before, {**added, "time": None}) == (same, {**before, "time": None, "ensemble": "stack"})
+    entry = stacked.results["ensemble"]
+    assert (entry["weighting"], entry["pooling"]) == ("stacked", "logarithmic")
+    assert sum(each["weight"] for each in entry["members"]) == pytest.approx(1)
+    weights = [(each.weight, each.value_weight) for each in load_model(folder).members]
+    assert weights == [(each["weight"], each["value_weight"]) for each in entry["members"]]
+    assert world.run(ensemble="stack").opened == 0
+    again = world.run(ensemble="none").results  # evaluates no other model
+    assert (again["ensemble"], len(again["test_openings"])) == (None, 2)
+    assert not folder.exists()
+
+
+@pytest.mark.slow
 def test_a_baseline_whose_package_is_installed_later_is_added_to_the_results(world, monkeypatch):
     kind = BASELINES["persistence"]
     monkeypatch.setattr(kind, "package", "no_such_package")

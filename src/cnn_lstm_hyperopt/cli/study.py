@@ -29,6 +29,7 @@ from cnn_lstm_hyperopt.cli.options import (
 from cnn_lstm_hyperopt.cli.values import path_of, seconds, whole
 from cnn_lstm_hyperopt.config import Settings
 from cnn_lstm_hyperopt.config.profiles import DEMO
+from cnn_lstm_hyperopt.config.schema.retrain import EnsembleMethod
 from cnn_lstm_hyperopt.errors import ConfigError, InterruptedRunError
 from cnn_lstm_hyperopt.run_dir.paths import BACKUP_FILE, RESULTS_FILE, STUDY_FILE, command, resume_command
 from cnn_lstm_hyperopt.utils.nested import put
@@ -84,6 +85,12 @@ def resume(
     retrain_best: Annotated[
         bool, Parameter(negative="", help="Retrain the best trials, even if the run was started without this flag.")
     ] = False,
+    ensemble: Annotated[
+        EnsembleMethod | None,
+        Parameter(
+            help="Weights of the ensemble; stored models are combined again without a training. [default: as before]"
+        ),
+    ] = None,
     refit: Annotated[
         bool | None,
         Parameter(
@@ -113,6 +120,7 @@ def resume(
         save_dir=save_dir,
         n_trials=n_trials,
         retrain_best=retrain_best,
+        ensemble=ensemble,
         refit=refit,
         workers=workers,
         engine=engine,

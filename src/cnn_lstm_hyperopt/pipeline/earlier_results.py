@@ -67,7 +67,7 @@ class EarlierResults:
     def changes(self) -> list[str]:
         """A text for each difference from the earlier run that affects the test results.
 
-        A difference is another setting of the evaluation or of the ensemble, or a baseline whose package was installed since then.
+        A difference is another setting of the evaluation, another method of the ensemble, or a newly installed baseline.
         Results of earlier versions lack the settings, so only the verdict's metric and the own baselines are compared. Costs of
         trades affect only the strategy of the target ``direction``.
         """
@@ -92,7 +92,7 @@ class EarlierResults:
     @property
     def _changed_ensemble(self) -> list[str]:
         """A text if the ensemble has another method than the stored one. Earlier versions had the method ``auto`` alone."""
-        now, before = self.session.settings.retrain.ensemble, self.session.final.get(ENSEMBLE_METHOD, "auto")
+        now, before = self.session.settings.retrain.ensemble, self.session.final.get(ENSEMBLE_METHOD) or "auto"
         return [] if now == before else [f"retrain.ensemble is {now}, but the stored results have {before}"]
 
     def retraining(self) -> Retraining | None:

@@ -159,7 +159,8 @@ def blend(
     Also return None if no two candidates keep the bounds.
 
     With the method ``auto``, the weights are equal, unless selected weights are better on validation beyond chance: weights that
-    are estimated from few data are often worse than equal weights (Smith & Wallis 2009, "A Simple Explanation of the Forecast Combination Puzzle").
+    are estimated from few data are often worse than equal weights (Smith & Wallis 2009, "A Simple Explanation of the Forecast
+    Combination Puzzle").
     The models were chosen from all trials on the same windows, so "beyond chance" means an interval with the level
     1 − 0.05 / ``n_trials`` (Bonferroni). With too few windows for an interval, the weights are selected.
 

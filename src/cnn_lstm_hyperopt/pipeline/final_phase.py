@@ -135,7 +135,7 @@ class FinalPhase:
         """Keep the results of an earlier run. If settings of the evaluation changed, evaluate the stored models with these.
 
         Return an entry of ``results.json`` for each model. This is not a new evaluation of the test set, because no other
-        model is evaluated.
+        model is evaluated, unless the ensemble has another method.
         """
         session, changes = self.session, earlier.changes
         outcome = earlier.retraining() if changes else None

@@ -69,7 +69,8 @@ def evaluate_finalists(
     done = _calibrated(outcome, known, dataset.horizon)
     found = blended(done, known, dataset, settings, session.study.n_finished(), session.events.on_warning)
     save_models(settings.save_dir, done, found)
-    openings = record_opening(session.study.storage, done, periods=dataset.n_periods)
+    method = settings.retrain.ensemble
+    openings = record_opening(session.study.storage, done, periods=dataset.n_periods, ensemble=method)
     with trainings(session.events, "Walk-forward test") if dataset.n_periods > 1 else nullcontext():
         later = refits.run(done, found)
     if isinstance(later, Decision):
@@ -86,7 +87,7 @@ def evaluate_finalists(
         "confirmation": confirmation_results(confirmed),
         "retrained_models": entries,
         "ensemble": ensemble,
-        ENSEMBLE_METHOD: settings.retrain.ensemble,
+        ENSEMBLE_METHOD: method,
         "retraining_failures": _failures(outcome),
         **_baselines(verdict),
         "verdict": verdict_results(verdict, done[0]),

@@ -1,9 +1,11 @@
 """Record of all evaluations on the test set. Only :func:`.evaluate_once` reads the test set."""
 
+import itertools
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from cnn_lstm_hyperopt.config.schema.retrain import EnsembleMethod
 from cnn_lstm_hyperopt.pipeline.retraining import Retrained
 from cnn_lstm_hyperopt.search import StudyStorage
 
@@ -14,11 +16,14 @@ Earlier versions tested the network of the seed that was best on validation.
 """
 
 
-def record_opening(storage: StudyStorage, retrained: Sequence[Retrained], *, periods: int = 1) -> int:
+def record_opening(
+    storage: StudyStorage, retrained: Sequence[Retrained], *, periods: int = 1, ensemble: EnsembleMethod = "auto"
+) -> int:
     """Record an evaluation on the test set before it begins. Return the number of evaluations in the study so far.
 
     A walk-forward test of ``periods`` periods is one evaluation. If a resumed run evaluates the same models again on the same
-    periods, the number stays the same, because no model was selected by the earlier result.
+    periods, the number stays the same, because no model was selected by the earlier result. An ensemble by another method
+    is another model.
     """
     models = [
         {
@@ -30,13 +35,18 @@ def record_opening(storage: StudyStorage, retrained: Sequence[Retrained], *, per
         for each in retrained
     ]
     openings: list[dict[str, Any]] = storage.attribute("test_openings") or []
-    if not openings or (openings[-1].get("models"), openings[-1].get("periods", 1)) != (models, periods):
+    same = itertools.takewhile(
+        lambda each: (each.get("models"), each.get("periods", 1)) == (models, periods), reversed(openings)
+    )
+    methods = {each.get("ensemble", "auto") for each in same}
+    if not methods or ensemble not in {*methods, "none"}:
         openings.append(
             {
                 "time": datetime.now(UTC).isoformat(timespec="seconds"),
                 "trials": [each.finalist.trial_number for each in retrained],
                 "models": models,
                 **({"periods": periods} if periods > 1 else {}),
+                **({"ensemble": ensemble} if ensemble != "auto" else {}),
             }
         )
         storage.set_attribute("test_openings", openings)

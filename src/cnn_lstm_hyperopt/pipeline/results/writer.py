@@ -85,6 +85,7 @@ def _results(session: Session) -> dict[str, Any]:
         "confirmation": None,
         "retrained_models": [],
         "ensemble": None,
+        "ensemble_method": None,
         "baselines": [],
         "skipped_baselines": [],
         "verdict": untested,

@@ -255,7 +255,7 @@ class RunConsole(RunEvents):
         self._verdict = known_grade(verdict), verdict["sentence"]
 
     def on_verdict_again(self, changes: Sequence[str]) -> None:
-        self.terminal.say(f"{'; '.join(changes)}. The stored models get a new verdict. No other model is evaluated.")
+        self.terminal.say(f"{'; '.join(changes)}. The stored models get a new verdict, without a new training.")
 
     def on_test(self, verdict: Verdict, retrained: Sequence[Retrained], openings: int) -> None:
         terminal = self.terminal
