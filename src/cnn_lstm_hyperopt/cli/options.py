@@ -85,10 +85,9 @@ def _help(flag: str) -> str:
         model = model.model_fields[section].annotation
     field = model.model_fields[name]
     text = re.sub(r"\b(null|empty):", "default:", str(field.description))
-    default = field.default
-    shown = default is not None and default != ()
+    shown = field.default not in (None, ())
     text = text if text.startswith("module:") else f"{text[0].upper()}{text[1:]}"
-    return f"{text}." + (f" [default: {default}]" if shown else "")
+    return f"{text}." + (f" [default: {field.default}]" if shown else "")
 
 
 if TYPE_CHECKING:
@@ -165,8 +164,7 @@ class DataOptions:
         """Return the flags that the user has set, as nested settings."""
         tree: dict[str, Any] = {}
         for flag in fields(self):
-            value = getattr(self, flag.name)
-            if flag.name in _SETTING_OF_FLAG and value is not None:
+            if flag.name in _SETTING_OF_FLAG and (value := getattr(self, flag.name)) is not None:
                 put(tree, _SETTING_OF_FLAG[flag.name], list(value) if isinstance(value, tuple) else value)
         require_symbols(self.symbols)
         if self.feature_columns == ():

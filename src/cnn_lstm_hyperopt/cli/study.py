@@ -76,6 +76,22 @@ def data(*, options: DataOptions | None = None) -> None:
     report_data(settings.data, Terminal(), possible_groups(settings.whole_space))
 
 
+Ensemble = Annotated[
+    EnsembleMethod | None,
+    Parameter(
+        help="Weights of the ensemble; stored models are combined again without a training. [default: as before]"
+    ),
+]
+Refit = Annotated[
+    bool | None,
+    Parameter(
+        negative="--no-refit",
+        help="Train the best retrained model again on training and validation windows, for use by predict, or do not."
+        " [default: as before]",
+    ),
+]
+
+
 @app.command
 def resume(
     *,
@@ -85,20 +101,8 @@ def resume(
     retrain_best: Annotated[
         bool, Parameter(negative="", help="Retrain the best trials, even if the run was started without this flag.")
     ] = False,
-    ensemble: Annotated[
-        EnsembleMethod | None,
-        Parameter(
-            help="Weights of the ensemble; stored models are combined again without a training. [default: as before]"
-        ),
-    ] = None,
-    refit: Annotated[
-        bool | None,
-        Parameter(
-            negative="--no-refit",
-            help="Train the best retrained model again on training and validation windows, for use by predict, or do not."
-            " [default: as before]",
-        ),
-    ] = None,
+    ensemble: Ensemble = None,
+    refit: Refit = None,
     workers: Workers = None,
     engine: Engine = None,
     ray_address: RayAddress = None,

@@ -101,7 +101,7 @@ def stacked_pool(labels: Labels, probabilities: NDArray[np.floating], prior: Flo
         return fit_pool(labels[rows], probabilities[:, rows], prior, penalty)
 
     def losses(rows: NDArray[np.bool_], weights: Floats) -> Floats:
-        pooled = log_pool(probabilities[:, rows], weights.tolist())
+        pooled = log_pool(list(probabilities[:, rows]), weights.tolist())
         return -np.log(np.maximum(pooled[np.arange(rows.sum()), labels[rows]], MIN_PROBABILITY))
 
     return fit(np.ones(len(labels), bool), best_penalty(fit, losses, dependence))
@@ -162,5 +162,5 @@ def purged_blocks(dependence: Dependence) -> Iterator[Split]:
 
 def _logs(probabilities: NDArray[np.floating]) -> Floats:
     """Return logarithms of probabilities, of which the largest of each window is 0."""
-    logs: Floats = np.log(np.maximum(probabilities.astype(np.float64), MIN_PROBABILITY))
-    return logs - logs.max(axis=1, keepdims=True)
+    logs = np.log(np.maximum(probabilities.astype(np.float64), MIN_PROBABILITY))
+    return np.asarray(logs - logs.max(axis=1, keepdims=True))

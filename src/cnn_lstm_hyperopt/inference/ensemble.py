@@ -19,7 +19,7 @@ from cnn_lstm_hyperopt.data.windows import Windows
 from cnn_lstm_hyperopt.evaluation.stacking import log_pool
 from cnn_lstm_hyperopt.inference.conformal import CONFORMAL, Conformal
 from cnn_lstm_hyperopt.inference.metadata import Features, ModelDescription, legible
-from cnn_lstm_hyperopt.inference.predictor import LINEAR, LOGARITHMIC, Pooling, Predictor
+from cnn_lstm_hyperopt.inference.predictor import Predictor
 from cnn_lstm_hyperopt.inference.stored_form import FormError, StoredForm
 from cnn_lstm_hyperopt.inference.temperature import scaled, stored
 from cnn_lstm_hyperopt.metrics.log_loss import MIN_PROBABILITY
@@ -35,6 +35,12 @@ ROUNDS = 20
 _MAX_MEMBERS, _MAX_VALUE_WEIGHT = 1_000, 100.0
 _FOLDER = re.compile(r"member_[1-9]\d{0,3}")
 """Pattern of the folder names of members, which matches only folders inside the ensemble's folder."""
+
+Pooling = Literal["linear", "logarithmic"]
+LINEAR: Pooling = "linear"
+"""The probabilities of several networks are combined as their weighted mean."""
+LOGARITHMIC: Pooling = "logarithmic"
+"""The probabilities of several networks are combined as the softmax of the weighted sum of their logarithms."""
 
 Score = Callable[[NDArray[np.int64], NDArray[np.floating]], float]
 """Function of labels (windows,) and probabilities (windows, classes) that returns a score.
@@ -184,9 +190,7 @@ class Ensemble(Predictor):
         return tuple((network, weight * each.weight) for each in self.members for network, weight in each.model.parts())
 
     def value_weights(self) -> list[float]:
-        """Return the weights of the networks' values."""
-        if self.pooling == LINEAR:
-            return super().value_weights()
+        """Return the weights of the members' values in a logarithmic pool; empty without values."""
         return [each.value_weight for each in self.members if each.value_weight is not None]
 
     def combined(self, predictions: Sequence[Predictions]) -> Predictions:

@@ -23,8 +23,9 @@ from torch import Tensor, nn
 
 from cnn_lstm_hyperopt.data.scaling import CLIP
 from cnn_lstm_hyperopt.errors import ConfigError, RunError
+from cnn_lstm_hyperopt.inference.ensemble import LOGARITHMIC, Ensemble
 from cnn_lstm_hyperopt.inference.metadata import ModelDescription
-from cnn_lstm_hyperopt.inference.predictor import LINEAR, Predictor
+from cnn_lstm_hyperopt.inference.predictor import Predictor
 from cnn_lstm_hyperopt.metrics.log_loss import MIN_PROBABILITY
 from cnn_lstm_hyperopt.run_dir.outputs import PRODUCER, PRODUCER_FILE
 from cnn_lstm_hyperopt.utils.atomic_io import written_beside
@@ -58,8 +59,9 @@ class Graph(nn.Module):
         super().__init__()
         about = model.description
         self.networks = nn.ModuleList(network for network, _ in model.parts())
-        self.weights, self.value_weights = [weight for _, weight in model.parts()], model.value_weights()
-        self.pooling = model.pooling
+        self.weights = [weight for _, weight in model.parts()]
+        self.is_pool = isinstance(model, Ensemble) and model.pooling == LOGARITHMIC
+        self.value_weights = model.value_weights() if isinstance(model, Ensemble) and self.is_pool else self.weights
         self.value_mean, self.value_std = about.value_scale.mean, about.value_scale.std
         self.decision_weights, self.temperature = about.decision_weights, model.temperature
         self.scales = about.scaler is not None
@@ -78,7 +80,7 @@ class Graph(nn.Module):
             inputs = ((features.double() - self.mean) / self.std).clamp(-CLIP, CLIP).float()
         outputs = [network(inputs) for network in self.networks]
         parts = [torch.softmax(each.logits, dim=-1) for each in outputs]
-        found = {PROBABILITIES: self._scaled(self._mean(parts) if self.pooling == LINEAR else self._log_pool(parts))}
+        found = {PROBABILITIES: self._scaled(self._log_pool(parts) if self.is_pool else self._mean(parts))}
         if outputs[0].value is not None:
             value = self._sum([each.value for each in outputs], self.value_weights)
             found[VALUE] = value * self.value_std + self.value_mean

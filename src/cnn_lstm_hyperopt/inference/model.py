@@ -16,10 +16,10 @@ from safetensors.torch import load_file, save
 from cnn_lstm_hyperopt.data.windows import Windows
 from cnn_lstm_hyperopt.errors import DataError, SaveDirError, Violation
 from cnn_lstm_hyperopt.inference.conformal import CONFORMAL, Conformal, StoredConformal
-from cnn_lstm_hyperopt.inference.ensemble import Ensemble, Member, difference, mean_of, stored_members
+from cnn_lstm_hyperopt.inference.ensemble import LOGARITHMIC, Ensemble, Member, difference, mean_of, stored_members
 from cnn_lstm_hyperopt.inference.metadata import Features, ModelDescription
 from cnn_lstm_hyperopt.inference.network_files import NETWORKS, WEIGHTS, network_files, stored_seeds
-from cnn_lstm_hyperopt.inference.predictor import LOGARITHMIC, Predictor
+from cnn_lstm_hyperopt.inference.predictor import Predictor
 from cnn_lstm_hyperopt.inference.refit import REFIT, Refit, StoredRefit, refit_folder
 from cnn_lstm_hyperopt.inference.stored_form import FormError
 from cnn_lstm_hyperopt.inference.temperature import StoredTemperature, scaled, stored

@@ -3,7 +3,7 @@
 import abc
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -29,11 +29,6 @@ from cnn_lstm_hyperopt.training import Predictions
 from cnn_lstm_hyperopt.utils.text import shown_name
 
 SYMBOL = "symbol"
-Pooling = Literal["linear", "logarithmic"]
-LINEAR: Pooling = "linear"
-"""The probabilities of several networks are combined as their weighted mean."""
-LOGARITHMIC: Pooling = "logarithmic"
-"""The probabilities of several networks are combined as the softmax of the weighted sum of their logarithms."""
 
 
 class Predictor(abc.ABC):
@@ -44,7 +39,6 @@ class Predictor(abc.ABC):
         features: user's function that computes features; None: the model has no such features, or no function was passed.
         conformal: prediction sets and intervals; None if the model has none.
         temperature: temperature of the probabilities (:mod:`cnn_lstm_hyperopt.evaluation.temperature`); 1: no scaling.
-        pooling: how the probabilities of the networks are combined.
         refit: facts about the final refit; None: the model is no refit.
         version: facts about the version that an update created; None: the model is the first version.
     """
@@ -53,7 +47,6 @@ class Predictor(abc.ABC):
     features: Features | None
     conformal: Conformal | None = None
     temperature: float = 1.0
-    pooling: Pooling = LINEAR
     refit: Refit | None = None
     version: ModelVersion | None = None
 
@@ -75,10 +68,6 @@ class Predictor(abc.ABC):
     @abc.abstractmethod
     def parts(self) -> Sequence[tuple[Network, float]]:
         """Return the model's networks with their weights, which add up to 1."""
-
-    def value_weights(self) -> list[float]:
-        """Return the weights of the networks' values, in the order of :meth:`parts`."""
-        return [weight for _, weight in self.parts()]
 
     @abc.abstractmethod
     def predict_windows(self, windows: Windows) -> Predictions:

@@ -16,7 +16,7 @@ from cnn_lstm_hyperopt.inference.temperature import Calibrated, scaled
 from cnn_lstm_hyperopt.metrics import if_defined
 from cnn_lstm_hyperopt.metrics import score as metric_score
 from cnn_lstm_hyperopt.pipeline.calibration import HeldOut, joined, sets_on, temperature_on
-from cnn_lstm_hyperopt.pipeline.ensemble_limits import NO_LIMITS, EnsembleLimits
+from cnn_lstm_hyperopt.pipeline.ensemble_limits import NO_LIMITS, EnsembleLimits, Kept
 from cnn_lstm_hyperopt.pipeline.ensemble_weights import Weigher, Weighting
 from cnn_lstm_hyperopt.pipeline.linear_members import LinearMember, linear_members
 from cnn_lstm_hyperopt.pipeline.recommendation import finalists_are_separated
@@ -154,18 +154,14 @@ def blend(
     value_scale: ValueScale | None = None,
     limits: EnsembleLimits = NO_LIMITS,
 ) -> Blend | None:
-    """Return an ensemble of the retrained models and baselines. Return None if there is only one retrained model.
+    """Return an ensemble of the retrained models and baselines.
 
-    Also return None if no two candidates keep the bounds.
+    Return None if there are not two networks, or no two candidates that keep the bounds.
 
-    With the method ``auto``, the weights are equal, unless selected weights are better on validation beyond chance: weights that
-    are estimated from few data are often worse than equal weights (Smith & Wallis 2009, "A Simple Explanation of the Forecast
-    Combination Puzzle").
-    The models were chosen from all trials on the same windows, so "beyond chance" means an interval with the level
-    1 − 0.05 / ``n_trials`` (Bonferroni). With too few windows for an interval, the weights are selected.
-
-    The ensemble depends only on the models and the windows. So a resumed run has the same ensemble. The temperature of the
-    ensemble is fitted last (mean first, then calibration: Rahaman & Thiery 2021, NeurIPS); stacking fits it with the weights.
+    With the method ``auto``, the weights are equal, unless selected weights are better on validation beyond chance
+    (:class:`.Weigher`). The ensemble depends only on the models and the windows. So a resumed run has the same ensemble. The
+    temperature of the ensemble is fitted last (mean first, then calibration: Rahaman & Thiery 2021, NeurIPS); stacking fits it
+    with the weights.
 
     Args:
         retrained: finalists in order of rank.
@@ -173,64 +169,98 @@ def blend(
         validation: the validation windows, on which the ensemble is selected and calibrated.
         metric: name of the study's metric.
         selected_by: name of the metric that selects the ensemble.
-        method: how the weights are determined.
+        method, n_trials, value_scale: see :class:`.Weigher`.
         horizon: number of bars that a label looks ahead.
         baselines: fitted baselines, which may be members like the models, with their predictions for the validation windows.
         alike: whether all runs of a finalist have the same predictions. Then all its runs get equal weights.
-        n_trials: number of trials from which the search chose the models.
-        value_scale: scale of the regression target; None without regression.
         limits: bounds on the costs of the ensemble.
     """
-    places: list[Place | None] = [(rank, run) for rank, of in enumerate(retrained) for run in range(len(of.runs))]
-    if len(places) < 2:
+    library = _Library.of(retrained, predictions, baselines, alike=alike)
+    if sum(place is not None for place in library.places) < 2:
         return None
-    said = [each for runs in predictions for each in runs] + list(baselines.values())
-    members = [_member(each, run) for each in retrained for run in each.runs]
-    members += [Member(each.model, 1.0, baseline=each.name) for each in baselines]
-    seconds = [run.outcome.seconds for each in retrained for run in each.runs] + [each.seconds for each in baselines]
-    places += [None] * len(baselines)
     weigher = Weigher(method, validation, selected_by, horizon, n_trials, value_scale)
-
-    def weigh(kept: Sequence[int]) -> Weighting:
-        """Return the weights of some of the candidates."""
-        n_networks = sum(members[place].baseline is None for place in kept)
-        found = weigher.weights([said[place] for place in kept], n_networks)
-        finalists = [None if (of := places[place]) is None else of[0] for place in kept]
-        return found.shared(finalists) if alike else found
-
-    def score_without(weighting: Weighting, kept: Sequence[int], place: int) -> float:
-        return weigher.score_without(weighting, [said[each] for each in kept], place)
-
-    found = limits.kept(members, weigh, score_without)
-    if found is None:
-        return None
-    weighting, order = found.weighting, [found.places[place] for place in found.weighting.order]
-    mean = weighting.combined([said[place] for place in found.places])
-    temperature = weighting.temperature or temperature_on(validation, mean, horizon)
-    scores = _Scores(validation.labels.numpy(), said[0].decision_weights)
-    return Blend(
-        Ensemble(
-            tuple(
-                replace(
-                    members[found.places[place]], weight=float(weighting.weights[place]), **weighting.of_value(place)
-                )
-                for place in weighting.order
-            ),
-            conformal=sets_on(validation, mean, temperature),
-            temperature=temperature,
-            pooling=weighting.pooling,
+    kept = limits.kept(
+        library.members,
+        lambda places: library.weighting(places, weigher),
+        lambda weighting, places, place: weigher.score_without(
+            weighting, [library.said[each] for each in places], place
         ),
-        tuple(places[place] for place in order),
-        scores.of(metric, mean.probabilities),
-        scores.best_of(metric, said),
-        selected_by,
-        weighting.kind,
-        scores.of(selected_by, mean.probabilities),
-        scores.best_of(selected_by, said),
-        sum(seconds[place] for place in order),
-        Calibrated(mean, scaled(mean, temperature)),
-        found.latency_ms,
     )
+    if kept is None:
+        return None
+    return _blend(library, kept, weigher, metric)
+
+
+def _blend(library: "_Library", kept: Kept, weigher: Weigher, metric: str) -> Blend:
+    """Return the ensemble of the kept candidates with its temperature, prediction sets and validation scores."""
+    validation, selected_by = weigher.validation, weigher.metric
+    mean = kept.weighting.combined([library.said[place] for place in kept.places])
+    temperature = kept.weighting.temperature or temperature_on(validation, mean, weigher.horizon)
+    scores = _Scores(validation.labels.numpy(), mean.decision_weights)
+    order = [kept.places[place] for place in kept.weighting.order]
+    members = tuple(
+        replace(library.members[kept.places[place]], weight=weight, value_weight=value)
+        for place, weight, value in kept.weighting.of_members
+    )
+    conformal = sets_on(validation, mean, temperature)
+    return Blend(
+        Ensemble(members, conformal=conformal, temperature=temperature, pooling=kept.weighting.pooling),
+        tuple(library.places[place] for place in order),
+        scores.of(metric, mean.probabilities),
+        scores.best_of(metric, library.said),
+        selected_by,
+        kept.weighting.kind,
+        scores.of(selected_by, mean.probabilities),
+        scores.best_of(selected_by, library.said),
+        sum(library.seconds[place] for place in order),
+        Calibrated(mean, scaled(mean, temperature)),
+        kept.latency_ms,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Library:
+    """Candidates of an ensemble: first the networks of all finalists and seeds, then the baselines.
+
+    Attributes:
+        members: the candidates as members, with any weight.
+        places: for each candidate, the position of its finalist and of its training; None for a baseline.
+        said: predictions of each candidate for the validation windows.
+        seconds: training time of each candidate in seconds.
+        alike: whether all runs of a finalist have the same predictions and so get equal weights.
+    """
+
+    members: list[Member]
+    places: list[Place | None]
+    said: list[Predictions]
+    seconds: list[float]
+    alike: bool
+
+    @classmethod
+    def of(
+        cls,
+        retrained: Sequence[Retrained],
+        predictions: Sequence[Sequence[Predictions]],
+        baselines: Mapping[LinearMember, Predictions],
+        *,
+        alike: bool,
+    ) -> "_Library":
+        """Return all candidates; see :func:`blend`."""
+        networks = [(rank, run) for rank, of in enumerate(retrained) for run in range(len(of.runs))]
+        members = [_member(each, run) for each in retrained for run in each.runs]
+        members += [Member(each.model, 1.0, baseline=each.name) for each in baselines]
+        seconds = [run.outcome.seconds for each in retrained for run in each.runs] + [
+            each.seconds for each in baselines
+        ]
+        said = [each for runs in predictions for each in runs] + list(baselines.values())
+        return cls(members, [*networks, *[None] * len(baselines)], said, seconds, alike)
+
+    def weighting(self, kept: Sequence[int], weigher: Weigher) -> Weighting:
+        """Return the weights of the candidates at these positions."""
+        finalists = [None if (place := self.places[each]) is None else place[0] for each in kept]
+        n_networks = sum(each is not None for each in finalists)
+        found = weigher.weights([self.said[each] for each in kept], n_networks)
+        return found.shared(finalists) if self.alike else found
 
 
 @dataclass(frozen=True)

@@ -11,14 +11,13 @@ from cnn_lstm_hyperopt.data.windows import Windows
 from cnn_lstm_hyperopt.evaluation import Dependence
 from cnn_lstm_hyperopt.evaluation.stacking import stacked_pool, stacked_values
 from cnn_lstm_hyperopt.evaluation.temperature import MAX_TEMPERATURE, MIN_TEMPERATURE
-from cnn_lstm_hyperopt.inference.ensemble import ROUNDS, mean_of, pool_of, select
-from cnn_lstm_hyperopt.inference.predictor import LINEAR, LOGARITHMIC, Pooling
+from cnn_lstm_hyperopt.inference.ensemble import LINEAR, LOGARITHMIC, ROUNDS, Pooling, mean_of, pool_of, select
 from cnn_lstm_hyperopt.metrics import if_defined
 from cnn_lstm_hyperopt.metrics import score as metric_score
 from cnn_lstm_hyperopt.pipeline.recommendation import gain_on
 from cnn_lstm_hyperopt.training import Predictions, ValueScale
 
-Floats = NDArray[np.floating]
+Floats = NDArray[np.float64]
 EQUAL, SELECTED, STACKED = "equal", "selected", "stacked"
 """Kinds of weights: half of the weight for all networks and half for all baselines, weights selected greedily, or weights of a
 penalised regression."""
@@ -54,9 +53,14 @@ class Weighting:
         """Positions of the members, the largest weight first."""
         return [place for place in np.argsort(-self.weights, kind="stable").tolist() if self.weights[place] > 0]
 
-    def of_value(self, place: int) -> dict[str, float]:
-        """Return the entry ``value_weight`` of the candidate at a position, if there is one."""
-        return {} if self.value_weights is None else {"value_weight": float(self.value_weights[place])}
+    @property
+    def of_members(self) -> list[tuple[int, float, float | None]]:
+        """Position, weight and weight of the values of each member, the largest weight first."""
+        values = self.value_weights
+        return [
+            (place, float(self.weights[place]), None if values is None else float(values[place]))
+            for place in self.order
+        ]
 
     def combined(self, said: Sequence[Predictions]) -> Predictions:
         """Return the combined predictions, from the predictions of all candidates."""
@@ -77,13 +81,18 @@ class Weighting:
 class Weigher:
     """Rule that gives weights to candidates.
 
+    With the method ``auto``, the weights are equal, unless selected weights are better on validation beyond chance: weights that
+    are estimated from few data are often worse than equal weights (Smith & Wallis 2009, "A Simple Explanation of the Forecast
+    Combination Puzzle"). The networks were chosen from all trials on the same windows, so "beyond chance" means an interval with
+    the level 1 − 0.05 / ``n_trials`` (Bonferroni). With too few windows for an interval, the weights are selected.
+
     Attributes:
         method: setting ``retrain.ensemble``.
         validation: labelled windows for which the candidates' predictions are known.
         metric: metric that decides between equal and selected weights, and that selects weights.
         horizon: number of bars that a label looks ahead.
         n_trials: number of trials from which the search chose the networks.
-        value_scale: scale of the target; needed to stack values.
+        value_scale: scale of the regression target; None without regression.
     """
 
     method: EnsembleMethod
