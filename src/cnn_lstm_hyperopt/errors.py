@@ -11,7 +11,7 @@ HyperoptError
 └── RunError                    exit code 1: the work started and did not succeed
     ├── StudyFailedError        too many trials failed in a row
     ├── TrialChangedError       another program changed a running trial
-    ├── EmptyFrontError         no trial is complete
+    ├── EmptyFrontError         no trial is complete and feasible
     ├── BaselineError           a user's own baseline fails in the final test
     ├── CheckpointError         training can't continue from a checkpoint file
     ├── MemoryLimitError        a training needs more memory than limits.memory_mb; also a MemoryError

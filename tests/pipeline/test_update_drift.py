@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.signal import lfilter
 
 from cnn_lstm_hyperopt.pipeline.updates.drift import earlier_errors, error_drift, feature_drift
 from cnn_lstm_hyperopt.pipeline.updates.summary import drift_text
@@ -67,6 +68,22 @@ def test_only_changes_at_new_dates_are_reported_and_earlier_errors_are_read_from
         {"event": "update", "errors": errors[60:]},
     ]
     assert earlier_errors(events) == errors
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("memory", ["overlapping labels", "autoregression"])
+def test_errors_of_dependent_dates_cause_few_alarms(memory):
+    """Errors of five symbols at a constant rate: labels of five bars that overlap, or a latent autoregression of 0.6."""
+    alarms = 0
+    for seed in range(20):
+        own = np.random.default_rng(seed).standard_normal((1_200, 5))
+        if memory == "overlapping labels":
+            latent = np.stack([np.convolve(each, np.ones(5) / 5**0.5, "valid") for each in own.T], axis=1)
+        else:
+            latent = lfilter([0.8], [1, -0.6], own, axis=0)
+        rates = (latent[-1_000:] < -0.125).mean(axis=1)
+        alarms += bool(error_drift([(f"day {day}", rate) for day, rate in enumerate(rates)], 1_000)["changes"])
+    assert alarms <= 2
 
 
 @pytest.mark.parametrize("changed", [None, [], [{"feature": "calm", "p": 0.001}]])

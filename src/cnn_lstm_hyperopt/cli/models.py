@@ -46,6 +46,13 @@ Force = Annotated[
 ]
 
 
+OwnFeatures = Annotated[
+    str | None,
+    Parameter(help="module:function that computes the model's own features. It runs only if you name it here."),
+]
+OnBadBars = Annotated[
+    BadBars, Parameter(help="Invalid bars: error (stop), drop (remove them), or keep (keep them where possible).")
+]
 Family = Annotated[
     str | None,
     Parameter(
@@ -71,14 +78,9 @@ def predict(
     output: Annotated[
         Path | None, Parameter(converter=path_of, help="CSV file to write. [default: the terminal]")
     ] = None,
-    features: Annotated[
-        str | None,
-        Parameter(help="module:function that computes the model's own features. It runs only if you name it here."),
-    ] = None,
+    features: OwnFeatures = None,
     family: Family = None,
-    on_bad_bars: Annotated[
-        BadBars, Parameter(help="Invalid bars: error (stop), drop (remove them), or keep (keep them where possible).")
-    ] = "error",
+    on_bad_bars: OnBadBars = "error",
     tested: Tested = False,
     force: Force = False,
     debug: Debug = False,

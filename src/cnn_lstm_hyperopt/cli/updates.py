@@ -2,15 +2,15 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from cyclopts import Parameter
 
 from cnn_lstm_hyperopt.cli.application import app
-from cnn_lstm_hyperopt.cli.models import Family, Force, loaded, write_output
+from cnn_lstm_hyperopt.cli.models import Family, Force, OnBadBars, OwnFeatures, loaded, write_output
 from cnn_lstm_hyperopt.cli.options import Debug
 from cnn_lstm_hyperopt.cli.values import path_of, whole
-from cnn_lstm_hyperopt.config.schema.data import BadBars
+from cnn_lstm_hyperopt.inference.versions import Policy
 from cnn_lstm_hyperopt.run_dir.outputs import checked_output, is_evaluation
 from cnn_lstm_hyperopt.utils.atomic_io import json_text
 from cnn_lstm_hyperopt.utils.text import printable
@@ -28,15 +28,6 @@ OldAndNewBars = Annotated[
     Parameter(converter=path_of, help="Folder with the old and the new bars, as for run. Other symbols are not read."),
 ]
 
-OwnFeatures = Annotated[
-    str | None,
-    Parameter(help="module:function that computes the model's own features. It runs only if you name it here."),
-]
-
-OnBadBars = Annotated[
-    BadBars, Parameter(help="Invalid bars: error (stop), drop (remove them), or keep (keep them where possible).")
-]
-
 
 @app.command
 def update(
@@ -44,7 +35,7 @@ def update(
     model: Model,
     data_dir: OldAndNewBars,
     policy: Annotated[
-        Literal["refit", "finetune", "none"],
+        Policy,
         Parameter(
             help="How to train the candidate. refit: new networks of the same configuration on the newest windows. finetune: the"
             " present networks for 5 more epochs at a tenth of the learning rate, on the new windows and some old ones. none:"

@@ -259,17 +259,23 @@ def _long_run(sums: Floats, horizon: int) -> tuple[float, int]:
     return _low_frequencies(sums, cosines), cosines
 
 
-def _prewhitened(sums: Floats) -> tuple[float, int]:
-    """Return the long-run variance and its degrees of freedom, estimated after prewhitening with an autoregression of order 1.
+def autoregression(sums: Floats) -> float:
+    """Return the coefficient of an autoregression of order 1, from 0 to 0.97, of numbers (units,) with the mean 0.
 
-    The bias of the coefficient φ is corrected. The Yule-Walker estimate of φ is too small by (1 + 4 φ) / n (Shaman & Stine
-    1988).
+    The Yule-Walker estimate is too small by (1 + 4 φ) / n (Shaman & Stine 1988), which is corrected.
     """
     total = float(sums @ sums)
     if total <= NO_VARIANCE:
-        return 0.0, 1
+        return 0.0
     found = float(sums[1:] @ sums[:-1]) / total
-    coefficient = min(max(0.0, found + (1 + 4 * found) / len(sums)), _MAX_AUTOREGRESSION)
+    return min(max(0.0, found + (1 + 4 * found) / len(sums)), _MAX_AUTOREGRESSION)
+
+
+def _prewhitened(sums: Floats) -> tuple[float, int]:
+    """Return the long-run variance and its degrees of freedom, estimated after prewhitening with an autoregression of order 1."""
+    if float(sums @ sums) <= NO_VARIANCE:
+        return 0.0, 1
+    coefficient = autoregression(sums)
     rest = sums[1:] - coefficient * sums[:-1]
     variance, freedom = _long_run(rest - rest.mean(), 1)
     return variance / (1 - coefficient) ** 2, freedom

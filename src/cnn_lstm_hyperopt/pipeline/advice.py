@@ -10,6 +10,7 @@ from cnn_lstm_hyperopt.evaluation.baselines.base import is_own
 from cnn_lstm_hyperopt.metrics import METRICS
 from cnn_lstm_hyperopt.search import StudyPlan, TrialRecord
 from cnn_lstm_hyperopt.search.constraints import no_feasible_text
+from cnn_lstm_hyperopt.search.pareto_front import feasible_trials
 from cnn_lstm_hyperopt.search.pruning_stats import LIMIT
 from cnn_lstm_hyperopt.utils.text import counted, install_command
 
@@ -76,9 +77,10 @@ def below_chance_text(settings: Settings, plan: StudyPlan, records: Sequence[Tri
     The text also states how far the best trial is from chance, and which settings to change.
     """
     skill = plan.skill
-    best = max(record.values.score for record in records if record.values is not None and record.feasible)
+    best = max(record.values.score for record in feasible_trials(records) if record.values is not None)
+    kept = "" if all(record.feasible for record in records) else " that keeps the constraints"
     return (
-        f"no trial beats {skill.to_beat} on validation, so the front holds the best of them (above_chance: false):"
+        f"no trial{kept} beats {skill.to_beat} on validation, so the front holds the best of them (above_chance: false):"
         f" {METRICS[skill.metric].article} {skill.words} above {skill.threshold:.4f} is needed, the best has {best:.4f}; try"
         f" {_fixes(settings, plan, records, interface)}"
     )

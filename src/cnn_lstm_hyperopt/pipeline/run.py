@@ -33,7 +33,7 @@ def run(settings: Settings, events: RunEvents, *, resume: bool, recalibrate: boo
 
     Raises:
         InputError: the data, the settings or the directory can't be used. No trial was started.
-        EmptyFrontError: no trial is complete. The results are written.
+        EmptyFrontError: no trial is complete and feasible. The results are written.
         InterruptedRunError: Ctrl-C or SIGTERM ended the run. The results of finished trials are written.
         StorageFailedError: files in ``save_dir`` can no longer be written. Finished trials are in ``study.db``.
     """

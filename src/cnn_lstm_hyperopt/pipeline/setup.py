@@ -119,8 +119,8 @@ class Setup:
         if not self.within:
             raise ConfigError(
                 f"no configuration of the search space keeps the limits ({self.plan.limits}): none of"
-                f" {len(self.sampled.configurations)} random ones does; raise the limits, lower training.max_epochs or"
-                " data.train_share, or use a smaller search space, such as that of --config small",
+                f" {len(self.sampled.configurations)} random ones does; raise the limits or constraints.size_mb, lower"
+                " training.max_epochs or data.train_share, or use a smaller search space, such as that of --config small",
                 field="limits",
                 code="limits-leave-nothing",
             )

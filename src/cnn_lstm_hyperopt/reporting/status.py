@@ -240,7 +240,7 @@ def _look(save_dir: Path) -> _StudyState:
 
 def _front_text(front: Sequence[TrialRecord], skill: SkillThreshold, *, verdict_says_why: bool) -> str:
     if not front or front[0].values is None:
-        return "Front: empty, no trial is complete and keeps the constraints"
+        return "Front: empty, no trial is complete and feasible"
     best = front[0].values
     chance = (
         ""

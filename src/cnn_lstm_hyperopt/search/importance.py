@@ -12,7 +12,7 @@ from cnn_lstm_hyperopt.search.observations import losses
 from cnn_lstm_hyperopt.search.optuna_logging import quiet_optuna
 from cnn_lstm_hyperopt.search.skill_threshold import SkillThreshold
 from cnn_lstm_hyperopt.search.storage import StudyStorage
-from cnn_lstm_hyperopt.search.trial import State
+from cnn_lstm_hyperopt.search.trial import CONSTRAINTS, State
 
 FRONT = "front"
 """Key under which the importances of parameters for a trial's non-dominated rank are returned."""
@@ -82,13 +82,17 @@ def _complete(study: optuna.Study) -> list[FrozenTrial]:
 
 
 def _ranks(complete: Sequence[FrozenTrial], skill: SkillThreshold) -> dict[int, float]:
-    """Return the non-dominated rank of each trial by trial number."""
-    skilled = [trial for trial in complete if skill.passes(trial.values[0])]
+    """Return the non-dominated rank of each trial by trial number. Trials without skill and infeasible trials are the last."""
+    skilled = [trial for trial in complete if skill.passes(trial.values[0]) and _is_feasible(trial)]
     ranks = dict.fromkeys((trial.number for trial in complete), float(len(complete)))
     if skilled:
         found = non_dominated_ranks([losses(*trial.values) for trial in skilled])
         ranks |= {trial.number: float(rank) for trial, rank in zip(skilled, found, strict=True)}
     return ranks
+
+
+def _is_feasible(trial: FrozenTrial) -> bool:
+    return all(each["value"] <= each["bound"] for each in trial.user_attrs.get(CONSTRAINTS, {}).values())
 
 
 def _importance(study: optuna.Study, target: Callable[[FrozenTrial], float], share: float) -> dict[str, float]:

@@ -20,7 +20,7 @@ def ranked_front(records: Sequence[TrialRecord], skill: SkillThreshold) -> list[
     Trials are ordered by score (descending), then by validation log loss, seconds and MB (ascending). With few validation
     windows, scores are often equal; log losses are rarely equal.
     """
-    return _non_dominated([r for r in _feasible(records) if above_chance(r, skill)])
+    return _non_dominated([r for r in feasible_trials(records) if above_chance(r, skill)])
 
 
 def reported_front(records: Sequence[TrialRecord], skill: SkillThreshold) -> list[TrialRecord]:
@@ -28,7 +28,7 @@ def reported_front(records: Sequence[TrialRecord], skill: SkillThreshold) -> lis
 
     Only reports use a front of trials that do not beat chance, because such a front contains mainly small models without skill.
     """
-    return ranked_front(records, skill) or _non_dominated(_feasible(records))
+    return ranked_front(records, skill) or _non_dominated(feasible_trials(records))
 
 
 def confirmation_candidates(records: Sequence[TrialRecord], skill: SkillThreshold, top_k: int) -> list[TrialRecord]:
@@ -39,7 +39,7 @@ def confirmation_candidates(records: Sequence[TrialRecord], skill: SkillThreshol
     equal score keeps off the front. Trials below the skill threshold are chosen only if no trial beats chance. Infeasible trials
     are never chosen.
     """
-    complete = _feasible(records)
+    complete = feasible_trials(records)
     eligible = [record for record in complete if above_chance(record, skill)] or complete
     turns = zip_longest(_best_first(eligible), reported_front(records, skill))
     chosen = dict.fromkeys(record.number for turn in turns for record in turn if record is not None)
@@ -99,7 +99,7 @@ def above_chance(record: TrialRecord, skill: SkillThreshold) -> bool:
     return record.values is not None and skill.passes(record.values.score)
 
 
-def _feasible(records: Sequence[TrialRecord]) -> list[TrialRecord]:
+def feasible_trials(records: Sequence[TrialRecord]) -> list[TrialRecord]:
     """Return the COMPLETE trials that keep all constraints."""
     return [record for record in records if record.values is not None and record.feasible]
 

@@ -16,7 +16,7 @@ from cnn_lstm_hyperopt.search.trial_seals import SEAL, Seals, with_attributes
 
 ENDINGS = ("reason", "cut_off_by", "given_up", "diverged", "memory_saving")
 """User attributes that only some ended trials have."""
-CONSTRAINTS = "constraints"
+OPTUNA_CONSTRAINTS = "constraints"
 """Name of the system attribute in which Optuna stores the constraint values of a trial; values above 0 violate a constraint."""
 
 
@@ -80,7 +80,7 @@ class End:
         names = ended.user_attrs if stored is None else {**stored, **written}
         system: dict[str, Any] = {SEAL: seals.seal(ended, names, *ends)}
         if self.excesses:
-            system[CONSTRAINTS] = [float(excess) for excess in self.excesses]
+            system[OPTUNA_CONSTRAINTS] = [float(excess) for excess in self.excesses]
         return Change(*ends, written, system)
 
     def is_stored(self, trial: FrozenTrial) -> bool:

@@ -158,7 +158,7 @@ def fit_study(
         tempers: True to scale the probabilities by a temperature that is fitted on held-out windows.
 
     Raises:
-        EmptyFrontError: no trial is complete.
+        EmptyFrontError: no trial is complete and feasible.
         RunError: the final training failed with all seeds.
         KeyboardInterrupt: Ctrl-C ended the search or the training.
     """

@@ -17,6 +17,7 @@ from cnn_lstm_hyperopt.pareto import knee, non_dominated
 from cnn_lstm_hyperopt.pipeline.session import Session
 from cnn_lstm_hyperopt.run_dir.paths import VALIDATION
 from cnn_lstm_hyperopt.search import TrialRecord, with_fixed
+from cnn_lstm_hyperopt.search.pareto_front import feasible_trials
 from cnn_lstm_hyperopt.training.latency import window_milliseconds
 from cnn_lstm_hyperopt.utils.text import did_you_mean, shown
 
@@ -71,7 +72,7 @@ def leaderboard(session: Session, objectives: Objectives) -> pd.DataFrame:
     """
     regression = objectives.metric == R2
     records = session.study.records() if regression else session.study.front()
-    complete = [record for record in records if record.values is not None and record.feasible]
+    complete = feasible_trials(records)
     scored = [(record, _scores(session, record, objectives)) for record in complete]
     on_front = non_dominated([_losses(row, objectives) for _, row in scored])
     rows = []

@@ -30,7 +30,7 @@ class Change(NamedTuple):
     after: float
 
 
-def adwin(values: Floats, confidence: float) -> list[Change]:
+def adwin(values: Floats, confidence: float, *, dependence: float = 1.0) -> list[Change]:
     """Return the changes of the mean of a stream, in the order in which they are found.
 
     Each value is added to a window. If two parts of the window have means that differ by more than :func:`threshold`, the part
@@ -39,6 +39,8 @@ def adwin(values: Floats, confidence: float) -> list[Change]:
     Args:
         values: (n,) values in [0, 1], in order of time.
         confidence: δ, the bound on the probability of a false alarm at a value.
+        dependence: factor by which dependence between neighbouring values increases the variance of a mean. The paper assumes
+            independent values, so without this factor a slowly varying stream gives false alarms.
     """
     changes: list[Change] = []
     start = 0
@@ -49,7 +51,7 @@ def adwin(values: Floats, confidence: float) -> list[Change]:
             before = (sums[cuts] - sums[start]) / (cuts - start)
             after = (sums[end] - sums[cuts]) / (end - cuts)
             mean = (sums[end] - sums[start]) / (end - start)
-            variance = max(0.0, (squares[end] - squares[start]) / (end - start) - mean**2)
+            variance = dependence * max(0.0, (squares[end] - squares[start]) / (end - start) - mean**2)
             excess = np.abs(after - before) - threshold(cuts - start, end - cuts, variance, confidence)
             best = int(excess.argmax())
             if excess[best] <= 0:
@@ -64,7 +66,7 @@ def threshold(n_before: NDArray[np.int64], n_after: NDArray[np.int64], variance:
 
     Args:
         n_before, n_after: (cuts,) number of values on each side of each cut.
-        variance: variance of the values in the window.
+        variance: variance of the values in the window, times the factor for dependence.
         confidence: δ.
     """
     harmonic = 1 / (1 / n_before + 1 / n_after)

@@ -286,7 +286,7 @@ def untested_verdict(
         n_trials: total number of trials that the study is to run.
         infeasible: number of trials that break a constraint.
     """
-    so_far = " that keep the constraints" if infeasible else ""
+    so_far = " that break no constraint" if infeasible else ""
     so_far += "" if done + infeasible >= n_trials else " so far"
     reached = "no trial was completed" if best is None else f"the best trial has {best:.4f}"
     return {

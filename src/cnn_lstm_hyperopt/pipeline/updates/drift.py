@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from cnn_lstm_hyperopt.data.problems import date_text
 from cnn_lstm_hyperopt.data.splits import Integers
 from cnn_lstm_hyperopt.data.window_table import WindowTable
+from cnn_lstm_hyperopt.evaluation.dependence import autoregression
 from cnn_lstm_hyperopt.evaluation.drift.adwin import adwin
 from cnn_lstm_hyperopt.evaluation.drift.two_sample import benjamini_hochberg, kolmogorov_smirnov, spent_level
 
@@ -79,14 +80,16 @@ def earlier_errors(events: Sequence[Mapping[str, Any]]) -> list[tuple[str, float
 def error_drift(errors: Sequence[tuple[str, float]], new: int) -> dict[str, Any]:
     """Return the changes of the error rate that are found at one of the last ``new`` dates.
 
-    The symbols of one date are dependent, so ADWIN reads the mean error of each date.
+    The symbols of one date are dependent, so ADWIN reads the mean error of each date. The errors of neighbouring dates are
+    dependent, too, for example if labels overlap.
 
     Args:
         errors: date and error rate, in order of time.
         new: number of dates since the last update.
     """
     kept = errors[-MAX_DATES:]
-    changes = adwin(np.array([error for _, error in kept], dtype=np.float64), ERROR_CONFIDENCE)
+    rates = np.array([error for _, error in kept], dtype=np.float64)
+    changes = adwin(rates, ERROR_CONFIDENCE, dependence=_dependence(rates))
     return {
         "dates": len(kept),
         "changes": [
@@ -95,6 +98,17 @@ def error_drift(errors: Sequence[tuple[str, float]], new: int) -> dict[str, Any]
             if each.found_at >= len(kept) - new
         ],
     }
+
+
+def _dependence(rates: Floats) -> float:
+    """Return the factor (1 + φ) / (1 − φ) by which an autoregression with the coefficient φ increases the variance of a mean.
+
+    A change of the mean looks like autocorrelation. So φ is estimated after subtracting the mean of each part between the changes
+    that ADWIN finds if dates are taken to be independent.
+    """
+    parts = np.split(rates, sorted({change.cut for change in adwin(rates, ERROR_CONFIDENCE)}))
+    coefficient = autoregression(np.concatenate([part - part.mean() for part in parts if len(part)] or [rates]))
+    return (1 + coefficient) / (1 - coefficient)
 
 
 def errors_of(dates: NDArray[Any], errors: Floats) -> list[tuple[str, float]]:

@@ -11,6 +11,7 @@ from cnn_lstm_hyperopt.run_dir.activity import Activity
 from cnn_lstm_hyperopt.search import State, Study, TrialRecord, above_chance
 from cnn_lstm_hyperopt.search.constraints import violation_text
 from cnn_lstm_hyperopt.search.cost_forecast import Forecast
+from cnn_lstm_hyperopt.search.pareto_front import feasible_trials
 from cnn_lstm_hyperopt.search.pruning_stats import LIMIT
 from cnn_lstm_hyperopt.utils.text import epochs_text
 
@@ -101,12 +102,12 @@ class SearchProgress:
 
     def _status(self, records: Sequence[TrialRecord], front: Sequence[TrialRecord]) -> str:
         count = {state: sum(record.state is state for record in records) for state in State}
-        best = max((record.values.score for record in records if record.values and record.feasible), default=None)
+        best = max((record.values.score for record in feasible_trials(records) if record.values), default=None)
         infeasible = sum(not record.feasible for record in records)
         shown = "best –" if best is None else f"best {best:.4f}"
-        ended = f"{count[State.COMPLETE]} complete, {count[State.PRUNED]} pruned"
+        broken = f" ({infeasible} infeasible)" if infeasible else ""
+        ended = f"{count[State.COMPLETE]} complete{broken}, {count[State.PRUNED]} pruned"
         ended += f", {count[State.FAIL]} failed" if count[State.FAIL] else ""
-        ended += f" ({infeasible} infeasible)" if infeasible else ""
         below = front and not above_chance(front[0], self._study.plan.skill)
         return f"{ended} · {shown} · front {len(front)}{', none above chance' if below else ''}"
 

@@ -147,10 +147,10 @@ def hypervolume(table: TrialTable, by: str) -> go.Figure | None:
 
 
 def history(table: TrialTable, which: str) -> go.Figure | None:
-    """Return the chart of an objective's value in each trial, and of the best value up to each trial."""
+    """Return the chart of an objective's value in each trial, and of the best feasible value up to each trial."""
     complete, trials = table.complete, table.trials
     pruned = trials[(trials.state == State.PRUNED.value) & trials.score.notna() & (which == "score")]
-    best = complete[which].cummax() if which == "score" else complete[which].cummin()
+    best = table.feasible[which].cummax() if which == "score" else table.feasible[which].cummin()
     colour: dict[str, Any] = {"color": COLOURS["grey"], "symbol": "x-thin-open", "size": 5}
     traces = [
         points("pruned, at its best epoch", pruned, pruned.index.to_series(), which, **colour),
@@ -161,8 +161,8 @@ def history(table: TrialTable, which: str) -> go.Figure | None:
 
 
 def size(table: TrialTable) -> go.Figure | None:
-    """Return the chart of score against model size. A line shows the best score among models up to each size."""
-    ordered = table.complete.sort_values("mb", kind="stable")
+    """Return the chart of score against model size. A line shows the best score among feasible models up to each size."""
+    ordered = table.feasible.sort_values("mb", kind="stable")
     traces = [
         points("completed trials", table.complete, "mb", "score", color=COLOURS["grey"], size=6, opacity=0.6),
         _steps("best up to this size", ordered.mb, ordered.score.cummax(), COLOURS["accent"]),

@@ -163,12 +163,13 @@ def _contour(table: TrialTable, which: str, across: Scale, up: Scale) -> go.Figu
 
 
 def parallel(table: TrialTable) -> Variants:
-    """Return figures of parallel coordinates: for all trials, for the best tenth of the trials and for the Pareto front.
+    """Return figures of parallel coordinates: for all trials, for the best tenth of the feasible trials and for the Pareto front.
 
     The axes are the most important parameters.
     """
     complete = table.complete
-    best = complete.sort_values("score", ascending=False, kind="stable").head(max(1, -(-len(complete) // 10)))
+    best = table.feasible.sort_values("score", ascending=False, kind="stable")
+    best = best.head(max(1, -(-len(best) // 10)))
     scales = [Scale(name, table) for name in important(table)[:MAX_AXES] if name in table.params]
     fifth = (
         (complete.score.rank(method="first", pct=True) * 5).sub(1e-9).astype(int) if len(complete) else complete.score

@@ -75,7 +75,7 @@ class Content:
     @property
     def above_chance(self) -> bool:
         """True if the trials of the Pareto front beat chance."""
-        return any(above_chance(record, self.skill) and record.feasible for record in self.records)
+        return bool(self.front) and above_chance(self.front[0], self.skill)
 
     @property
     def models(self) -> list[dict[str, Any]]:

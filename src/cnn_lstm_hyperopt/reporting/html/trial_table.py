@@ -61,6 +61,11 @@ class TrialTable:
         return self.trials[self.trials.state == State.COMPLETE.value]
 
     @cached_property
+    def feasible(self) -> pd.DataFrame:
+        """Rows of the completed trials that keep all constraints."""
+        return self.trials[(self.trials.state == State.COMPLETE.value) & self.trials.feasible.astype(bool)]
+
+    @cached_property
     def front(self) -> pd.DataFrame:
         """Rows of the trials of the Pareto front, in the order of their ranks."""
         return self.trials.loc[[record.number for record in self.content.front]]

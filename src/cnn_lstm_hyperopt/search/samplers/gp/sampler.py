@@ -168,14 +168,14 @@ class GpSampler(Sampler):
         mean, sd = self._predict(posteriors, candidates, low, width)
         if bold:
             sd[:, 0] *= BOLDNESS
-        discount = np.ones(len(mean))
+        discount, done = np.ones(len(mean)), min(1.0, len(z) / self.n_trials)
         if costs is not None:
-            quantile = EXPENSIVE * min(1.0, len(z) / self.n_trials)
+            quantile = EXPENSIVE * done
             discount = cost_discount(low[1] + mean[:, 1] * width[1], costs[:, 0], quantile)
         measured = [i for i in self._limited if rows.known(i)[seen].sum() >= MIN_MEASURED]
         limited = [self._posterior(i, rows, seen, hyperparameters[i], offsets) for i in measured]
         feasible = feasibility(limited, self._encoding.features(candidates))
-        likely = promising(feasible, min(1.0, len(z) / self.n_trials))
+        likely = promising(feasible, done)
         ranked = ranked_by_gain(mean[likely], sd[likely], front, (discount * feasible)[likely], generator)
         finished = {row.number for row in request.history}
         running_keys = {key_of(each) for each in request.running}
