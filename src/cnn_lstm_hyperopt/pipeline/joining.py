@@ -2,11 +2,11 @@
 
 import contextlib
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from cnn_lstm_hyperopt.config import Settings
-from cnn_lstm_hyperopt.errors import ConfigError, InterruptedRunError, SaveDirError
+from cnn_lstm_hyperopt.errors import ConfigError, InterruptedRunError, SaveDirError, StorageFailedError
 from cnn_lstm_hyperopt.execution import FINISHED, StopSignal, TrialEvents, gpus_of, resolve_workers, run_trials
 from cnn_lstm_hyperopt.execution.artifacts import (
     CheckpointCopies,
@@ -20,6 +20,7 @@ from cnn_lstm_hyperopt.execution.worker_plan import as_begun
 from cnn_lstm_hyperopt.pipeline.run import dataset_of
 from cnn_lstm_hyperopt.pipeline.setup import prepare_again
 from cnn_lstm_hyperopt.run_dir.paths import CHECKPOINTS, VALIDATION
+from cnn_lstm_hyperopt.run_dir.run_log import run_log, warnings_on_terminal
 from cnn_lstm_hyperopt.run_dir.storage_errors import storage_faults
 from cnn_lstm_hyperopt.search import Assignment, Database, Study, StudyStorage, TrialRecord, database_of
 from cnn_lstm_hyperopt.training.runtime.device import resolve_device
@@ -71,7 +72,12 @@ def join_study(settings: Settings, say: Callable[[str], None]) -> None:
             code="study-in-file",
         )
     stop = StopSignal()
-    with stop.listening(), storage_faults(save_dir), contextlib.closing(StudyStorage(database)) as storage:
+    with (
+        stop.listening(),
+        run_log(save_dir, "worker: "),
+        storage_faults(save_dir),
+        contextlib.closing(StudyStorage(database)) as storage,
+    ):
         setup = prepare_again(settings, dataset_of(settings, resume=True), storage)
         validation = ValidationWriter(_existing(save_dir) / VALIDATION, setup.runner.data.folds)
         checkpoints = save_dir / CHECKPOINTS
@@ -99,6 +105,8 @@ def join_from_artifacts(database: Database, url: str, say: Callable[[str], None]
     stop = StopSignal()
     with (
         stop.listening(),
+        warnings_on_terminal(),
+        _disk_faults(),
         tempfile.TemporaryDirectory(prefix="cnn_lstm_") as name,
         contextlib.closing(StudyStorage(database)) as storage,
     ):
@@ -115,6 +123,19 @@ def join_from_artifacts(database: Database, url: str, say: Callable[[str], None]
             CheckpointCopies(files, checkpoints),
         ]
         _run(Study(storage, plan), runner, stop, callbacks, checkpoints, say)
+
+
+@contextlib.contextmanager
+def _disk_faults() -> Iterator[None]:
+    """Context in which an error of the folder for temporary files becomes a StorageFailedError."""
+    try:
+        yield
+    except OSError as error:
+        raise StorageFailedError(
+            f"{error.filename or tempfile.gettempdir()} can't be written: {error.strerror}; free some space, or set TMPDIR, then"
+            " start the worker again",
+            code="disk-failing",
+        ) from error
 
 
 def _run(

@@ -6,6 +6,7 @@ from cnn_lstm_hyperopt.config import Settings
 from cnn_lstm_hyperopt.data.dataset import Dataset, prepare_dataset
 from cnn_lstm_hyperopt.errors import EmptyFrontError, InterruptedRunError
 from cnn_lstm_hyperopt.execution import ENGINES, OutsideTrials, StopSignal
+from cnn_lstm_hyperopt.execution.artifacts import check_artifacts
 from cnn_lstm_hyperopt.models.inputs import possible_groups
 from cnn_lstm_hyperopt.pipeline.events import RunEvents
 from cnn_lstm_hyperopt.pipeline.final_phase import run_final_phase
@@ -40,6 +41,8 @@ def run(settings: Settings, events: RunEvents, *, resume: bool, recalibrate: boo
     check_database(settings, resume=resume)
     events.on_settings(settings)
     ENGINES[settings.engine].check(settings)
+    if settings.study.artifacts is not None:
+        check_artifacts(settings.study.artifacts)
     stop = StopSignal(settings.study.timeout)
     with stop.listening():
         dataset = dataset_of(settings, resume=resume)

@@ -15,7 +15,7 @@ from cnn_lstm_hyperopt.execution import (
     delete_stale_checkpoints,
     delete_worker_files,
 )
-from cnn_lstm_hyperopt.execution.artifacts import StudyFiles, open_store
+from cnn_lstm_hyperopt.execution.artifacts import StudyFiles, open_store, stored_files
 from cnn_lstm_hyperopt.execution.validation_files import delete_validation
 from cnn_lstm_hyperopt.pipeline.advice import below_chance_text
 from cnn_lstm_hyperopt.pipeline.results.writer import selection_bias, selection_is_due, write_results
@@ -78,10 +78,12 @@ def _run_to_end(session: Session, stop: StopSignal) -> str:
     """Run the trials, then delete temporary files. Return the reason for the end of the search."""
     study, save_dir = session.study, session.save_dir
     url = session.settings.study.artifacts
+    files: StudyFiles | None
     try:
-        files = None
-        if url is not None:
+        if url is not None and study.n_finished() < study.plan.n_trials:
             files = StudyFiles.publish(open_store(url), study.storage, save_dir, session.runner.data)
+        else:
+            files = stored_files(session.settings, study.storage)
         ended_by = _run_trials(session, stop)
     finally:
         delete_worker_files(save_dir)

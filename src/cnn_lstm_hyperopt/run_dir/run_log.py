@@ -9,9 +9,11 @@ import logging
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from cnn_lstm_hyperopt.run_dir.paths import LOG_FILE
 from cnn_lstm_hyperopt.utils.secrets import masked
+from cnn_lstm_hyperopt.utils.text import typed_line
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +29,14 @@ class _Masking(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """Return a log line with passwords masked. If an error is logged, its traceback is included."""
         return masked(super().format(record))
+
+
+class _Terminal(_Masking):
+    """Formatter for the terminal, which shows an error as one line."""
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802 - the name that logging calls
+        """Return the type and the message of an error."""
+        return typed_line(ei[1])
 
 
 class _RunLog(logging.FileHandler):
@@ -64,6 +74,16 @@ def run_log(save_dir: Path, prefix: str = "") -> Iterator[None]:
     """Context in which the package's log messages are appended to ``run.log``. Several processes may write at once."""
     handler = _RunLog(save_dir / LOG_FILE, encoding="utf-8", errors="backslashreplace")
     handler.setFormatter(_Masking(f"%(asctime)s %(levelname)s {prefix}%(message)s"))
+    with logging_to(handler):
+        yield
+
+
+@contextlib.contextmanager
+def warnings_on_terminal() -> Iterator[None]:
+    """Context in which the package's warnings appear on stderr, for commands that write no ``run.log``."""
+    handler = logging.StreamHandler()
+    handler.setLevel(logging.WARNING)
+    handler.setFormatter(_Terminal("Warning: %(message)s"))
     with logging_to(handler):
         yield
 

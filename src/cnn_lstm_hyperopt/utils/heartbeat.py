@@ -1,5 +1,10 @@
 """Heartbeats of this process, which count its steps of progress. A thread reports the count to another process."""
 
+import contextlib
+import threading
+from collections.abc import Iterator
+
+_BEAT_SECONDS = 1.0
 _beats = 0
 _place = (-1, 0.0)
 
@@ -13,6 +18,22 @@ def beat() -> None:
 def beats() -> int:
     """Return the number of heartbeats of this process so far."""
     return _beats
+
+
+@contextlib.contextmanager
+def beating() -> Iterator[None]:
+    """Context in which a thread records heartbeats: for calls that may wait long for another machine."""
+    done = threading.Event()
+
+    def record() -> None:
+        while not done.wait(_BEAT_SECONDS):
+            beat()
+
+    threading.Thread(target=record, daemon=True).start()
+    try:
+        yield
+    finally:
+        done.set()
 
 
 def be_at(trial: int, epoch: float) -> None:

@@ -2,7 +2,7 @@
 
 from cnn_lstm_hyperopt.execution.artifacts.copies import CheckpointCopies, SentPredictions, checkpoint_copies
 from cnn_lstm_hyperopt.execution.artifacts.store import ArtifactStore, FolderStore, ObjectStore, open_store
-from cnn_lstm_hyperopt.execution.artifacts.study_files import StudyFiles, check_artifacts
+from cnn_lstm_hyperopt.execution.artifacts.study_files import StudyFiles, check_artifacts, stored_files
 
 __all__ = [
     "ArtifactStore",
@@ -14,4 +14,5 @@ __all__ = [
     "check_artifacts",
     "checkpoint_copies",
     "open_store",
+    "stored_files",
 ]

@@ -13,16 +13,17 @@ from cnn_lstm_hyperopt.execution.trial_loop import checkpoint_path
 from cnn_lstm_hyperopt.execution.validation_files import validation_path
 from cnn_lstm_hyperopt.progress import ProgressReport
 from cnn_lstm_hyperopt.search import Assignment, StudyStorage, TrialRecord
+from cnn_lstm_hyperopt.search.databases import persistently
 from cnn_lstm_hyperopt.training import last_good, read_checkpoint
 from cnn_lstm_hyperopt.training.trial_trainer import TrainedNetwork
 from cnn_lstm_hyperopt.utils.atomic_io import new_part
-from cnn_lstm_hyperopt.utils.heartbeat import beat
+from cnn_lstm_hyperopt.utils.heartbeat import beating
 
 log = logging.getLogger(__name__)
 
 SEND_SECONDS = 10.0
-"""Seconds between two copies of a running trial's checkpoint. A trial whose machine is lost repeats at most this time."""
-_RETRY_SECONDS, _PAUSE_SECONDS = 300.0, 5.0
+"""Min seconds between two copies of a running trial's checkpoint. If a machine is lost, its trial repeats the time since the last
+copied epoch."""
 
 
 class CheckpointCopies(TrialEvents):
@@ -45,8 +46,11 @@ class CheckpointCopies(TrialEvents):
         path = self._path(assignment)
         path.parent.mkdir(exist_ok=True)
         part = new_part(path)
+        name = self._files.checkpoint(assignment.seeded_as)
         try:
-            if self._files.store.get(self._files.checkpoint(assignment.seeded_as), part):
+            with beating():
+                found = persistently(lambda: self._files.store.get(name, part), StorageFailedError)
+            if found:
                 there, here = read_checkpoint(part), last_good(path)
                 if here is None or there.epoch > here.epoch:
                     part.replace(path)
@@ -73,16 +77,20 @@ class CheckpointCopies(TrialEvents):
         path = self._path(assignment)
         if not path.exists() or (written := path.stat().st_mtime_ns) == self._sent:
             return
-        self._guarded(
-            assignment.number, lambda: self._files.store.put(self._files.checkpoint(assignment.seeded_as), path)
-        )
-        self._sent_at, self._sent = time.monotonic(), written
+        name = self._files.checkpoint(assignment.seeded_as)
+        if self._guarded(assignment.number, lambda: self._files.store.put(name, path)):
+            self._sent = written
+        self._sent_at = time.monotonic()
 
-    def _guarded(self, number: int, action: Callable[[], None]) -> None:
+    def _guarded(self, number: int, action: Callable[[], None]) -> bool:
+        """Call a function. If the store fails, log a warning and return False."""
         try:
-            action()
+            with beating():
+                action()
         except StorageFailedError as error:
             log.warning("trial %d: %s", number, error)
+            return False
+        return True
 
     def _path(self, assignment: Assignment) -> Path:
         return checkpoint_path(self._checkpoints, assignment.seeded_as)
@@ -101,18 +109,10 @@ class SentPredictions(TrialEvents):
 
     def on_trial_trained(self, assignment: Assignment, trained: TrainedNetwork) -> None:
         """Move the predictions before the trial is stored; while the store fails, repeat this for up to five minutes."""
-        path, began = validation_path(self._folder, assignment.number), time.monotonic()
-        while path.exists():
-            try:
-                self._files.store.put(self._files.predictions(assignment.number), path)
-            except StorageFailedError as error:
-                if time.monotonic() - began > _RETRY_SECONDS:
-                    raise
-                log.warning("trial %d: %s; tries again", assignment.number, error)
-                beat()
-                time.sleep(_PAUSE_SECONDS)
-            else:
-                path.unlink()
+        path, name = validation_path(self._folder, assignment.number), self._files.predictions(assignment.number)
+        if path.exists():
+            persistently(lambda: self._files.store.put(name, path), StorageFailedError)
+            path.unlink()
 
 
 def checkpoint_copies(settings: Settings, storage: StudyStorage, checkpoints: Path) -> list[TrialEvents]:

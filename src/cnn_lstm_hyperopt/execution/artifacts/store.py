@@ -3,7 +3,7 @@
 import abc
 import contextlib
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -12,6 +12,11 @@ from cnn_lstm_hyperopt.errors import ConfigError, StorageFailedError
 from cnn_lstm_hyperopt.utils.atomic_io import is_part, written_beside
 from cnn_lstm_hyperopt.utils.secrets import masked
 from cnn_lstm_hyperopt.utils.text import install_command, printable, typed_line
+
+_LIMITS: Mapping[str, Mapping[str, Any]] = {
+    "s3": {"config_kwargs": {"connect_timeout": 5, "read_timeout": 15, "retries": {"max_attempts": 2}}}
+}
+"""Arguments of the file systems of fsspec, by scheme: limits in seconds for a server that does not answer."""
 
 
 class ArtifactStore(abc.ABC):
@@ -93,24 +98,27 @@ class FolderStore(ArtifactStore):
         self._root = Path(unquote(urlsplit(url).path))
 
     def _put(self, name: str, path: Path) -> None:
-        if not self._root.is_dir():
-            raise NotADirectoryError(f"there is no folder {self._root}")
-        target = self._root / name
+        target = self._path(name)
         target.parent.mkdir(parents=True, exist_ok=True)
         with written_beside(target) as beside:
             shutil.copyfile(path, beside)
 
     def _get(self, name: str, path: Path) -> None:
-        shutil.copyfile(self._root / name, path)
+        shutil.copyfile(self._path(name), path)
 
     def _exists(self, name: str) -> bool:
-        return (self._root / name).is_file()
+        return self._path(name).is_file()
 
     def _delete(self, name: str) -> None:
-        (self._root / name).unlink()
+        self._path(name).unlink()
 
     def _names(self, folder: str) -> list[str]:
-        return [path.name for path in (self._root / folder).iterdir() if not is_part(path)]
+        return [path.name for path in self._path(folder).iterdir() if not is_part(path)]
+
+    def _path(self, name: str) -> Path:
+        if not self._root.is_dir():
+            raise NotADirectoryError(f"there is no folder {self._root}")
+        return self._root / name
 
 
 class ObjectStore(ArtifactStore):
@@ -125,7 +133,7 @@ class ObjectStore(ArtifactStore):
 
         try:
             self._files: Any
-            self._files, self._root = url_to_fs(url, use_listings_cache=False)
+            self._files, self._root = url_to_fs(url, use_listings_cache=False, **_LIMITS.get(urlsplit(url).scheme, {}))
         except ImportError as error:
             raise ConfigError(
                 f"study.artifacts: {url} needs the package s3fs: {install_command('s3')}",

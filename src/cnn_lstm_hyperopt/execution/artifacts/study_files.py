@@ -12,6 +12,7 @@ from cnn_lstm_hyperopt.data.shared_arrays import load_trial_data, save_trial_dat
 from cnn_lstm_hyperopt.data.trial_data import TrialData
 from cnn_lstm_hyperopt.errors import ConfigError, SaveDirError, StorageFailedError
 from cnn_lstm_hyperopt.execution.artifacts.store import ArtifactStore, open_store
+from cnn_lstm_hyperopt.execution.trial_loop import checkpoint_path
 from cnn_lstm_hyperopt.execution.validation_files import validation_path
 from cnn_lstm_hyperopt.run_dir.paths import CHECKPOINTS, CONFIG_FILE, DATA_FOR_WORKERS, VALIDATION
 from cnn_lstm_hyperopt.search import Study, StudyStorage
@@ -130,7 +131,7 @@ class StudyFiles:
 
     def checkpoint(self, number: int) -> str:
         """Return the name of the checkpoint of the trials with the seed of trial ``number``."""
-        return f"{self._published.folder}/{CHECKPOINTS}/trial_{number:05d}.pt"
+        return f"{self._published.folder}/{CHECKPOINTS}/{checkpoint_path(Path(), number).name}"
 
     def predictions(self, number: int) -> str:
         """Return the name of the validation predictions of a trial."""
@@ -141,17 +142,19 @@ class StudyFiles:
 
         Call this function at the end of the search. Trials that still run on other machines keep their files.
         """
-        records = {record.number: record for record in study.records()}
         (save_dir / VALIDATION).mkdir(exist_ok=True)
-        for number in self._numbers(VALIDATION):
+        numbers = self._numbers(VALIDATION)  # before the records: files of trials that end between the two calls remain
+        records = {record.number: record for record in study.records()}
+        for number in numbers:
             record, path = records.get(number), validation_path(save_dir / VALIDATION, number)
             if record is not None and not record.state.ended:
                 continue
             if record is not None and record.finished and not path.exists():
                 self.store.get(self.predictions(number), path)
             self.store.delete(self.predictions(number))
+        numbers = self._numbers(CHECKPOINTS)
         needed = study.needed_states()
-        for number in self._numbers(CHECKPOINTS):
+        for number in numbers:
             if number not in needed:
                 self.store.delete(self.checkpoint(number))
 

@@ -2,7 +2,7 @@
 
 from cnn_lstm_hyperopt.config import Settings
 from cnn_lstm_hyperopt.data.shared_arrays import save_trial_data
-from cnn_lstm_hyperopt.execution.artifacts import check_artifacts, checkpoint_copies
+from cnn_lstm_hyperopt.execution.artifacts import checkpoint_copies
 from cnn_lstm_hyperopt.execution.engines.base import Engine, SearchJob
 from cnn_lstm_hyperopt.execution.trial_loop import run_trials
 from cnn_lstm_hyperopt.execution.validation_files import ValidationWriter
@@ -18,9 +18,7 @@ class LocalEngine(Engine):
 
     @classmethod
     def check(cls, settings: Settings) -> None:
-        """Check that files can be written at ``study.artifacts``."""
-        if settings.study.artifacts is not None:
-            check_artifacts(settings.study.artifacts)
+        """Nothing to check: this engine needs no other package."""
 
     def run(self, job: SearchJob) -> str:
         """Run the trials; one worker is this process."""

@@ -79,21 +79,25 @@ class Database(abc.ABC):
         """Make the study's file complete without side files."""
 
 
-def persistently(attempt: Callable[[], R]) -> R:
-    """Call a function until the server answers. A function that changes the study must allow that it is called again.
+def persistently(attempt: Callable[[], R], error_type: type[Exception] = ConnectionLostError) -> R:
+    """Call a function until another machine answers. A function that changes the study must allow that it is called again.
+
+    Args:
+        attempt: the function.
+        error_type: error that the function raises if a database server or an artifact store does not answer.
 
     Raises:
-        ConnectionLostError: the server did not answer for :data:`RECONNECT_SECONDS`.
+        Exception: the error of this type, because there was no answer for :data:`RECONNECT_SECONDS`.
     """
     lost_at: float | None = None
     while True:
         try:
             return attempt()
-        except ConnectionLostError as error:
+        except error_type as error:
             now = time.monotonic()
             if lost_at is None:
                 lost_at = now
-                log.warning("waits for the database server: %s", error)
+                log.warning("tries again for %.0f s: %s", RECONNECT_SECONDS, error)
             if now - lost_at > RECONNECT_SECONDS:
                 raise
             beat()  # the main process must not replace a waiting worker
