@@ -13,7 +13,7 @@ from cnn_lstm_hyperopt.execution.trial_loop import checkpoint_path
 from cnn_lstm_hyperopt.execution.validation_files import validation_path
 from cnn_lstm_hyperopt.progress import ProgressReport
 from cnn_lstm_hyperopt.search import Assignment, StudyStorage, TrialRecord
-from cnn_lstm_hyperopt.search.databases import persistently
+from cnn_lstm_hyperopt.search.databases.base import persistently
 from cnn_lstm_hyperopt.training import last_good, read_checkpoint
 from cnn_lstm_hyperopt.training.trial_trainer import TrainedNetwork
 from cnn_lstm_hyperopt.utils.atomic_io import new_part
