@@ -11,7 +11,12 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from cnn_lstm_hyperopt.evaluation.drift.adwin import MIN_PART, Change, adwin
-from cnn_lstm_hyperopt.evaluation.drift.two_sample import benjamini_hochberg, kolmogorov_smirnov, spent_level
+from cnn_lstm_hyperopt.evaluation.drift.two_sample import (
+    benjamini_hochberg,
+    independent_spacing,
+    kolmogorov_smirnov,
+    spent_level,
+)
 from cnn_lstm_hyperopt.pipeline.updates.drift import ERROR_CONFIDENCE
 
 streams = st.lists(st.sampled_from([0.0, 0.2, 0.5, 1.0]), min_size=1, max_size=20).flatmap(
@@ -99,7 +104,25 @@ def test_the_p_value_is_the_share_of_divisions_with_a_distance_as_large():
     seen = distance(one, two)
     divisions = [np.isin(np.arange(9), chosen) for chosen in itertools.combinations(range(9), 5)]
     share = np.mean([distance(every[first], every[~first]) >= seen - 1e-12 for first in divisions])
-    assert kolmogorov_smirnov(one[:, None], two[:, None])[0] == pytest.approx(share)
+    assert kolmogorov_smirnov(one, two) == pytest.approx(share)
+
+
+def test_samples_are_so_far_apart_that_they_do_not_depend_on_each_other():
+    """Second opinion: numpy's correlation of all lagged pairs."""
+    noise = np.random.default_rng(0).standard_normal(2_000)
+    moving = np.convolve(noise, np.ones(35) / 35, "valid")  # independent from lag 35 on
+    assert independent_spacing(noise, 10) == 10
+    found = independent_spacing(moving, 10)
+    assert 30 <= found <= 70
+    bound = 2 * math.sqrt(math.log10(len(moving)) / len(moving))
+    lags = range(10, found + 1, 10)
+    assert [abs(np.corrcoef(moving[lag:], moving[:-lag])[0, 1]) < bound for lag in lags] == [
+        lag == found for lag in lags
+    ]
+    trend = np.arange(50.0)
+    assert independent_spacing(trend, 10) > 10
+    assert independent_spacing(np.full(50, 0.1), 7) == 7
+    assert independent_spacing(np.empty(0), 7) == 7
 
 
 def test_the_levels_of_all_tests_of_a_version_add_up_to_the_level():

@@ -14,13 +14,13 @@ LOOKBACK, DAYS, SYMBOLS = 20, 1_200, 3
 SPLIT = 800
 
 
-def planted(seed: int, shift: float) -> Any:
-    """Windows of three symbols with two features, moving means over ten bars; the second shifts at the split."""
+def planted(seed: int, shift: float, span: int = 10) -> Any:
+    """Windows of three symbols with two features, moving means over ``span`` bars; the second shifts at the split."""
     random = np.random.default_rng(seed)
     rows = []
     for _ in range(SYMBOLS):
-        noise = random.standard_normal((DAYS + 9, 2))
-        moving = np.stack([np.convolve(column, np.ones(10) / 10, "valid") for column in noise.T], axis=1)
+        noise = random.standard_normal((DAYS + span - 1, 2))
+        moving = np.stack([np.convolve(column, np.ones(span) / span, "valid") for column in noise.T], axis=1)
         moving[SPLIT:, 1] += shift
         rows.append(moving)
     ends = np.arange(LOOKBACK - 1, DAYS)
@@ -47,8 +47,21 @@ def test_only_the_feature_that_shifted_is_named():
     assert (found["reference"], found["recent"]) == (-(-(SPLIT - LOOKBACK + 1) // LOOKBACK), 19)
 
 
-def test_autocorrelated_features_without_a_shift_cause_few_alarms():
-    assert sum(bool(drift(planted(seed, 0.0))["changed"]) for seed in range(40)) <= 5
+@pytest.mark.parametrize("span", [10, 60])
+def test_autocorrelated_features_without_a_shift_cause_few_alarms(span):
+    """Also if the features depend on more bars than a window has."""
+    assert sum(bool(drift(planted(seed, 0.0, span))["changed"]) for seed in range(40)) <= 5
+
+
+def test_a_feature_with_too_few_independent_samples_is_not_tested():
+    found = drift(planted(1, 1.0, 300))
+    assert (found["changed"], found["not_tested"]) == (None, ["calm", "moved"])
+    mixed = planted(1, 1.0)
+    mixed.features[:, 0] = planted(1, 0.0, 300).features[:, 0]
+    found = drift(mixed)
+    assert [each["feature"] for each in found["changed"]] == ["moved"]
+    assert found["not_tested"] == ["calm"]
+    assert "calm" in drift_text({"features": found, "errors": {"changes": []}})
 
 
 def test_later_tests_have_smaller_levels_and_few_windows_are_not_tested():

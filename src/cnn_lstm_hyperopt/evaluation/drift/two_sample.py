@@ -8,17 +8,35 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 
-def kolmogorov_smirnov(reference: Floats, recent: Floats) -> Floats:
-    """Return the p-value of each feature: the exact two-sided test of Kolmogorov and Smirnov for two samples, ``(features,)``.
+def kolmogorov_smirnov(reference: Floats, recent: Floats) -> float:
+    """Return the p-value of the exact two-sided test of Kolmogorov and Smirnov for two samples.
 
     Args:
-        reference: (samples, features) independent samples of an earlier period.
-        recent: (samples, features) independent samples of a later period.
+        reference: (samples,) independent samples of an earlier period.
+        recent: (samples,) independent samples of a later period.
     """
     from scipy.stats import ks_2samp  # imports in 0.3 s
 
-    pairs = zip(reference.T, recent.T, strict=True)
-    return np.array([ks_2samp(earlier, later, method="exact").pvalue for earlier, later in pairs])
+    return float(ks_2samp(reference, recent, method="exact").pvalue)
+
+
+def independent_spacing(series: Floats, step: int) -> int:
+    """Return the smallest multiple of ``step`` at which the autocorrelation of a series is negligible.
+
+    An autocorrelation of n values counts as negligible below 2 √(log₁₀ n / n), the bound of Politis & White 2004. The result is
+    ``step`` for a constant series.
+
+    Args:
+        series: (n,) values in order of time.
+        step: minimum spacing, at least 1.
+    """
+    n = len(series)
+    if n < 2 or series.min() == series.max():
+        return step
+    centred = series - series.mean()
+    negligible = 2 * math.sqrt(math.log10(n) / n) * float(centred @ centred)
+    lags = range(step, n, step)
+    return next((lag for lag in lags if float(centred[lag:] @ centred[:-lag]) < negligible), max(step, n))
 
 
 def benjamini_hochberg(p_values: Floats, level: float) -> NDArray[np.bool_]:

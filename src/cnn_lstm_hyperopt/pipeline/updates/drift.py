@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from cnn_lstm_hyperopt.data.problems import date_text
@@ -11,7 +12,12 @@ from cnn_lstm_hyperopt.data.splits import Integers
 from cnn_lstm_hyperopt.data.window_table import WindowTable
 from cnn_lstm_hyperopt.evaluation.dependence import autoregression
 from cnn_lstm_hyperopt.evaluation.drift.adwin import adwin
-from cnn_lstm_hyperopt.evaluation.drift.two_sample import benjamini_hochberg, kolmogorov_smirnov, spent_level
+from cnn_lstm_hyperopt.evaluation.drift.two_sample import (
+    benjamini_hochberg,
+    independent_spacing,
+    kolmogorov_smirnov,
+    spent_level,
+)
 
 FEATURE_LEVEL = 0.05
 """Bound on the probability that features seem to have changed in any update of a version, if no feature has changed."""
@@ -21,6 +27,8 @@ MIN_RECENT, MIN_REFERENCE = 4, 8
 """Minimum numbers of samples after and before, of which a test can find a change."""
 MAX_DATES = 2_500
 """Number of newest dates whose errors ADWIN reads."""
+_PART = 4_096
+"""Number of windows whose means are computed at a time."""
 
 Floats = NDArray[np.float64]
 
@@ -36,8 +44,9 @@ def feature_drift(
 ) -> dict[str, Any]:
     """Return which features have changed between two sets of windows.
 
-    Samples are means over windows that do not overlap, averaged over the symbols of a date, because overlapping windows and
-    symbols of one date are dependent.
+    Samples are means over windows, averaged over the symbols of a date, because symbols of one date are dependent. The samples of
+    a feature are so far apart that they do not overlap and that their autocorrelation is negligible: an average over 14 bars,
+    say, depends on bars before the window, too. A feature with too few such samples is not tested.
 
     Args:
         table: unscaled windows.
@@ -47,28 +56,44 @@ def feature_drift(
         names: names of the features.
         test: number of this test since the present version was trained, from 1.
     """
-    earlier, later = (_samples(table, chosen, lookback) for chosen in (reference, recent))
+    earlier, later = (_means_by_date(table, chosen, lookback) for chosen in (reference, recent))
+    spacings = [independent_spacing(series, lookback) for series in earlier.T]
+    samples = [
+        (before[::spacing], after[::spacing])
+        for spacing, before, after in zip(spacings, earlier.T, later.T, strict=True)
+    ]
+    tested = [
+        place
+        for place, (before, after) in enumerate(samples)
+        if len(before) >= MIN_REFERENCE and len(after) >= MIN_RECENT
+    ]
     level = spent_level(FEATURE_LEVEL, test)
-    found: dict[str, Any] = {"level": level, "reference": len(earlier), "recent": len(later), "changed": None}
-    if len(earlier) < MIN_REFERENCE or len(later) < MIN_RECENT:
-        return found
-    p_values = kolmogorov_smirnov(earlier, later)
+    p_values = np.array([kolmogorov_smirnov(*samples[place]) for place in tested])
     rejected = benjamini_hochberg(p_values, level)
-    order = np.argsort(p_values, kind="stable")
-    found["changed"] = [{"feature": names[place], "p": float(p_values[place])} for place in order if rejected[place]]
-    return found
+    changed = [
+        {"feature": names[tested[order]], "p": float(p_values[order])}
+        for order in np.argsort(p_values, kind="stable")
+        if rejected[order]
+    ]
+    return {
+        "level": level,
+        "reference": max((len(before) for before, _ in samples), default=0),
+        "recent": max((len(after) for _, after in samples), default=0),
+        "changed": changed if tested else None,
+        "not_tested": [name for place, name in enumerate(names) if place not in tested],
+    }
 
 
-def _samples(table: WindowTable, chosen: Integers, lookback: int) -> Floats:
-    """Return the mean features of windows that do not overlap, (samples, features)."""
-    kept = np.unique(table.dates[chosen])[::lookback]
-    windows = chosen[np.isin(table.dates[chosen], kept)]
-    if not len(windows):
+def _means_by_date(table: WindowTable, chosen: Integers, lookback: int) -> Floats:
+    """Return the mean features of the windows of each date, (dates, features), in order of time."""
+    if not len(chosen):
         return np.empty((0, table.features.shape[1]))
-    means = np.stack([table.features[start : start + lookback].mean(axis=0) for start in table.starts[windows]])
-    _, place = np.unique(table.dates[windows], return_inverse=True)
-    totals = np.zeros((place.max() + 1, means.shape[1]))
-    np.add.at(totals, place, means)
+    dates, place = np.unique(table.dates[chosen], return_inverse=True)
+    windows = sliding_window_view(table.features, lookback, axis=0)  # (windows, features, bars), a view
+    totals = np.zeros((len(dates), table.features.shape[1]))
+    for first in range(0, len(chosen), _PART):
+        part = slice(first, first + _PART)
+        np.add.at(totals, place[part], windows[table.starts[chosen[part]]].mean(axis=-1))
     return np.asarray(totals / np.bincount(place)[:, None])
 
 

@@ -34,8 +34,14 @@ def drift_text(drift: Mapping[str, Any]) -> str:
     if features["changed"]:
         named = shown_names([f"{each['feature']} (p = {each['p']:.1g})" for each in features["changed"]])
         parts.append(f"features changed since the training: {named}")
-    few = "" if features["changed"] is not None else "; too few windows to test the features"
-    return f"{'; '.join(parts) or 'none found'}{few}"
+    return f"{'; '.join(parts) or 'none found'}{_not_tested(features)}"
+
+
+def _not_tested(features: Mapping[str, Any]) -> str:
+    if features["changed"] is None:
+        return "; too few windows to test the features"
+    names = features.get("not_tested")  # records of earlier versions have none
+    return f"; too few independent windows to test {shown_names(names)}" if names else ""
 
 
 def _windows(part: Mapping[str, Any], symbols: int | None) -> str:
