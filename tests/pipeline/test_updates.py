@@ -350,3 +350,34 @@ def test_wrong_numbers_of_periods_and_missing_bars_are_refused(origin, longer):
         evaluate_model(origin, before(longer, "2008-01-01"), walk_forward=2)
     with raises(DataError, "bars-do-not-overlap", "--data-dir"):
         evaluate_model(origin, {key: frame[frame["date"] > "2009"] for key, frame in longer.items()}, walk_forward=2)
+
+
+@THOROUGH
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pseudo-terminals")
+def test_ctrl_c_ends_a_replay_with_one_line_and_a_usable_terminal(origin, tmp_path):
+    """The progress bar hides the cursor, so the end must show it again."""
+    import pty
+
+    folder, found = write_bars(tmp_path / "bars", "2009-12-31"), content(origin.parent)
+    arguments = ["--model", str(origin), "--data-dir", str(folder), "--walk-forward", "3", "--refit"]
+    process, terminal = pty.fork()
+    if process == 0:
+        os.execv(sys.executable, [sys.executable, "-m", "cnn_lstm_hyperopt", "evaluate", *arguments])  # noqa: S606
+    seen, sent = b"", False
+    while True:
+        try:
+            part = os.read(terminal, 4096)
+        except OSError:  # the process has ended
+            break
+        if not part:
+            break
+        seen += part
+        if b"finetune" in seen and not sent:
+            os.write(terminal, b"\x03")
+            sent = True
+    os.close(terminal)
+    _, status = os.waitpid(process, 0)
+    assert os.waitstatus_to_exitcode(status) == 130, seen
+    assert b"Traceback" not in seen
+    assert seen.rindex(b"\x1b[?25h") > seen.rindex(b"\x1b[?25l")
+    assert content(origin.parent) == found

@@ -1,16 +1,24 @@
 """Progress of a replay of updates: a progress bar on a terminal, or a line per period in a file or pipe."""
 
-from types import TracebackType
-from typing import TextIO
+import signal
+import threading
+from collections.abc import Callable
+from types import FrameType, TracebackType
+from typing import Any, TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from cnn_lstm_hyperopt.utils.text import printable
 
+Handler = Callable[[int, FrameType | None], Any] | int
+"""Type of a signal's handler that Python has set."""
+
 
 class ReplayProgress:
-    """Context that shows the progress of a replay.
+    """Context that shows the progress of a replay. In the context, Ctrl-C raises KeyboardInterrupt.
+
+    A handler that ends the process at once would leave the terminal without its cursor, which the progress bar hides.
 
     Args:
         stream: stream that receives the progress bar or the lines.
@@ -29,9 +37,12 @@ class ReplayProgress:
             transient=True,
             disable=not self._console.is_terminal,
         )
-        self._task = self._bar.add_task("reading the bars …", total=None, policy="Replay")
+        self._handler: Handler | None = None
+        self._task = self._bar.add_task("Reading the bars", total=None, policy="Replay")
 
     def __enter__(self) -> "ReplayProgress":
+        if threading.current_thread() is threading.main_thread():
+            self._handler = signal.signal(signal.SIGINT, signal.default_int_handler)
         self._bar.start()
         return self
 
@@ -39,18 +50,20 @@ class ReplayProgress:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._bar.stop()
+        if self._handler is not None:
+            signal.signal(signal.SIGINT, self._handler)
 
     def on_period(self, policy: str, number: int, of: int) -> None:
         """Show that a policy begins a period."""
         self._bar.update(
-            self._task, completed=number - 1, total=of, policy=f"Replay of {policy}", description="predicting …"
+            self._task, completed=number - 1, total=of, policy=f"Replay of {policy}", description="Predicting"
         )
         if not self._console.is_terminal:
             self._console.print(f"{policy}: period {number} of {of}")
 
     def on_news(self, text: str) -> None:
         """Show that a training begins. Without a terminal, nothing is shown."""
-        self._bar.update(self._task, description=text)
+        self._bar.update(self._task, description=text.partition(":")[0])
 
     def warn(self, text: str) -> None:
         """Print a warning."""
