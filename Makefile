@@ -9,10 +9,14 @@ FUZZ ?= 5000
 SEED ?= 0
 TORTURE_MINUTES ?= 120
 
+# Of make matrix: Python versions, and what pytest runs with each of them.
+PYTHONS ?= 3.11 3.12 3.13
+MATRIX_TESTS ?= -n 2 --dist loadfile -m "not slow"
+
 # Each file's tests in one process, which makes its fixtures once.
 PYTEST := $(BIN)/pytest -n 2 --dist loadfile
 
-.PHONY: demo test slow benchmark-tests thorough coverage lint torture docs clean
+.PHONY: demo test slow benchmark-tests thorough coverage lint torture docs dist check-release matrix clean
 
 demo: $(VENV)/ok  ## The main job on real bars: search, Pareto front, retraining, one test (two to four minutes on 2 cores)
 	rm -rf $(DEMO_DIR)
@@ -49,8 +53,19 @@ docs: $(VENV)/docs  ## The documentation as a site, with generated reference pag
 	$(BIN)/python scripts/make_reference.py
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
+dist: $(VENV)-release/ok  ## Wheel and source distribution in dist/, checked by twine
+	rm -rf build dist
+	$(VENV)-release/bin/python -m build --quiet
+	$(VENV)-release/bin/twine check --strict dist/*
+
+check-release: dist  ## The wheel in new environments of pip and of uv: the README's script, the command line (5 to 15 minutes)
+	$(VENV)-release/bin/python scripts/check_release.py
+
+matrix: dist  ## Tests with several versions of Python, each in a new environment of uv (minutes to an hour)
+	$(VENV)-release/bin/python scripts/check_release.py --matrix $(PYTHONS) -- $(MATRIX_TESTS)
+
 clean:  ## Everything that the targets made
-	rm -rf $(VENV) $(DEMO_DIR) site build dist .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis src/*.egg-info
+	rm -rf $(VENV) $(VENV)-release $(DEMO_DIR) site build dist .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis src/*.egg-info
 
 # pip is quiet but for errors; the whole of it takes one to three minutes.
 $(VENV)/ok: pyproject.toml constraints.txt
@@ -61,4 +76,9 @@ $(VENV)/ok: pyproject.toml constraints.txt
 
 $(VENV)/docs: $(VENV)/ok  # some thirty packages that nothing else needs
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	touch $@
+
+$(VENV)-release/ok:  # apart from the project's environment, so that a release needs no installation of the package
+	$(PYTHON) -m venv $(VENV)-release
+	$(VENV)-release/bin/pip install --quiet --disable-pip-version-check 'build>=1.3,<2' 'twine>=6,<8' 'uv>=0.9'
 	touch $@

@@ -9,9 +9,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))  # the search on a cheap function, and the browser
 
-from searched import searched
-
 from browsing import chromium, opened, wait_until_drawn
+from builders.studies import searched
 from cnn_lstm_hyperopt.reporting.html import write_report
 from machine import machine_line
 
