@@ -31,6 +31,7 @@ _SETTING_OF_FLAG = {
     "seed": "study.seed",
     "portfolio": "study.portfolio",
     "enqueue": "study.enqueue",
+    "library": "study.library",
     "metric": "study.metric",
     "source": "data.source",
     "data_dir": "data.data_dir",
@@ -217,6 +218,7 @@ class RunOptions(DataOptions):
     family: Annotated[str | None, Parameter(group=_SEARCH, help=_FAMILY_HELP)] = None
     seed: Annotated[int | None, _setting("seed", _SEARCH, converter=whole)] = None
     enqueue: Annotated[Path | None, _setting("enqueue", _SEARCH, converter=path_of)] = None
+    library: Annotated[Path | None, _setting("library", _SEARCH, converter=path_of)] = None
     select_features: Annotated[bool | None, _setting("select_features", _SEARCH, negative="")] = None
     portfolio: Annotated[bool | None, _setting("portfolio", _SEARCH, negative="--no-portfolio")] = None
     retrain_best: Annotated[

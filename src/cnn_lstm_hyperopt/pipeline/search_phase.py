@@ -20,6 +20,7 @@ from cnn_lstm_hyperopt.execution.validation_files import delete_validation
 from cnn_lstm_hyperopt.pipeline.advice import below_chance_text
 from cnn_lstm_hyperopt.pipeline.results.writer import selection_bias, selection_is_due, write_results
 from cnn_lstm_hyperopt.pipeline.session import Session
+from cnn_lstm_hyperopt.pipeline.study_library import add_to_library
 from cnn_lstm_hyperopt.run_dir.paths import CHECKPOINTS, VALIDATION
 from cnn_lstm_hyperopt.run_dir.run_log import log_phase
 from cnn_lstm_hyperopt.run_dir.storage_errors import storage_faults
@@ -69,6 +70,8 @@ def search(session: Session, stop: StopSignal) -> str:
     front = study.front()
     if front and not above_chance(front[0], study.plan.skill):
         events.on_warning(below_chance_text(session.settings, study.plan, study.records(), session.interface))
+    if not session.interrupted:
+        add_to_library(session)
     if selection_is_due(session):
         events.on_selection_bias(selection_bias(session))
     return ended_by

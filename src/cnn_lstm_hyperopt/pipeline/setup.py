@@ -33,13 +33,13 @@ from cnn_lstm_hyperopt.pipeline.fingerprint import (
     with_stored_time_objective,
     without_effect,
 )
+from cnn_lstm_hyperopt.pipeline.first_trials import first_trials
 from cnn_lstm_hyperopt.pipeline.own_baselines import check_own_baselines
 from cnn_lstm_hyperopt.pipeline.own_families import check_own_families
 from cnn_lstm_hyperopt.pipeline.power_estimate import estimate_power
 from cnn_lstm_hyperopt.pipeline.validation_skill import skill_threshold
 from cnn_lstm_hyperopt.search import (
     CONFIRMED_PER_MODEL,
-    InitialTrial,
     SkillThreshold,
     StudyPlan,
     StudyStorage,
@@ -58,8 +58,6 @@ from cnn_lstm_hyperopt.search.cost_forecast import (
     forecast,
     small_data_seconds,
 )
-from cnn_lstm_hyperopt.search.initial_trials.enqueueing import read_enqueued
-from cnn_lstm_hyperopt.search.initial_trials.portfolio import portfolio_in
 from cnn_lstm_hyperopt.space.domains import largest
 from cnn_lstm_hyperopt.training.cost_model import CostModel
 from cnn_lstm_hyperopt.training.machine_benchmark import calibration_for
@@ -159,37 +157,11 @@ class Setup:
         )
 
 
-def _with_first_trials(setup: Setup) -> Setup:
-    """Add the initial trials to the plan: first the enqueued trials, then the default configurations, without duplicates."""
-    study, plan = setup.settings.study, setup.plan
-    starts: list[InitialTrial] = []
-    parts: list[str] = []
-    warnings: tuple[str, ...] = ()
-    if study.enqueue is not None:
-        enqueued = read_enqueued(study.enqueue, plan)
-        starts, warnings = list(enqueued.starts), enqueued.warnings
-        parts.append(f"{len(starts)} enqueued from {study.enqueue}")
-    if study.portfolio:
-        portfolio = portfolio_in(plan)
-        new = [start for start in portfolio.starts if start.params not in [each.params for each in starts]]
-        starts += new
-        left_out = {
-            **{start.origin: "enqueued already" for start in portfolio.starts if start not in new},
-            **{name: f"here the same as {other}" for name, other in portfolio.same.items()},
-            **dict.fromkeys(portfolio.beyond_limits, "beyond the limits"),
-        }
-        names = f" ({', '.join(start.origin for start in new)})" if new else ""
-        without = ", ".join(f"{name} ({reason})" for name, reason in left_out.items())
-        parts.append(f"{len(new)} of the portfolio{names}" + (f" without {without}" if without else ""))
-    line = f"First trials: {', '.join(parts)}" if parts else ""
-    return replace(setup, plan=replace(plan, starts=tuple(starts)), first_trials=line, warnings=warnings)
-
-
 def prepare_new(settings: Settings, dataset: Dataset, *, on_benchmark: Callable[[], None], recalibrate: bool) -> Setup:
     """Prepare a new study with the measured speeds of this machine. ``on_benchmark`` is called before the measurement.
 
     Raises:
-        ConfigError: precision, limits, enqueued trials or one of the user's families of networks are invalid.
+        ConfigError: precision, limits, enqueued trials, the study library or one of the user's families of networks are invalid.
         DataError: one of the user's baselines violates a rule.
     """
     settings = with_new_time_objective(with_new_patience(settings, dataset))
@@ -197,7 +169,10 @@ def prepare_new(settings: Settings, dataset: Dataset, *, on_benchmark: Callable[
     check_own_baselines(settings, dataset)
     device = resolve_device(settings.training.device)
     speeds = calibration_for(device, remeasure=recalibrate, on_start=on_benchmark)
-    setup = _with_first_trials(_prepare(settings, dataset, device, speeds, skill_threshold(settings, dataset.folds)))
+    setup = _prepare(settings, dataset, device, speeds, skill_threshold(settings, dataset.folds))
+    first = first_trials(settings, setup.plan, setup.made_with, dataset.target, setup.runner.data)
+    plan = replace(setup.plan, starts=first.starts)
+    setup = replace(setup, plan=plan, first_trials=first.text, warnings=first.warnings)
     setup.forecast([])
     return setup
 

@@ -9,6 +9,7 @@ from cnn_lstm_hyperopt.config.schema.base import (
     MAX_SECONDS,
     MAX_TRIALS,
     MIN_SECONDS,
+    InputDirectory,
     InputPath,
     Section,
     SettingError,
@@ -78,6 +79,12 @@ class StudySettings(Section):
         None,
         description="configurations to try first: a YAML or JSON file with a list of them, a results.json, or the "
         "directory of an earlier study, whose Pareto front is used",
+    )
+    library: InputDirectory = Field(
+        None,
+        description="folder of a study library: a new study first tries a few configurations that were good in the most "
+        "similar studies of the library, instead of the portfolio, and its results are added to the library at the end of "
+        "the search",
     )
     directions: tuple[str, ...] = Field(
         _DIRECTIONS, description="optimisation directions of the metric, the seconds and the MB; they cannot be changed"
