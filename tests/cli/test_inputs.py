@@ -106,6 +106,7 @@ NOT_PARSED = [
     "run --start 2001-13-01",
     "run --sampler bayes",
     "run --enqueue",
+    "run --library",
     "run --workers all",
     "run --source loaders",
     "run --seed 1 --seed 2",
@@ -176,6 +177,7 @@ REFUSED = [
     ("worker --save-dir empty", "--save-dir", "no-config-file"),
     # rules of other packages, whose tests check the codes
     ("run --use-real-data --enqueue nowhere.yaml", None, None),
+    ("run --use-real-data --library list.yaml", "study.library", "library-not-writable"),
     ("run --use-real-data --save-dir empty --resume", None, None),
     ("run --use-real-data --save-dir study", None, None),
     ("resume --save-dir half", None, None),
@@ -312,13 +314,18 @@ def test_every_flag_is_tried_above_or_is_a_switch() -> None:
         flag.replace("--no-", "--") for arguments, *_ in rows for flag in arguments.split() if flag.startswith("--")
     }
     switches = "use-real-data batch-size architecture enqueue resume demo dry-run recalibrate quiet verbose debug config data-dir"
-    switches += " ray-address family artifacts"  # below
+    switches += " ray-address family artifacts library"  # below
     assert {"--" + f.name.replace("_", "-") for f in fields(RunOptions)} == tried | {f"--{s}" for s in switches.split()}
 
 
 def test_a_cluster_is_named_with_its_engine_and_workers(started: Start) -> None:
     settings = started(*REAL, *["--engine", "ray", "--ray-address", "10.0.0.5:6379", "--workers", "8"])["settings"]
     assert (settings.engine, settings.ray_address, settings.workers) == ("ray", "10.0.0.5:6379", 8)
+
+
+def test_the_folder_of_a_library_is_absolute(started: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert started(*REAL, "--library", "mine")["settings"].study.library == tmp_path / "mine"
 
 
 def test_artifacts_are_named_with_the_server(started: Start) -> None:

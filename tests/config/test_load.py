@@ -122,7 +122,7 @@ def test_forms_of_a_value(raw: dict[str, Any], path: str, expected: Any) -> None
     assert type(found) is type(expected)
 
 
-@pytest.mark.parametrize("path", ["data.data_dir", "study.enqueue"])
+@pytest.mark.parametrize("path", ["data.data_dir", "study.enqueue", "study.library"])
 def test_paths_of_inputs_are_absolute(path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     section, name = path.split(".")
     monkeypatch.setenv("HOME", str(tmp_path / "home"))

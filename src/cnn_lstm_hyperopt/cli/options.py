@@ -118,9 +118,7 @@ def _two_sources(first: str, second: str) -> ConfigError:
     return ConfigError(text, field=first.partition(" ")[0], code="two-sources")
 
 
-_FAMILY_HELP = (
-    "Family of networks: cnn_lstm, tcn (temporal convolutions) or your own as module:name. [default: cnn_lstm]"
-)
+_FAMILY_HELP = "Family of networks: cnn_lstm, tcn (temporal convolutions) or your own, module:name. [default: cnn_lstm]"
 _WORKERS_HELP = (
     "Number of worker processes, each with one thread; auto: one process per CPU core if memory allows, one on each"
     " GPU, or as many as --gpus-per-trial allows."

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -63,23 +64,20 @@ def identity(made_with: Mapping[str, Any]) -> str:
 
 
 def require_folder(folder: Path) -> None:
-    """Create the folder of a library if it does not exist.
+    """Check that files can be written in the folder of a library. Nothing is written.
 
     Raises:
-        ConfigError: the folder can't be created or written.
+        ConfigError: the folder, or the existing folder in which it would be created, is no folder or can't be written.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / f".probe-{id(folder)}"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
+    place = next(each for each in (folder, *folder.parents) if each.exists())
+    if not (place.is_dir() and os.access(place, os.W_OK | os.X_OK)):
+        reason = "can't be written" if place.is_dir() else "is a file"
         raise ConfigError(
-            f"study.library ({FLAG}) {printable(str(folder))} can't be written: {error.strerror}; name a folder that you may"
-            " write, or omit it",
+            f"study.library ({FLAG}) {printable(str(folder))}: {printable(str(place))} {reason}; name another folder,"
+            f" or omit {FLAG}",
             field="study.library",
             code="library-not-writable",
-        ) from error
+        )
 
 
 def add(folder: Path, study: LibraryStudy) -> Path:
