@@ -1,9 +1,9 @@
 """Which ensemble of the retrained models has the lowest log loss on test: none, equal weights, greedy selection or stacking?
 
 For each set, one small study is searched, retrained and tested as usual (8 trials, 3 finalists with 2 seeds). Then all ensembles
-are made of the same networks and regressions, on the same validation windows, by the code of the program. Each row has the
-test log loss of model 1 and of each ensemble. The second table has the paired interval of each difference, and the last lines
-have the means over all sets. Finished studies in ``FOLDER`` are used again.
+are made of the same networks and regressions, on the same validation windows, by the code of the program. A row has the
+test log loss of model 1 and of each ensemble, and the log loss that one saves over another with its paired 95 % interval. The
+last row has the means over all sets. Finished studies in ``FOLDER`` are used again.
 
 The sets of ``--development`` chose details of the stacker; ``--variants`` compares these details. The other sets chose nothing
 but the default of ``retrain.ensemble``.
@@ -13,7 +13,9 @@ but the default of ``retrain.ensemble``.
 """
 
 import argparse
+import itertools
 import os
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,6 +27,7 @@ for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
 
 import numpy as np
 import torch
+from scipy.stats import t
 from sklearn.datasets import load_breast_cancer, load_digits
 from sklearn.model_selection import train_test_split
 from torch.utils.data import DataLoader, TensorDataset
@@ -34,11 +37,15 @@ from cnn_lstm_hyperopt.config import Settings, load_settings
 from cnn_lstm_hyperopt.data.dataloaders.loaders import dataset_from_loaders
 from cnn_lstm_hyperopt.data.dataset import Dataset, prepare_dataset
 from cnn_lstm_hyperopt.data.windows import Windows
+from cnn_lstm_hyperopt.evaluation import Dependence, paired_interval
+from cnn_lstm_hyperopt.evaluation.stacking import log_pool, stacked_pool
+from cnn_lstm_hyperopt.evaluation.temperature import fit_temperature
 from cnn_lstm_hyperopt.execution import StopSignal
 from cnn_lstm_hyperopt.metrics import score
 from cnn_lstm_hyperopt.pipeline.calibration import HeldOut, calibrated, held_out
 from cnn_lstm_hyperopt.pipeline.earlier_results import EarlierResults
-from cnn_lstm_hyperopt.pipeline.ensemble_selection import Blend, blended
+from cnn_lstm_hyperopt.pipeline.ensemble_selection import Blend, blended, fitted_baselines
+from cnn_lstm_hyperopt.pipeline.ensemble_weights import equal_weights
 from cnn_lstm_hyperopt.pipeline.events import RunEvents
 from cnn_lstm_hyperopt.pipeline.final_phase import run_final_phase
 from cnn_lstm_hyperopt.pipeline.results.writer import write_results
@@ -46,6 +53,7 @@ from cnn_lstm_hyperopt.pipeline.retraining import Finalist, Retrained
 from cnn_lstm_hyperopt.pipeline.search_phase import search_and_write
 from cnn_lstm_hyperopt.pipeline.session import open_session
 from cnn_lstm_hyperopt.training import Predictions
+from machine import printed
 from public_data import read_set
 
 BARS: dict[str, dict[str, Any]] = {
@@ -61,6 +69,14 @@ ARRAYS = ("breast cancer", "digits", "JapaneseVowels")
 """Sets of windows: two of scikit-learn (30 values as 30 steps; 8 rows of 8 pixels), one of :mod:`public_data`."""
 DEVELOPMENT = ("IBM", "breast cancer")
 SINGLE, METHODS = "model 1", ("auto", "greedy", "stack")
+PAIRS = (
+    ("auto", SINGLE),
+    ("greedy", SINGLE),
+    ("stack", SINGLE),
+    ("greedy", "auto"),
+    ("stack", "auto"),
+    ("stack", "greedy"),
+)
 STUDY: dict[str, Any] = {
     "workers": 1,
     "study": {"n_trials": 8, "seed": 1, "time_objective": "estimated"},
@@ -184,19 +200,88 @@ def loss(test: Windows, predictions: Predictions) -> float:
     return -score("log_loss", test.labels.numpy(), predictions.probabilities)
 
 
-def main() -> None:
+def gain(study: Study, test: Windows, ours: Predictions, theirs: Predictions) -> str:
+    """Return the log loss that predictions save over others, with the paired 95 % interval if there is one."""
+    dependence = Dependence.of(test, horizon=study.dataset.horizon)
+    scored = [each.as_scored("log_loss") for each in (ours, theirs)]
+    interval = paired_interval("log_loss", test.labels.numpy(), *scored, dependence)
+    text = f"{loss(test, theirs) - loss(test, ours):+.4f}"
+    return text if interval is None else f"{text} ({interval[0]:+.4f} to {interval[1]:+.4f})"
+
+
+def mean_gain(gains: Sequence[float]) -> str:
+    """Return the mean over sets with Student's 95 % interval, and the number of sets with a gain."""
+    half = t.ppf(0.975, len(gains) - 1) * np.std(gains, ddof=1) / np.sqrt(len(gains)) if len(gains) > 1 else np.nan
+    mean, wins = float(np.mean(gains)), sum(each > 0 for each in gains)
+    return f"{mean:+.4f} ({mean - half:+.4f} to {mean + half:+.4f}; {wins} of {len(gains)})"
+
+
+def table(sets: Sequence[str], folder: Path) -> Iterator[str]:
+    """Yield the lines of the table; studies that are not finished are run first."""
+    titles = [SINGLE, *METHODS, *(f"{ours} over {theirs}" for ours, theirs in PAIRS)]
+    yield "| set | windows | weights of auto | " + " | ".join(titles) + " |"
+    yield "|---" * (3 + len(titles)) + "|"
+    losses: list[dict[str, float]] = []
+    for which in sets:
+        with finished(which, folder / which.replace(", ", "_").replace(" ", "_")) as study:
+            test, said, ensembles = tested(study)
+            losses.append({name: loss(test, each) for name, each in said.items()})
+            pairs = [gain(study, test, said[ours], said[theirs]) for ours, theirs in PAIRS]
+            windows = f"{len(study.known.windows):,} / {len(test):,}"
+            cells = [
+                which,
+                windows,
+                ensembles["auto"].weighting,
+                *(f"{each:.4f}" for each in losses[-1].values()),
+                *pairs,
+            ]
+            yield "| " + " | ".join(cells) + " |"
+    means = [f"{np.mean([each[name] for each in losses]):.4f}" for name in (SINGLE, *METHODS)]
+    gains = [mean_gain([each[theirs] - each[ours] for each in losses]) for ours, theirs in PAIRS]
+    yield "| " + " | ".join(["mean (interval over sets; sets with a gain)", "", "", *means, *gains]) + " |"
+
+
+def variants(sets: Sequence[str], folder: Path) -> Iterator[str]:
+    """Yield a table of variants of the stacker: the lowest weight, the weights of an infinite penalty, and the scale."""
+    yield "| set | lowest weight | pulled to | penalty | own scale | fitted temperature |"
+    yield "|---" * 6 + "|"
+    for which in sets:
+        with finished(which, folder / which.replace(", ", "_").replace(" ", "_")) as study:
+            test, known = study.dataset.test.open(), study.known
+            labels = known.windows.labels.numpy()
+            dependence = Dependence.of(known.windows, horizon=study.dataset.horizon)
+            baselines = fitted_baselines(known, study.dataset, study.settings)
+            held = [each for runs in known.of_runs for each in runs] + list(baselines.values())
+            new = [each for done in study.done for each in done.predictions(test)]
+            new += [each.model.predict_windows(test) for each in baselines]
+            library, unseen = (np.stack([each.probabilities for each in said]) for said in (held, new))
+            equal = equal_weights(len(held) - len(baselines), len(baselines))
+            for lowest, (name, prior) in itertools.product((0.0, -np.inf), (("equal", equal), ("zero", 0 * equal))):
+                weights, penalty = stacked_pool(labels, library, prior, dependence, min_weight=lowest)
+                normed = weights / weights.sum()
+                fitted = fit_temperature(labels, log_pool(list(library), normed.tolist()), dependence)
+                plain, tempered = (
+                    -score("log_loss", test.labels.numpy(), log_pool(list(unseen), each.tolist()))
+                    for each in (weights, normed / fitted)
+                )
+                bound = "0" if lowest == 0 else "none"
+                yield f"| {which} | {bound} | {name} | {penalty:g} | {plain:.4f} | {tempered:.4f} |"
+
+
+def main() -> int:
+    """Print the table of the sets."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--sets", nargs="+")
+    parser.add_argument("--sets", nargs="+", choices=(*BARS, *ARRAYS), help="default: all but those of --development")
+    parser.add_argument("--development", action="store_true", help="use the sets that chose the details of the stacker")
+    parser.add_argument("--variants", action="store_true", help="compare details of the stacker")
     options = parser.parse_args()
-    options.folder.mkdir(exist_ok=True)
-    import time
-
-    for which in options.sets or [*BARS, *ARRAYS]:
-        t, c = time.time(), time.process_time()
-        search(which, options.folder / which.replace(", ", "_").replace(" ", "_"))
-        print(which, f"{time.time() - t:.0f} s, {time.process_time() - c:.0f} core s", flush=True)
+    options.folder.mkdir(parents=True, exist_ok=True)
+    report = [each for each in (*BARS, *ARRAYS) if each not in DEVELOPMENT]
+    sets = options.sets or (list(DEVELOPMENT) if options.development else report)
+    title = f"\npython benchmarks/ensembles.py {' '.join(sys.argv[1:])}"
+    return printed(title, (variants if options.variants else table)(sets, options.folder))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

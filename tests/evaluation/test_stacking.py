@@ -84,8 +84,12 @@ def test_permuted_models_have_permuted_weights():
     said, labels = library(models=4, windows=80)
     prior, days = np.array([0.4, 0.3, 0.2, 0.1]), Dependence.by_date(np.arange(len(labels)) * 86_400_000_000_000)
     cycle = [1, 2, 3, 0]  # a swap would hide a confusion with its inverse
-    found = stacked_pool(labels, said, prior, days)
-    np.testing.assert_allclose(stacked_pool(labels, said[cycle], prior[cycle], days), found[cycle], atol=1e-5)
+    (found, penalty), (again, same) = (
+        stacked_pool(labels, said, prior, days),
+        stacked_pool(labels, said[cycle], prior[cycle], days),
+    )
+    np.testing.assert_allclose(again, found[cycle], atol=1e-5)
+    assert penalty == same
     values = np.random.default_rng(0).normal(size=(4, len(labels)))
     targets = values.mean(axis=0) + labels
     found = stacked_values(targets, values, prior, days)

@@ -94,17 +94,25 @@ def fit_values(targets: Floats, values: NDArray[np.floating], prior: Floats, pen
     return np.asarray(nnls(rows, np.concatenate([targets / np.sqrt(n), scale * prior]))[0])
 
 
-def stacked_pool(labels: Labels, probabilities: NDArray[np.floating], prior: Floats, dependence: Dependence) -> Floats:
-    """Return the weights of :func:`fit_pool` with the penalty that cross-validation chooses."""
+def stacked_pool(
+    labels: Labels,
+    probabilities: NDArray[np.floating],
+    prior: Floats,
+    dependence: Dependence,
+    *,
+    min_weight: float = 0.0,
+) -> tuple[Floats, float]:
+    """Return the weights of :func:`fit_pool` with the penalty that cross-validation chooses, and this penalty."""
 
     def fit(rows: NDArray[np.bool_], penalty: float) -> Floats:
-        return fit_pool(labels[rows], probabilities[:, rows], prior, penalty)
+        return fit_pool(labels[rows], probabilities[:, rows], prior, penalty, min_weight=min_weight)
 
     def losses(rows: NDArray[np.bool_], weights: Floats) -> Floats:
         pooled = log_pool(list(probabilities[:, rows]), weights.tolist())
         return -np.log(np.maximum(pooled[np.arange(rows.sum()), labels[rows]], MIN_PROBABILITY))
 
-    return fit(np.ones(len(labels), bool), best_penalty(fit, losses, dependence))
+    penalty = best_penalty(fit, losses, dependence)
+    return fit(np.ones(len(labels), bool), penalty), penalty
 
 
 def stacked_values(targets: Floats, values: NDArray[np.floating], prior: Floats, dependence: Dependence) -> Floats:

@@ -101,7 +101,7 @@ def blended(
         selected_by=settings.verdict_metric,
         method=method,
         horizon=dataset.horizon,
-        baselines=_baselines(known, dataset, settings),
+        baselines=fitted_baselines(known, dataset, settings),
         alike=bool(known.folds),
         n_trials=n_trials,
         value_scale=ValueScale(dataset.value_mean, dataset.value_std) if dataset.has_regression else None,
@@ -114,7 +114,7 @@ def blended(
     return replace(found, recommended=not separated)
 
 
-def _baselines(known: HeldOut, dataset: Dataset, settings: Settings) -> dict[LinearMember, Predictions]:
+def fitted_baselines(known: HeldOut, dataset: Dataset, settings: Settings) -> dict[LinearMember, Predictions]:
     """Return the linear baselines of a dataset with their predictions for the held-out windows.
 
     With folds, baselines of the training windows of each fold predict the windows that this fold holds out.

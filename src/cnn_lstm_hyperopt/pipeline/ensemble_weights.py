@@ -145,7 +145,7 @@ class Weigher:
         """Return stacked weights. Their sum before they are normalised is the reciprocal of the temperature."""
         dependence = Dependence.of(self.validation, horizon=self.horizon)
         library = np.stack([each.probabilities for each in said])
-        found = stacked_pool(self.validation.labels.numpy(), library, equal, dependence)
+        found, _ = stacked_pool(self.validation.labels.numpy(), library, equal, dependence)
         total = found.sum()
         weights = found / total if total > _MIN_SHARE else equal  # no model is better than equal probabilities
         weights = np.where(weights < _MIN_SHARE, 0.0, weights)
