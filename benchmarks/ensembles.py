@@ -34,6 +34,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from bars import data_of
 from cnn_lstm_hyperopt.config import Settings, load_settings
+from cnn_lstm_hyperopt.config.schema.retrain import EnsembleMethod
 from cnn_lstm_hyperopt.data.dataloaders.loaders import dataset_from_loaders
 from cnn_lstm_hyperopt.data.dataset import Dataset, prepare_dataset
 from cnn_lstm_hyperopt.data.windows import Windows
@@ -68,7 +69,8 @@ BARS: dict[str, dict[str, Any]] = {
 ARRAYS = ("breast cancer", "digits", "JapaneseVowels")
 """Sets of windows: two of scikit-learn (30 values as 30 steps; 8 rows of 8 pixels), one of :mod:`public_data`."""
 DEVELOPMENT = ("IBM", "breast cancer")
-SINGLE, METHODS = "model 1", ("auto", "greedy", "stack")
+SINGLE = "model 1"
+METHODS: tuple[EnsembleMethod, ...] = ("equal", "greedy", "stack")
 PAIRS = (
     ("auto", SINGLE),
     ("greedy", SINGLE),
@@ -154,11 +156,9 @@ class Study:
     known: HeldOut
     n_trials: int
 
-    def ensemble(self, method: str) -> Blend:
+    def ensemble(self, method: EnsembleMethod) -> Blend:
         """Return the ensemble that the program makes with this method."""
-        retrain = self.settings.retrain.model_copy(update={"ensemble": method})
-        settings = self.settings.model_copy(update={"retrain": retrain})
-        found = blended(self.done, self.known, self.dataset, settings, self.n_trials)
+        found = blended(self.done, self.known, self.dataset, self.settings, self.n_trials, method)
         if found is None:
             raise RuntimeError("a study with several networks has an ensemble")
         return found
@@ -219,7 +219,7 @@ def mean_gain(gains: Sequence[float]) -> str:
 def table(sets: Sequence[str], folder: Path) -> Iterator[str]:
     """Yield the lines of the table; studies that are not finished are run first."""
     titles = [SINGLE, *METHODS, *(f"{ours} over {theirs}" for ours, theirs in PAIRS)]
-    yield "| set | windows | weights of auto | " + " | ".join(titles) + " |"
+    yield "| set | windows | weights of equal | " + " | ".join(titles) + " |"
     yield "|---" * (3 + len(titles)) + "|"
     losses: list[dict[str, float]] = []
     for which in sets:
@@ -231,7 +231,7 @@ def table(sets: Sequence[str], folder: Path) -> Iterator[str]:
             cells = [
                 which,
                 windows,
-                ensembles["auto"].weighting,
+                ensembles["equal"].weighting,
                 *(f"{each:.4f}" for each in losses[-1].values()),
                 *pairs,
             ]

@@ -77,7 +77,12 @@ def test_the_finalists_ensemble_is_made_of_all_seeds(apple):
     )
     for metric in METRICS:
         found = blend(
-            finalists, [each.predictions(validation) for each in finalists], validation, metric, selected_by=metric
+            finalists,
+            [each.predictions(validation) for each in finalists],
+            validation,
+            metric,
+            selected_by=metric,
+            method="equal",
         )
         weights = [each.weight for each in found.ensemble.members]
         assert weights == sorted(weights, reverse=True)
@@ -107,7 +112,14 @@ def test_only_clearly_better_weights_replace_equal_ones(apple):
         finalists = [planted(1 + seed, mostly(labels, share, seed=seed)) for seed, share in enumerate(shares)]
         said = [each.predictions(dataset.validation) for each in finalists]
         return blend(
-            finalists, said, dataset.validation, "log_loss", selected_by="log_loss", baselines=baselines, **options
+            finalists,
+            said,
+            dataset.validation,
+            "log_loss",
+            selected_by="log_loss",
+            baselines=baselines,
+            method="equal",
+            **options,
         )
 
     near = found_with(0.62, 0.62, 0.62)
@@ -139,7 +151,7 @@ def test_greedy_weights_are_used_even_if_not_clearly_better_and_stacked_ones_kee
     facts = {"selected_by": "log_loss", "baselines": baselines, "value_scale": scale}
     equal, greedy, stacked = (
         blend(finalists, predictions, dataset.validation, "log_loss", method=method, **facts)
-        for method in ("auto", "greedy", "stack")
+        for method in ("equal", "greedy", "stack")
     )
     assert [each.weighting for each in (equal, greedy, stacked)] == ["equal", "selected", "stacked"]
     assert greedy.selection_score >= greedy.best_member_selection_score
@@ -163,6 +175,7 @@ def test_an_ensemble_of_one_member_is_no_better_than_it_is_and_of_one_model_ther
         validation,
         "accuracy",
         selected_by="accuracy",
+        method="equal",
     )
     assert found.validation_score == found.best_member_validation_score == 1.0
     assert blend([one], [one.predictions(validation)], validation, "accuracy", selected_by="accuracy") is None
@@ -176,7 +189,8 @@ def test_linear_baselines_are_members_and_predict_from_disk(apple, tmp_path):
     baselines = {each: each.model.predict_windows(dataset.validation) for each in baselines}
     unknowing = [planted(rank, Planted(nothing, nothing[:, 0])) for rank in (1, 2)]
     predictions = [each.predictions(dataset.validation) for each in unknowing]
-    found = blend(unknowing, predictions, dataset.validation, "log_loss", selected_by="log_loss", baselines=baselines)
+    facts = {"selected_by": "log_loss", "baselines": baselines, "method": "equal"}
+    found = blend(unknowing, predictions, dataset.validation, "log_loss", **facts)
     members = found.ensemble.members
     assert {each.baseline for each in members} & {"logistic regression", "ridge regression"}
     only = [replace(each, weight=1 / len(members)) for each in members if each.baseline]

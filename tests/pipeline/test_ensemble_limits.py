@@ -46,11 +46,11 @@ def size_of(found):
 def ensemble(study, limits, **facts):
     dataset, finalists = study
     predictions = [each.predictions(dataset.validation) for each in finalists]
-    facts = {"selected_by": "log_loss", "n_trials": 10**9, "limits": limits, **facts}
+    facts = {"selected_by": "log_loss", "method": "equal", "n_trials": 10**9, "limits": limits, **facts}
     return blend(finalists, predictions, dataset.validation, "log_loss", **facts)
 
 
-@pytest.mark.parametrize("method", ["auto", pytest.param("stack", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("method", ["equal", pytest.param("stack", marks=pytest.mark.slow)])
 def test_an_ensemble_keeps_its_bounds_and_says_what_it_leaves_out(study, method):
     dataset, finalists = study
     total = sum(2 * size_of_network(each.runs[0].model.parts()[0][0]) for each in finalists)
@@ -110,14 +110,11 @@ def test_bounds_of_the_settings_hold_for_the_ensemble_and_none_is_none(study, ti
     dataset, finalists = study
     known = held_out(finalists, dataset)
 
-    def made(notes, **changed):
-        settings = load_settings({**tiny, **changed}, environment={})
-        return blended(finalists, known, dataset, settings, 5, notes.append)
-
     notes = []
-    assert made(notes, retrain={"ensemble": "none"}) is None
+    settings = load_settings({**tiny, "constraints": {"size_mb": 1e-6}}, environment={})
+    assert blended(finalists, known, dataset, settings, 5, "none", notes.append) is None
     assert notes == []
-    assert made(notes, constraints={"size_mb": 1e-6}) is None
+    assert blended(finalists, known, dataset, settings, 5, "equal", notes.append) is None
     assert len(notes) == 1
     assert "size_mb" in notes[0]
     assert dataset.test.times_opened == 0

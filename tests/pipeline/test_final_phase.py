@@ -190,6 +190,7 @@ def test_three_times_top_k_of_the_front_are_confirmed_and_the_best_of_them_retra
     assert found.results["retrained_models"] == found.entries
     (opening,) = found.results["test_openings"]
     assert (found.opened, opening["trials"]) == (1, [5, 0])
+    assert opening["ensemble"] == found.results["ensemble_method"] == "stack"
     registered = {"seeds": [1, 2], "epochs": [2, 2], "prediction": "mean of the seeds"}
     assert opening["models"] == [{"trial_number": trial, **registered} for trial in (5, 0)]
     assert date.fromisoformat(opening["time"][:10])
@@ -291,13 +292,14 @@ def test_another_method_of_the_ensemble_combines_the_stored_models_and_counts_as
     (changes,) = stacked.events.on_verdict_again.call_args.args
     assert [each.split()[0] for each in changes] == ["retrain.ensemble"]
     (before,), (same, added) = (each.results["test_openings"] for each in (first, stacked))
-    assert (before, {**added, "time": None}) == (same, {**before, "time": None, "ensemble": "stack"})
+    assert (before["ensemble"], added["ensemble"]) == ("none", "stack")
+    assert (same, {**added, "time": None, "ensemble": None}) == (before, {**before, "time": None, "ensemble": None})
     entry = stacked.results["ensemble"]
     assert (entry["weighting"], entry["pooling"]) == ("stacked", "logarithmic")
     assert sum(each["weight"] for each in entry["members"]) == pytest.approx(1)
     weights = [(each.weight, each.value_weight) for each in load_model(folder).members]
     assert weights == [(each["weight"], each["value_weight"]) for each in entry["members"]]
-    assert world.run(ensemble="stack").opened == 0
+    assert world.run(ensemble="auto").opened == 0  # the method of before
     again = world.run(ensemble="none").results  # evaluates no other model
     assert (again["ensemble"], len(again["test_openings"])) == (None, 2)
     assert not folder.exists()

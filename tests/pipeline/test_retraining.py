@@ -130,7 +130,7 @@ def test_with_folds_of_loaders_each_seed_trains_on_another_fold_and_unseen_windo
         np.testing.assert_allclose(said.probabilities, np.concatenate(expected), rtol=1e-6)
     facts = {"selected_by": "log_loss", "alike": True}
     found = blend(done, known.of_runs, known.windows, "accuracy", **facts)
-    assert [each.weight for each in found.ensemble.members] == [0.25] * 4
+    assert [each.weight for each in found.ensemble.members] == pytest.approx([0.25] * 4)
 
 
 class Log:

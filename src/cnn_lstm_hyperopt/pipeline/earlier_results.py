@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from cnn_lstm_hyperopt.config import Settings, readable
+from cnn_lstm_hyperopt.config.schema.retrain import EnsembleMethod
 from cnn_lstm_hyperopt.data.trades import TRADED
 from cnn_lstm_hyperopt.errors import SaveDirError
 from cnn_lstm_hyperopt.evaluation import BASELINES
@@ -12,6 +13,7 @@ from cnn_lstm_hyperopt.inference.ensemble import Ensemble
 from cnn_lstm_hyperopt.inference.model import SavedModel, load_model
 from cnn_lstm_hyperopt.metrics import score
 from cnn_lstm_hyperopt.pipeline.confirmation import TIME_IS_UP
+from cnn_lstm_hyperopt.pipeline.ensemble_weights import AUTO
 from cnn_lstm_hyperopt.pipeline.results.model_folders import holds_ensemble, holds_model
 from cnn_lstm_hyperopt.pipeline.results.training_record import SeedRecord, read_training_record
 from cnn_lstm_hyperopt.pipeline.retraining import Finalist, Retrained, Retraining, SeedRun, final_fold, fold_of
@@ -23,13 +25,25 @@ from cnn_lstm_hyperopt.training import Evaluation, Outcome
 EVALUATION = "evaluation"
 """Key of ``results.json`` with the settings of the evaluation on the test set."""
 ENSEMBLE_METHOD = "ensemble_method"
-"""Key of ``results.json`` with the setting ``retrain.ensemble``."""
+"""Key of ``results.json`` with the method of the ensemble. Results of earlier versions lack it; their method is ``equal``."""
 
 
 def evaluation_settings(settings: Settings) -> dict[str, Any]:
     """Return the settings of the evaluation for ``results.json``. The verdict's metric is the name of a metric."""
     chosen = settings.evaluation.model_dump(mode="json", exclude={"baseline_seconds"})
     return {**chosen, "verdict_metric": settings.verdict_metric}
+
+
+def ensemble_method(session: Session) -> EnsembleMethod:
+    """Return the method of the ensemble. ``auto`` is the method of the stored results or, without results, the best one."""
+    chosen = session.settings.retrain.ensemble
+    if chosen != "auto":
+        return chosen
+    return _stored_method(session) if session.final.get("retrained_models") else AUTO
+
+
+def _stored_method(session: Session) -> EnsembleMethod:
+    return session.final.get(ENSEMBLE_METHOD) or "equal"
 
 
 @dataclass(frozen=True)
@@ -91,8 +105,8 @@ class EarlierResults:
 
     @property
     def _changed_ensemble(self) -> list[str]:
-        """A text if the ensemble has another method than the stored one. Earlier versions had the method ``auto`` alone."""
-        now, before = self.session.settings.retrain.ensemble, self.session.final.get(ENSEMBLE_METHOD) or "auto"
+        """A text if the ensemble has another method than the stored one."""
+        now, before = ensemble_method(self.session), _stored_method(self.session)
         return [] if now == before else [f"retrain.ensemble is {now}, but the stored results have {before}"]
 
     def retraining(self) -> Retraining | None:

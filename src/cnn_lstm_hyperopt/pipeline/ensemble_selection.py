@@ -17,7 +17,7 @@ from cnn_lstm_hyperopt.metrics import if_defined
 from cnn_lstm_hyperopt.metrics import score as metric_score
 from cnn_lstm_hyperopt.pipeline.calibration import HeldOut, joined, sets_on, temperature_on
 from cnn_lstm_hyperopt.pipeline.ensemble_limits import NO_LIMITS, EnsembleLimits, Kept
-from cnn_lstm_hyperopt.pipeline.ensemble_weights import Weigher, Weighting
+from cnn_lstm_hyperopt.pipeline.ensemble_weights import AUTO, Weigher, Weighting
 from cnn_lstm_hyperopt.pipeline.linear_members import LinearMember, linear_members
 from cnn_lstm_hyperopt.pipeline.recommendation import finalists_are_separated
 from cnn_lstm_hyperopt.pipeline.retraining import Retrained, SeedRun
@@ -84,13 +84,13 @@ def blended(
     dataset: Dataset,
     settings: Settings,
     n_trials: int,
+    method: EnsembleMethod = AUTO,
     on_note: Callable[[str], None] = lambda text: None,
 ) -> Blend | None:
     """Return the ensemble of retrained models and linear baselines for a dataset; see :func:`blend`.
 
-    With ``retrain.ensemble: none``, there is no ensemble. ``on_note`` is called with a line if bounds leave out candidates.
+    With the method ``none``, there is no ensemble. ``on_note`` is called with a line if bounds leave out candidates.
     """
-    method = settings.retrain.ensemble
     if method == "none":
         return None
     found = blend(
@@ -146,7 +146,7 @@ def blend(
     metric: str,
     *,
     selected_by: str,
-    method: EnsembleMethod = "auto",
+    method: EnsembleMethod = AUTO,
     horizon: int = 1,
     baselines: Mapping[LinearMember, Predictions] = MappingProxyType({}),
     alike: bool = False,
@@ -158,8 +158,7 @@ def blend(
 
     Return None if there are not two networks, or no two candidates that keep the bounds.
 
-    With the method ``auto``, the weights are equal, unless selected weights are better on validation beyond chance
-    (:class:`.Weigher`). The ensemble depends only on the models and the windows. So a resumed run has the same ensemble. The
+    The ensemble depends only on the models and the windows. So a resumed run has the same ensemble. The
     temperature of the ensemble is fitted last (mean first, then calibration: Rahaman & Thiery 2021, NeurIPS); stacking fits it
     with the weights.
 

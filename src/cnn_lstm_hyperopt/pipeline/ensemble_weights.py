@@ -21,6 +21,8 @@ Floats = NDArray[np.float64]
 EQUAL, SELECTED, STACKED = "equal", "selected", "stacked"
 """Kinds of weights: half of the weight for all networks and half for all baselines, weights selected greedily, or weights of a
 penalised regression."""
+AUTO: EnsembleMethod = "stack"
+"""Method that ``auto`` stands for in a new final phase: the one with the lowest mean log loss in benchmarks/ensembles.py."""
 _MIN_SHARE = 0.001
 """Members with a smaller stacked weight are left out."""
 
@@ -81,13 +83,13 @@ class Weighting:
 class Weigher:
     """Rule that gives weights to candidates.
 
-    With the method ``auto``, the weights are equal, unless selected weights are better on validation beyond chance: weights that
+    With the method ``equal``, the weights are equal, unless selected weights are better on validation beyond chance: weights that
     are estimated from few data are often worse than equal weights (Smith & Wallis 2009, "A Simple Explanation of the Forecast
     Combination Puzzle"). The networks were chosen from all trials on the same windows, so "beyond chance" means an interval with
     the level 1 − 0.05 / ``n_trials`` (Bonferroni). With too few windows for an interval, the weights are selected.
 
     Attributes:
-        method: setting ``retrain.ensemble``.
+        method: ``stack``, ``greedy`` or ``equal``.
         validation: labelled windows for which the candidates' predictions are known.
         metric: metric that decides between equal and selected weights, and that selects weights.
         horizon: number of bars that a label looks ahead.

@@ -18,7 +18,7 @@ from cnn_lstm_hyperopt.models.network import Network
 from cnn_lstm_hyperopt.pipeline.advice import skipped_baselines
 from cnn_lstm_hyperopt.pipeline.calibration import CalibrationEffect, HeldOut, calibrated, held_out
 from cnn_lstm_hyperopt.pipeline.confirmation import Confirmed
-from cnn_lstm_hyperopt.pipeline.earlier_results import ENSEMBLE_METHOD, EVALUATION, evaluation_settings
+from cnn_lstm_hyperopt.pipeline.earlier_results import ENSEMBLE_METHOD, EVALUATION, ensemble_method, evaluation_settings
 from cnn_lstm_hyperopt.pipeline.ensemble_selection import Blend, blended
 from cnn_lstm_hyperopt.pipeline.events import trainings
 from cnn_lstm_hyperopt.pipeline.periods import PeriodPredictions
@@ -67,9 +67,9 @@ def evaluate_finalists(
     known = held_out(outcome.done, dataset)
     labels = known.windows.labels.numpy()
     done = _calibrated(outcome, known, dataset.horizon)
-    found = blended(done, known, dataset, settings, session.study.n_finished(), session.events.on_warning)
+    method = ensemble_method(session)
+    found = blended(done, known, dataset, settings, session.study.n_finished(), method, session.events.on_warning)
     save_models(settings.save_dir, done, found)
-    method = settings.retrain.ensemble
     openings = record_opening(session.study.storage, done, periods=dataset.n_periods, ensemble=method)
     with trainings(session.events, "Walk-forward test") if dataset.n_periods > 1 else nullcontext():
         later = refits.run(done, found)

@@ -17,7 +17,7 @@ Earlier versions tested the network of the seed that was best on validation.
 
 
 def record_opening(
-    storage: StudyStorage, retrained: Sequence[Retrained], *, periods: int = 1, ensemble: EnsembleMethod = "auto"
+    storage: StudyStorage, retrained: Sequence[Retrained], *, periods: int = 1, ensemble: EnsembleMethod = "equal"
 ) -> int:
     """Record an evaluation on the test set before it begins. Return the number of evaluations in the study so far.
 
@@ -38,7 +38,7 @@ def record_opening(
     same = itertools.takewhile(
         lambda each: (each.get("models"), each.get("periods", 1)) == (models, periods), reversed(openings)
     )
-    methods = {each.get("ensemble", "auto") for each in same}
+    methods = {each.get("ensemble", "equal") for each in same}
     if not methods or ensemble not in {*methods, "none"}:
         openings.append(
             {
@@ -46,7 +46,7 @@ def record_opening(
                 "trials": [each.finalist.trial_number for each in retrained],
                 "models": models,
                 **({"periods": periods} if periods > 1 else {}),
-                **({"ensemble": ensemble} if ensemble != "auto" else {}),
+                **({"ensemble": ensemble} if ensemble != "equal" else {}),
             }
         )
         storage.set_attribute("test_openings", openings)

@@ -11,6 +11,7 @@ from cnn_lstm_hyperopt.data.dataset import Dataset
 from cnn_lstm_hyperopt.data.windows import Windows
 from cnn_lstm_hyperopt.execution import StopSignal
 from cnn_lstm_hyperopt.pipeline.calibration import calibrated, held_out
+from cnn_lstm_hyperopt.pipeline.earlier_results import ensemble_method
 from cnn_lstm_hyperopt.pipeline.ensemble_selection import Blend, blended
 from cnn_lstm_hyperopt.pipeline.periods import KeptModel, PeriodPredictions
 from cnn_lstm_hyperopt.pipeline.resume_state import ResumeState
@@ -88,8 +89,8 @@ class Refits:
                 for each, said in zip(finalists, known.of_runs, strict=True)
             ]
             if not kept:
-                n_trials = session.study.n_finished()
-                again = ensemble and blended(finalists, known, dataset, session.settings, n_trials)
+                n_trials, method = session.study.n_finished(), ensemble_method(session)
+                again = ensemble and blended(finalists, known, dataset, session.settings, n_trials, method)
                 if (
                     again is not None or ensemble is None
                 ):  # else no two models keep the bounds: the earlier ensemble predicts

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 else:
     VerdictMetric = Literal[(*METRICS, "study")]
 
-EnsembleMethod = Literal["auto", "greedy", "stack", "none"]
+EnsembleMethod = Literal["auto", "stack", "greedy", "equal", "none"]
 Execution = Literal["next_open", "next_close", "same_close"]
 HalfSpread = Annotated[float, Field(ge=0, le=1_000)]
 """Type of half of a bid-ask spread, in basis points."""
@@ -42,10 +42,10 @@ class RetrainSettings(Section):
     )
     ensemble: EnsembleMethod = Field(
         "auto",
-        description="weights of the retrained networks and of two regressions in the ensemble, from validation. auto: equal "
-        "weights, unless selected ones are clearly better; greedy: selected one after the other; stack: non-negative "
-        "logistic regression on log probabilities; none: no ensemble. The ensemble keeps constraints.size_mb and "
-        "constraints.latency_ms",
+        description="weights of the retrained networks and of two regressions in the ensemble, from validation. stack: "
+        "non-negative logistic regression on log probabilities; greedy: selected one after the other; equal: equal weights, "
+        "unless selected ones are clearly better; none: no ensemble; auto: stack in a new final phase, later the same method as "
+        "before. The ensemble keeps constraints.size_mb and constraints.latency_ms",
     )
     refit: bool = Field(
         False,
