@@ -63,7 +63,7 @@ BARS: dict[str, dict[str, Any]] = {
     "MSFT, GOOGL": {"source": "embedded", "symbols": ["MSFT", "GOOGL"], "target": "volatility"},
     "NVDA, AMZN": {"source": "embedded", "symbols": ["NVDA", "AMZN"], "target": "volatility"},
     "BTC, hourly": {},
-    "synthetic market": {"source": "synthetic"},
+    "synthetic market": {"source": "synthetic", "symbols": ["SYN1"]},
 }
 """Settings of the data of each set of bars; the hourly bars are those of :mod:`bars`."""
 ARRAYS = ("breast cancer", "digits", "JapaneseVowels")

@@ -51,6 +51,7 @@ ONLY_SOMETIMES = (
     "feature_selection.",
     "constraints.",
     "retrained_models[].seeds[].fold",  # of DataLoaders
+    "test_openings[].ensemble",  # of another method than equal
     "refit_failure.",
     "refit.",
     "walk_forward[].",  # of several test periods

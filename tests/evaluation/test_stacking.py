@@ -1,5 +1,7 @@
 """Stacked weights against scikit-learn, brute force and the conditions of an optimum; blocks of windows that share no label."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -131,11 +133,17 @@ def test_blocks_of_dates_share_no_label_with_the_windows_that_fit(horizon):
 
 def test_blocks_without_an_order_are_spread_and_groups_stay_together():
     groups = np.repeat(np.arange(12), [1, 5, 2, 8, 1, 1, 3, 2, 2, 6, 1, 1])
-    for dependence, names in ((Dependence.by_group(groups), groups), (Dependence.independent(40), np.arange(40))):
+    every_fifth = replace(Dependence.independent(200), unit=np.arange(0, 200, 5))
+    for dependence, names in (
+        (Dependence.by_group(groups), groups),
+        (Dependence.independent(40), np.arange(40)),
+        (every_fifth, np.arange(40)),
+    ):
         splits = list(purged_blocks(dependence))
         assert len(splits) == BLOCKS
         for rows, held in splits:
             assert (rows != held).all()
+            assert rows.sum() > held.sum() > 0
             assert not set(names[rows]) & set(names[held])
     overlapping = list(purged_blocks(Dependence.independent(40, horizon=3)))
     assert [np.flatnonzero(held).tolist() for _, held in overlapping][1] == list(range(8, 16))

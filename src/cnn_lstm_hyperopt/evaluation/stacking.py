@@ -158,7 +158,7 @@ def purged_blocks(dependence: Dependence) -> Iterator[Split]:
     """
     unit, overlap = dependence.unit, dependence.kind == "windows" and dependence.horizon > 1
     ordered = overlap or dependence.kind in ("dates", "days")
-    block = unit * BLOCKS // dependence.n_units if ordered else unit % BLOCKS
+    block = unit * BLOCKS // dependence.n_units if ordered else np.unique(unit, return_inverse=True)[1] % BLOCKS
     for number in range(BLOCKS):
         held = block == number
         near = held

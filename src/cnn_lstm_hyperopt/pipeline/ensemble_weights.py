@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnn_lstm_hyperopt.config.schema.retrain import EnsembleMethod
+from cnn_lstm_hyperopt.data.splits import spread_positions
 from cnn_lstm_hyperopt.data.windows import Windows
 from cnn_lstm_hyperopt.evaluation import Dependence
 from cnn_lstm_hyperopt.evaluation.stacking import stacked_pool, stacked_values
@@ -23,6 +24,8 @@ EQUAL, SELECTED, STACKED = "equal", "selected", "stacked"
 penalised regression."""
 AUTO: EnsembleMethod = "stack"
 """Method that ``auto`` stands for in a new final phase: the one with the lowest mean log loss in benchmarks/ensembles.py."""
+_MAX_WINDOWS = 20_000
+"""Maximum number of windows, evenly spread, that fit stacked weights."""
 _MIN_SHARE = 0.001
 """Members with a smaller stacked weight are left out."""
 
@@ -145,19 +148,21 @@ class Weigher:
 
     def _stacked(self, said: Sequence[Predictions], equal: Floats) -> Weighting:
         """Return stacked weights. Their sum before they are normalised is the reciprocal of the temperature."""
-        dependence = Dependence.of(self.validation, horizon=self.horizon)
-        library = np.stack([each.probabilities for each in said])
-        found, _ = stacked_pool(self.validation.labels.numpy(), library, equal, dependence)
+        every = Dependence.of(self.validation, horizon=self.horizon)
+        rows = spread_positions(len(self.validation), _MAX_WINDOWS)
+        dependence = replace(every, unit=every.unit[rows])
+        library = np.stack([each.probabilities[rows] for each in said])
+        found, _ = stacked_pool(self.validation.labels.numpy()[rows], library, equal, dependence)
         total = found.sum()
         weights = found / total if total > _MIN_SHARE else equal  # no model is better than equal probabilities
         weights = np.where(weights < _MIN_SHARE, 0.0, weights)
         weights /= weights.sum()
         temperature = float(np.clip(1 / max(total, _MIN_SHARE), MIN_TEMPERATURE, MAX_TEMPERATURE))
-        values = [each.values for each in said if each.values is not None]
+        values = [each.values[rows] for each in said if each.values is not None]
         if self.validation.values is None or self.value_scale is None or len(values) < len(said):
             return Weighting(STACKED, weights, temperature=temperature)
         mean, std, chosen = self.value_scale.mean, self.value_scale.std, weights > 0
-        targets = (self.validation.values.numpy().astype(np.float64) - mean) / std
+        targets = (self.validation.values.numpy()[rows].astype(np.float64) - mean) / std
         standard = (np.stack(values).astype(np.float64) - mean) / std
         value_weights = np.zeros(len(said))
         prior = equal[chosen] / equal[chosen].sum()
