@@ -7,6 +7,7 @@ version of Optuna) are left to :class:`.StudyStorage`, whose errors name the pro
 
 import contextlib
 import json
+import logging
 import math
 import sqlite3
 from collections import defaultdict
@@ -21,6 +22,9 @@ from cnn_lstm_hyperopt.search.file_check import connect, require_study
 from cnn_lstm_hyperopt.search.study_format import FORMATS, DamagedError, require_unchanged
 from cnn_lstm_hyperopt.search.trial import State, TrialRecord, read_trial
 from cnn_lstm_hyperopt.search.trial_seals import KEY, SEAL, Ownership, Seals, own_attributes
+from cnn_lstm_hyperopt.utils.text import typed_line
+
+log = logging.getLogger(__name__)
 
 TABLES_VERSION = "v3.2.0.a"
 """Version of Optuna's tables that this module can read; a test compares it with the installed Optuna."""
@@ -68,8 +72,10 @@ def read_study(save_dir: Path) -> StudyContent:
     """
     path = save_dir / STUDY_FILE
     if server_of(save_dir) is None and path.is_file():
-        with contextlib.suppress(Exception):  # StudyStorage finds the same problem and describes it
+        try:
             return _read_file(path)
+        except Exception as error:  # noqa: BLE001 - StudyStorage finds the same problem and describes it for the user
+            log.debug("%s is read with Optuna: %s", path, typed_line(error))
     from cnn_lstm_hyperopt.search.databases.location import database_in
     from cnn_lstm_hyperopt.search.storage import StudyStorage
 
