@@ -105,6 +105,7 @@ NOT_PARSED = [
     "run --seed ١",
     "run --start 2001-13-01",
     "run --sampler bayes",
+    "run --ensemble sum",
     "run --enqueue",
     "run --library",
     "run --workers all",
