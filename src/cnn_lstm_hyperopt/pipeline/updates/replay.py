@@ -21,7 +21,7 @@ from cnn_lstm_hyperopt.pipeline.updates.measurement import measure
 from cnn_lstm_hyperopt.pipeline.updates.present import Present, load_present
 from cnn_lstm_hyperopt.pipeline.updates.reading import ReadBars
 from cnn_lstm_hyperopt.pipeline.updates.replay_results import PeriodResult, Replay, Replayed
-from cnn_lstm_hyperopt.pipeline.updates.update import run_update
+from cnn_lstm_hyperopt.pipeline.updates.update import UpdateRun
 
 COMPARED: tuple[Policy, ...] = ("none", "finetune", "refit")
 """Policies of a replay. The others are compared with the first."""
@@ -126,7 +126,7 @@ def _updated(
     newest = known.dates.max()
     if newest <= present.tried_until:
         return present, None
-    event, created = run_update(present, known, policy, on_news)
+    event, created = UpdateRun(present, known, policy, on_news).run()
     history = replace(present.history, events=(*present.history.events, event))
     present = replace(present, history=history, known_until=newest, tried_until=newest)
     if created is None:

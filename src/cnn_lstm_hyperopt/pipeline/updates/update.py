@@ -85,28 +85,10 @@ def update(
             clean(folder, read_history(folder))
         present = load_present(folder, features)
         bars = read(present.symbols, present.model.description.feature_columns)
-        event, version = run_update(present, present.table(bars), policy, on_news, dry_run=dry_run)
+        event, version = UpdateRun(present, present.table(bars), policy, on_news, dry_run).run()
         if not dry_run:
             _write(folder, present.history, event, version)
         return UpdateResult(event, present.history.current, dry_run)
-
-
-def run_update(
-    present: Present, table: WindowTable, policy: Policy, on_news: Callable[[str], None], *, dry_run: bool = False
-) -> tuple[dict[str, Any], tuple[SavedModel, ModelVersion] | None]:
-    """Run an update in memory. Return its record, and the new version if there is one.
-
-    Args:
-        present: the present version.
-        table: unscaled windows of all bars.
-        policy: how the candidate is trained.
-        on_news: function that receives a line of text before each training.
-        dry_run: True to train the candidate, but not the new version.
-
-    Raises:
-        DataError: there are no new bars.
-    """
-    return _Update(present, table, policy, on_news, dry_run).run()
 
 
 def _write(
@@ -119,8 +101,8 @@ def _write(
 
 
 @dataclass(frozen=True)
-class _Update:
-    """One update.
+class UpdateRun:
+    """One update in memory.
 
     Attributes:
         present: the present version.
@@ -134,10 +116,14 @@ class _Update:
     table: WindowTable
     policy: Policy
     on_news: Callable[[str], None]
-    dry_run: bool
+    dry_run: bool = False
 
     def run(self) -> tuple[dict[str, Any], tuple[SavedModel, ModelVersion] | None]:
-        """Return the record of the update, and the new version if there is one."""
+        """Return the record of the update, and the new version if there is one.
+
+        Raises:
+            DataError: there are no new bars.
+        """
         present, table, split = self.present, self.table, self._split()
         measured = measure(present.model, table, split.new) if len(split.new) else None
         errors = self._errors(split, measured)
