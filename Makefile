@@ -18,7 +18,7 @@ PYTEST := $(BIN)/pytest -n 2 --dist loadfile
 
 .PHONY: demo test slow benchmark-tests thorough coverage lint torture docs dist check-release matrix clean
 
-demo: $(VENV)/ok  ## The main job on real bars: search, Pareto front, retraining, one test (two to four minutes on 2 free cores)
+demo: $(VENV)/ok  ## The main job on real bars: search, Pareto front, retraining, one test (3 to 9 minutes on 2 cores)
 	rm -rf $(DEMO_DIR)
 	$(BIN)/cnn-lstm-hyperopt run --demo --save-dir $(DEMO_DIR)
 

@@ -84,16 +84,18 @@ def test_only_changes_at_new_dates_are_reported_and_earlier_errors_are_read_from
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("memory", ["overlapping labels", "autoregression"])
+@pytest.mark.parametrize("memory", ["labels of 5 bars", "labels of 20 bars", "autoregression", "slow component"])
 def test_errors_of_dependent_dates_cause_few_alarms(memory):
-    """Errors of five symbols at a constant rate: labels of five bars that overlap, or a latent autoregression of 0.6."""
+    """Errors of five symbols at a constant rate: overlapping labels, or a latent AR(1) or ARMA(1, 1) process."""
+    filters = {"autoregression": ([0.8], [1, -0.6]), "slow component": ([0.82, -0.49], [1, -0.9])}
     alarms = 0
     for seed in range(20):
-        own = np.random.default_rng(seed).standard_normal((1_200, 5))
-        if memory == "overlapping labels":
-            latent = np.stack([np.convolve(each, np.ones(5) / 5**0.5, "valid") for each in own.T], axis=1)
+        own = np.random.default_rng(seed).standard_normal((1_300, 5))
+        if memory in filters:
+            latent = lfilter(*filters[memory], own, axis=0)
         else:
-            latent = lfilter([0.8], [1, -0.6], own, axis=0)
+            bars = int(memory.split()[2])
+            latent = np.stack([np.convolve(each, np.ones(bars) / bars**0.5, "valid") for each in own.T], axis=1)
         rates = (latent[-1_000:] < -0.125).mean(axis=1)
         alarms += bool(error_drift([(f"day {day}", rate) for day, rate in enumerate(rates)], 1_000)["changes"])
     assert alarms <= 2

@@ -259,7 +259,7 @@ def _long_run(sums: Floats, horizon: int) -> tuple[float, int]:
     return _low_frequencies(sums, cosines), cosines
 
 
-def autoregression(sums: Floats) -> float:
+def _autoregression(sums: Floats) -> float:
     """Return the coefficient of an autoregression of order 1, from 0 to 0.97, of numbers (units,) with the mean 0.
 
     The Yule-Walker estimate is too small by (1 + 4 φ) / n (Shaman & Stine 1988), which is corrected.
@@ -271,11 +271,22 @@ def autoregression(sums: Floats) -> float:
     return min(max(0.0, found + (1 + 4 * found) / len(sums)), _MAX_AUTOREGRESSION)
 
 
+def variance_factor(sums: Floats) -> float:
+    """Return the factor, at least 1, by which dependence increases the variance of the mean of numbers (units,) with the mean 0.
+
+    It is the long-run variance divided by the variance.
+    """
+    variance = float(sums @ sums) / max(1, len(sums))
+    if len(sums) < 3 or variance <= NO_VARIANCE:
+        return 1.0
+    return max(1.0, _prewhitened(sums)[0] / variance)
+
+
 def _prewhitened(sums: Floats) -> tuple[float, int]:
     """Return the long-run variance and its degrees of freedom, estimated after prewhitening with an autoregression of order 1."""
     if float(sums @ sums) <= NO_VARIANCE:
         return 0.0, 1
-    coefficient = autoregression(sums)
+    coefficient = _autoregression(sums)
     rest = sums[1:] - coefficient * sums[:-1]
     variance, freedom = _long_run(rest - rest.mean(), 1)
     return variance / (1 - coefficient) ** 2, freedom

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from cnn_lstm_hyperopt.data.problems import date_text
 from cnn_lstm_hyperopt.data.splits import Integers
 from cnn_lstm_hyperopt.data.window_table import WindowTable
-from cnn_lstm_hyperopt.evaluation.dependence import autoregression
+from cnn_lstm_hyperopt.evaluation.dependence import variance_factor
 from cnn_lstm_hyperopt.evaluation.drift.adwin import adwin
 from cnn_lstm_hyperopt.evaluation.drift.two_sample import (
     benjamini_hochberg,
@@ -25,6 +25,8 @@ ERROR_CONFIDENCE = 0.05
 """δ of ADWIN. benchmarks/updates.py measures false alarms and delays."""
 MIN_RECENT, MIN_REFERENCE = 4, 8
 """Minimum numbers of samples after and before, of which a test can find a change."""
+MIN_SIDE = 20
+"""Minimum number of dates on each side of the cut around which the dependence of errors is estimated."""
 MAX_DATES = 2_500
 """Number of newest dates whose errors ADWIN reads."""
 _PART = 4_096
@@ -126,14 +128,18 @@ def error_drift(errors: Sequence[tuple[str, float]], new: int) -> dict[str, Any]
 
 
 def _dependence(rates: Floats) -> float:
-    """Return the factor (1 + φ) / (1 − φ) by which an autoregression with the coefficient φ increases the variance of a mean.
+    """Return the factor by which dependence between neighbouring dates increases the variance of a mean.
 
-    A change of the mean looks like autocorrelation. So φ is estimated after subtracting the mean of each part between the changes
-    that ADWIN finds if dates are taken to be independent.
+    A change of the mean looks like dependence. So the factor is estimated after subtracting the mean of each side of the most
+    likely cut, that with the largest standardised difference of means. With several changes, the factor is too large.
     """
-    parts = np.split(rates, sorted({change.cut for change in adwin(rates, ERROR_CONFIDENCE)}))
-    coefficient = autoregression(np.concatenate([part - part.mean() for part in parts if len(part)] or [rates]))
-    return (1 + coefficient) / (1 - coefficient)
+    n = len(rates)
+    cuts = np.arange(MIN_SIDE, n - MIN_SIDE + 1)
+    if not len(cuts):
+        return 1.0
+    surplus = np.cumsum(rates)[cuts - 1] - cuts / n * rates.sum()
+    cut = int(cuts[np.argmax(np.abs(surplus) / np.sqrt(cuts * (n - cuts)))])
+    return variance_factor(np.concatenate([part - part.mean() for part in (rates[:cut], rates[cut:])]))
 
 
 def errors_of(dates: NDArray[Any], errors: Floats) -> list[tuple[str, float]]:
