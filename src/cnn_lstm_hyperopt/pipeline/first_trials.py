@@ -1,6 +1,6 @@
 """First trials of a new study: enqueued ones, ones from a study library, and the portfolio of default configurations."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,11 +29,14 @@ class FirstTrials(NamedTuple):
     warnings: tuple[str, ...] = ()
 
     def then(self, later: "FirstTrials") -> "FirstTrials":
-        """Return these trials and later ones, without duplicates."""
-        taken = [start.params for start in self.starts]
-        new = tuple(start for start in later.starts if start.params not in taken)
+        """Return these trials and later ones."""
         text = ", ".join(part for part in (self.text, later.text) if part)
-        return FirstTrials((*self.starts, *new), text, (*self.warnings, *later.warnings))
+        return FirstTrials((*self.starts, *later.starts), text, (*self.warnings, *later.warnings))
+
+    def new_among(self, starts: Sequence[InitialTrial]) -> tuple[InitialTrial, ...]:
+        """Return the trials whose configurations are not among these trials."""
+        taken = [start.params for start in self.starts]
+        return tuple(start for start in starts if start.params not in taken)
 
 
 def first_trials(
@@ -56,7 +59,7 @@ def first_trials(
         enqueued = read_enqueued(study.enqueue, plan)
         first = FirstTrials(enqueued.starts, f"{len(enqueued.starts)} enqueued from {study.enqueue}", enqueued.warnings)
     if study.library is not None:
-        library = _from_library(study.library, plan, made_with, target, data)
+        library = _from_library(study.library, plan, made_with, target, data, first)
         first = first.then(library)
     if study.portfolio and not library.starts:
         first = first.then(_from_portfolio(plan, first))
@@ -64,24 +67,25 @@ def first_trials(
 
 
 def _from_library(
-    folder: Path, plan: StudyPlan, made_with: Mapping[str, Any], target: str, data: TrialData
+    folder: Path, plan: StudyPlan, made_with: Mapping[str, Any], target: str, data: TrialData, earlier: FirstTrials
 ) -> FirstTrials:
     require_folder(folder)
     found = read_library(
         folder, plan, made_from=identity(made_with), target=target, characteristics=characteristics(data)
     )
+    new = earlier.new_among(found.starts)
     studies = counted(len(found.studies), "study", "studies")
     text = (
-        f"{len(found.starts)} from {studies} of the library ({', '.join(found.studies)})"
+        f"{len(new)} from {studies} of the library ({', '.join(found.studies)})"
         if found.starts
         else f"none from the library {folder}, which has no other study with these parameters yet"
     )
-    return FirstTrials(found.starts, text, found.warnings)
+    return FirstTrials(new, text, found.warnings)
 
 
 def _from_portfolio(plan: StudyPlan, earlier: FirstTrials) -> FirstTrials:
-    portfolio, taken = portfolio_in(plan), [start.params for start in earlier.starts]
-    new = tuple(start for start in portfolio.starts if start.params not in taken)
+    portfolio = portfolio_in(plan)
+    new = earlier.new_among(portfolio.starts)
     left_out = {
         **{start.origin: "enqueued already" for start in portfolio.starts if start not in new},
         **{name: f"here the same as {other}" for name, other in portfolio.same.items()},

@@ -57,6 +57,11 @@ class LibraryStudy:
     characteristics: Mapping[str, float]
     trials: Sequence[LibraryTrial]
 
+    @property
+    def label(self) -> str:
+        """Name of the study's file without its ending. Names of studies are often equal, labels are not."""
+        return f"{self.study}-{self.made_from[:12]}"
+
 
 def identity(made_with: Mapping[str, Any]) -> str:
     """Return the hash of the settings and the data of a study, from the study's fingerprint."""
@@ -82,7 +87,7 @@ def require_folder(folder: Path) -> None:
 
 def add(folder: Path, study: LibraryStudy) -> Path:
     """Write the results of a study; the file of the same study is replaced. Return its path."""
-    path = folder / f"{study.study}-{study.made_from[:12]}.json"
+    path = folder / f"{study.label}.json"
     write_json(path, {"format": FORMAT, **asdict(study)})
     return path
 

@@ -43,7 +43,7 @@ class Transferred:
 
     Attributes:
         starts: full configurations, the one with the largest gain first.
-        studies: names of the studies that were used, the most similar first.
+        studies: labels of the studies that were used, the most similar first.
         warnings: sentences about files that can't be used.
     """
 
@@ -68,15 +68,15 @@ def read_library(
     others = [study for study in found if study.made_from != made_from]
     others.sort(key=lambda study: distance(study, target, characteristics))
     tables: list[StudyTable] = []
-    names: list[str] = []
+    labels: list[str] = []
     for study in others:
         table = StudyTable.of(study.trials, plan)
         if table is not None:
             tables.append(table)
-            names.append(study.study)
+            labels.append(study.label)
         if len(tables) == SIMILAR:
             break
-    return Transferred(tuple(chosen(tables, plan)), tuple(names), tuple(warnings))
+    return Transferred(tuple(chosen(tables, plan)), tuple(labels), tuple(warnings))
 
 
 def distance(study: LibraryStudy, target: str, characteristics: Mapping[str, float]) -> float:
