@@ -6,9 +6,11 @@ test log loss of model 1 and of each ensemble, and the log loss that one saves o
 last row has the means over all sets. Finished studies in ``FOLDER`` are used again.
 
 The sets of ``--development`` chose details of the stacker; ``--variants`` compares these details. The other sets chose nothing
-but the default of ``retrain.ensemble``.
+but the default of ``retrain.ensemble``. ``ArrowHead`` and ``BasicMotions`` have so few validation windows that the program
+does not stack; they are in no mean.
 
     OMP_NUM_THREADS=1 python benchmarks/ensembles.py FOLDER
+    OMP_NUM_THREADS=1 python benchmarks/ensembles.py FOLDER --sets ArrowHead BasicMotions
     OMP_NUM_THREADS=1 python benchmarks/ensembles.py FOLDER --development --variants
 """
 
@@ -66,9 +68,12 @@ BARS: dict[str, dict[str, Any]] = {
     "synthetic market": {"source": "synthetic", "symbols": ["SYN1"]},
 }
 """Settings of the data of each set of bars; the hourly bars are those of :mod:`bars`."""
-ARRAYS = ("breast cancer", "digits", "JapaneseVowels")
-"""Sets of windows: two of scikit-learn (30 values as 30 steps; 8 rows of 8 pixels), one of :mod:`public_data`."""
+PUBLIC = ("JapaneseVowels", "ArrowHead", "BasicMotions")
+ARRAYS = ("breast cancer", "digits", *PUBLIC)
+"""Sets of windows: two of scikit-learn (30 values as 30 steps; 8 rows of 8 pixels), and three of :mod:`public_data`."""
 DEVELOPMENT = ("IBM", "breast cancer")
+SMALL = ("ArrowHead", "BasicMotions")
+"""Sets with fewer than 20 validation windows."""
 SINGLE = "model 1"
 METHODS: tuple[EnsembleMethod, ...] = ("equal", "greedy", "stack")
 PAIRS = (("equal", SINGLE), ("stack", SINGLE), ("greedy", "equal"), ("stack", "equal"))
@@ -91,7 +96,7 @@ STUDY: dict[str, Any] = {
 
 def windows_of(which: str) -> Dataset:
     """Return a set of windows: half of it is training, a quarter each validation and test, unless it has an official test set."""
-    if which == "JapaneseVowels":
+    if which in PUBLIC:
         own = read_set(which, Path.home() / ".cache" / "cnn_lstm_hyperopt_public_sets")
         x, y, test = own.x, own.y, (own.test_x, own.test_y)
     else:
@@ -265,12 +270,14 @@ def main() -> int:
     """Print the table of the sets."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--sets", nargs="+", choices=(*BARS, *ARRAYS), help="default: all but those of --development")
+    parser.add_argument(
+        "--sets", nargs="+", choices=(*BARS, *ARRAYS), help="default: all but those of --development and small ones"
+    )
     parser.add_argument("--development", action="store_true", help="use the sets that chose the details of the stacker")
     parser.add_argument("--variants", action="store_true", help="compare details of the stacker")
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
-    report = [each for each in (*BARS, *ARRAYS) if each not in DEVELOPMENT]
+    report = [each for each in (*BARS, *ARRAYS) if each not in (*DEVELOPMENT, *SMALL)]
     sets = options.sets or (list(DEVELOPMENT) if options.development else report)
     title = f"\npython benchmarks/ensembles.py {' '.join(sys.argv[1:])}"
     return printed(title, (variants if options.variants else table)(sets, options.folder))

@@ -35,7 +35,6 @@ from torture.kills import (
 )
 
 pytestmark = pytest.mark.slow
-pytestmark = pytest.mark.slow
 N_TRIALS = 8
 SETUP = "gp, front"
 SEED = 0
@@ -157,8 +156,8 @@ PLANTED = {
     ),
     "a second opening of the test period": (
         sql(
-            "UPDATE study_user_attributes SET value_json = replace(value_json, ']}]',"
-            ' \']}, {"time": "later", "trials": [0]}]\') WHERE key = \'test_openings\''
+            "UPDATE study_user_attributes SET value_json = json_insert(value_json, '$[#]',"
+            ' json(\'{"time": "later", "trials": [0]}\')) WHERE key = \'test_openings\''
         ),
         "test_openings",
     ),

@@ -28,6 +28,12 @@ _MAX_WINDOWS = 20_000
 """Maximum number of windows, evenly spread, that fit stacked weights."""
 _MIN_SHARE = 0.001
 """Members with a smaller stacked weight are left out."""
+_MIN_UNITS = 10
+"""Minimum number of independent units of the validation set for each candidate of a stacked ensemble.
+
+This is the usual minimum for each coefficient of a logistic regression (Peduzzi et al. 1996, "A simulation study of the number of
+events per variable in logistic regression analysis").
+"""
 
 
 @dataclass(frozen=True)
@@ -91,6 +97,9 @@ class Weigher:
     Combination Puzzle"). The networks were chosen from all trials on the same windows, so "beyond chance" means an interval with
     the level 1 − 0.05 / ``n_trials`` (Bonferroni). With too few windows for an interval, the weights are selected.
 
+    The method ``stack`` needs at least ``_MIN_UNITS`` independent units of the validation set for each candidate. With fewer
+    units, the method is ``equal``.
+
     Attributes:
         method: ``stack``, ``greedy`` or ``equal``.
         validation: labelled windows for which the candidates' predictions are known.
@@ -115,8 +124,9 @@ class Weigher:
             n_networks: number of networks.
         """
         equal = equal_weights(n_networks, len(said) - n_networks)
-        if self.method == "stack":
-            return self._stacked(said, equal)
+        dependence = Dependence.of(self.validation, horizon=self.horizon)
+        if self.method == "stack" and dependence.n_units >= _MIN_UNITS * len(said):
+            return self._stacked(said, equal, dependence)
         selected = self._selected(said)
         if self.method == "greedy":
             return Weighting(SELECTED, selected)
@@ -146,9 +156,8 @@ class Weigher:
             return selected_in(1)  # rounding to float32 can change the winner of two tied classes
         return selected
 
-    def _stacked(self, said: Sequence[Predictions], equal: Floats) -> Weighting:
+    def _stacked(self, said: Sequence[Predictions], equal: Floats, every: Dependence) -> Weighting:
         """Return stacked weights. Their sum before they are normalised is the reciprocal of the temperature."""
-        every = Dependence.of(self.validation, horizon=self.horizon)
         rows = spread_positions(len(self.validation), _MAX_WINDOWS)
         dependence = replace(every, unit=every.unit[rows])
         library = np.stack([each.probabilities[rows] for each in said])
