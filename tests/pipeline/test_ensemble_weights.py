@@ -8,6 +8,7 @@ import torch
 
 from cnn_lstm_hyperopt.data.windows import Windows
 from cnn_lstm_hyperopt.pipeline.ensemble_weights import EQUAL, SELECTED, STACKED, Weigher
+from cnn_lstm_hyperopt.pipeline.results.ensemble import weights_text
 from cnn_lstm_hyperopt.training import Predictions
 
 CANDIDATES = 4
@@ -56,3 +57,18 @@ def test_windows_of_one_group_count_once():
     validation, said = candidates(10 * CANDIDATES)
     grouped = replace(validation, groups=np.arange(10 * CANDIDATES) // 2)
     assert weights("stack", grouped, said).kind != STACKED
+
+
+def test_the_weights_of_seeds_are_added_up_and_the_largest_comes_first():
+    def member(weight, rank=None, baseline=None):
+        return {"model_rank": rank, "baseline": baseline, "weight": weight}
+
+    members = [
+        member(0.1, rank=1),
+        member(0.35, baseline="logistic regression"),
+        member(0.3, rank=1),
+        member(0.25, rank=2),
+    ]
+    text = weights_text({"members": members, "weighting": "stacked"})
+    assert text == "stacked weights: model 1 40%, logistic regression 35%, model 2 25%"
+    assert weights_text({"members": []}) == ""

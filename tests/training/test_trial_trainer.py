@@ -165,6 +165,18 @@ def test_a_trial_trains_a_network_on_each_fold_and_its_score_is_the_mean(three_f
     assert runner.costs.cost(PARAMS).size_mb == runner.costs.profile(PARAMS).size_mb
 
 
+def test_epochs_are_evaluated_on_some_windows_and_the_forecast_knows_it(one_fold):
+    (fold,) = one_fold.folds
+    few, many = fold.train.subset(np.arange(40)), fold.validation.subset(np.arange(1200) % len(fold.validation))
+    whole = replace(one_fold, folds=(replace(fold, train=few, validation=many),))
+    part = replace(one_fold, folds=(replace(fold, train=few, validation=many.subset(np.arange(500))),))
+    whole, part = runner_of(whole, max_epochs=1), runner_of(part)
+    last, each = (runner.costs.evaluation_seconds(PARAMS) for runner in (whole, part))
+    assert whole.costs.evaluations_seconds(PARAMS, 3) == pytest.approx(3 * each + last)
+    assert part.costs.evaluations_seconds(PARAMS, 3) == pytest.approx(3 * each)
+    assert len(whole.run_trial(0, PARAMS, go_on).outcome.best.predictions.probabilities) == 1200
+
+
 def test_each_network_has_its_own_streams_and_the_first_those_of_a_trial_with_one_fold(three_folds):
     def run(*folds):
         return runner_of(replace(three_folds, folds=folds), max_epochs=1).run_trial(5, PARAMS, go_on)

@@ -16,6 +16,7 @@ from cnn_lstm_hyperopt.models.network import Network
 from cnn_lstm_hyperopt.training.best_epoch import BestEpoch
 from cnn_lstm_hyperopt.training.checkpoint import Stateful
 from cnn_lstm_hyperopt.training.dropout_schedules import DropoutSchedule
+from cnn_lstm_hyperopt.training.epoch_validation import watched
 from cnn_lstm_hyperopt.training.fixed_features import fixed_features
 from cnn_lstm_hyperopt.training.runtime.device import RandomState
 from cnn_lstm_hyperopt.training.schedules import SCHEDULES
@@ -35,7 +36,7 @@ class FoldTraining:
     Args:
         network: network to train in place, on the device of the windows.
         windows: training windows; every pass uses each window once, in a new order.
-        validation: validation windows.
+        validation: validation windows. With few training windows, epochs are evaluated on a subset of these (:func:`.watched`).
         config: training settings.
         scale: mean and standard deviation with which the regression target is standardised.
         generator: random number generator on the CPU, for the order of windows and for augmentation.
@@ -43,6 +44,7 @@ class FoldTraining:
     Attributes:
         steps: number of steps in an epoch.
         done: number of finished steps of the current epoch.
+        watched: validation windows on which the network is evaluated after each epoch.
     """
 
     def __init__(
@@ -67,7 +69,8 @@ class FoldTraining:
         self._schedule = SCHEDULES[config.scheduler](self._stepper.optimizer, config.max_epochs)
         self._dropout = DropoutSchedule(network, config.dropout_schedule, config.max_epochs)
         self.steps = config.passes * math.ceil(len(windows) / config.batch_size)
-        self._validation_features = fixed_features(network, validation)
+        self.watched = watched(config.passes * len(windows), validation)
+        self._watched_features = fixed_features(network, self.watched)
         self._best = BestEpoch(network)
         self._average = WeightAverage(network, self.steps) if config.weight_averaging == "ema" else None
         self._random = RandomState(generator, windows.device)
@@ -115,19 +118,22 @@ class FoldTraining:
         return float(self._losses.sum())
 
     def evaluate(self) -> Evaluation:
-        """Evaluate the network, or the network with averaged weights, on the validation windows."""
+        """Evaluate the network, or the network with averaged weights, on the watched validation windows."""
+        return self._evaluated(self._judged, self.watched, self._watched_features)
+
+    def _evaluated(self, network: Network, windows: Windows, features: Tensor | None) -> Evaluation:
         config, batch_size = self._config, EVALUATION_BATCH
         if config.micro_batches > 1:
             batch_size = min(batch_size, math.ceil(config.batch_size / config.micro_batches))
         return evaluate(
-            self._judged,
-            self.validation,
+            network,
+            windows,
             self._scale,
             config.precision,
             config.metric,
             decision_weights=self._class_weights,
             batch_size=batch_size,
-            features=self._validation_features,
+            features=features,
         )
 
     def save_best(self, evaluation: Evaluation) -> None:
@@ -160,6 +166,16 @@ class FoldTraining:
             self.network.load_state_dict(self._average.network.state_dict())
         self._best.restore_weights()
 
+    @property
+    def best_is_partly_evaluated(self) -> bool:
+        """Whether the best weights were evaluated on some of the validation windows only."""
+        return self.best is not None and len(self.best.predictions.probabilities) < len(self.validation)
+
+    def evaluate_best(self) -> Evaluation:
+        """Evaluate the restored best weights on all validation windows; call this method after :meth:`finish`."""
+        self._best.evaluation = self._evaluated(self.network, self.validation, None)
+        return self._best.evaluation
+
     def state_dict(self) -> dict[str, Any]:
         """Return the state of each part at the end of an epoch, without dropout rates, which depend only on the epoch."""
         return {name: part.state_dict() for name, part in self._parts.items()}
@@ -189,6 +205,6 @@ def training_facts(folds: Sequence[FoldTraining], config: TrainingConfig) -> dic
         "network": network,
         "training": training,
         "windows": [len(fold.windows) for fold in folds],
-        "validation windows": [len(fold.validation) for fold in folds],
+        "validation windows": [len(fold.watched) for fold in folds],
         "device": folds[0].windows.device.type,  # random numbers depend on the type of device
     }

@@ -117,6 +117,10 @@ class Lockstep:
             self.train_epoch()
         for fold in self._folds:
             fold.finish()
+            if fold.best_is_partly_evaluated:
+                with self.watch.evaluating():
+                    evaluation = fold.evaluate_best()
+                self._require_valid(fold, evaluation, evaluation.loss)
         best = [fold.best for fold in self._folds if fold.best is not None and self.patience.best_epoch > 0]
         return Outcome(
             best_epoch=self.patience.best_epoch,
@@ -209,17 +213,21 @@ class Lockstep:
         with self.watch.evaluating():
             evaluations = [fold.evaluate() for fold in self._folds]  # returns host data, so the device has finished
         for fold, evaluation in zip(self._folds, evaluations, strict=True):
-            self._require_finite(fold, fold.loss_so_far() + evaluation.loss)
-            if not math.isfinite(evaluation.score):
-                raise NonFiniteLossError(
-                    f"the {self._config.metric} is {evaluation.score} {self._place(fold)}: it is undefined on these"
-                    f" {len(fold.validation)} validation windows; they may all have the same class"
-                )
+            self._require_valid(fold, evaluation, fold.loss_so_far() + evaluation.loss)
         return evaluations
 
     def _require_finite(self, fold: FoldTraining, loss: float) -> None:
         if not math.isfinite(loss):
             raise NonFiniteLossError(f"the loss became {loss} {self._place(fold)}")
+
+    def _require_valid(self, fold: FoldTraining, evaluation: Evaluation, loss: float) -> None:
+        """Raise an error if the loss is not finite or the score of the evaluation is undefined."""
+        self._require_finite(fold, loss)
+        if not math.isfinite(evaluation.score):
+            raise NonFiniteLossError(
+                f"the {self._config.metric} is {evaluation.score} {self._place(fold)}: it is undefined on these"
+                f" {len(evaluation.predictions.probabilities)} validation windows; they may all have the same class"
+            )
 
     def _place(self, fold: FoldTraining) -> str:
         several = len(self._folds) > 1

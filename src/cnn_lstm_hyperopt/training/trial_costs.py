@@ -11,6 +11,7 @@ from cnn_lstm_hyperopt.space.domains import Scalar
 from cnn_lstm_hyperopt.space.parameters import read_group
 from cnn_lstm_hyperopt.training.augmentation import AugmentationConfig
 from cnn_lstm_hyperopt.training.cost_model import CostModel, memory_mb
+from cnn_lstm_hyperopt.training.epoch_validation import n_watched
 from cnn_lstm_hyperopt.training.fixed_features import EVALUATED_AT_ONCE, stored_bytes
 from cnn_lstm_hyperopt.training.runtime.precision import Precision
 
@@ -117,7 +118,7 @@ class TrialCosts:
         if self._stores_features(params):
             once, counts = (
                 config.fixed_cost(lookback=lookback),
-                [*windows, *(len(f.validation) for f in self._data.folds)],
+                [*windows, *self._watched],
             )
             memory += sum(stored_bytes(count, config.fixed_width(lookback)) for count in counts) / 1e6
             seconds += self._speeds.evaluation_seconds(once, EVALUATED_AT_ONCE, sum(counts), "float32")
@@ -131,6 +132,17 @@ class TrialCosts:
         """Predict the seconds of one evaluation on the validation windows of all folds."""
         return self._evaluation_seconds(params, sum(len(fold.validation) for fold in self._data.folds))
 
+    def evaluations_seconds(self, params: Params, epochs: float) -> float:
+        """Predict the seconds of all evaluations of a trial: on the watched windows after each epoch, and on all in the end."""
+        some, every = sum(self._watched), sum(len(fold.validation) for fold in self._data.folds)
+        last = self._evaluation_seconds(params, every) if some < every else 0.0
+        return epochs * self._evaluation_seconds(params, some) + last
+
+    @property
+    def _watched(self) -> list[int]:
+        """Number of validation windows of each fold on which a trial is evaluated after each epoch."""
+        return [n_watched(self.passes * len(fold.train), len(fold.validation)) for fold in self._data.folds]
+
     def _evaluation_seconds(self, params: Params, windows: int) -> float:
         network, batch_size, precision = self._shape(params)
         return self._speeds.evaluation_seconds(network, batch_size, windows, precision)
@@ -138,7 +150,7 @@ class TrialCosts:
     def epochs_within(self, params: Params, windows: int, seconds: float | None, max_epochs: int) -> int:
         """Predict the number of epochs on ``windows`` training windows that take ``seconds``: at least 1, at most ``max_epochs``.
 
-        Each epoch ends with an evaluation on the number of validation windows of the last fold. If ``seconds`` is None, there is
+        Each epoch ends with an evaluation on the watched validation windows of the last fold. If ``seconds`` is None, there is
         no limit.
         """
         if seconds is None:
@@ -146,7 +158,9 @@ class TrialCosts:
         network, batch_size, precision = self._shape(params)
         steps = self.passes * math.ceil(windows / batch_size)
         epoch = steps * self._speeds.step_seconds(network, batch_size, precision)
-        evaluation = self._evaluation_seconds(params, len(self._data.folds[-1].validation))
+        evaluation = self._evaluation_seconds(
+            params, n_watched(self.passes * windows, len(self._data.folds[-1].validation))
+        )
         return min(max_epochs, max(1, int(seconds / (epoch + evaluation))))
 
     def _shape(self, params: Params) -> tuple[Profile, int, Precision]:

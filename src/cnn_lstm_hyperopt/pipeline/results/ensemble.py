@@ -1,5 +1,6 @@
 """The part of ``results.json`` about the ensemble."""
 
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -56,3 +57,20 @@ def ensemble_text(ensemble: Mapping[str, Any]) -> str:
     if size is not None:
         parts.append(f"{size:.3g} MB")
     return ", ".join(parts)
+
+
+def weights_text(ensemble: Mapping[str, Any]) -> str:
+    """Return the weights of an ensemble as text, such as ``stacked weights: model 1 60%, logistic_regression 40%``.
+
+    The weights of a model's seeds are added up; the largest comes first. The result is empty without members.
+
+    Args:
+        ensemble: entry ``ensemble`` of ``results.json``.
+    """
+    shares: Counter[str] = Counter()
+    for each in ensemble.get("members") or ():
+        shares[each["baseline"] or f"model {each['model_rank']}"] += each["weight"]
+    if not shares:
+        return ""
+    weights = ", ".join(f"{name} {share:.0%}" for name, share in shares.most_common())
+    return f"{ensemble.get('weighting') or 'selected'} weights: {weights}"

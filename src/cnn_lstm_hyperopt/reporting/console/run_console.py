@@ -16,7 +16,7 @@ from cnn_lstm_hyperopt.metrics import METRICS
 from cnn_lstm_hyperopt.pipeline.advice import Interface, skipped_baselines, skipped_baselines_text
 from cnn_lstm_hyperopt.pipeline.confirmation import Candidate, Confirmed
 from cnn_lstm_hyperopt.pipeline.events import RunEvents
-from cnn_lstm_hyperopt.pipeline.results.ensemble import ensemble_text
+from cnn_lstm_hyperopt.pipeline.results.ensemble import ensemble_text, weights_text
 from cnn_lstm_hyperopt.pipeline.results.selection import SelectionBias
 from cnn_lstm_hyperopt.pipeline.retraining import Finalist, Retrained
 from cnn_lstm_hyperopt.pipeline.setup import Setup
@@ -279,7 +279,7 @@ class RunConsole(RunEvents):
     def on_run_end(self, save_dir: Path, results: Mapping[str, Any]) -> None:
         names = [TRIALS_FILE, *([REPORT_FILE] if (save_dir / REPORT_FILE).exists() else [])]
         if (ensemble := results["ensemble"]) and self._verdict is not None:
-            self.terminal.say(f"Ensemble: {ensemble_text(ensemble)}.")
+            self.terminal.say(f"Ensemble: {ensemble_text(ensemble)}; {weights_text(ensemble)}.")
         models = len(results["retrained_models"]) + bool(ensemble)
         names += [counted(models, "model folder")] if models else []
         self.terminal.say(f"Written to {save_dir}: {RESULTS_FILE}, {', '.join(names)}")

@@ -7,7 +7,7 @@ from typing import Any
 from cnn_lstm_hyperopt.evaluation import level_text
 from cnn_lstm_hyperopt.metrics import METRICS
 from cnn_lstm_hyperopt.metrics.proportions import CONFIDENCE
-from cnn_lstm_hyperopt.pipeline.results.ensemble import ensemble_text
+from cnn_lstm_hyperopt.pipeline.results.ensemble import ensemble_text, weights_text
 from cnn_lstm_hyperopt.reporting.html.study_files import Content
 from cnn_lstm_hyperopt.utils.text import counted
 
@@ -63,7 +63,7 @@ def leaderboard(content: Content) -> dict[str, Any]:
             if key != score and any(each["metrics"].get(key) is not None for each in rows)
         },
         "axis": (min(ends) - margin, max(ends) + margin) if ends else None,
-        "ensemble": ensemble_text(ensemble) if ensemble else None,
+        "ensemble": f"{ensemble_text(ensemble)}; {weights_text(ensemble)}" if ensemble else None,
         "regression": _regression(rows, of_verdict),
     }
 
