@@ -164,7 +164,8 @@ def test_activity_and_the_number_of_test_evaluations_come_from_the_study(tmp_pat
 def test_a_verdict_that_is_older_than_the_front_is_not_repeated(tmp_path):
     old = {"skill": False, "sentence": "No skill so far: none of 2 trials.", "metric": "accuracy"}
     pbo = {"value": 0.25, "trials": 30, "dates": 300, "why": None}
-    results = {"ensemble": {"members": [1, 2], "test_metrics": METRICS}, "overfitting": {"pbo": pbo}}
+    members = [{"model_rank": rank, "baseline": None, "weight": 0.5} for rank in (1, 2)]
+    results = {"ensemble": {"members": members, "test_metrics": METRICS}, "overfitting": {"pbo": pbo}}
     folder = searched(tmp_path / "study", 30, pruner="none", verdict=old, space=FEW, **results)
     assert read_content(folder).front
     page = text_of(folder, running=True)
