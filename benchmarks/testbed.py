@@ -21,7 +21,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cnn_lstm_hyperopt.config.schema.search import AUTO_PRUNER
 from cnn_lstm_hyperopt.errors import HyperoptError, InputError
 from cnn_lstm_hyperopt.search.pruners import PRUNERS
 from machine import machine_line
@@ -275,7 +274,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_problem_arguments(parser)
-    parser.add_argument("--pruner", choices=["auto", *PRUNERS], default="auto")
+    parser.add_argument("--pruner", choices=PRUNERS, default="front")
     parser.add_argument("--costs", choices=("both", "predicted", "none"), default="both")
     parser.add_argument("--n-trials", type=int, default=300)
     parser.add_argument("--rivals", nargs="+", default=[], metavar="NAME", help=f"of {', '.join(PEERS)}")
@@ -287,7 +286,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     given.seeds = [int(seed) for seed in given.seeds.split(",")]
     given.costs = {"both": (True, False), "predicted": (True,), "none": (False,)}[given.costs]
-    given.pruner = AUTO_PRUNER if given.pruner == "auto" else given.pruner
     try:
         if given.quality:
             print(*quality(given.curves), sep="\n")

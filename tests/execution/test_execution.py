@@ -22,8 +22,10 @@ from cnn_lstm_hyperopt.execution import (
     CTRL_C,
     EXHAUSTED,
     FINISHED,
+    STORED_AUTO_PRUNER,
     TIMEOUT,
     StopSignal,
+    as_stored,
     delete_stale_checkpoints,
     resolve_workers,
     run_trials,
@@ -411,12 +413,18 @@ def test_number_of_workers(machine, monkeypatch, device, cores, shares, setting,
     assert resolve_workers(settings_with(setting, n_trials), device) == expected
 
 
-@pytest.mark.parametrize(("names", "found"), [(("auto", "auto"), ("gp", "front")), (("tpe", "none"), ("tpe", "none"))])
-def test_auto_is_the_sampler_gp_and_the_pruner_front(names, found):
+@pytest.mark.parametrize(("names", "found"), [(("auto", "auto"), ("gp", "none")), (("tpe", "front"), ("tpe", "front"))])
+def test_auto_is_the_sampler_gp_and_no_pruner(names, found):
     settings = load_settings(None, {"sampler": {"type": names[0]}, "pruner": {"type": names[1]}}, {})
     runner = SimpleNamespace(data=SimpleNamespace(has_regression=True, columns={}), costs=SimpleNamespace(cost=None))
     plan = study_plan(settings, SkillThreshold(0.5, 100), runner, torch.device("cpu"), workers=1)
     assert (plan.sampler.type, plan.pruner.type) == found
+    again, earlier = (
+        as_stored(plan, settings, SimpleNamespace(attribute=stored.get))
+        for stored in ({STORED_AUTO_PRUNER: "none"}, {})
+    )
+    assert again.pruner.type == found[1]
+    assert earlier.pruner.type == "front"  # auto, or what the settings name
 
 
 # ---------------------------------------------------------------------- when to stop

@@ -5,7 +5,14 @@ from cnn_lstm_hyperopt.execution.placement import Gpu, gpus_of, places
 from cnn_lstm_hyperopt.execution.stop import CTRL_C, TIMEOUT, StopSignal
 from cnn_lstm_hyperopt.execution.trial_events import ActivityReporter, Backup, OutsideTrials, TrialEvents
 from cnn_lstm_hyperopt.execution.trial_loop import EXHAUSTED, FINISHED, delete_stale_checkpoints, run_trials
-from cnn_lstm_hyperopt.execution.worker_plan import PASSES, as_stored, memory_limit, starts_as_json, study_plan
+from cnn_lstm_hyperopt.execution.worker_plan import (
+    PASSES,
+    STORED_AUTO_PRUNER,
+    as_stored,
+    memory_limit,
+    starts_as_json,
+    study_plan,
+)
 from cnn_lstm_hyperopt.execution.worker_pool import delete_worker_files, resolve_workers, run_with_workers
 
 __all__ = [
@@ -14,6 +21,7 @@ __all__ = [
     "EXHAUSTED",
     "FINISHED",
     "PASSES",
+    "STORED_AUTO_PRUNER",
     "TIMEOUT",
     "ActivityReporter",
     "Backup",

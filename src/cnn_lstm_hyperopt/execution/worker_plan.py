@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import torch
 
 from cnn_lstm_hyperopt.config import PrunerSettings, SamplerSettings, Settings
-from cnn_lstm_hyperopt.config.schema.search import AUTO_PRUNER, AUTO_SAMPLER
+from cnn_lstm_hyperopt.config.schema.search import AUTO_PRUNER, AUTO_SAMPLER, EARLIER_AUTO_PRUNER
 from cnn_lstm_hyperopt.data.trial_data import TrialData
 from cnn_lstm_hyperopt.execution.placement import gpus_of
 from cnn_lstm_hyperopt.execution.worker_pool import available_cores
@@ -19,6 +19,8 @@ from cnn_lstm_hyperopt.training.trial_trainer import TrialRunner
 
 PASSES = "passes"
 """Study attribute with the number of passes over the training windows in an epoch. Studies of earlier versions have 1 pass."""
+STORED_AUTO_PRUNER = "auto_pruner"
+"""Study attribute with the pruner that ``auto`` stood for at the start of the study. Studies of earlier versions lack it."""
 MEMORY_SHARE = 0.8
 """Share of the machine's memory that all workers together may use."""
 
@@ -63,14 +65,15 @@ def starts_as_json(starts: Sequence[InitialTrial]) -> list[dict[str, Any]]:
     return [asdict(start) for start in starts]
 
 
-def as_stored(plan: StudyPlan, storage: StudyStorage) -> StudyPlan:
-    """Return the plan of an existing study, with its stored initial trials and its stored limit of proposals.
+def as_stored(plan: StudyPlan, settings: Settings, storage: StudyStorage) -> StudyPlan:
+    """Return the plan of an existing study, with its stored initial trials, its limit of proposals and its meaning of ``auto``.
 
-    Studies of earlier versions have no such limit.
+    Studies of earlier versions have no such limit, and ``auto`` stands for another pruner.
     """
+    pruner = _settled(settings.pruner, storage.attribute(STORED_AUTO_PRUNER) or EARLIER_AUTO_PRUNER)
     starts = tuple(InitialTrial(**start) for start in storage.attribute("starts") or ())
     limits = replace(plan.limits, proposal_seconds=storage.attribute("proposal_seconds"))
-    return replace(plan, starts=starts, limits=limits, begun_with=storage.attribute("begun_with"))
+    return replace(plan, pruner=pruner, starts=starts, limits=limits, begun_with=storage.attribute("begun_with"))
 
 
 def as_begun(
@@ -96,7 +99,7 @@ def as_begun(
         passes=storage.attribute(PASSES) or 1,
     )
     skill = SkillThreshold(**storage.attribute("skill_gate"))
-    return runner, as_stored(study_plan(settings, skill, runner, device, workers=workers), storage)
+    return runner, as_stored(study_plan(settings, skill, runner, device, workers=workers), settings, storage)
 
 
 def memory_limit(settings: Settings, device: torch.device, *, workers: int) -> float | None:

@@ -217,7 +217,7 @@ def prepare_again(settings: Settings, dataset: Dataset, storage: StudyStorage) -
     power = storage.attribute("power")
     return replace(
         setup,
-        plan=as_stored(setup.plan, storage),
+        plan=as_stored(setup.plan, settings, storage),
         warnings=(*setup.warnings, *earlier),
         stored_power=None if power is None else Power.from_stored(power),
     )

@@ -10,8 +10,11 @@ from cnn_lstm_hyperopt.utils.registry import declared, described
 
 SAMPLERS, PRUNERS = declared("search/samplers"), declared("search/pruners")
 """Properties of each sampler and each pruner, by name."""
-AUTO_SAMPLER, AUTO_PRUNER = "gp", "front"
-"""Sampler and pruner that ``auto`` selects. The measurements behind this choice are in docs/lab-notes/pruning.md."""
+AUTO_SAMPLER, AUTO_PRUNER, EARLIER_AUTO_PRUNER = "gp", "none", "front"
+"""Sampler and pruner that ``auto`` selects, and the pruner of a study of an earlier version with ``auto``.
+
+The measurements behind this choice are in docs/lab-notes/pruning.md.
+"""
 
 if TYPE_CHECKING:
     SamplerName = str
