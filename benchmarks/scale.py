@@ -7,6 +7,8 @@ All seconds are processor time with imports, which other programs change less th
 
 - a trial: storage, sampler ``random``, pruner ``front`` and ten reports, without training (see ``storage.py``);
 - ``status`` and ``report``: user and system time of the command on studies of a search without training;
+- start: wall time from the start of ``run`` on the bundled bars to the end of its first training step, and the peak memory of
+  this process, which is also the only worker;
 - windows: from a Parquet file of one symbol to the windows of all splits, in a process of its own, with its peak memory.
 """
 
@@ -32,6 +34,21 @@ from builders.studies import searched
 from machine import printed
 from storage import copy_of, fill, run_trials
 
+START = """
+import resource, sys, time
+begun = time.perf_counter()
+from cnn_lstm_hyperopt.cli import main
+from cnn_lstm_hyperopt.training.fold import FoldTraining
+step, first = FoldTraining.step, []
+def timed(fold):
+    step(fold)
+    first.append(time.perf_counter() - begun)
+FoldTraining.step = timed
+code = main(sys.argv[1:])
+print(code, first[0], resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+"""
+"""Script that runs a command of the command line."""
+RUN = "run --use-real-data --config small --n-trials 1 --max-epochs 1 --workers 1 --save-dir"
 WINDOWS = """
 import resource, sys
 from pathlib import Path
@@ -69,6 +86,24 @@ def trial_rows(place: Path, trials: Sequence[int], repeats: int) -> Iterator[str
         folder = searched(place / f"searched_{number}", number)
         seconds = [seconds_of(command, folder, repeats) for command in ("status", "report")]
         yield f"| {number:,} | {found.storage:.1f} | {found.search:.1f} | {seconds[0]:.2f} | {seconds[1]:.1f} |"
+
+
+def start_rows(place: Path, repeats: int) -> Iterator[str]:
+    """Yield a row for a new run with MLflow, and for one without."""
+    yield "| run | to the first training step, s: median (smallest to largest) | peak memory, MB |"
+    yield "|---|---|---|"
+    for name, flags in (("with MLflow", ()), ("without MLflow", ("--no-mlflow",))):
+        found = []
+        for number in range(repeats):
+            command = [sys.executable, "-c", START, *RUN.split(), str(place / f"{name} {number}"), *flags]
+            done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=place)
+            code, seconds, memory = done.stdout.split()[-3:]
+            if code != "0":
+                raise SystemExit(f"the run ended with {code}")
+            found.append((float(seconds), float(memory)))
+        seconds = sorted(each for each, _ in found)
+        spread = f"{statistics.median(seconds):.1f} ({seconds[0]:.1f} to {seconds[-1]:.1f})"
+        yield f"| {name} | {spread} | {max(memory for _, memory in found):,.0f} |"
 
 
 def window_rows(place: Path, rows: Sequence[int]) -> Iterator[str]:
@@ -111,12 +146,19 @@ def main() -> int:
 
     parser.add_argument("--trials", type=numbers, default=[10, 100, 1000, 5000])
     parser.add_argument("--rows", type=numbers, default=[10_000, 100_000, 1_000_000, 5_000_000])
+    parser.add_argument(
+        "--start", action=argparse.BooleanOptionalAction, default=True, help="measure the start of a run"
+    )
     parser.add_argument("--repeats", type=int, default=5)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
-        code = printed("", trial_rows(place, given.trials, given.repeats)) if given.trials else 0
-        return code or (printed("", window_rows(place, given.rows)) if given.rows else 0)
+        tables = [
+            *([trial_rows(place, given.trials, given.repeats)] if given.trials else []),
+            *([start_rows(place, given.repeats)] if given.start else []),
+            *([window_rows(place, given.rows)] if given.rows else []),
+        ]
+        return max((printed("", table) for table in tables), default=0)
 
 
 if __name__ == "__main__":
