@@ -53,6 +53,18 @@ def test_ten_windows_for_each_candidate_are_enough_to_stack():
     assert found.weights.argmax() == CANDIDATES - 1  # the model that knows most
 
 
+def test_windows_whose_labels_overlap_count_in_part():
+    validation, said = candidates(20 * CANDIDATES)
+    dated = replace(validation, dated=True)
+    found = [
+        Weigher("stack", dated, "log_loss", horizon=horizon, n_trials=20).weights(said, CANDIDATES)
+        for horizon in (1, 2, 3, 20)
+    ]
+    assert [each.kind == STACKED for each in found] == [True, True, False, False]
+    assert found[3].kind == EQUAL  # no interval is possible
+    np.testing.assert_array_equal(found[3].weights, np.full(CANDIDATES, 1 / CANDIDATES))
+
+
 def test_windows_of_one_group_count_once():
     validation, said = candidates(10 * CANDIDATES)
     grouped = replace(validation, groups=np.arange(10 * CANDIDATES) // 2)

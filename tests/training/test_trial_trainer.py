@@ -24,6 +24,7 @@ from cnn_lstm_hyperopt.training import ValueScale, evaluate, read_checkpoint
 from cnn_lstm_hyperopt.training.cost_model import memory_mb
 from cnn_lstm_hyperopt.training.machine_benchmark import calibration_for
 from cnn_lstm_hyperopt.training.stopwatch import FIRST_LOOK
+from cnn_lstm_hyperopt.training.trial_costs import TrialCosts
 from cnn_lstm_hyperopt.training.trial_trainer import TrialRunner
 
 PARAMS = params()
@@ -175,6 +176,8 @@ def test_epochs_are_evaluated_on_some_windows_and_the_forecast_knows_it(one_fold
     assert whole.costs.evaluations_seconds(PARAMS, 3) == pytest.approx(3 * each + last)
     assert part.costs.evaluations_seconds(PARAMS, 3) == pytest.approx(3 * each)
     assert len(whole.run_trial(0, PARAMS, go_on).outcome.best.predictions.probabilities) == 1200
+    earlier = TrialCosts(whole.data, TrainingSettings(max_epochs=1), calibration_for(CPU), subset=False)
+    assert earlier.evaluations_seconds(PARAMS, 3) == pytest.approx(3 * last)
 
 
 def test_each_network_has_its_own_streams_and_the_first_those_of_a_trial_with_one_fold(three_folds):

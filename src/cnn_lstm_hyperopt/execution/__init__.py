@@ -8,9 +8,11 @@ from cnn_lstm_hyperopt.execution.trial_loop import EXHAUSTED, FINISHED, delete_s
 from cnn_lstm_hyperopt.execution.worker_plan import (
     PASSES,
     STORED_AUTO_PRUNER,
+    SUBSET,
     as_stored,
     memory_limit,
     starts_as_json,
+    stored_pruner,
     study_plan,
 )
 from cnn_lstm_hyperopt.execution.worker_pool import delete_worker_files, resolve_workers, run_with_workers
@@ -22,6 +24,7 @@ __all__ = [
     "FINISHED",
     "PASSES",
     "STORED_AUTO_PRUNER",
+    "SUBSET",
     "TIMEOUT",
     "ActivityReporter",
     "Backup",
@@ -40,5 +43,6 @@ __all__ = [
     "run_trials",
     "run_with_workers",
     "starts_as_json",
+    "stored_pruner",
     "study_plan",
 ]

@@ -21,6 +21,11 @@ PASSES = "passes"
 """Study attribute with the number of passes over the training windows in an epoch. Studies of earlier versions have 1 pass."""
 STORED_AUTO_PRUNER = "auto_pruner"
 """Study attribute with the pruner that ``auto`` stood for at the start of the study. Studies of earlier versions lack it."""
+SUBSET = "evaluates_epochs_on_subset"
+"""Study attribute: whether trials with few training windows evaluate epochs on some of the validation windows.
+
+Studies of earlier versions lack it; their trials evaluate epochs on all of them.
+"""
 MEMORY_SHARE = 0.8
 """Share of the machine's memory that all workers together may use."""
 
@@ -65,15 +70,25 @@ def starts_as_json(starts: Sequence[InitialTrial]) -> list[dict[str, Any]]:
     return [asdict(start) for start in starts]
 
 
+def stored_pruner(settings: Settings, storage: StudyStorage) -> PrunerSettings:
+    """Return the pruner of an existing study, with the pruner that ``auto`` stood for at its start."""
+    return _settled(settings.pruner, storage.attribute(STORED_AUTO_PRUNER) or EARLIER_AUTO_PRUNER)
+
+
 def as_stored(plan: StudyPlan, settings: Settings, storage: StudyStorage) -> StudyPlan:
     """Return the plan of an existing study, with its stored initial trials, its limit of proposals and its meaning of ``auto``.
 
     Studies of earlier versions have no such limit, and ``auto`` stands for another pruner.
     """
-    pruner = _settled(settings.pruner, storage.attribute(STORED_AUTO_PRUNER) or EARLIER_AUTO_PRUNER)
     starts = tuple(InitialTrial(**start) for start in storage.attribute("starts") or ())
     limits = replace(plan.limits, proposal_seconds=storage.attribute("proposal_seconds"))
-    return replace(plan, pruner=pruner, starts=starts, limits=limits, begun_with=storage.attribute("begun_with"))
+    return replace(
+        plan,
+        pruner=stored_pruner(settings, storage),
+        starts=starts,
+        limits=limits,
+        begun_with=storage.attribute("begun_with"),
+    )
 
 
 def as_begun(
@@ -97,6 +112,7 @@ def as_begun(
         metric=settings.study.metric,
         memory_mb=memory_limit(settings, device, workers=workers),
         passes=storage.attribute(PASSES) or 1,
+        subset=bool(storage.attribute(SUBSET)),
     )
     skill = SkillThreshold(**storage.attribute("skill_gate"))
     return runner, as_stored(study_plan(settings, skill, runner, device, workers=workers), settings, storage)

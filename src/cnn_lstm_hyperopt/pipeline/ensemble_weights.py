@@ -98,7 +98,7 @@ class Weigher:
     the level 1 − 0.05 / ``n_trials`` (Bonferroni). With too few windows for an interval, the weights are selected.
 
     The method ``stack`` needs at least ``_MIN_UNITS`` independent units of the validation set for each candidate. With fewer
-    units, the method is ``equal``.
+    units, the method is ``equal``, except that with too few windows for an interval the weights are equal.
 
     Attributes:
         method: ``stack``, ``greedy`` or ``equal``.
@@ -125,8 +125,11 @@ class Weigher:
         """
         equal = equal_weights(n_networks, len(said) - n_networks)
         dependence = Dependence.of(self.validation, horizon=self.horizon)
-        if self.method == "stack" and dependence.n_units >= _MIN_UNITS * len(said):
+        overlapping = 1 if dependence.kind == "groups" else dependence.horizon
+        if self.method == "stack" and dependence.n_units / overlapping >= _MIN_UNITS * len(said):
             return self._stacked(said, equal, dependence)
+        if self.method == "stack" and dependence.too_few is not None:
+            return Weighting(EQUAL, equal)
         selected = self._selected(said)
         if self.method == "greedy":
             return Weighting(SELECTED, selected)

@@ -10,7 +10,14 @@ from cnn_lstm_hyperopt.config import Settings, dump_settings
 from cnn_lstm_hyperopt.config.schema.search import AUTO_PRUNER
 from cnn_lstm_hyperopt.data.dataset import Dataset
 from cnn_lstm_hyperopt.errors import SaveDirError
-from cnn_lstm_hyperopt.execution import PASSES, STORED_AUTO_PRUNER, OutsideTrials, delete_worker_files, starts_as_json
+from cnn_lstm_hyperopt.execution import (
+    PASSES,
+    STORED_AUTO_PRUNER,
+    SUBSET,
+    OutsideTrials,
+    delete_worker_files,
+    starts_as_json,
+)
 from cnn_lstm_hyperopt.inference.refit import REFIT, REFIT_FAILURE
 from cnn_lstm_hyperopt.pipeline.advice import Interface, empty_front_text
 from cnn_lstm_hyperopt.pipeline.events import RunEvents
@@ -193,6 +200,7 @@ def _new_storage(settings: Settings, setup: Setup, database: Database) -> StudyS
         "memory_kills": memory_kills(),
         ADAM_DECAY: "L2",
         STORED_AUTO_PRUNER: AUTO_PRUNER,
+        SUBSET: True,
     }
     return StudyStorage(database, create=settings.study.name, metric=settings.study.metric, attributes=attributes)
 

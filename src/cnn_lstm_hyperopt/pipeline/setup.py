@@ -14,6 +14,7 @@ from cnn_lstm_hyperopt.evaluation import Power
 from cnn_lstm_hyperopt.evaluation.input_selection import TRAININGS
 from cnn_lstm_hyperopt.execution import (
     PASSES,
+    SUBSET,
     Gpu,
     as_stored,
     gpus_of,
@@ -210,6 +211,7 @@ def prepare_again(settings: Settings, dataset: Dataset, storage: StudyStorage) -
         skill,
         float(storage.attribute("train_share")),
         storage.attribute(PASSES) or 1,
+        subset=bool(storage.attribute(SUBSET)),
     )
     records = storage.records()
     space = setup.plan.space
@@ -231,6 +233,8 @@ def _prepare(
     skill: SkillThreshold,
     train_share: float | None = None,
     passes: int | None = None,
+    *,
+    subset: bool = True,
 ) -> Setup:
     """Prepare a new or a stored study.
 
@@ -238,14 +242,7 @@ def _prepare(
     proposals on small data have a limit of seconds. The number of passes in an epoch comes from the settings, too.
     """
     is_new = train_share is None
-    if settings.training.precision not in ("auto", *speeds.speeds):
-        raise ConfigError(
-            f"training.precision={settings.training.precision}: this device supports {' and '.join(speeds.speeds)} in"
-            " hardware; use one of these, or auto",
-            field="training.precision",
-            code="precision-not-supported",
-        )
-
+    _require_precision(settings.training.precision, speeds)
     gpus = gpus_of(settings, device.type)
     workers = resolve_workers(settings, device.type, gpus)
     placed = (
@@ -264,6 +261,7 @@ def _prepare(
             metric=settings.study.metric,
             memory_mb=memory_limit(settings, device, workers=workers),
             passes=passes,
+            subset=subset,
         )
 
     made_with = fingerprint(settings, dataset, device)
@@ -283,6 +281,16 @@ def _prepare(
         seconds = small_data_seconds(sampled, dataset.fold_windows, plan.cost)
         plan = replace(plan, limits=replace(plan.limits, proposal_seconds=seconds))
     return Setup(settings, dataset, skill, runner, plan, sampled, workers, placed, made_with)
+
+
+def _require_precision(precision: str, speeds: CostModel) -> None:
+    if precision not in ("auto", *speeds.speeds):
+        raise ConfigError(
+            f"training.precision={precision}: this device supports {' and '.join(speeds.speeds)} in hardware; use one of these,"
+            " or auto",
+            field="training.precision",
+            code="precision-not-supported",
+        )
 
 
 def _passes(settings: Settings, dataset: Dataset, plan: StudyPlan, sampled: SampledSpace) -> int:

@@ -37,8 +37,8 @@ def settled_score(record: TrialRecord) -> float:
     """Return the smoothed score of a COMPLETE trial at the epoch whose weights the trial kept.
 
     Smoothing reduces the random error of a single score. Without smoothing, the best of hundreds of scores is usually too high.
-    If epochs are evaluated on some of the validation windows, the score on all windows is corrected by the difference that
-    smoothing makes on these.
+    If epochs were evaluated on some of the validation windows, the score of the trial, which is that on all windows, is returned:
+    the epoch was not chosen by this score, and it has a smaller error than the curve.
     """
     if record.values is None:
         raise ValueError(f"trial {record.number} is {record.state.value}: only a COMPLETE one has a score")
@@ -47,7 +47,8 @@ def settled_score(record: TrialRecord) -> float:
         return record.values.score
     smoothed = smoothed_score(record.curve, point.epoch)
     # A partly read curve may have no score in these epochs; then the stored value is used.
-    return record.values.score if math.isnan(smoothed) else record.values.score + (smoothed - point.score)
+    partly = point.score != record.values.score
+    return record.values.score if partly or math.isnan(smoothed) else smoothed
 
 
 def believed_scores(scores: Array, expected: Array, errors: Array) -> Array:

@@ -18,7 +18,7 @@ from cnn_lstm_hyperopt.utils.rng import stream_seed
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
-AUDITED = ("auto", "front")
+AUDITED = ("front",)
 """Types of pruners that an audit switches on and off."""
 EXEMPT = 12
 """Average number of trials per control trial while a pruner ends trials. A control trial is never pruned."""

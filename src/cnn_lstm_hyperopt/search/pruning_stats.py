@@ -89,7 +89,7 @@ class PruningSummary:
 def pruning_summary(
     records: Sequence[TrialRecord], skill: SkillThreshold, *, max_epochs: int, seed: int, pruner: str
 ) -> PruningSummary:
-    """Return the pruning statistics of a study; ``pruner`` is the type of its present pruner, which may be ``auto``."""
+    """Return the pruning statistics of a study; ``pruner`` is the type of its present pruner."""
     return PruningSummary(
         pruned_by=pruned_by(records),
         seconds_spent=sum(record.seconds for record in records),

@@ -1,8 +1,8 @@
 """Validation windows on which a network is evaluated after each epoch: all of them, or an evenly spaced subset."""
 
 import numpy as np
+from numpy.typing import NDArray
 
-from cnn_lstm_hyperopt.data.splits import spread_positions
 from cnn_lstm_hyperopt.data.windows import Windows
 
 WATCHED_SHARE, MIN_WATCHED = 0.25, 500
@@ -24,15 +24,20 @@ def n_watched(n_train: int, n_validation: int) -> int:
     return limit if limit <= WORTHWHILE * n_validation else n_validation
 
 
-def watched(n_train: int, validation: Windows) -> Windows:
-    """Return the validation windows for evaluations after each epoch: the same windows, or an evenly spaced subset.
+def watched_positions(n_train: int, validation: Windows) -> NDArray[np.int64] | None:
+    """Return the positions of the validation windows for evaluations after each epoch; None: all windows.
+
+    The windows are divided into equal stretches, and one window is drawn from each. With the same place in each stretch, windows
+    in a periodic order (symbols of a date, hours of a day) could all be of one symbol or of one hour.
 
     The subset is the same for all trainings on these windows, so scores of different networks are compared on the same windows. A
     subset that lacked a class would leave some scores undefined; all windows are used then.
     """
-    count = n_watched(n_train, len(validation))
-    if count == len(validation):
-        return validation
-    subset = validation.subset(spread_positions(len(validation), count))
-    lacks = np.setdiff1d(validation.labels.cpu().numpy(), subset.labels.cpu().numpy())
-    return validation if len(lacks) else subset
+    n = len(validation)
+    count = n_watched(n_train, n)
+    if count == n:
+        return None
+    edges = np.arange(count + 1, dtype=np.int64) * n // count
+    positions = np.random.default_rng(0).integers(edges[:-1], edges[1:])
+    labels = validation.labels.cpu().numpy()
+    return None if len(np.setdiff1d(labels, labels[positions])) else positions

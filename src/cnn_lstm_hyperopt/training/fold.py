@@ -7,7 +7,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from cnn_lstm_hyperopt.data.windows import Windows
@@ -16,7 +18,6 @@ from cnn_lstm_hyperopt.models.network import Network
 from cnn_lstm_hyperopt.training.best_epoch import BestEpoch
 from cnn_lstm_hyperopt.training.checkpoint import Stateful
 from cnn_lstm_hyperopt.training.dropout_schedules import DropoutSchedule
-from cnn_lstm_hyperopt.training.epoch_validation import watched
 from cnn_lstm_hyperopt.training.fixed_features import fixed_features
 from cnn_lstm_hyperopt.training.runtime.device import RandomState
 from cnn_lstm_hyperopt.training.schedules import SCHEDULES
@@ -36,10 +37,11 @@ class FoldTraining:
     Args:
         network: network to train in place, on the device of the windows.
         windows: training windows; every pass uses each window once, in a new order.
-        validation: validation windows. With few training windows, epochs are evaluated on a subset of these (:func:`.watched`).
+        validation: validation windows.
         config: training settings.
         scale: mean and standard deviation with which the regression target is standardised.
         generator: random number generator on the CPU, for the order of windows and for augmentation.
+        watched: positions of the validation windows on which the network is evaluated after each epoch; None: all windows.
 
     Attributes:
         steps: number of steps in an epoch.
@@ -56,6 +58,7 @@ class FoldTraining:
         *,
         scale: ValueScale,
         generator: torch.Generator,
+        watched: NDArray[np.int64] | None = None,
     ) -> None:
         self.network, self.windows, self.validation = network, windows, validation
         self._config, self._scale, self._generator = config, scale, generator
@@ -69,8 +72,10 @@ class FoldTraining:
         self._schedule = SCHEDULES[config.scheduler](self._stepper.optimizer, config.max_epochs)
         self._dropout = DropoutSchedule(network, config.dropout_schedule, config.max_epochs)
         self.steps = config.passes * math.ceil(len(windows) / config.batch_size)
-        self.watched = watched(config.passes * len(windows), validation)
-        self._watched_features = fixed_features(network, self.watched)
+        self.watched = validation if watched is None else validation.subset(watched)
+        self._features = self._watched_features = fixed_features(network, validation)
+        if watched is not None and self._features is not None:
+            self._watched_features = self._features[torch.as_tensor(watched, device=validation.device)]
         self._best = BestEpoch(network)
         self._average = WeightAverage(network, self.steps) if config.weight_averaging == "ema" else None
         self._random = RandomState(generator, windows.device)
@@ -173,7 +178,7 @@ class FoldTraining:
 
     def evaluate_best(self) -> Evaluation:
         """Evaluate the restored best weights on all validation windows; call this method after :meth:`finish`."""
-        self._best.evaluation = self._evaluated(self.network, self.validation, None)
+        self._best.evaluation = self._evaluated(self.network, self.validation, self._features)
         return self._best.evaluation
 
     def state_dict(self) -> dict[str, Any]:

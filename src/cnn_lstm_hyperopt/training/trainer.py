@@ -120,7 +120,8 @@ class Lockstep:
             if fold.best_is_partly_evaluated:
                 with self.watch.evaluating():
                     evaluation = fold.evaluate_best()
-                self._require_valid(fold, evaluation, evaluation.loss)
+                if self.decision.action is not Action.STOP:  # an interrupted training continues later
+                    self._require_valid(fold, evaluation, evaluation.loss)
         best = [fold.best for fold in self._folds if fold.best is not None and self.patience.best_epoch > 0]
         return Outcome(
             best_epoch=self.patience.best_epoch,

@@ -3,15 +3,19 @@
 import math
 from typing import NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 from cnn_lstm_hyperopt.config import PARAMETERS, Params, TrainingSettings
 from cnn_lstm_hyperopt.data.trial_data import TrialData
+from cnn_lstm_hyperopt.data.windows import Fold
 from cnn_lstm_hyperopt.models import NetworkConfig, Profile, network_config
 from cnn_lstm_hyperopt.search import Cost
 from cnn_lstm_hyperopt.space.domains import Scalar
 from cnn_lstm_hyperopt.space.parameters import read_group
 from cnn_lstm_hyperopt.training.augmentation import AugmentationConfig
 from cnn_lstm_hyperopt.training.cost_model import CostModel, memory_mb
-from cnn_lstm_hyperopt.training.epoch_validation import n_watched
+from cnn_lstm_hyperopt.training.epoch_validation import n_watched, watched_positions
 from cnn_lstm_hyperopt.training.fixed_features import EVALUATED_AT_ONCE, stored_bytes
 from cnn_lstm_hyperopt.training.runtime.precision import Precision
 
@@ -55,10 +59,13 @@ class TrialCosts:
         settings: training settings.
         speeds: speeds of the device.
         passes: number of passes over the training windows in an epoch.
+        subset: whether a training with few training windows evaluates its epochs on a subset of the validation windows.
     """
 
-    def __init__(self, data: TrialData, settings: TrainingSettings, speeds: CostModel, passes: int = 1) -> None:
-        self.passes = passes
+    def __init__(
+        self, data: TrialData, settings: TrainingSettings, speeds: CostModel, passes: int = 1, *, subset: bool = True
+    ) -> None:
+        self.passes, self.subset = passes, subset
         self._data = data
         self._settings = settings
         self._speeds = speeds
@@ -118,7 +125,7 @@ class TrialCosts:
         if self._stores_features(params):
             once, counts = (
                 config.fixed_cost(lookback=lookback),
-                [*windows, *self._watched],
+                [*windows, *(len(f.validation) for f in self._data.folds)],
             )
             memory += sum(stored_bytes(count, config.fixed_width(lookback)) for count in counts) / 1e6
             seconds += self._speeds.evaluation_seconds(once, EVALUATED_AT_ONCE, sum(counts), "float32")
@@ -138,9 +145,15 @@ class TrialCosts:
         last = self._evaluation_seconds(params, every) if some < every else 0.0
         return epochs * self._evaluation_seconds(params, some) + last
 
+    def watched(self, fold: Fold) -> NDArray[np.int64] | None:
+        """Return the positions of the fold's validation windows on which epochs are evaluated; None: all windows."""
+        return watched_positions(self.passes * len(fold.train), fold.validation) if self.subset else None
+
     @property
     def _watched(self) -> list[int]:
         """Number of validation windows of each fold on which a trial is evaluated after each epoch."""
+        if not self.subset:
+            return [len(fold.validation) for fold in self._data.folds]
         return [n_watched(self.passes * len(fold.train), len(fold.validation)) for fold in self._data.folds]
 
     def _evaluation_seconds(self, params: Params, windows: int) -> float:
@@ -158,9 +171,10 @@ class TrialCosts:
         network, batch_size, precision = self._shape(params)
         steps = self.passes * math.ceil(windows / batch_size)
         epoch = steps * self._speeds.step_seconds(network, batch_size, precision)
-        evaluation = self._evaluation_seconds(
-            params, n_watched(self.passes * windows, len(self._data.folds[-1].validation))
-        )
+        evaluated = len(self._data.folds[-1].validation)
+        if self.subset:
+            evaluated = n_watched(self.passes * windows, evaluated)
+        evaluation = self._evaluation_seconds(params, evaluated)
         return min(max_epochs, max(1, int(seconds / (epoch + evaluation))))
 
     def _shape(self, params: Params) -> tuple[Profile, int, Precision]:

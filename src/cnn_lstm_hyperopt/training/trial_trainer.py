@@ -89,6 +89,7 @@ class TrialRunner:
         metric: metric from which a trial's score is computed.
         memory_mb: memory limit of the process or, on a GPU, of the device's allocator; None without a limit.
         passes: number of passes over the training windows in an epoch.
+        subset: whether a training with few training windows evaluates its epochs on a subset of the validation windows.
     """
 
     def __init__(
@@ -102,9 +103,10 @@ class TrialRunner:
         metric: MetricName = "accuracy",
         memory_mb: float | None = None,
         passes: int = 1,
+        subset: bool = True,
     ) -> None:
         self.data, self.device, self.speeds = data, device, speeds
-        self.costs = TrialCosts(data, settings, speeds, passes)
+        self.costs = TrialCosts(data, settings, speeds, passes, subset=subset)
         self._settings, self._seed, self._metric, self._memory_mb = settings, seed, metric, memory_mb
         keep_freed_pages()
         reserve_blas_buffers()
@@ -162,8 +164,7 @@ class TrialRunner:
     ) -> TrainedNetwork:
         """Train a configuration as a trial, on the same folds and epochs, but with new random streams seeded by ``number``.
 
-        The state of the training is written to the file ``checkpoint``. If this file exists, the training resumes from the stored
-        state. The caller removes the file.
+        The state is written to the file ``checkpoint``. If it exists, the training resumes from it. The caller removes the file.
         """
         return self._train_with_retries(
             self._folds, params, self._settings.max_epochs, number, "confirmation", on_report, checkpoint
@@ -322,6 +323,7 @@ class TrialRunner:
                 config,
                 scale=ValueScale(fold.value_mean, fold.value_std),
                 generator=torch.Generator().manual_seed(seed("order and augmentation")),
+                watched=self.costs.watched(fold),
             )
 
 

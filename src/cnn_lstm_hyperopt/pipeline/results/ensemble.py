@@ -65,11 +65,11 @@ def weights_text(ensemble: Mapping[str, Any]) -> str:
     The weights of a model's seeds are added up; the largest comes first. The result is empty without members.
 
     Args:
-        ensemble: entry ``ensemble`` of ``results.json``.
+        ensemble: entry ``ensemble`` of ``results.json``. Members of an earlier version may lack the key ``baseline``.
     """
     shares: Counter[str] = Counter()
     for each in ensemble.get("members") or ():
-        shares[each["baseline"] or f"model {each['model_rank']}"] += each["weight"]
+        shares[each.get("baseline") or f"model {each['model_rank']}"] += each["weight"]
     if not shares:
         return ""
     weights = ", ".join(f"{name} {share:.0%}" for name, share in shares.most_common())

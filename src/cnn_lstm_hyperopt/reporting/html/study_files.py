@@ -10,6 +10,7 @@ import pandas as pd
 
 from cnn_lstm_hyperopt.config import SearchSpace, Settings, load_settings
 from cnn_lstm_hyperopt.errors import SaveDirError
+from cnn_lstm_hyperopt.execution import stored_pruner
 from cnn_lstm_hyperopt.models import size_parameters
 from cnn_lstm_hyperopt.pipeline.results.final_results import PREDICTIONS
 from cnn_lstm_hyperopt.pipeline.results.stored_results import read_results
@@ -112,6 +113,7 @@ def read_content(save_dir: Path, *, running: bool | None = None) -> Content:
             )
         skill, openings = SkillThreshold(**stored), len(storage.attribute("test_openings") or ())
         settings, data = load_settings(save_dir / CONFIG_FILE, environment={}), read_description(save_dir)
+        settings = settings.model_copy(update={"pruner": stored_pruner(settings, storage)})
         important = importances(storage, skill, of_size=_size_parameters(records, study_space(settings, data)))
         outside = storage.news()
     finally:
