@@ -24,17 +24,18 @@ class Interface(StrEnum):
 
 
 def preference_text(verdict: Mapping[str, Any]) -> str | None:
-    """Return a sentence that recommends a simple baseline instead of model 1.
+    """Return a sentence that recommends a simple baseline instead of the model of the verdict.
 
     Return None if the verdict in ``results.json`` recommends no baseline.
     """
     baseline = verdict.get("preferred_baseline")
     if baseline is None:
         return None
+    rank = verdict.get("model_rank") or 1
     if is_own(baseline):
-        return f"prefer {baseline}, your own baseline. Model 1 is {verdict['grade']}."
+        return f"prefer {baseline}, your own baseline. Model {rank} is {verdict['grade']}."
     return (
-        f"prefer {baseline}, a simple baseline. It is cheaper, and model 1 is {verdict['grade']}."
+        f"prefer {baseline}, a simple baseline. It is cheaper, and model {rank} is {verdict['grade']}."
         " docs/how-to/use-a-baseline.md shows how to forecast with a baseline."
     )
 
