@@ -161,10 +161,9 @@ def _tested_line(content: Content) -> str:
     rank, trial, first = content.models[0]["model_rank"], content.models[0]["trial_number"], content.front[0].number
     if trial == first:
         return f"Trial {trial}, the best trial of the search, is the tested model {rank}."
-    return (
-        f"The tested model {rank} is trial {trial}, not trial {first}, the best trial of the search, because the confirmation"
-        f" with new seeds ranks trial {trial} higher."
-    )
+    failed = {each["trial_number"] for each in content.results.get("retraining_failures") or []}
+    why = "it could not be retrained" if first in failed else f"the confirmation with new seeds ranks trial {trial} higher"
+    return f"The tested model {rank} is trial {trial}, not trial {first}, the best trial of the search, because {why}."
 
 
 def _statistics(table: TrialTable) -> dict[str, dict[str, str]]:
