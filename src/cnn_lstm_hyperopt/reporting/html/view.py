@@ -162,7 +162,11 @@ def _tested_line(content: Content) -> str:
     if trial == first:
         return f"Trial {trial}, the best trial of the search, is the tested model {rank}."
     failed = {each["trial_number"] for each in content.results.get("retraining_failures") or []}
-    why = "it could not be retrained" if first in failed else f"the confirmation with new seeds ranks trial {trial} higher"
+    why = (
+        "it could not be retrained"
+        if first in failed
+        else f"the confirmation with new seeds ranks trial {trial} higher"
+    )
     return f"The tested model {rank} is trial {trial}, not trial {first}, the best trial of the search, because {why}."
 
 
