@@ -19,8 +19,8 @@ def searched(tiny, apple, tmp_path):
     """Search so many trials with a seed; return the records, the front and the warnings."""
     dataset = apple(lookback=10)
 
-    def run(seed, n_trials, place, *, resume=False):
-        study = {**tiny["study"], "n_trials": n_trials, "seed": seed, "library": str(tmp_path / "library")}
+    def run(seed, n_trials, place, *, resume=False, **more):
+        study = {**tiny["study"], "n_trials": n_trials, "seed": seed, "library": str(tmp_path / "library"), **more}
         settings = load_settings({**tiny, "study": study, "save_dir": str(tmp_path / place)}, environment={})
         warnings = []
 
@@ -55,3 +55,11 @@ def test_a_study_begins_with_configurations_of_an_earlier_one(searched, tmp_path
     searched(0, 23, "first", resume=True)  # the same study replaces its file
     assert len(list((tmp_path / "library").iterdir())) == 1 + bool(later_front)
     assert len(json.loads(path.read_text())["trials"]) >= len(complete)
+
+
+def test_a_library_whose_configurations_are_all_enqueued_replaces_the_portfolio(searched, tmp_path):
+    searched(0, 22, "first")
+    later, *_ = searched(1, 12, "second", enqueue=str(tmp_path / "first"), portfolio=True)
+    origins = {record.attributes.get("origin") for record in later} - {None}
+    assert "enqueued" in origins
+    assert origins <= {"enqueued", "library"}

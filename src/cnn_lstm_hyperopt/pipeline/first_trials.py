@@ -54,21 +54,22 @@ def first_trials(
     Raises:
         ConfigError: the enqueued trials are invalid, or the folder of the library can't be used.
     """
-    study, first, library = settings.study, FirstTrials(), FirstTrials()
+    study, first, from_library = settings.study, FirstTrials(), False
     if study.enqueue is not None:
         enqueued = read_enqueued(study.enqueue, plan)
         first = FirstTrials(enqueued.starts, f"{len(enqueued.starts)} enqueued from {study.enqueue}", enqueued.warnings)
     if study.library is not None:
-        library = _from_library(study.library, plan, made_with, target, data, first)
+        library, from_library = _from_library(study.library, plan, made_with, target, data, first)
         first = first.then(library)
-    if study.portfolio and not library.starts:
+    if study.portfolio and not from_library:
         first = first.then(_from_portfolio(plan, first))
     return first._replace(text=f"First trials: {first.text}" if first.text else "")
 
 
 def _from_library(
     folder: Path, plan: StudyPlan, made_with: Mapping[str, Any], target: str, data: TrialData, earlier: FirstTrials
-) -> FirstTrials:
+) -> tuple[FirstTrials, bool]:
+    """Return the trials of the library that are not among earlier ones, and whether the library has any trial for this study."""
     require_folder(folder)
     found = read_library(
         folder, plan, made_from=identity(made_with), target=target, characteristics=characteristics(data)
@@ -80,7 +81,7 @@ def _from_library(
         if found.starts
         else f"none from the library {folder}, which has no other study with these parameters yet"
     )
-    return FirstTrials(new, text, found.warnings)
+    return FirstTrials(new, text, found.warnings), bool(found.starts)
 
 
 def _from_portfolio(plan: StudyPlan, earlier: FirstTrials) -> FirstTrials:
