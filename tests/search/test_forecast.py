@@ -142,7 +142,7 @@ def plan_of(cost, **changed):
 def expected_of(plan, sampled, **changed):
     defaults = {"n_validation": 1000, "trials": 10, "new": True, "workers": 1, "epoch_share": 0.5}
     within = sampled.within(plan.limits, plan.cost)
-    return forecast(plan, within, evaluations_seconds=lambda params, epochs: 2.0 * epochs, **{**defaults, **changed})
+    return forecast(plan, within, validation_seconds=lambda params, epochs: 2.0 * epochs, **{**defaults, **changed})
 
 
 @pytest.mark.parametrize(
@@ -205,7 +205,7 @@ def test_the_final_phase_is_a_sum_by_hand(sampled, limit, seconds):
     found = final_forecast(
         plan,
         sampled.within(plan.limits, plan.cost),
-        evaluations_seconds=lambda params, epochs: epochs + 5.0,
+        validation_seconds=lambda params, epochs: epochs + 5.0,
         evaluation_seconds=lambda params: 2.0,
         confirmations=6,
         retrainings=4,
@@ -223,7 +223,7 @@ def test_each_period_of_the_test_set_has_its_own_retrainings(sampled):
     """As above; 40 epochs of 4 and 6 s, since the second period trains on half as many windows again."""
     plan = plan_of(lambda params: Cost(10.0, 1.0))
     facts = {"confirmations": 0, "retrainings": 4, "full_epochs": 10, "train_share": 0.5, "seconds_limit": None}
-    facts |= {"evaluations_seconds": lambda params, epochs: 0.0, "evaluation_seconds": lambda params: 2.0}
+    facts |= {"validation_seconds": lambda params, epochs: 0.0, "evaluation_seconds": lambda params: 2.0}
     within = sampled.within(plan.limits, plan.cost)
     found = final_forecast(plan, within, periods=(1.0, 1.5), **facts)
     assert (found.retrainings, found.retraining_seconds) == (8, pytest.approx(40 * (4 + 2) + 40 * (6 + 2)))

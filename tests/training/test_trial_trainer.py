@@ -173,11 +173,11 @@ def test_epochs_are_evaluated_on_some_windows_and_the_forecast_knows_it(one_fold
     part = replace(one_fold, folds=(replace(fold, train=few, validation=many.subset(np.arange(500))),))
     whole, part = runner_of(whole, max_epochs=1), runner_of(part)
     last, each = (runner.costs.evaluation_seconds(PARAMS) for runner in (whole, part))
-    assert whole.costs.evaluations_seconds(PARAMS, 3) == pytest.approx(3 * each + last)
-    assert part.costs.evaluations_seconds(PARAMS, 3) == pytest.approx(3 * each)
+    assert whole.costs.validation_seconds(PARAMS, 3) == pytest.approx(3 * each + last)
+    assert part.costs.validation_seconds(PARAMS, 3) == pytest.approx(3 * each)
     assert len(whole.run_trial(0, PARAMS, go_on).outcome.best.predictions.probabilities) == 1200
     earlier = TrialCosts(whole.data, TrainingSettings(max_epochs=1), calibration_for(CPU), subset=False)
-    assert earlier.evaluations_seconds(PARAMS, 3) == pytest.approx(3 * last)
+    assert earlier.validation_seconds(PARAMS, 3) == pytest.approx(3 * last)
 
 
 def test_each_network_has_its_own_streams_and_the_first_those_of_a_trial_with_one_fold(three_folds):

@@ -128,7 +128,7 @@ class Setup:
         return forecast(
             self.plan,
             self.within,
-            evaluations_seconds=self.runner.costs.evaluations_seconds,
+            validation_seconds=self.runner.costs.validation_seconds,
             n_validation=sum(len(fold.validation) for fold in self.dataset.folds),
             trials=max(0, self.plan.n_trials - len(finished)),
             new=not records,
@@ -146,7 +146,7 @@ class Setup:
         return final_forecast(
             self.plan,
             self.within,
-            evaluations_seconds=self.runner.costs.evaluations_seconds,
+            validation_seconds=self.runner.costs.validation_seconds,
             evaluation_seconds=self.runner.costs.evaluation_seconds,
             confirmations=count_confirmations(CONFIRMED_PER_MODEL * chosen.top_k, chosen.confirm_seeds, chosen.top_k)
             + TRAININGS * self.settings.features.select,

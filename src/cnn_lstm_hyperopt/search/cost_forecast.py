@@ -154,7 +154,7 @@ def forecast(
     plan: StudyPlan,
     within: Sequence[Priced],
     *,
-    evaluations_seconds: Callable[[dict[str, Scalar], float], float],
+    validation_seconds: Callable[[dict[str, Scalar], float], float],
     n_validation: int,
     trials: int,
     new: bool,
@@ -166,7 +166,7 @@ def forecast(
     Args:
         plan: plan of the study.
         within: sampled configurations within the limits, at least one.
-        evaluations_seconds: function that returns the seconds of all evaluations of a configuration in a number of epochs.
+        validation_seconds: function that returns the seconds of all evaluations of a configuration in a number of epochs.
         n_validation: number of validation windows.
         trials: number of trials still to run.
         new: True if the study has no trial yet. In this case, the first configurations of the study are known exactly.
@@ -175,7 +175,7 @@ def forecast(
     """
 
     def wall(params: dict[str, Scalar], cost: Cost, share: float = epoch_share) -> float:
-        return TRIAL_SECONDS + share * cost.seconds + evaluations_seconds(params, share * plan.max_epochs)
+        return TRIAL_SECONDS + share * cost.seconds + validation_seconds(params, share * plan.max_epochs)
 
     def first_wall(proposal: Proposal) -> float:
         params = with_fixed(plan.space, proposal.params)
@@ -201,7 +201,7 @@ def final_forecast(
     plan: StudyPlan,
     within: Sequence[Priced],
     *,
-    evaluations_seconds: Callable[[dict[str, Scalar], float], float],
+    validation_seconds: Callable[[dict[str, Scalar], float], float],
     evaluation_seconds: Callable[[dict[str, Scalar]], float],
     confirmations: int,
     retrainings: int,
@@ -214,7 +214,7 @@ def final_forecast(
     """Return upper bounds of the seconds for confirmations and retrainings after a search.
 
     Args:
-        plan, within, evaluations_seconds: the same arguments as in :func:`forecast`.
+        plan, within, validation_seconds: the same arguments as in :func:`forecast`.
         evaluation_seconds: function that returns the seconds of one evaluation of a configuration on all validation windows.
         confirmations: number of confirmations, which are trainings with the same settings as trials.
         retrainings: number of retrainings, which are trainings of ``full_epochs`` epochs on all windows, for each period
@@ -228,7 +228,7 @@ def final_forecast(
     """
     steps = float(np.mean([cost.seconds for _, cost in within])) / plan.max_epochs
     evaluation = float(np.mean([evaluation_seconds(params) for params, _ in within]))
-    evaluations = float(np.mean([evaluations_seconds(params, plan.max_epochs) for params, _ in within]))
+    evaluations = float(np.mean([validation_seconds(params, plan.max_epochs) for params, _ in within]))
     confirming = confirmations * (plan.max_epochs * steps + evaluations)
     retraining = sum(retrainings * full_epochs * (size * steps / train_share + evaluation) for size in periods)
     if seconds_limit is not None and confirming + retraining > seconds_limit:

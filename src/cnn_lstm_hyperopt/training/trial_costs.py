@@ -139,7 +139,7 @@ class TrialCosts:
         """Predict the seconds of one evaluation on the validation windows of all folds."""
         return self._evaluation_seconds(params, sum(len(fold.validation) for fold in self._data.folds))
 
-    def evaluations_seconds(self, params: Params, epochs: float) -> float:
+    def validation_seconds(self, params: Params, epochs: float) -> float:
         """Predict the seconds of all evaluations of a trial: on the watched windows after each epoch, and on all in the end."""
         some, every = sum(self._watched), sum(len(fold.validation) for fold in self._data.folds)
         last = self._evaluation_seconds(params, every) if some < every else 0.0
