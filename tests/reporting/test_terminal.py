@@ -55,7 +55,9 @@ def study(tmp_path):
 
 @contextlib.contextmanager
 def searching(console, study, seconds_left=lambda: None):
-    unknown = Forecast(trials=0, workers=1, share_left=1.0, trial_seconds=(1, 1, 1), seconds=0, memory_mb=0, disk_mb=0)
+    unknown = Forecast(
+        trials=0, workers=1, share_left=1.0, trial_seconds=(1, 1, 1), seconds=0, max_seconds=0, memory_mb=0, disk_mb=0
+    )
     console.on_search_start(study, unknown, seconds_left)
     yield
     console.on_search_stop()

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from builders.records import make_plan, make_space
+from builders.records import make_plan, make_record, make_space
 from cnn_lstm_hyperopt.config.schema.training import SMALL_DATA
 from cnn_lstm_hyperopt.search import Cost, Limits, Proposer, with_fixed
 from cnn_lstm_hyperopt.search.cost_forecast import (
@@ -27,6 +27,7 @@ from cnn_lstm_hyperopt.search.cost_forecast import (
     final_forecast,
     forecast,
     makespan,
+    measured_cost_share,
     small_data_seconds,
 )
 
@@ -135,8 +136,8 @@ def test_one_more_pass_would_leave_too_little_of_the_space(sampled, scale, windo
 
 
 def plan_of(cost, **changed):
-    sampler = {"type": "random", "n_startup_trials": 4}
-    return make_plan(sampler=sampler, cost=cost, **{"n_trials": 10, "max_epochs": 5, **changed})
+    random = {"type": "random", "n_startup_trials": 4}
+    return make_plan(cost=cost, **{"sampler": random, "n_trials": 10, "max_epochs": 5, **changed})
 
 
 def expected_of(plan, sampled, **changed):
@@ -181,6 +182,38 @@ def test_first_trials_count_with_their_own_cost_and_later_ones_with_the_mean(sam
     assert expected_of(plan, sampled).seconds == pytest.approx(sum(walls) + 6 * mean)
     assert expected_of(plan, sampled, new=False).seconds == pytest.approx(10 * mean)
     assert expected_of(plan, sampled, trials=2).seconds == pytest.approx(sum(walls[:2]))
+
+
+def finished_at(seconds, numbers):
+    return [make_record(number, attributes={"estimated_seconds": seconds}) for number in numbers]
+
+
+def test_a_sampler_that_prefers_cheap_configurations_has_a_shorter_expected_search(sampled):
+    """The first trials have their own cost; a later one the sampler's usual share of the mean."""
+
+    def cost(params):
+        return Cost(float(params["lstm.hidden_dim"]), 1.0)
+
+    plan = plan_of(cost, sampler={"type": "gp", "n_startup_trials": 4})
+    first = [cost(with_fixed(SPACE, proposal.params)).seconds for proposal in Proposer(plan).first(10)]
+    within = [cost(params).seconds for params in sampled.configurations]
+    walls = [TRIAL_SECONDS + 0.5 * (seconds + 10.0) for seconds in first]
+    training = 0.5 * (math.fsum(within) / len(within) + 10.0)
+    found = expected_of(plan, sampled)
+    assert found.seconds == pytest.approx(sum(walls) + 6 * (TRIAL_SECONDS + Proposer(plan).cost_share * training))
+    assert found.max_seconds == pytest.approx(sum(walls) + 6 * (TRIAL_SECONDS + training))
+    assert found.seconds < found.max_seconds
+    measured = expected_of(plan, sampled, trials=5, new=False, cost_share=0.25)
+    assert measured.seconds == measured.max_seconds == pytest.approx(5 * (TRIAL_SECONDS + 0.25 * training))
+
+
+def test_the_cost_share_is_measured_on_the_trials_that_a_model_proposed(sampled):
+    plan = plan_of(lambda params: Cost(40.0, 1.0), sampler={"type": "gp", "n_startup_trials": 4})
+    within = sampled.within(plan.limits, plan.cost)
+    records = [*finished_at(999.0, range(4)), *finished_at(10.0, range(4, 9))]
+    assert measured_cost_share(plan, within, records) == pytest.approx(0.25)
+    assert measured_cost_share(plan, within, records[:-1]) is None
+    assert measured_cost_share(plan_of(plan.cost), within, records) is None  # random proposals have no model
 
 
 def test_shares_quantiles_and_peaks_are_of_the_space_within_the_limits(sampled):

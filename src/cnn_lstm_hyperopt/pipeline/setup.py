@@ -57,6 +57,7 @@ from cnn_lstm_hyperopt.search.cost_forecast import (
     expected_epoch_share,
     final_forecast,
     forecast,
+    measured_cost_share,
     small_data_seconds,
 )
 from cnn_lstm_hyperopt.space.domains import largest
@@ -136,6 +137,7 @@ class Setup:
             epoch_share=sum(epochs) / len(epochs)
             if epochs
             else expected_epoch_share(self.plan.max_epochs, self.settings.training.patience),
+            cost_share=measured_cost_share(self.plan, self.within, finished),
         )
 
     def final_forecast(self) -> FinalForecast | None:

@@ -8,7 +8,16 @@ import numpy as np
 
 from cnn_lstm_hyperopt.config import SearchSpace
 from cnn_lstm_hyperopt.config.schema.training import SMALL_DATA
-from cnn_lstm_hyperopt.search import Cost, Limits, Proposal, Proposer, StudyPlan, random_configuration, with_fixed
+from cnn_lstm_hyperopt.search import (
+    Cost,
+    Limits,
+    Proposal,
+    Proposer,
+    StudyPlan,
+    TrialRecord,
+    random_configuration,
+    with_fixed,
+)
 from cnn_lstm_hyperopt.space.domains import Scalar
 
 SAMPLED = 1000
@@ -23,6 +32,8 @@ MAX_PASSES = 1000
 """Maximum number of passes over the training windows in an epoch."""
 TRIAL_SECONDS, WORKER_SECONDS = 0.3, 6.0
 """Seconds to propose, build and store a trial (without training), and seconds to start a worker."""
+MEASURED_TRIALS = 5
+"""Minimum number of trials from which the cost of later trials is estimated."""
 BYTES_A_WINDOW, BYTES_A_TRIAL = 12, 8000
 """Bytes on disk for the validation prediction of one window, and for one trial in study.db and trials.csv."""
 
@@ -34,8 +45,9 @@ class Forecast:
     Attributes:
         trials: number of trials still to run.
         workers: number of workers.
-        seconds: wall-clock seconds of the search if the pruner ends no trial and the sampler does not prefer cheap
-            configurations.
+        seconds: expected wall-clock seconds of the search if the pruner ends no trial.
+        max_seconds: the same if the sampler does not prefer cheap configurations; equal to ``seconds`` if the study's own trials
+            show how much the sampler prefers them.
         trial_seconds: 10 %, 50 % and 90 % quantiles of the training seconds of a trial that runs all epochs.
         memory_mb: sum of the peak memory of all workers, in MB.
         disk_mb: disk space that the search uses, in MB.
@@ -45,6 +57,7 @@ class Forecast:
     trials: int
     workers: int
     seconds: float
+    max_seconds: float
     trial_seconds: tuple[float, float, float]
     memory_mb: float
     disk_mb: float
@@ -150,6 +163,27 @@ def expected_epoch_share(max_epochs: int, min_patience: int) -> float:
     return (min(max_epochs, min_patience + 1) + max_epochs) / (2 * max_epochs)
 
 
+def measured_cost_share(plan: StudyPlan, within: Sequence[Priced], records: Sequence[TrialRecord]) -> float | None:
+    """Return the mean predicted seconds of the trials that a model proposed, as a share of those of random configurations.
+
+    Return None if a model has proposed fewer than :data:`MEASURED_TRIALS` of the finished trials.
+
+    Args:
+        plan: plan of the study.
+        within: sampled configurations within the limits, at least one.
+        records: trials of the study.
+    """
+    by_model = Proposer(plan).uses_model
+    seconds = [
+        float(record.attributes["estimated_seconds"])
+        for record in records
+        if record.finished and by_model(record.number) and "estimated_seconds" in record.attributes
+    ]
+    if len(seconds) < MEASURED_TRIALS:
+        return None
+    return float(np.mean(seconds) / np.mean([cost.seconds for _, cost in within]))
+
+
 def forecast(
     plan: StudyPlan,
     within: Sequence[Priced],
@@ -160,6 +194,7 @@ def forecast(
     new: bool,
     workers: int,
     epoch_share: float,
+    cost_share: float | None = None,
 ) -> Forecast:
     """Return the forecast of a search.
 
@@ -172,7 +207,10 @@ def forecast(
         new: True if the study has no trial yet. In this case, the first configurations of the study are known exactly.
         workers: number of workers.
         epoch_share: mean share of ``max_epochs`` that a trial runs.
+        cost_share: see :func:`measured_cost_share`; None: the share that is usual for the study's sampler.
     """
+    proposer = Proposer(plan)
+    expected, highest = (proposer.cost_share, 1.0) if cost_share is None else (cost_share, cost_share)
 
     def wall(params: dict[str, Scalar], cost: Cost, share: float = epoch_share) -> float:
         return TRIAL_SECONDS + share * cost.seconds + validation_seconds(params, share * plan.max_epochs)
@@ -181,15 +219,21 @@ def forecast(
         params = with_fixed(plan.space, proposal.params)
         return wall(params, plan.cost(params))
 
-    first = [first_wall(proposal) for proposal in Proposer(plan).first(trials)] if new else []
+    first = [first_wall(proposal) for proposal in proposer.first(trials)] if new else []
     mean = float(np.mean([wall(params, cost) for params, cost in within]))
-    durations = first + [mean] * (trials - len(first))
+
+    def search_seconds(share: float) -> float:
+        later = TRIAL_SECONDS + share * (mean - TRIAL_SECONDS)
+        durations = first + [later] * (trials - len(first))
+        return makespan(durations, workers) + (WORKER_SECONDS if workers > 1 else 0.0)
+
     costs = [cost for _, cost in within]
     low, median, high = (float(q) for q in np.quantile([cost.seconds for cost in costs], (0.1, 0.5, 0.9)))
     return Forecast(
         trials=trials,
         workers=workers,
-        seconds=makespan(durations, workers) + (WORKER_SECONDS if workers > 1 else 0.0),
+        seconds=search_seconds(expected),
+        max_seconds=search_seconds(highest),
         trial_seconds=(low, median, high),
         memory_mb=workers * max(cost.memory_mb for cost in costs),
         disk_mb=trials * (BYTES_A_TRIAL + BYTES_A_WINDOW * n_validation) / 1e6,

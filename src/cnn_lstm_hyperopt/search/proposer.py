@@ -43,6 +43,7 @@ class Proposer:
         self._random = RandomSampler(plan)
         self.warning = self._sampler.inactive_because()
         self.crowds = self._sampler.crowds
+        self.cost_share = self._sampler.cost_share
 
     def uses_model(self, number: int) -> bool:
         """Return whether the proposal for a trial depends on earlier results."""

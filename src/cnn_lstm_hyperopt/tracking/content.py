@@ -1,6 +1,7 @@
 """Params, tags and metrics that trackers get for a study, a trial and a retrained model."""
 
 import contextlib
+import functools
 import json
 import math
 import platform
@@ -13,7 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from cnn_lstm_hyperopt.config import load_settings, plain_settings, readable
+from cnn_lstm_hyperopt.config import Settings, load_settings, plain_settings, readable
 from cnn_lstm_hyperopt.metrics import METRICS
 from cnn_lstm_hyperopt.pipeline.results.stored_results import read_results
 from cnn_lstm_hyperopt.run_dir.paths import CONFIG_FILE, RESULTS_FILE
@@ -52,7 +53,8 @@ class Snapshot:
 
     def __init__(self, save_dir: Path, storage: StudyStorage) -> None:
         self.name = storage.study.study_name
-        self.settings = load_settings(save_dir / CONFIG_FILE, environment={})
+        file = save_dir / CONFIG_FILE
+        self.settings = _settings(file, file.stat().st_mtime_ns)
         self.objective = METRICS[self.settings.study.metric].objective
         self.space = study_space(self.settings, read_description(save_dir))
         self.skill = SkillThreshold(**storage.attribute("skill_gate"))
@@ -64,6 +66,12 @@ class Snapshot:
         self.results: dict[str, Any] = {}
         with contextlib.suppress(ValueError):  # a resumed run reports damaged results
             self.results = read_results(save_dir / RESULTS_FILE) or {}
+
+
+@functools.lru_cache(maxsize=1)
+def _settings(file: Path, _changed: int) -> Settings:
+    """Return the settings in a file; an exporter asks for them after each trial, and the file seldom changes."""
+    return load_settings(file, environment={})
 
 
 def _milliseconds(moment: datetime | None) -> int:

@@ -45,21 +45,22 @@ class SelectionTracker:
             The estimates, or None if there are no validation predictions yet.
         """
         records = [record for record in study.records() if record.finished]
-        finished = {record.number for record in records}
-        if self._series is None or len(finished) > self._series[0]:
+        if self._series is None or len(records) > self._series[0]:
             beats_chance = any(above_chance(record, study.plan.skill) for record in records)
-            self._series = len(finished), self._read(finished, study.plan.metric, beats_chance)
+            # A trial that a limit or a pruner ended within its first epoch has no best epoch, so it has no predictions.
+            evaluated = {record.number for record in records if record.attributes.get("best_epoch") != 0}
+            self._series = len(records), self._read(evaluated, study.plan.metric, beats_chance)
         series = self._series[1]
         if series is None:
             return None
         ranked = [entry["trial_number"] for entry in (confirmation or {}).get("candidates", ()) if entry["rank"] == 1]
         chosen = next(iter([*ranked, *(record.number for record in study.front())]), None)
-        return series, deflated(series, chosen, n_trials=len(finished))
+        return series, deflated(series, chosen, n_trials=len(records))
 
-    def _read(self, finished: set[int], metric: str, beats_chance: bool) -> TrialSeries | None:
+    def _read(self, evaluated: set[int], metric: str, beats_chance: bool) -> TrialSeries | None:
         series = read_trials(
             self._settings.save_dir / VALIDATION,
-            finished,
+            evaluated,
             self._dataset,
             metric=metric,
             rules=TradingRules.of(self._dataset, self._settings.evaluation),

@@ -27,7 +27,7 @@ def forecast_lines(setup: Setup, search: Forecast, final: FinalForecast | None) 
     ]
     if bounds := ", ".join(f"{name} at most {bound:g}" for name, bound in plan.constraints.items()):
         lines.append(f"Constraints: {bounds}; trials that break them never join the front")
-    parts = [f"search about {seconds_text(search.seconds)}"] if search.trials else []
+    parts = [f"search {_duration(search)}"] if search.trials else []
     if final is not None:
         whole = seconds_text(final.confirmation_seconds + final.retraining_seconds)
         n_periods = setup.dataset.n_periods
@@ -63,6 +63,12 @@ def forecast_details(setup: Setup, search: Forecast, final: FinalForecast | None
             f" ({seconds_text(final.retraining_seconds)}), bounded by limits.retrain_seconds"
         )
     return lines
+
+
+def _duration(search: Forecast) -> str:
+    """Return the expected duration, and the duration of a search that does not prefer cheap configurations."""
+    expected, highest = seconds_text(search.seconds), seconds_text(search.max_seconds)
+    return f"about {expected}" if expected == highest else f"about {expected} to {highest}"
 
 
 def _changed(setup: Setup) -> dict[str, Domain]:

@@ -70,6 +70,11 @@ class Sampler(abc.ABC):
     """
     has_model: ClassVar[bool] = True
     """Whether proposals depend on earlier results, so that they take long enough to be computed without the study's lock."""
+    cost_share: ClassVar[float] = 1.0
+    """Usual mean of the seconds of trials that the sampler's model proposes, as a share of those of random configurations.
+
+    The forecast of a new study uses this share, which differs between data sets.
+    """
     default_startup: ClassVar[int] = 0
     """Number of random trials before the sampler's first model if ``n_startup_trials`` is ``auto``; at most a third of all
     trials."""

@@ -84,6 +84,7 @@ class GpSampler(Sampler):
 
     name, place = "gp", 4
     description = "Gaussian processes of all objectives; needs the fewest trials for a good front"
+    cost_share = 0.35
     default_startup = 12
 
     def __init__(self, plan: StudyPlan) -> None:
