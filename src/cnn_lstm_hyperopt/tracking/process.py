@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 
 INTERRUPTED_SECONDS = 5.0
 """Maximum time in seconds that a run waits for the export after Ctrl-C."""
+SILENT_SECONDS = 5.0
+"""Time in seconds that a run waits for the export before it says so."""
 _FIXED = {"PYTHONWARNINGS": "ignore", **dict.fromkeys(THREAD_VARIABLES, "1")}
 """Values of environment variables for the exporting process."""
 
@@ -70,14 +72,19 @@ class ExportProcess:
                 self._process.stdin.write(f"{line}\n")
                 self._process.stdin.flush()
 
-    def finish(self, seconds: float | None, limit: str = "") -> SyncStatus:
-        """Ask the process for the final export and return the last sync status. Kill the process when the time limit ends."""
+    def finish(
+        self, seconds: float | None, limit: str = "", *, on_wait: Callable[[], None] = lambda: None
+    ) -> SyncStatus:
+        """Ask the process for the final export and return the last sync status. Kill the process when the time limit ends.
+
+        ``on_wait`` is called once if the export takes longer than :data:`SILENT_SECONDS`.
+        """
         with self._folder:
             self._send("finish")
             error = f"it took longer than {seconds or 0:g} s ({limit})"
             try:
                 with contextlib.suppress(subprocess.TimeoutExpired):
-                    code = self._process.wait(seconds)
+                    code = self._wait(seconds, on_wait)
                     lines = self._output.read_text(encoding="utf-8", errors="replace").split("\n")
                     last = [f": {self._target.without_secrets(line.strip())}" for line in lines if line.strip()][-1:]
                     error = f"its process ended with exit code {code}{''.join(last)}" if code else ""
@@ -88,14 +95,29 @@ class ExportProcess:
             status = SyncStatus(**json.loads(self._status.read_text(encoding="utf-8"))) if exists else SyncStatus()
             return replace(status, error=status.error or error)
 
+    def _wait(self, seconds: float | None, on_wait: Callable[[], None]) -> int:
+        """Return the exit code of the process; raise ``subprocess.TimeoutExpired`` after ``seconds``."""
+        if seconds is not None and seconds <= SILENT_SECONDS:
+            return self._process.wait(seconds)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return self._process.wait(SILENT_SECONDS)
+        on_wait()
+        return self._process.wait(None if seconds is None else seconds - SILENT_SECONDS)
+
 
 @contextlib.contextmanager
 def tracked(
-    settings: Settings, tracker: type[Tracker], *, say: Callable[[str], None], warn: Callable[[str], None]
+    settings: Settings,
+    tracker: type[Tracker],
+    *,
+    say: Callable[[str], None],
+    warn: Callable[[str], None],
+    on_wait: Callable[[str], None] = log.info,
 ) -> Iterator[None]:
     """Context during which the study in ``settings.save_dir`` is exported to a tracker. At its end, the sync status is reported.
 
-    ``say`` shows a line and ``warn`` shows a warning. Nothing is exported if the settings do not choose the tracker.
+    ``say`` shows a line, ``warn`` shows a warning, and ``on_wait`` shows a line if the export takes a while after the run.
+    Nothing is exported if the settings do not choose the tracker.
 
     Raises:
         ConfigError: the target is wrong (see ``Tracker.target``). All other problems with the tracker are warnings.
@@ -122,7 +144,9 @@ def tracked(
         seconds, limit = 0.0, "since you end the run at once"
         raise
     finally:
-        status = process.finish(seconds, limit)
+        status = process.finish(
+            seconds, limit, on_wait=lambda: on_wait(f"Waiting at most {seconds:.0f} s for {tracker.label} …")
+        )
         try:
             ended, _ = _read_study(settings.save_dir)
         except HyperoptError as error:  # the run itself reports this error

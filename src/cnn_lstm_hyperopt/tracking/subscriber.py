@@ -30,7 +30,9 @@ class TrackerExport(RunEvents):
 
     def on_study(self, settings: Settings, study: Study, earlier: Mapping[str, Any]) -> None:
         for tracker in reversed(TRACKERS.values()):  # the first tracker reports first
-            self._open.enter_context(tracked(settings, tracker, say=self._say_lines, warn=self._warn))
+            self._open.enter_context(
+                tracked(settings, tracker, say=self._say_lines, warn=self._warn, on_wait=self._say)
+            )
 
     def _say_lines(self, text: str) -> None:
         for line in text.splitlines():

@@ -70,7 +70,7 @@ class MlflowSettings(Section):
         description="name under which the best retrained model is registered in MLflow; null: not registered",
     )
     wait_seconds: float = Field(
-        30.0,
+        120.0,
         ge=0,
         le=86_400,
         description="maximum time in seconds that the end of a run waits for MLflow. The command track can write the rest "
