@@ -283,6 +283,7 @@ def test_an_exception_is_one_line_and_a_traceback_with_debug(
         ("--no-mlflow", "mlflow.enabled", False),
         ("--retrain-best", "retrain.enabled", True),
         ("--top-k 2", "retrain.top_k", 2),
+        ("--also balanced 12", "retrain.also", ("balanced", 12)),
         ("--full-epochs 9", "retrain.full_epochs", 9),
         ("--test-periods 4", "evaluation.test_periods", 4),
         ("--baseline mine:a --baseline mine:b", "evaluation.baselines", ("mine:a", "mine:b")),

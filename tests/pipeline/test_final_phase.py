@@ -224,6 +224,17 @@ def test_a_smaller_front_is_confirmed_as_a_whole(make_world):
     found.events.on_fewer_finalists.assert_called_once_with(3, 5)
 
 
+def test_chosen_trials_are_confirmed_and_retrained_after_the_best(world):
+    """Trial 6 is no candidate otherwise, trial 0 is one of the best, and there is no trial 99."""
+    found = world.run(also=[6, 0, "best_score", 99])
+    assert world.confirmed[:7] == rounds(range(7), 1)
+    assert trials_of(found.entries) == [(1, 5), (2, 0), (3, 6)]
+    assert world.retrained == [(trial, seed) for trial in (5, 0, 6) for seed in (1, 2)]
+    (warning,) = [call.args[0] for call in found.events.on_warning.call_args_list if "retrain.also" in call.args[0]]
+    assert "99" in warning
+    assert "6" not in warning
+
+
 def test_results_have_the_search_and_fresh_scores_of_every_candidate(world):
     world.fresh = {(3, 1): 0.58, (3, 2): 0.60}  # the same mean as that of trial 0, which is ahead in the search
     confirmation = world.run().results["confirmation"]

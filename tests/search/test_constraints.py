@@ -253,5 +253,5 @@ def test_search_without_a_feasible_trial_ends_with_an_empty_front():
     study = searched("gp", bound=1e-6, n_trials=20)
     assert study.n_finished() == 20
     assert study.front() == []
-    assert study.candidates(3) == []
+    assert confirmation_candidates(study.records(), study.plan.skill, 3) == []
     assert no_feasible_text(study.records()) is not None

@@ -12,6 +12,7 @@ from builders.records import make_record
 from cnn_lstm_hyperopt.search import (
     SkillThreshold,
     State,
+    chosen_trials,
     confirmation_candidates,
     front_hypervolume,
     named_picks,
@@ -76,6 +77,29 @@ def test_candidates_are_the_best_by_score_and_of_the_front(values, top_k, shift)
     assert set(by_score[:half]) | set(front[: places // 2]) <= set(found)
     outside = [i for i in by_score if i not in found]
     assert not outside or set(found) <= set(by_score[: by_score.index(outside[0])]) | set(front)
+
+
+def test_chosen_trials_are_found_by_number_and_by_name_and_are_candidates():
+    values = [(0.7, 4.0, 4.0), (0.69, 1.0, 5.0), (0.68, 5.0, 1.0), (0.66, 2.0, 2.0), (0.65, 3.0, 3.0)]
+    bound = {"latency_ms": {"value": 9.0, "bound": 5.0}}
+    records = [
+        *records_of(values),
+        make_record(5, state=State.PRUNED),
+        make_record(6, values=(0.71, 1.0, 1.0), attributes={"constraints": bound}),
+    ]
+    picks = named_picks(ranked_front(records, SKILL))
+
+    def numbers(*chosen):
+        return [record.number for record in chosen_trials(records, SKILL, chosen)]
+
+    assert numbers("best_score", "fastest", "smallest") == [0, 1, 2]
+    assert numbers("balanced") == [picks.balanced.number]
+    assert numbers(4, 4, "best_score", 0) == [4, 0]
+    assert numbers(5, 6, 7) == []  # pruned, infeasible, unknown
+    assert [r.number for r in chosen_trials([], SKILL, ("balanced", 0))] == []
+    found = [record.number for record in confirmation_candidates(records, SKILL, 1, (4, 5, "smallest"))]
+    without = [record.number for record in confirmation_candidates(records, SKILL, 1)]
+    assert found == sorted({*without, 4, 2})  # the best score first
 
 
 @settings(deadline=None, max_examples=15)

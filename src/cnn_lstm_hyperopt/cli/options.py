@@ -52,6 +52,7 @@ _SETTING_OF_FLAG = {
     "sampler": "sampler.type",
     "pruner": "pruner.type",
     "top_k": "retrain.top_k",
+    "also": "retrain.also",
     "full_epochs": "retrain.full_epochs",
     "ensemble": "retrain.ensemble",
     "refit": "retrain.refit",
@@ -98,6 +99,9 @@ else:
 _SEARCH, _DATA, _RETRAIN, _RUN = "Search", "Data", "After the search", "General"
 
 _DEMO_HELP = "Run the demonstration: five symbols of the real daily bars in the package, 30 trials, a few minutes."
+_DRY_RUN_HELP = (
+    "Print the forecast (hours, memory, disk, share of the search space within the limits) and start nothing."
+)
 _QUIET_HELP = "Print only errors. run.log has the full output."
 _VERBOSE_HELP = "Print all details that are otherwise only in run.log: windows, changed parameters, limits, speeds."
 
@@ -224,6 +228,7 @@ class RunOptions(DataOptions):
         _switch("Retrain the best trials on all training windows and evaluate them once on the test set.", _RETRAIN),
     ] = False
     top_k: Annotated[int | None, _setting("top_k", _RETRAIN, converter=whole)] = None
+    also: Annotated[tuple[str, ...] | None, _setting("also", _RETRAIN, consume_multiple=True, negative="")] = None
     full_epochs: Annotated[int | None, _setting("full_epochs", _RETRAIN, converter=whole)] = None
     test_periods: Annotated[int | None, _setting("test_periods", _RETRAIN, converter=whole)] = None
     baseline: Annotated[tuple[str, ...] | None, _setting("baseline", _RETRAIN, negative="")] = None
@@ -250,13 +255,7 @@ class RunOptions(DataOptions):
     ] = None
     demo: Annotated[bool, _switch(_DEMO_HELP, _DATA)] = False
     resume: Annotated[bool, _switch("Continue the study in --save-dir up to a total of --n-trials.", _RUN)] = False
-    dry_run: Annotated[
-        bool,
-        _switch(
-            "Print the forecast (hours, memory, disk, share of the search space within the limits) and start nothing.",
-            _RUN,
-        ),
-    ] = False
+    dry_run: Annotated[bool, _switch(_DRY_RUN_HELP, _RUN)] = False
     recalibrate: Annotated[
         bool, _switch("Measure the speed of this machine again (20 seconds), for this study and later ones.", _RUN)
     ] = False

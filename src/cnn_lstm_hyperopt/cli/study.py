@@ -82,6 +82,15 @@ Ensemble = Annotated[
         help="Weights of the ensemble; stored models are combined again without a training. [default: as before]"
     ),
 ]
+Also = Annotated[
+    tuple[str, ...] | None,
+    Parameter(
+        consume_multiple=True,
+        negative="",
+        help="More trials to retrain: trial numbers, or best_score, balanced, fastest, smallest. With other models, the test set"
+        " is evaluated once more. [default: as before]",
+    ),
+]
 Refit = Annotated[
     bool | None,
     Parameter(
@@ -101,6 +110,7 @@ def resume(
     retrain_best: Annotated[
         bool, Parameter(negative="", help="Retrain the best trials, even if the run was started without this flag.")
     ] = False,
+    also: Also = None,
     ensemble: Ensemble = None,
     refit: Refit = None,
     workers: Workers = None,
@@ -124,6 +134,7 @@ def resume(
         save_dir=save_dir,
         n_trials=n_trials,
         retrain_best=retrain_best,
+        also=also,
         ensemble=ensemble,
         refit=refit,
         workers=workers,

@@ -27,6 +27,7 @@ from cnn_lstm_hyperopt.pipeline.feature_selection import (
     with_recommended,
 )
 from cnn_lstm_hyperopt.pipeline.final_test import evaluate_finalists
+from cnn_lstm_hyperopt.pipeline.finalists import choose_finalists, find_candidates
 from cnn_lstm_hyperopt.pipeline.results.final_results import confirmation_results
 from cnn_lstm_hyperopt.pipeline.resume_state import ResumeState, end_round
 from cnn_lstm_hyperopt.pipeline.retraining import Finalist, Retraining, SeedState, retrain
@@ -36,7 +37,7 @@ from cnn_lstm_hyperopt.progress import CONTINUE, Action, Decision, OnReport, Pro
 from cnn_lstm_hyperopt.run_dir.paths import CHECKPOINTS, CONFIG_FILE, FINAL
 from cnn_lstm_hyperopt.run_dir.run_log import log_phase
 from cnn_lstm_hyperopt.run_dir.storage_errors import storage_faults
-from cnn_lstm_hyperopt.search import StudyStorage, count_confirmations, with_fixed
+from cnn_lstm_hyperopt.search import StudyStorage, count_confirmations
 from cnn_lstm_hyperopt.utils.atomic_io import write_text
 
 
@@ -95,7 +96,7 @@ class FinalPhase:
         session, stop, events = self.session, self.stop, self.session.events
         chosen, limit = session.settings.retrain, session.settings.limits.retrain_seconds
         checkpoint_folder(session.save_dir).parent.mkdir(exist_ok=True)
-        candidates = self._candidates(chosen.top_k)
+        candidates = find_candidates(session)
         state = ResumeState(session.study.storage, session.settings, [each.trial_number for each in candidates])
         stop.set_deadline(None if limit is None else limit - state.seconds)
         if session.settings.features.select:
@@ -111,10 +112,7 @@ class FinalPhase:
         if not session.final.get("retrained_models"):  # otherwise keep the confirmation that selected these models
             session.final["confirmation"] = confirmation_results(confirmed)
         events.on_confirmation_end(confirmed, session.study.plan.metric)
-        finalists = [
-            Finalist(rank, each.candidate.trial_number, each.candidate.params, each)
-            for rank, each in enumerate(confirmed.ranked[: chosen.top_k], start=1)
-        ]
+        finalists = choose_finalists(session, confirmed)
         if not finalists:
             events.on_warning("no candidate could be trained with new seeds, so none is retrained or tested")
             return []
@@ -226,21 +224,6 @@ class FinalPhase:
             return CONTINUE
 
         return decide
-
-    def _candidates(self, top_k: int) -> list[Candidate]:
-        """Return the candidates for the confirmation with their full configurations and their ranks in the Pareto front."""
-        study = self.session.study
-        ranks = {record.number: rank for rank, record in enumerate(study.front(), start=1)}
-        return [
-            Candidate(
-                ranks.get(record.number),
-                record.number,
-                with_fixed(study.plan.space, record.params),
-                record.values.score,
-            )
-            for record in study.candidates(top_k)
-            if record.values is not None
-        ]
 
     def _with_selected_inputs(self, candidates: list[Candidate], state: ResumeState) -> list[Candidate]:
         """Return the candidates with the recommended groups of inputs.

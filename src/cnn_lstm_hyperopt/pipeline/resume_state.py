@@ -37,9 +37,11 @@ class ResumeState:
         self._storage = storage
         self._limit, self._full_epochs = settings.limits.retrain_seconds, settings.retrain.full_epochs
         self._periods = settings.evaluation.test_periods
+        # The refit and the ensemble come later; rounds of earlier versions lack ``also``.
+        excluded = {"refit", "ensemble", *(() if settings.retrain.also else ("also",))}
         self._round = {
             "candidates": candidates,
-            "retrain": settings.retrain.model_dump(mode="json", exclude={"refit", "ensemble"}),  # both come later
+            "retrain": settings.retrain.model_dump(mode="json", exclude=excluded),
             "retrain_seconds": self._limit,
             **({"test_periods": self._periods} if self._periods > 1 else {}),
         }

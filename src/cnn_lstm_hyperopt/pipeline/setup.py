@@ -150,9 +150,11 @@ class Setup:
             self.within,
             validation_seconds=self.runner.costs.validation_seconds,
             evaluation_seconds=self.runner.costs.evaluation_seconds,
-            confirmations=count_confirmations(CONFIRMED_PER_MODEL * chosen.top_k, chosen.confirm_seeds, chosen.top_k)
+            confirmations=count_confirmations(
+                CONFIRMED_PER_MODEL * chosen.top_k + len(chosen.also), chosen.confirm_seeds, chosen.top_k
+            )
             + TRAININGS * self.settings.features.select,
-            retrainings=chosen.top_k * chosen.seeds,
+            retrainings=(chosen.top_k + len(chosen.also)) * chosen.seeds,
             periods=(1.0,) if self.dataset.periods is None else self.dataset.periods.growth,
             refit=chosen.refit * chosen.seeds * (1 + len(self.dataset.validation) / len(self.dataset.train)),
             full_epochs=chosen.full_epochs,

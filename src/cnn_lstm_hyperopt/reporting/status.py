@@ -328,13 +328,15 @@ def _final_round(found: _StudyState, settings: Settings | None) -> list[str]:
     if settings is None or found.skill is None or not (progress.confirmations or progress.retrainings):
         return []
     chosen = settings.retrain
-    candidates = confirmation_candidates(found.records, found.skill, chosen.top_k)
+    candidates = confirmation_candidates(found.records, found.skill, chosen.top_k, chosen.also)
     scores = [progress.confirmations.get(str(each.number), ()) for each in candidates]
     done = sum(min(chosen.confirm_seeds, len(each)) for each in scores)
     total = count_confirmations(len(candidates), chosen.confirm_seeds, chosen.top_k)
     lines = [f"Confirmation: {done} of {max(done, total)} trainings done"]
     if progress.retrainings:
-        trainings = min(len(candidates), chosen.top_k) * chosen.seeds * settings.evaluation.test_periods
+        trainings = (
+            min(len(candidates), chosen.top_k + len(chosen.also)) * chosen.seeds * settings.evaluation.test_periods
+        )
         lines.append(f"Retraining: {progress.retrainings} of {trainings} trainings begun")
     return lines
 

@@ -31,20 +31,23 @@ def reported_front(records: Sequence[TrialRecord], skill: SkillThreshold) -> lis
     return ranked_front(records, skill) or _non_dominated(feasible_trials(records))
 
 
-def confirmation_candidates(records: Sequence[TrialRecord], skill: SkillThreshold, top_k: int) -> list[TrialRecord]:
+def confirmation_candidates(
+    records: Sequence[TrialRecord], skill: SkillThreshold, top_k: int, also: Sequence[int | str] = ()
+) -> list[TrialRecord]:
     """Return the trials to confirm for ``top_k`` models, in the order of :func:`ranked_front`.
 
     The best trials by score and the trials of the front take turns, until :data:`CONFIRMED_PER_MODEL` × ``top_k`` trials
     are chosen. So at least half of these trials are the best by score, also those that a faster or smaller trial with an
     equal score keeps off the front. Trials below the skill threshold are chosen only if no trial beats chance. Infeasible trials
-    are never chosen.
+    are never chosen. The trials ``also`` are candidates in any case; see :func:`chosen_trials`.
     """
     complete = feasible_trials(records)
     eligible = [record for record in complete if above_chance(record, skill)] or complete
     turns = zip_longest(_best_first(eligible), reported_front(records, skill))
     chosen = dict.fromkeys(record.number for turn in turns for record in turn if record is not None)
     places = set(list(chosen)[: CONFIRMED_PER_MODEL * top_k])
-    return _best_first([record for record in eligible if record.number in places])
+    places |= {record.number for record in chosen_trials(records, skill, also)}
+    return _best_first([record for record in complete if record.number in places])
 
 
 class Picks(NamedTuple):
@@ -78,6 +81,19 @@ def named_picks(front: Sequence[TrialRecord]) -> Picks | None:
         fastest=min(valued, key=lambda pair: pair[1].seconds)[0],
         smallest=min(valued, key=lambda pair: pair[1].size_mb)[0],
     )
+
+
+def chosen_trials(
+    records: Sequence[TrialRecord], skill: SkillThreshold, chosen: Sequence[int | str]
+) -> list[TrialRecord]:
+    """Return the trials that a user chose by number, or by the name of a pick of the front (see :class:`Picks`).
+
+    Numbers of trials that are not COMPLETE or not feasible are left out, and names if there is no front.
+    """
+    picks = named_picks(reported_front(records, skill))
+    feasible = {record.number: record for record in feasible_trials(records)}
+    found = [feasible.get(each) if isinstance(each, int) else getattr(picks, each, None) for each in chosen]
+    return list({record.number: record for record in found if record is not None}.values())
 
 
 def remaining_candidates(count: int, keep: int) -> int:

@@ -19,7 +19,7 @@ from cnn_lstm_hyperopt.search.initial_trials.kinds import InitialTrial
 from cnn_lstm_hyperopt.search.limits import Cost
 from cnn_lstm_hyperopt.search.memory_levels import levels_of
 from cnn_lstm_hyperopt.search.orphans import fail_lost
-from cnn_lstm_hyperopt.search.pareto_front import confirmation_candidates, reported_front
+from cnn_lstm_hyperopt.search.pareto_front import reported_front
 from cnn_lstm_hyperopt.search.proposer import Proposals, TimedProposal
 from cnn_lstm_hyperopt.search.pruning_audit import WOULD_HAVE_ENDED
 from cnn_lstm_hyperopt.search.retry import MAX_FAILURES_IN_A_ROW, Failures, inherited, to_retry
@@ -77,10 +77,6 @@ class Study:
     def front(self) -> list[TrialRecord]:
         """Return the front for users, the best trial first; see :func:`reported_front`."""
         return reported_front(self.records(), self.plan.skill)
-
-    def candidates(self, top_k: int) -> list[TrialRecord]:
-        """Return the trials to confirm for ``top_k`` models; see :func:`confirmation_candidates`."""
-        return confirmation_candidates(self.records(), self.plan.skill, top_k)
 
     def warnings(self) -> list[str]:
         """Return the reasons why the sampler never uses its model in this study, or why the pruner can never end a trial."""

@@ -14,6 +14,8 @@ else:
 
 EnsembleMethod = Literal["auto", "stack", "greedy", "equal", "none"]
 Execution = Literal["next_open", "next_close", "same_close"]
+PickName = Literal["best_score", "balanced", "fastest", "smallest"]
+"""Names of the picks of a Pareto front."""
 HalfSpread = Annotated[float, Field(ge=0, le=1_000)]
 """Type of half of a bid-ask spread, in basis points."""
 
@@ -23,6 +25,11 @@ class RetrainSettings(Section):
 
     enabled: bool = Field(False, description="retrain the best trials and evaluate them once on the test set")
     top_k: int = Field(5, ge=1, le=1_000, description="number of confirmed candidates to retrain")
+    also: Annotated[tuple[Annotated[int, Field(ge=0)] | PickName, ...], Names] = Field(
+        (),
+        description="more trials to retrain, after the top_k: trial numbers, or picks of the Pareto front (best_score, balanced, "
+        "fastest, smallest)",
+    )
     full_epochs: int = Field(
         200, ge=1, le=100_000, description="maximum number of epochs of a retraining; patience may end it earlier"
     )
