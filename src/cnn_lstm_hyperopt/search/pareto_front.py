@@ -38,8 +38,8 @@ def confirmation_candidates(
 
     The best trials by score and the trials of the front take turns, until :data:`CONFIRMED_PER_MODEL` × ``top_k`` trials
     are chosen. So at least half of these trials are the best by score, also those that a faster or smaller trial with an
-    equal score keeps off the front. Trials below the skill threshold are chosen only if no trial beats chance. Infeasible trials
-    are never chosen. The trials ``also`` are candidates in any case; see :func:`chosen_trials`.
+    equal score keeps off the front. Trials below the skill threshold are chosen only if no trial beats chance. The trials
+    ``also`` are chosen in any case; see :func:`chosen_trials`. Infeasible trials are never chosen.
     """
     complete = feasible_trials(records)
     eligible = [record for record in complete if above_chance(record, skill)] or complete
