@@ -1,7 +1,7 @@
 """What many simultaneous workers cost and gain: hypervolume by training seconds and by wall time, in simulated time.
 
     python benchmarks/scale_out.py --trials 2000 --problems 2,4 --workers 1,8,64
-    python benchmarks/scale_out.py --storage sqlite          # 20,000 trials; hours of processor time
+    python benchmarks/scale_out.py --jobs 2                  # 20,000 trials; hours of processor time
 
 Sampler, pruner and storage are those of a real run; only the trainings are simulated, by the problems of
 ``problems/family.py`` (even numbers are for reports). A share of the trials (``--lost``) loses its worker at a random epoch.
@@ -19,6 +19,7 @@ import heapq
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -39,23 +40,35 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Outcome:
-    """One run.
+    """One run. All arrays have the shape ``(trials,)``, in the order of the trials' ends.
 
     Attributes:
-        measured: hypervolumes by training seconds.
-        ends: wall time at which each trial ended, in the order of the trials' ends; shape ``(trials,)``.
+        seconds: training seconds of all workers until the end of each trial.
+        history: hypervolume after each trial.
+        ends: wall time at which each trial ended.
         lost: number of trials that lost their worker.
         cpu_ms: processor time of sampler, pruner and storage per trial.
     """
 
-    measured: Measured
+    seconds: Array
+    history: Array
     ends: Array
     lost: int
     cpu_ms: float
 
+    @property
+    def hypervolume(self) -> float:
+        """Hypervolume after all trials."""
+        return float(self.history[-1])
+
+    def after_seconds(self, seconds: float) -> float:
+        """Hypervolume of the trials that had ended after a sum of training seconds."""
+        ended = int(np.searchsorted(self.seconds, seconds, side="right"))
+        return float(self.history[ended - 1]) if ended else 0.0
+
     def wall_to(self, target: float) -> float:
         """Wall time at which the hypervolume reaches a target; infinite if it never does."""
-        reached = self.measured.history >= target - 1e-12
+        reached = self.history >= target - 1e-12
         return float(self.ends[reached].min()) if reached.any() else float("inf")
 
 
@@ -89,16 +102,17 @@ def wall_ends(rows: Sequence[Row], workers: int) -> Array:
     return np.array([ends[row.number] for row in rows])
 
 
-def outcome(problem: Problem, ruler: Ruler, seed: int, workers: int, given: argparse.Namespace) -> Outcome:
-    """Run a search with a number of workers."""
+def outcome(number: int, seed: int, workers: int, given: argparse.Namespace) -> Outcome:
+    """Run a search on a problem with a number of workers."""
+    problem = member(number)
     setup = replace(usual_setup(problem, given.trials, workers), storage=given.storage)
     begun = time.process_time()
     found = run(losing(problem, given.lost), given.sampler, given.pruner, seed, setup, lambda count: None)
     spent = time.process_time() - begun
+    measured = Measured(problem, found, Ruler.of(problem, []))
     lost = sum(row.reason == "its worker is lost" for row in found.rows)
-    return Outcome(
-        Measured(problem, found, ruler), wall_ends(found.rows, workers), lost, 1000 * spent / len(found.rows)
-    )
+    ends = wall_ends(found.rows, workers)
+    return Outcome(measured.seconds, measured.history, ends, lost, 1000 * spent / len(found.rows))
 
 
 def table(given: argparse.Namespace) -> Iterator[str]:
@@ -107,25 +121,29 @@ def table(given: argparse.Namespace) -> Iterator[str]:
     yield f"| problem | seed | workers | {heads} | HV after all trials | wall time, h | speed-up | lost | CPU, ms a trial |"
     yield "|---" * (8 + len(SHARES)) + "|"
     ratios: dict[int, list[list[float]]] = {workers: [] for workers in given.workers}
-    for number in given.problems:
-        problem = member(number)
-        ruler = Ruler.of(problem, [])
-        for seed in given.seeds:
-            found = {workers: outcome(problem, ruler, seed, workers, given) for workers in given.workers}
-            budget = min(float(each.measured.seconds[-1]) for each in found.values())
-            alone = found[given.workers[0]]
-            for workers, each in found.items():
-                measured, base = each.measured, alone.measured
-                ratio = [
-                    measured.after_seconds(share * budget) / base.after_seconds(share * budget) for share in SHARES
-                ]
-                ratios[workers].append(ratio)
-                target = REACHED * min(measured.hypervolume, base.hypervolume)
-                yield (
-                    f"| {number} | {seed} | {workers} | {' | '.join(f'{value:.3f}' for value in ratio)} |"
-                    f" {measured.hypervolume:.3f} | {each.ends.max() / 3600:.2f} |"
-                    f" {alone.wall_to(target) / each.wall_to(target):.1f} | {each.lost} | {each.cpu_ms:.0f} |"
-                )
+    with ProcessPoolExecutor(given.jobs) as pool:
+        runs = {
+            (number, seed, workers): pool.submit(outcome, number, seed, workers, given)
+            for number in given.problems
+            for seed in given.seeds
+            for workers in sorted(given.workers, reverse=True)  # proposals for many workers take longest
+        }
+        for number in given.problems:
+            for seed in given.seeds:
+                found = {workers: runs[number, seed, workers].result() for workers in given.workers}
+                budget = min(float(each.seconds[-1]) for each in found.values())
+                alone = found[given.workers[0]]
+                for workers, each in found.items():
+                    ratio = [
+                        each.after_seconds(share * budget) / alone.after_seconds(share * budget) for share in SHARES
+                    ]
+                    ratios[workers].append(ratio)
+                    target = REACHED * min(each.hypervolume, alone.hypervolume)
+                    yield (
+                        f"| {number} | {seed} | {workers} | {' | '.join(f'{value:.3f}' for value in ratio)} |"
+                        f" {each.hypervolume:.3f} | {each.ends.max() / 3600:.2f} |"
+                        f" {alone.wall_to(target) / each.wall_to(target):.1f} | {each.lost} | {each.cpu_ms:.0f} |"
+                    )
     yield ""
     yield f"| workers | {heads}: median (smallest) |"
     yield "|---" * (1 + len(SHARES)) + "|"
@@ -149,6 +167,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--sampler", choices=list(SAMPLERS), default="gp")
     parser.add_argument("--pruner", default="front")
     parser.add_argument("--storage", choices=["memory", "sqlite"], default="memory")
+    parser.add_argument("--jobs", type=int, default=1, help="number of runs at the same time, each in a process")
     parser.add_argument("--lost", type=float, default=0.01, help="share of trials that lose their worker")
     given = parser.parse_args(arguments)
     return printed(f"; {given.trials:,} trials, {given.sampler} + {given.pruner}, {given.storage}", table(given))
