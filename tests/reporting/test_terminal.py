@@ -275,6 +275,21 @@ def test_the_time_left_is_at_most_that_of_the_timeout(study, capsys, monkeypatch
     assert capsys.readouterr().out.split()[-1] == shown
 
 
+def test_the_time_left_follows_the_latest_fifty_trials(study, capsys, monkeypatch):
+    """Ten trials of a second, then fifty of ten seconds; forty are left."""
+    study.plan = replace(study.plan, n_trials=100)
+    now = [0.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    terminal = RunConsole(Terminal())
+    with searching(terminal, study):
+        for number in range(60):
+            assignment = study.next_assignment()
+            now[0] += 1.0 if number < 10 else 10.0
+            terminal.on_trial_end(study.finish(assignment, State.COMPLETE, Values(0.7, 1, 1), {}), None)
+    lefts = [line.split()[-1] for line in capsys.readouterr().out.splitlines()]
+    assert (lefts[9], lefts[-1]) == ("1:30", "6:40")
+
+
 def test_a_terminal_shows_workers_failures_and_front_and_breaks_lines_between_words(study, capsys, monkeypatch):
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("COLUMNS", "70")

@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 
 from cnn_lstm_hyperopt.reporting.console.live import LiveSearch
@@ -22,6 +23,8 @@ FORECAST_WEIGHT = 3
 
 The forecast counts as much as this number of finished trials.
 """
+RECENT_TRIALS = 50
+"""Number of the latest trials whose duration is extrapolated. Late trials of ``gp`` are often more expensive than early ones."""
 FIRST_TRIALS = 5
 """Number of trials at the start of a search. A warning is shown if the time limit stopped all of these trials."""
 
@@ -41,9 +44,10 @@ class SearchProgress:
     ) -> None:
         self._terminal, self._study, self._seconds_left = terminal, study, seconds_left
         self._expected = forecast.seconds / forecast.trials if forecast.trials else None
-        self._started = time.monotonic()
         records = study.records()
-        self._done_before = self._done = sum(record.finished for record in records)
+        self._done = sum(record.finished for record in records)
+        self._recent = deque([(self._done, time.monotonic())], maxlen=RECENT_TRIALS + 1)
+        """Number of finished trials, and the moment, at the start of the search and at the end of each trial."""
         self._warned = False
         self._live = self._live_view(records)
         if self._live is not None:
@@ -72,6 +76,7 @@ class SearchProgress:
         """Show a trial that has ended, in the progress bar or as a line."""
         records, front, plan = self._study.records(), self._study.front(), self._study.plan
         self._done += record.finished  # several trials of other processes may be reported at once
+        self._recent.append((self._done, time.monotonic()))
         status, left = self._status(records, front), self._left_text()
         joined = above_chance(record, plan.skill) and any(each.number == record.number for each in front)
         line = f"[{self._done}/{plan.n_trials}] trial {record.number}: {_outcome_text(record, plan.skill.words)}"
@@ -112,11 +117,11 @@ class SearchProgress:
         return f"{ended} · {shown} · front {len(front)}{', none above chance' if below else ''}"
 
     def _left_text(self) -> str:
-        ended = self._done - self._done_before
+        done_before, began = self._recent[0]
+        ended, elapsed = self._done - done_before, time.monotonic() - began
         weight = FORECAST_WEIGHT if self._expected is not None else 0
         if ended + weight == 0:
             return "left –"
-        elapsed = time.monotonic() - self._started
         per_trial = ((self._expected or 0.0) * weight + elapsed) / (weight + ended)
         limit = self._seconds_left()
         left = per_trial * (self._study.plan.n_trials - self._done)
