@@ -184,3 +184,10 @@ def test_a_small_gain_is_that_of_two_points_of_accuracy(metric):
     chance = {"mcc": 0.0, "log_loss": -math.log(2)}.get(metric, 0.5)
     found = score(metric, labels, np.column_stack([1 - ones, ones])) - chance
     assert found == pytest.approx(gain, abs=2e-3 if metric == "auc" else 1e-3 * gain)
+
+
+@given(st.sampled_from(sorted(METRICS)), st.floats(-1, 1).filter(bool))
+def test_a_difference_that_is_not_zero_is_not_shown_as_zero(name, difference):
+    shown = METRICS[name].difference(difference)
+    assert any(digit in shown for digit in "123456789")
+    assert METRICS[name].difference(0.0).startswith("0.0")

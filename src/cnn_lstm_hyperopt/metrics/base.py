@@ -254,8 +254,10 @@ class Metric(abc.ABC):
         return "–" if value is None else f"{value:{self.digits}}"
 
     def difference(self, difference: float) -> str:
-        """Return the absolute value of a difference of scores as text: ``4.1 points``, ``0.041``."""
-        return f"{100 * abs(difference):.1f} points" if self.per_cent else f"{abs(difference):.3f}"
+        """Return the absolute value of a difference of scores as text: ``4.1 points``, ``0.041``, ``less than 0.001``."""
+        if not self.per_cent:
+            return "less than 0.001" if 0 < abs(difference) < 0.0005 else f"{abs(difference):.3f}"
+        return "less than 0.1 points" if 0 < abs(difference) < 0.0005 else f"{100 * abs(difference):.1f} points"
 
     def threshold_text(self, chance: float, threshold: float) -> str:
         """Return the beginning of a sentence that states the validation score of chance and the skill threshold."""
