@@ -255,10 +255,16 @@ def values_of(domain_: Any) -> list[Any]:
     return [domain_.value] if isinstance(domain_, Fixed) else list(range(domain_.low, domain_.high + 1))
 
 
+def channels(block: str, filters: int, sizes: str) -> int:
+    """By hand: parallel convolutions, the same and a pooling branch, one convolution."""
+    n_sizes = sizes.count("-") + 1
+    return filters * {"parallel": n_sizes, "inception": n_sizes + 1, "fcn": 1}[block]
+
+
 WIDTHS = {
-    "cnn.attention_heads": ("cnn.num_filters", "cnn.filter_sizes", lambda n, sizes: n * (sizes.count("-") + 1)),
-    "lstm.attention_heads": ("lstm.hidden_dim", "lstm.bidirectional", lambda n, both: n * (1 + both)),
-    "fusion.attention_heads": ("fusion.dim", "fusion.dim", lambda n, _: n),
+    "cnn.attention_heads": (("cnn.block", "cnn.num_filters", "cnn.filter_sizes"), channels),
+    "lstm.attention_heads": (("lstm.hidden_dim", "lstm.bidirectional"), lambda n, both: n * (1 + both)),
+    "fusion.attention_heads": (("fusion.dim",), lambda n: n),
 }
 
 
@@ -267,20 +273,19 @@ WIDTHS = {
 def test_random_spaces_either_name_a_dead_width_or_always_get_a_dividing_head_count(raw, data):
     """Every width the space can reach is tried, with every head count of the space."""
     space, errors = parse_space(raw)
-    for name, (first, second, width_of) in WIDTHS.items():
+    for name, (parents, width_of) in WIDTHS.items():
         ((parent, (needed,)),) = PARAMETERS[name].when.items()
         heads = values_of(space.domains[name])
-        pairs = list(itertools.product(values_of(space.domains[first]), values_of(space.domains[second])))
-        dead = [pair for pair in pairs if all(width_of(*pair) % head for head in heads)]
+        combinations = list(itertools.product(*(values_of(space.domains[each]) for each in parents)))
+        dead = [each for each in combinations if all(width_of(*each) % head for head in heads)]
         used = space.domains[parent].contains(needed)
         assert any(name in str(error) for error in errors) == (used and bool(dead))
         if dead:
             continue
-        a, b = data.draw(st.sampled_from(pairs))
+        chosen = data.draw(st.sampled_from(combinations))
         for head in heads:
-            params = {second: b, first: a}  # the width of fusion has one parent only, named twice
-            legal = space.legal(name, head, params)
-            fitting = [h for h in heads if width_of(a, b) % h == 0]
+            legal = space.legal(name, head, dict(zip(parents, chosen, strict=True)))
+            fitting = [h for h in heads if width_of(*chosen) % h == 0]
             assert legal == max((h for h in fitting if h <= head), default=min(fitting))
 
 
