@@ -120,6 +120,15 @@ def test_bounds_of_the_settings_hold_for_the_ensemble_and_none_is_none(study, ti
     assert dataset.test.times_opened == 0
 
 
+def test_trials_of_also_are_no_members(study, tiny):
+    """The second finalist is one of the best two, or a trial of ``retrain.also`` after the best one."""
+    dataset, finalists = study
+    for top_k, ranks in ((2, {1, 2}), (1, {1})):
+        settings = load_settings({**tiny, "retrain": {"top_k": top_k, "also": ["fastest"]}}, environment={})
+        found = blended(finalists, held_out(finalists, dataset), dataset, settings, 5, "equal")
+        assert {each.model_rank for each in found.ensemble.members if each.baseline is None} == ranks
+
+
 @pytest.mark.parametrize(("networks", "baselines"), [(3, 2), (3, 0), (0, 2), (1, 1)])
 def test_networks_and_baselines_have_half_of_the_equal_weights(networks, baselines):
     weights = equal_weights(networks, baselines)

@@ -89,13 +89,16 @@ def blended(
 ) -> Blend | None:
     """Return the ensemble of retrained models and linear baselines for a dataset; see :func:`blend`.
 
-    With the method ``none``, there is no ensemble. ``on_note`` is called with a line if bounds leave out candidates.
+    With the method ``none``, there is no ensemble. ``on_note`` is called with a line if bounds leave out candidates. Trials of
+    ``retrain.also`` are no candidates: they may be weak, such as the fastest trial of the front.
     """
-    if method == "none":
+    best = [each for each in retrained if each.finalist.rank <= settings.retrain.top_k]  # in order of rank
+    if method == "none" or not best:
         return None
+    of_runs = known.of_runs[: len(best)]
     found = blend(
-        retrained,
-        known.of_runs,
+        best,
+        of_runs,
         known.windows,
         settings.study.metric,
         selected_by=settings.verdict_metric,
@@ -110,7 +113,7 @@ def blended(
     if found is None:
         return None
     judged = replace(dataset, validation=known.windows)
-    separated = finalists_are_separated(retrained, known.of_runs, judged, settings.verdict_metric)
+    separated = finalists_are_separated(best, of_runs, judged, settings.verdict_metric)
     return replace(found, recommended=not separated)
 
 
