@@ -30,7 +30,7 @@ from cnn_lstm_hyperopt.search.samplers import SAMPLERS
 from machine import printed
 from problems import Params, Problem
 from problems.family import luck_of, member
-from problems.runs import Measured, Row, Ruler
+from problems.runs import Measured, Row, Ruler, Run
 from search import run, usual_setup
 
 SHARES = (0.25, 0.5, 1.0)
@@ -40,35 +40,30 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Outcome:
-    """One run. All arrays have the shape ``(trials,)``, in the order of the trials' ends.
+    """One run.
 
     Attributes:
-        seconds: training seconds of all workers until the end of each trial.
-        history: hypervolume after each trial.
-        ends: wall time at which each trial ended.
+        measured: hypervolumes by training seconds.
+        ends: wall time at which each trial ended, in the order of the trials' ends; shape ``(trials,)``.
         lost: number of trials that lost their worker.
         cpu_ms: processor time of sampler, pruner and storage per trial.
     """
 
-    seconds: Array
-    history: Array
+    measured: Measured
     ends: Array
     lost: int
     cpu_ms: float
 
-    @property
-    def hypervolume(self) -> float:
-        """Hypervolume after all trials."""
-        return float(self.history[-1])
-
-    def after_seconds(self, seconds: float) -> float:
-        """Hypervolume of the trials that had ended after a sum of training seconds."""
-        ended = int(np.searchsorted(self.seconds, seconds, side="right"))
-        return float(self.history[ended - 1]) if ended else 0.0
+    @classmethod
+    def of(cls, problem: Problem, workers: int, found: Run, seconds: float) -> "Outcome":
+        """Return the outcome of a run that took so many seconds of processor time."""
+        lost = sum(row.reason == "its worker is lost" for row in found.rows)
+        measured = Measured(problem, found, Ruler.of(problem, []))
+        return cls(measured, wall_ends(found.rows, workers), lost, 1000 * seconds / len(found.rows))
 
     def wall_to(self, target: float) -> float:
         """Wall time at which the hypervolume reaches a target; infinite if it never does."""
-        reached = self.history >= target - 1e-12
+        reached = self.measured.history >= target - 1e-12
         return float(self.ends[reached].min()) if reached.any() else float("inf")
 
 
@@ -102,17 +97,13 @@ def wall_ends(rows: Sequence[Row], workers: int) -> Array:
     return np.array([ends[row.number] for row in rows])
 
 
-def outcome(number: int, seed: int, workers: int, given: argparse.Namespace) -> Outcome:
-    """Run a search on a problem with a number of workers."""
+def simulated(number: int, seed: int, workers: int, given: argparse.Namespace) -> tuple[Run, float]:
+    """Run a search on a problem with a number of workers; return the run and its processor time in seconds."""
     problem = member(number)
     setup = replace(usual_setup(problem, given.trials, workers), storage=given.storage)
     begun = time.process_time()
     found = run(losing(problem, given.lost), given.sampler, given.pruner, seed, setup, lambda count: None)
-    spent = time.process_time() - begun
-    measured = Measured(problem, found, Ruler.of(problem, []))
-    lost = sum(row.reason == "its worker is lost" for row in found.rows)
-    ends = wall_ends(found.rows, workers)
-    return Outcome(measured.seconds, measured.history, ends, lost, 1000 * spent / len(found.rows))
+    return found, time.process_time() - begun
 
 
 def table(given: argparse.Namespace) -> Iterator[str]:
@@ -123,25 +114,30 @@ def table(given: argparse.Namespace) -> Iterator[str]:
     ratios: dict[int, list[list[float]]] = {workers: [] for workers in given.workers}
     with ProcessPoolExecutor(given.jobs) as pool:
         runs = {
-            (number, seed, workers): pool.submit(outcome, number, seed, workers, given)
+            (number, seed, workers): pool.submit(simulated, number, seed, workers, given)
             for number in given.problems
             for seed in given.seeds
             for workers in sorted(given.workers, reverse=True)  # proposals for many workers take longest
         }
         for number in given.problems:
+            problem = member(number)
             for seed in given.seeds:
-                found = {workers: runs[number, seed, workers].result() for workers in given.workers}
-                budget = min(float(each.seconds[-1]) for each in found.values())
+                found = {
+                    workers: Outcome.of(problem, workers, *runs[number, seed, workers].result())
+                    for workers in given.workers
+                }
+                budget = min(float(each.measured.seconds[-1]) for each in found.values())
                 alone = found[given.workers[0]]
                 for workers, each in found.items():
+                    measured, base = each.measured, alone.measured
                     ratio = [
-                        each.after_seconds(share * budget) / alone.after_seconds(share * budget) for share in SHARES
+                        measured.after_seconds(share * budget) / base.after_seconds(share * budget) for share in SHARES
                     ]
                     ratios[workers].append(ratio)
-                    target = REACHED * min(each.hypervolume, alone.hypervolume)
+                    target = REACHED * min(measured.hypervolume, base.hypervolume)
                     yield (
                         f"| {number} | {seed} | {workers} | {' | '.join(f'{value:.3f}' for value in ratio)} |"
-                        f" {each.hypervolume:.3f} | {each.ends.max() / 3600:.2f} |"
+                        f" {measured.hypervolume:.3f} | {each.ends.max() / 3600:.2f} |"
                         f" {alone.wall_to(target) / each.wall_to(target):.1f} | {each.lost} | {each.cpu_ms:.0f} |"
                     )
     yield ""

@@ -1,4 +1,4 @@
-"""Ensemble of the models of all finalists and seeds and of linear baselines, with weights that validation decides."""
+"""Ensemble of the best finalists with all seeds and of linear baselines, with weights that validation decides."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -222,7 +222,7 @@ def _blend(library: "_Library", kept: Kept, weigher: Weigher, metric: str) -> Bl
 
 @dataclass(frozen=True, eq=False)
 class _Library:
-    """Candidates of an ensemble: first the networks of all finalists and seeds, then the baselines.
+    """Candidates of an ensemble: first the networks of the finalists with all seeds, then the baselines.
 
     Attributes:
         members: the candidates as members, with any weight.
