@@ -146,6 +146,7 @@ class Run:
         self._log = self.save_dir / "run.log"
         self._read = self._log.stat().st_size if self._log.is_file() else 0
         self.log = ""
+        self._saving = False
         self._written: list[int] = []
         self._before = self._counted = self._count_events() if there else 0
         self.errors = folder / "errors.txt"
@@ -173,7 +174,7 @@ class Run:
     def stage(self) -> int:
         """The last one that was seen."""
         seen = [stage for stage, name in _PHASES.items() if f"INFO Phase: {name}\n" in self.log]
-        if self.fresh_models:
+        if self.saving_has_begun:
             seen.append(SAVING)
         if self.log or (self.save_dir.is_dir() and not self._read):
             seen.append(MAKING)
@@ -194,11 +195,15 @@ class Run:
             return 0
 
     @property
-    def fresh_models(self) -> bool:
-        """Whether it has begun to save the retrained models."""
+    def saving_has_begun(self) -> bool:
+        """Whether it has begun to save the retrained models. Once seen, this stays true: the folders come and go."""
+        self._saving = self._saving or self._has_fresh_models()
+        return self._saving
+
+    def _has_fresh_models(self) -> bool:
         try:
             return any(path.stat().st_mtime >= self.begun for path in self.save_dir.glob(".retrained_model_*.part"))
-        except FileNotFoundError:  # just moved to its place
+        except FileNotFoundError:  # just deleted, or moved to its place
             return True
 
     def wait_until(self, condition: Callable[[], bool]) -> bool:

@@ -4,6 +4,7 @@
 """
 
 import json
+import os
 import shutil
 import sqlite3
 from collections.abc import Callable
@@ -29,6 +30,7 @@ from torture.kills import (
     STRUCK,
     Aim,
     Reference,
+    Run,
     environment_with,
     settings_of,
     tell,
@@ -318,6 +320,17 @@ def test_a_trial_that_says_something_else_under_its_number_is_found(undisturbed:
 def test_torn_files_are_found_after_a_kill(name: str, left: Path) -> None:
     (left / name).write_bytes(b"")
     assert [text for text in torn_files(left) if text.startswith(name)]
+
+
+def test_a_stage_that_was_seen_is_not_forgotten_when_its_folder_goes(tmp_path: Path) -> None:
+    run_of_nothing = Run(tmp_path, environment_with(tmp_path / "cache"))
+    saved = run_of_nothing.save_dir / ".retrained_model_1.part"
+    saved.mkdir(parents=True)
+    os.utime(saved, (run_of_nothing.begun + 1, run_of_nothing.begun + 1))  # clocks of file systems are coarse
+    assert run_of_nothing.stage == SAVING
+    saved.rmdir()
+    assert run_of_nothing.stage == SAVING
+    run_of_nothing.kill("all")
 
 
 def story(planned: list[Aim], folder: Path, reference: Reference) -> tuple[dict[str, int], list[str]]:
