@@ -90,6 +90,15 @@ class TestEveryBaseline:
         np.testing.assert_allclose(first.sum(axis=1), 1)
         np.testing.assert_array_equal(fitted(kind, train, validation, n_classes=n_classes).probabilities(blind), first)
 
+    def test_the_number_of_threads_changes_nothing(self, kind):
+        train, validation, test = splits(900, noise=1.0)
+        found = []
+        for threads in (1, 2, 8):
+            with threadpool_limits(threads):
+                found.append(fitted(kind, train, validation).probabilities(test))
+        np.testing.assert_array_equal(found[1], found[0])
+        np.testing.assert_array_equal(found[2], found[0])
+
     @pytest.mark.parametrize("classes", [(0, 2), (1,)])
     def test_gives_a_class_that_training_lacks_its_base_rate(self, kind, classes):
         """Also where it is in validation, and where training has a single class."""

@@ -55,7 +55,8 @@ class Garch(Baseline):
             return
         self._dynamics = fitted_dynamics(*train.bars)
         if self._dynamics is not None:
-            self._to_classes = ProbabilityMap(self._columns(train, self._dynamics), train.labels, self._rates)
+            with threadpool_limits(1):
+                self._to_classes = ProbabilityMap(self._columns(train, self._dynamics), train.labels, self._rates)
 
     def probabilities(self, sample: Sample) -> Floats:
         """See the base class."""
@@ -99,7 +100,9 @@ def fitted_dynamics(market: MarketHistory, rows: NDArray[np.int64]) -> Dynamics 
         if len(known) < MIN_BARS or deviation <= np.sqrt(_FLOOR):
             continue
         model = arch_model(known / deviation, mean="Zero", vol="GARCH", p=1, q=1, rescale=False)
-        found.append(model.fit(disp="off", show_warning=False).params[["alpha[1]", "beta[1]"]].to_numpy())
+        with threadpool_limits(1):  # sums in one order: the same result on every machine
+            params = model.fit(disp="off", show_warning=False).params
+        found.append(params[["alpha[1]", "beta[1]"]].to_numpy())
     return Dynamics(*np.median(found, axis=0).tolist()) if found else None
 
 

@@ -75,7 +75,9 @@ class LogisticBaseline(Baseline):
         """See the base class."""
         if self._model is None:
             return np.tile(self._rates, (len(sample), 1))
-        return spread(self._model.predict_proba(means(sample.inputs)), self._model.classes_, self._rates)
+        with threadpool_limits(1):
+            found = self._model.predict_proba(means(sample.inputs))
+        return spread(found, self._model.classes_, self._rates)
 
     def linear_form(self, steps: int) -> LinearForm | None:
         """Return the logits of the classes in windows of ``steps`` bars; None if a class has no training window."""
