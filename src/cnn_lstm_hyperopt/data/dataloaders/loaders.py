@@ -23,6 +23,7 @@ from cnn_lstm_hyperopt.data.dataloaders.batches import (
     shape_text,
 )
 from cnn_lstm_hyperopt.data.dataloaders.dates_and_groups import Marks, read_marks, shared_groups, single_group
+from cnn_lstm_hyperopt.data.dataloaders.feature_scales import check_scales
 from cnn_lstm_hyperopt.data.dataloaders.folds import FoldCount, make_loader_folds, mark_text
 from cnn_lstm_hyperopt.data.dataloaders.repeated_windows import check_repeated
 from cnn_lstm_hyperopt.data.dataset import Dataset
@@ -80,6 +81,7 @@ def dataset_from_loaders(
     warnings = (
         *_warnings(loaders, drained),
         *repeated,
+        *check_scales(drained[0][0]),
         *shared_groups(marks),
         *cross.warnings,
         *single_group([fold.validation for fold in cross.folds]),

@@ -1,0 +1,33 @@
+"""Warning about features of DataLoaders that are not standardised. The networks get windows of loaders as they are."""
+
+import numpy as np
+from torch import Tensor
+
+from cnn_lstm_hyperopt.utils.text import enumerated
+
+LARGEST_MEAN, SMALLEST_STD, LARGEST_STD = 2.0, 0.25, 5.0
+"""Bounds of a feature's mean and standard deviation, beyond which networks learn less. docs/lab-notes/inputs.md has figures."""
+_SHOWN = 5
+
+
+def check_scales(train: Tensor) -> list[str]:
+    """Return a warning if features are far from mean 0 and standard deviation 1; otherwise an empty list.
+
+    Constant features, and features whose values are only 0 and 1, are not counted.
+
+    Args:
+        train: ``(windows, time, features)`` training windows, finite.
+    """
+    rows = train.numpy().reshape(-1, train.shape[-1])
+    mean, std = rows.mean(axis=0, dtype=np.float64), rows.std(axis=0, dtype=np.float64)
+    flags = ((rows == 0) | (rows == 1)).all(axis=0)
+    far = (np.abs(mean) > LARGEST_MEAN) | (std < SMALLEST_STD) | (std > LARGEST_STD)
+    found = np.flatnonzero(far & ~flags & (std > 0))
+    if not len(found):
+        return []
+    each = [f"feature_{place} (mean {mean[place]:.3g}, standard deviation {std[place]:.3g})" for place in found]
+    return [
+        f"the train loader has {len(found)} of {len(mean)} features that are not standardised: {enumerated(each, _SHOWN)};"
+        " networks learn little from them, and simple baselines may be better; subtract the mean and divide by the standard"
+        " deviation of the training windows, in all three loaders"
+    ]
