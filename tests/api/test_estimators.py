@@ -311,3 +311,14 @@ def test_several_folds_and_seeds_are_averaged_and_learn():
     folds = {**LEARNS, "data": {"cv_folds": 3}, "retrain": {"full_epochs": 20, "seeds": 3}}
     regressor = CNNLSTMRegressor(n_trials=2, n_jobs=1, config=folds).fit(x * [5, 1] + [100, 0], 1000 * level(x))
     assert regressor.score(NEW * [5, 1] + [100, 0], 1000 * level(NEW)) > 0.3
+
+
+@pytest.mark.parametrize("name", ["y", "groups", "dates"])
+def test_targets_in_another_order_than_the_windows_of_a_long_table_are_refused(name):
+    x = panel(12)
+    table = pd.concat({f"w{number}": pd.DataFrame(window) for number, window in enumerate(x)}, names=["window", "time"])
+    marks = {"y": pd.Series(level(x), index=[f"w{number}" for number in range(12)])}
+    marks[name] = pd.Series(np.arange(12), index=[f"w{number}" for number in range(12)]).sort_index()
+    with pytest.raises(ArrayError) as caught:
+        CNNLSTMClassifier(**QUICK).fit(table, **marks)
+    assert (caught.value.code, caught.value.field) == ("other-order", name)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from builders.estimators import panel
-from cnn_lstm_hyperopt.api.estimators.inputs import read_panel
+from cnn_lstm_hyperopt.api.estimators.inputs import read_panel, require_same_order
 from cnn_lstm_hyperopt.errors import ArrayError
 
 X = panel(5, time=4, features=3)
@@ -54,6 +54,32 @@ def test_channels_before_time_are_swapped_and_tables_of_windows_keep_their_names
 def test_windows_of_a_long_table_keep_the_order_in_which_they_first_occur():
     table = pd.concat([long(X).loc[[3]], long(X).loc[[1]]])
     np.testing.assert_array_equal(read_panel(table, "time_features").values, X[[3, 1]].astype(np.float32))
+
+
+NAMED = ["w0", "w10", "w2", "w1", "w3"]
+"""Ids whose order of the file is not that of their texts."""
+
+
+def test_windows_of_sktime_keep_the_order_in_which_they_first_occur():
+    table = sktime_long(X).replace({"case_id": dict(enumerate(NAMED))})
+    found = read_panel(table, "time_features")
+    np.testing.assert_array_equal(found.values, X.astype(np.float32))
+    assert list(found.ids) == NAMED
+    late = table[~((table["case_id"] == "w0") & (table["reading_id"] == 0))]  # w0 occurs first, with a later reading
+    whole = pd.concat([late, table.drop(late.index)])
+    np.testing.assert_array_equal(read_panel(whole, "time_features").values, X.astype(np.float32))
+
+
+def test_a_series_with_the_ids_in_another_order_is_refused():
+    found = read_panel(long(X).rename(index=dict(enumerate(NAMED)), level=0), "time_features")
+    targets = pd.Series(range(5), index=NAMED)
+    for accepted in (targets, targets.to_numpy(), targets.reset_index(drop=True), list(targets), None):
+        require_same_order("y", accepted, found)
+    with pytest.raises(ArrayError) as caught:
+        require_same_order("groups", targets.sort_index(), found)
+    assert (caught.value.code, caught.value.field) == ("other-order", "groups")
+    require_same_order("groups", targets.sort_index().loc[found.ids], found)
+    require_same_order("y", targets.sort_index(), read_panel(X, "time_features"))
 
 
 def test_a_flat_table_is_left_to_scikit_learn():

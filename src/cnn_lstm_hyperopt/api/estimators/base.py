@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from cnn_lstm_hyperopt.api import LOADER_DEFAULTS, Config
 from cnn_lstm_hyperopt.api.estimators.budget import SEARCH_SHARE, budget_seconds
 from cnn_lstm_hyperopt.api.estimators.fitting import Fitted, fit_study
-from cnn_lstm_hyperopt.api.estimators.inputs import LAYOUTS, Layout, as_float32, read_panel
+from cnn_lstm_hyperopt.api.estimators.inputs import LAYOUTS, Layout, as_float32, read_panel, require_same_order
 from cnn_lstm_hyperopt.api.estimators.leaderboard import Choose, Objectives
 from cnn_lstm_hyperopt.api.estimators.storage import load_estimator, save_estimator
 from cnn_lstm_hyperopt.config import Settings, load_settings
@@ -103,7 +103,7 @@ class WindowEstimator(BaseEstimator, abc.ABC):  # type: ignore[misc]  # scikit-l
         objectives = Objectives.read(self.objectives, regression=self._regression)
         budget = budget_seconds(self.budget)
         _check_arguments(self.layout, self.validation_share)
-        windows, targets = self._read(X, y)
+        windows, targets = self._read(X, y, groups=groups, dates=dates)
         for name, marks in (("groups", groups), ("dates", dates)):
             if marks is not None and hasattr(marks, "__len__") and len(marks) != len(windows):
                 text = f"{name} must have one entry per window, {len(windows):,}, but have {len(marks):,}"
@@ -193,8 +193,11 @@ class WindowEstimator(BaseEstimator, abc.ABC):  # type: ignore[misc]  # scikit-l
     def _targets(self, y: Any) -> Targets:
         """Return the targets of a fit."""
 
-    def _read(self, X: Any, y: Any) -> tuple[NDArray[np.float32], Targets]:
-        """Return the windows ``(windows, time, features)`` and the targets of a fit, and keep the shape of the windows."""
+    def _read(self, X: Any, y: Any, **marks: Any) -> tuple[NDArray[np.float32], Targets]:
+        """Return the windows ``(windows, time, features)`` and the targets of a fit, and keep the shape of the windows.
+
+        The targets and ``marks`` must have the order of the windows.
+        """
         if y is None:
             text = (
                 f"This {type(self).__name__} estimator requires y to be passed, but the target y is None; give one target for"
@@ -209,6 +212,8 @@ class WindowEstimator(BaseEstimator, abc.ABC):  # type: ignore[misc]  # scikit-l
             )
             values = as_float32(table)[:, :, None]
         else:
+            for name, given in {"y": y, **marks}.items():
+                require_same_order(name, given, panel)
             values = panel.values
             self.n_features_in_ = values.shape[2]
             if panel.names is not None:

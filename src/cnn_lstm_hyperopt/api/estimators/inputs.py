@@ -1,7 +1,7 @@
 """Readers of windows in the forms that people have: arrays, nested tables, long tables and lists of tables."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -26,10 +26,12 @@ class Panel:
     Attributes:
         values: ``(windows, time, features)`` numbers, finite.
         names: names of the features; None: the form has no names.
+        ids: ids of the windows in their order, for a long table; None: each window is one entry of the form.
     """
 
     values: NDArray[np.float32]
     names: tuple[str, ...] | None = None
+    ids: pd.Index | None = None
 
 
 def read_panel(data: Any, layout: Layout) -> Panel | None:
@@ -42,6 +44,8 @@ def read_panel(data: Any, layout: Layout) -> Panel | None:
     - a long DataFrame: an index of (window, time), and a column for each feature
     - a long DataFrame with the columns case_id, dim_id, reading_id and value, as in sktime
     - a list of DataFrames or 2-d arrays, each with rows of time and columns of features
+
+    The windows of a long DataFrame have the order in which their ids first occur.
 
     Raises:
         ArrayError: the windows are not of one length, or numbers are missing.
@@ -64,6 +68,29 @@ def read_panel(data: Any, layout: Layout) -> Panel | None:
         return None
     values = _numbers(data)
     return Panel(np.ascontiguousarray(values.transpose(0, 2, 1)) if layout == "channels_time" else values)
+
+
+def require_same_order(name: str, given: Any, panel: Panel) -> None:
+    """Check that a Series with an entry for each window of a long table has the order of the windows.
+
+    Args:
+        name: name of the argument, for the text of the error.
+        given: the argument. Only a Series that is indexed by the ids of the windows is checked.
+        panel: the windows.
+
+    Raises:
+        ArrayError: the Series has the windows in another order.
+    """
+    if panel.ids is None or not isinstance(given, pd.Series) or given.index.equals(panel.ids):
+        return
+    if len(given) != len(panel.ids) or not given.index.is_unique or not given.index.isin(panel.ids).all():
+        return  # other labels: the entries are in the order of the windows
+    place = int(np.flatnonzero(given.index != panel.ids)[0])
+    text = (
+        f"{name} must have the windows in the order in which X has them, but entry {place} is of {shown(given.index[place])}, not"
+        f" of {shown(panel.ids[place])}; use {name}.loc[ids], where ids = X.index.unique(level=0), or X['case_id'].unique()"
+    )
+    raise ArrayError(text, field=name, code="other-order")
 
 
 def as_float32(values: NDArray[np.float64]) -> NDArray[np.float32]:
@@ -110,10 +137,15 @@ def _nested(data: pd.DataFrame) -> Panel:
 
 
 def _unstacked(data: pd.DataFrame) -> pd.DataFrame:
-    """Return a long table of sktime as a table with an index of (case_id, reading_id) and a column for each dim_id."""
+    """Return a long table of sktime as a table with an index of (case_id, reading_id) and a column for each dim_id.
+
+    The windows keep the order in which they first occur.
+    """
     window, feature, time, value = _LONG
     try:
-        return data.set_index([window, time, feature])[value].unstack(feature)
+        table = data.set_index([window, time, feature])[value].unstack(feature)
+        order = pd.Index(data[window].unique()).get_indexer(table.index.get_level_values(window))
+        return table.iloc[np.argsort(order, kind="stable")]
     except ValueError as error:
         text = f"X must have one row for each case_id, dim_id and reading_id: {one_line(error)}; remove repeated rows"
         raise ArrayError(text, field="X", code="duplicate-row") from error
@@ -131,8 +163,11 @@ def _long(data: pd.DataFrame) -> Panel:
         text = f"X must have one row for each window and time, but has several for {which}; remove all but one"
         raise ArrayError(text, field="X", code="duplicate-row")
     level = data.index.names[0] if data.index.names[0] is not None else 0
-    parts = [part.droplevel(0).sort_index().to_numpy() for _, part in data.groupby(level=level, sort=False)]
-    return _stacked(parts, _names(data.columns))
+    windows = [
+        (name, part.droplevel(0).sort_index().to_numpy()) for name, part in data.groupby(level=level, sort=False)
+    ]
+    panel = _stacked([part for _, part in windows], _names(data.columns))
+    return replace(panel, ids=pd.Index([name for name, _ in windows]))
 
 
 def _stacked(parts: Sequence[NDArray[Any]], names: tuple[str, ...] | None) -> Panel:
