@@ -30,6 +30,7 @@ from cnn_lstm_hyperopt.pipeline.validation_skill import skill_threshold
 from cnn_lstm_hyperopt.search import SkillThreshold, StudyStorage, random_configuration
 from cnn_lstm_hyperopt.search.distributions import distribution
 from cnn_lstm_hyperopt.training.trial_costs import TrialCosts
+from cnn_lstm_hyperopt.utils.atomic_io import write_json
 
 
 @pytest.fixture(scope="module")
@@ -224,6 +225,24 @@ def test_the_text_of_a_refused_resume(settings_of, begun, dataset):
         f"{settings_of().save_dir} was made with other settings, so its trials can't be compared with new ones:\n"
         "  study.metric: mcc → auc\nundo these changes, or choose another --save-dir"
     )
+
+
+def test_a_resume_with_other_bars_names_their_symbols(settings_of, begun, dataset):
+    settings = settings_of()
+    storage, _ = begun(settings)
+    facts = dataset.description
+    symbol, stored = next(iter(facts["symbols"].items()))
+    settings.save_dir.mkdir(parents=True, exist_ok=True)
+    write_json(settings.save_dir / "data.json", facts)
+    changed = {symbol: {**stored, "sha256": "0" * 64}, "NEW": stored}
+    other = replace(dataset, description={**facts, "symbols": changed, "sha256": "1" * 64})
+    with raises(SaveDirError, "study-differs", "data.sha256") as text:
+        prepare_again(settings, other, storage)
+    assert f"data.sha256: other bars of {symbol}; new bars of NEW\n" in text[0]
+    (settings.save_dir / "data.json").unlink()  # then the hashes are shown
+    with raises(SaveDirError, "study-differs", "data.sha256") as text:
+        prepare_again(settings, other, storage)
+    assert f"{facts['sha256']} → {'1' * 64}" in text[0]
 
 
 @pytest.mark.parametrize("before", [1, "auto"])

@@ -81,8 +81,9 @@ def below_chance_text(settings: Settings, plan: StudyPlan, records: Sequence[Tri
     best = max(record.values.score for record in feasible_trials(records) if record.values is not None)
     kept = "" if all(record.feasible for record in records) else " that keeps the constraints"
     return (
-        f"no trial{kept} beats {skill.to_beat} on validation, so the front holds the best of them (above_chance: false):"
-        f" {METRICS[skill.metric].article} {skill.words} above {skill.threshold:.4f} is needed, the best has {best:.4f}; try"
+        f"no trial{kept} is clearly better than {skill.to_beat} on validation, so the front holds the best of them (above_chance:"
+        f" false): {METRICS[skill.metric].article} {skill.words} above {skill.threshold:.4f} is needed, the best has {best:.4f};"
+        " try"
         f" {_fixes(settings, plan, records, interface)}"
     )
 

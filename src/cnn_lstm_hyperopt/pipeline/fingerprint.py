@@ -14,10 +14,11 @@ from cnn_lstm_hyperopt.data.dataset import Dataset
 from cnn_lstm_hyperopt.errors import SaveDirError, Violation
 from cnn_lstm_hyperopt.metrics import METRICS
 from cnn_lstm_hyperopt.search import StudyStorage, TrialRecord, with_fixed
+from cnn_lstm_hyperopt.search.study_space import read_description
 from cnn_lstm_hyperopt.space.parameters import Specs
 from cnn_lstm_hyperopt.space.search_space import ARCHITECTURE, ARCHITECTURES
 from cnn_lstm_hyperopt.utils.nested import flattened
-from cnn_lstm_hyperopt.utils.text import counted
+from cnn_lstm_hyperopt.utils.text import counted, shown_names
 
 TRAINED_EARLIER = {"training.warmup_epochs": 0.0, "training.weight_averaging": "none"}
 """Values of settings that earlier versions lacked."""
@@ -26,6 +27,7 @@ ADAM_DECAY = "adam_decay"
 SELECT, CONSTRAINTS = "features.select", "constraints"
 CLASS_WEIGHTS, MIN_EPOCH_STEPS, SPACE = "training.class_weights", "training.min_epoch_steps", "search_space"
 PATIENCE, TIME_OBJECTIVE = "training.min_patience", "study.time_objective"
+DATA = "data.sha256"
 
 
 def require_same(storage: StudyStorage, settings: Settings, dataset: Dataset, device: torch.device) -> None:
@@ -34,10 +36,14 @@ def require_same(storage: StudyStorage, settings: Settings, dataset: Dataset, de
     Raises:
         SaveDirError: the fingerprints differ. The error has one violation for each setting that differs.
     """
-    changed = _differences(_stored_fingerprint(storage, settings, dataset), fingerprint(settings, dataset, device))
+    before = _stored_fingerprint(storage, settings, dataset)
+    changed = _differences(before, fingerprint(settings, dataset, device))
+    if DATA in changed and (symbols := _changed_symbols(settings, dataset, before.get(DATA))):
+        changed[DATA] = f"{DATA}: {symbols}"
     if changed:
+        what = "data" if set(changed) == {DATA} else "settings"
         raise SaveDirError(
-            f"{settings.save_dir} was made with other settings, so its trials can't be compared with new ones:\n  "
+            f"{settings.save_dir} was made with other {what}, so its trials can't be compared with new ones:\n  "
             + "\n  ".join(changed.values())
             + "\nundo these changes, or choose another --save-dir",
             violations=[Violation(key, "study-differs") for key in changed],
@@ -60,7 +66,7 @@ def fingerprint(settings: Settings, dataset: Dataset, device: torch.device) -> d
         **flattened(settings.search_space.as_dict(), f"{SPACE}.", levels=2),
         SELECT: settings.features.select,
         **flattened(json.loads(settings.constraints.model_dump_json()), f"{CONSTRAINTS}."),
-        "data.sha256": dataset.description["sha256"],
+        DATA: dataset.description["sha256"],
         "training.device": device.type,
     }
 
@@ -170,6 +176,28 @@ def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str,
         for key in {**before, **now}
         if before.get(key) != now.get(key)
     }
+
+
+def _changed_symbols(settings: Settings, dataset: Dataset, stored: Any) -> str:
+    """Return which symbols have other bars than in the study's ``data.json``; empty if that is not known.
+
+    Args:
+        stored: hash of the study's data.
+    """
+    try:
+        description = read_description(settings.save_dir)
+    except SaveDirError:  # the difference of the hashes is shown
+        return ""
+    before, now = description.get("symbols"), dataset.description.get("symbols")
+    if description.get("sha256") != stored or not isinstance(before, Mapping) or not isinstance(now, Mapping):
+        return ""
+    both = [symbol for symbol in before if symbol in now]
+    found = {
+        "other bars of": [symbol for symbol in both if before[symbol].get("sha256") != now[symbol].get("sha256")],
+        "no more bars of": [symbol for symbol in before if symbol not in now],
+        "new bars of": [symbol for symbol in now if symbol not in before],
+    }
+    return "; ".join(f"{what} {shown_names(symbols)}" for what, symbols in found.items() if symbols)
 
 
 def without_effect(records: Sequence[TrialRecord], space: SearchSpace) -> list[str]:

@@ -77,8 +77,8 @@ def good_trials(records: Sequence[TrialRecord], skill: SkillThreshold, more: str
         counted = "1 trial has" if len(skilled) == 1 else f"{len(skilled)} trials have"
         kept = "" if len(feasible) == len(records) else " and no broken constraint"
         raise RunError(
-            f"{counted} a score better than {skill.to_beat}{kept}, but {MIN_GOOD} are needed to narrow the space; run more"
-            f" trials first: {more}",
+            f"{counted} a score clearly better than {skill.to_beat}{kept}, but {MIN_GOOD} are needed to narrow the space; run"
+            f" more trials first: {more}",
             code="too-few-good-trials",
         )
     ranks = non_dominated_ranks([(-v.score, v.seconds, v.size_mb) for _, v in skilled])

@@ -293,8 +293,8 @@ def untested_verdict(
         "grade": Grade.CHANCE.value,
         "colour": COLOURS[Grade.CHANCE],
         "skill": False,
-        "sentence": f"None of {counted(done, 'trial')}{so_far} beats {skill.to_beat} on validation: {reached}, and"
-        f" {METRICS[skill.metric].article} {skill.words} above {skill.threshold:.4f} is needed. No model was tested.",
+        "sentence": f"None of {counted(done, 'trial')}{so_far} is clearly better than {skill.to_beat} on validation: {reached},"
+        f" and {METRICS[skill.metric].article} {skill.words} above {skill.threshold:.4f} is needed. No model was tested.",
         "metric": skill.metric,
     }
 

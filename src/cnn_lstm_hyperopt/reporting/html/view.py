@@ -18,7 +18,7 @@ from cnn_lstm_hyperopt.reporting.console.pruning import pruning_lines
 from cnn_lstm_hyperopt.reporting.console.search_tables import picks_line
 from cnn_lstm_hyperopt.reporting.html.charts import MIN_WINDOWS, curve_trials, objectives
 from cnn_lstm_hyperopt.reporting.html.confusion import confusion
-from cnn_lstm_hyperopt.reporting.html.convergence import MORE, outlook
+from cnn_lstm_hyperopt.reporting.html.convergence import MIN_TRIALS, MORE, outlook
 from cnn_lstm_hyperopt.reporting.html.leaderboard import leaderboard
 from cnn_lstm_hyperopt.reporting.html.study_files import Content
 from cnn_lstm_hyperopt.reporting.html.trial_table import TrialTable
@@ -228,7 +228,12 @@ def _convergence(content: Content) -> str:
     found = outlook(history, sum(record.finished for record in content.records))
     grade = known_grade(content.results["verdict"]) if content.models and content.results.get("verdict") else None
     if found is None:
-        return "Unknown: too few trials, or no front."
+        done = sum(record.finished for record in content.records)
+        return (
+            f"Unknown: {MIN_TRIALS} finished trials are needed."
+            if done < MIN_TRIALS
+            else "Unknown: the hypervolume is 0."
+        )
     sentence = found.sentence(grade)
     if not found.recommended(grade):
         return sentence
