@@ -105,12 +105,13 @@ def optimise(study: Study, evaluate: Evaluate, *, workers: int = 1) -> None:
         if trial is None:
             assignment = study.next_assignment()
             if assignment is NoTrial.OTHERS_RUN_THE_REST:
-                waiting.append(worker)
+                heapq.heappush(waiting, worker)
                 continue
             if not isinstance(assignment, Assignment):
                 continue
             trial = running[worker] = _begin(study, assignment, evaluate, clock)
             trial.advance()
+            _wake_one(waiting, clock, events)
         else:
             _report(study, trial)
         if trial.latest is not None and not trial.failure:
@@ -121,9 +122,17 @@ def optimise(study: Study, evaluate: Evaluate, *, workers: int = 1) -> None:
             ends = {"reason": trial.failure, "seconds": trial.curve[-1].seconds if trial.curve else 0.0}
             study.finish(trial.assignment, State.FAIL, None, ends | trial.facts)
             study.check_failures()
-        for freed in (worker, *waiting):
-            heapq.heappush(events, (clock, freed))
-        waiting.clear()
+        heapq.heappush(waiting, worker)
+        _wake_one(waiting, clock, events)
+
+
+def _wake_one(waiting: list[int], clock: float, events: list[tuple[float, int]]) -> None:
+    """Let the first waiting worker ask for a trial.
+
+    If it gets a trial, it wakes the next one. So hundreds of workers do not ask at the end of each of the last trials.
+    """
+    if waiting:
+        heapq.heappush(events, (clock, heapq.heappop(waiting)))
 
 
 def _begin(study: Study, assignment: Assignment, evaluate: Evaluate, clock: float) -> _Running:

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from cnn_lstm_hyperopt.utils.text import enumerated
 
-LARGEST_MEAN, SMALLEST_STD, LARGEST_STD = 2.0, 0.25, 5.0
+LARGEST_MEAN, SMALLEST_STD, LARGEST_STD = 1.0, 0.25, 5.0
 """Bounds of a feature's mean and standard deviation, beyond which networks learn less. docs/lab-notes/inputs.md has figures."""
 _SHOWN = 5
 
