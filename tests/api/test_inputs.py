@@ -73,11 +73,13 @@ def test_windows_of_sktime_keep_the_order_in_which_they_first_occur():
 def test_a_series_with_the_ids_in_another_order_is_refused():
     found = read_panel(long(X).rename(index=dict(enumerate(NAMED)), level=0), "time_features")
     targets = pd.Series(range(5), index=NAMED)
-    for accepted in (targets, targets.to_numpy(), targets.reset_index(drop=True), list(targets), None):
+    pairs = targets.set_axis(pd.MultiIndex.from_product([["a"], range(5)]))
+    for accepted in (targets, targets.to_numpy(), targets.reset_index(drop=True), pairs, list(targets), None):
         require_same_order("y", accepted, found)
-    with pytest.raises(ArrayError) as caught:
-        require_same_order("groups", targets.sort_index(), found)
-    assert (caught.value.code, caught.value.field) == ("other-order", "groups")
+    for refused in (targets.sort_index(), targets.sort_index().to_frame()):
+        with pytest.raises(ArrayError) as caught:
+            require_same_order("groups", refused, found)
+        assert (caught.value.code, caught.value.field) == ("other-order", "groups")
     require_same_order("groups", targets.sort_index().loc[found.ids], found)
     require_same_order("y", targets.sort_index(), read_panel(X, "time_features"))
 

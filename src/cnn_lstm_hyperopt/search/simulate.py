@@ -127,9 +127,9 @@ def optimise(study: Study, evaluate: Evaluate, *, workers: int = 1) -> None:
 
 
 def _wake_one(waiting: list[int], clock: float, events: list[tuple[float, int]]) -> None:
-    """Let the first waiting worker ask for a trial.
+    """Add the request of the first waiting worker for a trial to the events.
 
-    If it gets a trial, it wakes the next one. So hundreds of workers do not ask at the end of each of the last trials.
+    The next worker requests a trial only if this worker gets one. So the end of a trial does not cause hundreds of requests.
     """
     if waiting:
         heapq.heappush(events, (clock, heapq.heappop(waiting)))

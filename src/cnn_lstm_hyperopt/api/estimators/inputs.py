@@ -71,24 +71,25 @@ def read_panel(data: Any, layout: Layout) -> Panel | None:
 
 
 def require_same_order(name: str, given: Any, panel: Panel) -> None:
-    """Check that a Series with an entry for each window of a long table has the order of the windows.
+    """Check that a Series or DataFrame with a row for each window of a long table has the order of the windows.
 
     Args:
         name: name of the argument, for the text of the error.
-        given: the argument. Only a Series that is indexed by the ids of the windows is checked.
+        given: the argument. Only a Series or DataFrame that is indexed by the ids of the windows is checked.
         panel: the windows.
 
     Raises:
-        ArrayError: the Series has the windows in another order.
+        ArrayError: the argument has the windows in another order.
     """
-    if panel.ids is None or not isinstance(given, pd.Series) or given.index.equals(panel.ids):
+    if panel.ids is None or not isinstance(given, (pd.Series, pd.DataFrame)):
         return
-    if len(given) != len(panel.ids) or not given.index.is_unique or not given.index.isin(panel.ids).all():
-        return  # other labels: the entries are in the order of the windows
-    place = int(np.flatnonzero(given.index != panel.ids)[0])
+    found, expected = list(given.index), list(panel.ids)
+    if found == expected or len(found) != len(expected) or set(found) != set(expected):
+        return  # with other labels, the entries are in the order of the windows
+    place = next(n for n, (one, other) in enumerate(zip(found, expected, strict=True)) if one != other)
     text = (
-        f"{name} must have the windows in the order in which X has them, but entry {place} is of {shown(given.index[place])}, not"
-        f" of {shown(panel.ids[place])}; use {name}.loc[ids], where ids = X.index.unique(level=0), or X['case_id'].unique()"
+        f"{name} must have the windows in the order in which X has them, but entry {place} is of {shown(found[place])}, not"
+        f" of {shown(expected[place])}; use {name}.loc[ids], where ids = X.index.unique(level=0), or X['case_id'].unique()"
     )
     raise ArrayError(text, field=name, code="other-order")
 

@@ -1,6 +1,10 @@
-"""Warning about features of DataLoaders that are not standardised. The networks get windows of loaders as they are."""
+"""Mean and standard deviation of the features of windows, and a warning about features that are not standardised.
+
+The networks get the windows of DataLoaders as they are.
+"""
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from cnn_lstm_hyperopt.utils.text import enumerated
@@ -8,6 +12,16 @@ from cnn_lstm_hyperopt.utils.text import enumerated
 LARGEST_MEAN, SMALLEST_STD, LARGEST_STD = 1.0, 0.25, 5.0
 """Bounds of a feature's mean and standard deviation, beyond which networks learn less. docs/lab-notes/inputs.md has figures."""
 _SHOWN = 5
+
+
+def feature_scales(windows: Tensor) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the mean and the standard deviation of each feature, both ``(features,)``.
+
+    Args:
+        windows: ``(windows, time, features)`` finite numbers.
+    """
+    rows = windows.numpy().reshape(-1, windows.shape[-1])
+    return rows.mean(axis=0, dtype=np.float64), rows.std(axis=0, dtype=np.float64)
 
 
 def check_scales(train: Tensor) -> list[str]:
@@ -18,9 +32,8 @@ def check_scales(train: Tensor) -> list[str]:
     Args:
         train: ``(windows, time, features)`` training windows, finite.
     """
-    rows = train.numpy().reshape(-1, train.shape[-1])
-    mean, std = rows.mean(axis=0, dtype=np.float64), rows.std(axis=0, dtype=np.float64)
-    flags = ((rows == 0) | (rows == 1)).all(axis=0)
+    mean, std = feature_scales(train)
+    flags = ((train == 0) | (train == 1)).all(dim=0).all(dim=0).numpy()
     far = (np.abs(mean) > LARGEST_MEAN) | (std < SMALLEST_STD) | (std > LARGEST_STD)
     found = np.flatnonzero(far & ~flags & (std > 0))
     if not len(found):

@@ -228,12 +228,8 @@ def _convergence(content: Content) -> str:
     found = outlook(history, sum(record.finished for record in content.records))
     grade = known_grade(content.results["verdict"]) if content.models and content.results.get("verdict") else None
     if found is None:
-        done = sum(record.finished for record in content.records)
-        return (
-            f"Unknown: {MIN_TRIALS} finished trials are needed."
-            if done < MIN_TRIALS
-            else "Unknown: the hypervolume is 0."
-        )
+        few = sum(record.finished for record in content.records) < MIN_TRIALS
+        return f"Unknown: {MIN_TRIALS} finished trials are needed." if few else "Unknown: the hypervolume is 0."
     sentence = found.sentence(grade)
     if not found.recommended(grade):
         return sentence
