@@ -41,6 +41,6 @@ def check_scales(train: Tensor) -> list[str]:
     each = [f"feature_{place} (mean {mean[place]:.3g}, standard deviation {std[place]:.3g})" for place in found]
     return [
         f"the train loader has {len(found)} of {len(mean)} features that are not standardised: {enumerated(each, _SHOWN)};"
-        " networks learn little from them, and simple baselines may be better; subtract the mean and divide by the standard"
+        " networks learn less from them, and simple baselines may be better; subtract the mean and divide by the standard"
         " deviation of the training windows, in all three loaders"
     ]
