@@ -2,7 +2,8 @@
 
 Two problems of 600 training windows with 30 steps of three features of noise: ``wave`` adds a sine of one or of two periods to
 the first feature, ``shift`` moves the second one up or down. All features are multiplied by a factor and moved by an offset. The
-table has the validation log loss (nats; 0.693 without any skill) of two configurations of the portfolio.
+table has the validation log loss (nats; 0.693 without any skill) of two configurations of the portfolio: with unchanged windows
+(``raw``), and with windows that the network standardises.
 
     python benchmarks/input_scales.py --seeds 3
 """
@@ -21,6 +22,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from cnn_lstm_hyperopt.config import TrainingSettings, parse_space
 from cnn_lstm_hyperopt.data.dataloaders.loaders import dataset_from_loaders
 from cnn_lstm_hyperopt.data.dataset import Dataset
+from cnn_lstm_hyperopt.models.inputs import STANDARDISE
 from cnn_lstm_hyperopt.progress import CONTINUE
 from cnn_lstm_hyperopt.search.initial_trials.portfolio import PORTFOLIO, nearest
 from cnn_lstm_hyperopt.training.machine_benchmark import calibration_for
@@ -59,19 +61,23 @@ def table(seeds: int, epochs: int) -> Iterator[str]:
     space, _ = parse_space({"architecture": "full"})
     device = torch.device("cpu")
     speeds = calibration_for(device)
-    yield "| problem | factor | offset | " + " | ".join(NETWORKS) + " |"
-    yield "|---|---|---|" + "---|" * len(NETWORKS)
+    cases = {
+        f"{network}, {'standardised' if flag else 'raw'}": nearest(space, PORTFOLIO[network]) | {STANDARDISE: flag}
+        for network in NETWORKS
+        for flag in (False, True)
+    }
+    yield "| problem | factor | offset | " + " | ".join(cases) + " |"
+    yield "|---|---|---|" + "---|" * len(cases)
     for problem in ("wave", "shift"):
         for factor, offset in SCALES:
-            losses: dict[str, list[float]] = {each: [] for each in NETWORKS}
+            losses: dict[str, list[float]] = {each: [] for each in cases}
             for seed in range(seeds):
                 dataset = dataset_of(problem, seed, factor, offset)
                 settings = TrainingSettings(max_epochs=epochs)
                 runner = TrialRunner(dataset.for_trials(), settings, seed=seed, device=device, speeds=speeds)
-                for network in NETWORKS:
-                    params = nearest(space, PORTFOLIO[network])
+                for case, params in cases.items():
                     best = runner.run_trial(0, params, lambda report: CONTINUE).outcome.best
-                    losses[network].append(float("nan") if best is None else best.loss)
+                    losses[case].append(float("nan") if best is None else best.loss)
             cells = [f"{np.mean(each):.3f} ({min(each):.3f} to {max(each):.3f})" for each in losses.values()]
             yield f"| {problem} | {factor:g} | {offset:g} | " + " | ".join(cells) + " |"
 

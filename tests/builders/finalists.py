@@ -34,6 +34,7 @@ SPACE, _ = parse_space(
         "fusion": {"method": "gated", "dim": 8},
         "training": {"batch_size": 16, "learning_rate": 0.01, "optimizer": "adam"},
         "regularization": {"l1_switch": False, "l2": 1e-5},
+        "inputs": {"standardise": False},
     }
 )
 CTRL_C = Decision(Action.STOP, "Ctrl-C")

@@ -67,7 +67,7 @@ OURS = {
     "highway.enabled": Fixed(True),
     "highway.init": Fixed("random"),
     **{name: Fixed(spec.earlier) for name, spec in PARAMETERS.items() if spec.full and spec.earlier is not None},
-    "inputs.relative_ranges": Fixed(True),
+    **dict.fromkeys(("inputs.relative_ranges", "inputs.standardise"), Fixed(True)),
     **dict.fromkeys(("inputs.volume_ratios", "inputs.market", "inputs.window_norm"), Fixed(False)),
 }
 """Parameters that the specification does not name."""

@@ -13,8 +13,10 @@ from torch.utils.data import DataLoader, RandomSampler, TensorDataset, WeightedR
 from builders.errors import raises
 from builders.loaders import FEATURES, SIZES, TIME, loader, parts, three
 from cnn_lstm_hyperopt import CNNLSTMHyperparameterOptimizer
+from cnn_lstm_hyperopt.config import Fixed
 from cnn_lstm_hyperopt.data.dataloaders.loaders import dataset_from_loaders
 from cnn_lstm_hyperopt.errors import ConfigError, DataError
+from cnn_lstm_hyperopt.search import space_of_data
 
 NAMES = ("train", "validation", "test")
 
@@ -118,6 +120,21 @@ def test_the_description_has_the_facts():
         name: {"windows": size, "class_counts": [size // 3] * 3, "class_shares": [1 / 3] * 3}
         for name, size in zip(NAMES, SIZES, strict=True)
     }
+
+
+def test_windows_stay_raw_and_networks_standardise_them_unless_the_settings_say_no(tmp_path):
+    loaders = three()
+    for each in loaders:
+        each.dataset.tensors[0].mul_(1000)
+    for flag in (True, False):
+        given = {"config": {"search_space": {"inputs": {"standardise": flag}}}, "quiet": True}
+        optimizer = CNNLSTMHyperparameterOptimizer(loaders, FEATURES, tmp_path / str(flag), **given)
+        dataset, space = optimizer.dataset, optimizer.settings.search_space
+        assert float(dataset.train.series.abs().max()) > 1000
+        assert dataset.description["raw_windows"] is True
+        assert dataset.warnings == ()
+        of_data = space_of_data(space, (), one_task=False, raw=dataset.for_trials().raw)
+        assert of_data.domains["inputs.standardise"] == Fixed(flag)
 
 
 def shuffled(seed: int, *, values: bool = True) -> list:

@@ -16,7 +16,7 @@ from cnn_lstm_hyperopt.data.scaling import Scaler
 from cnn_lstm_hyperopt.errors import ConfigError, RunError
 from cnn_lstm_hyperopt.inference.ensemble import Ensemble, Member
 from cnn_lstm_hyperopt.inference.export import DEFAULT_NAMES, TOLERANCE, Graph, export_model
-from cnn_lstm_hyperopt.inference.model import SavedModel
+from cnn_lstm_hyperopt.inference.model import SavedModel, load_model
 from cnn_lstm_hyperopt.inference.predictor import Predictor
 from cnn_lstm_hyperopt.models.cnn_lstm.fusions import FUSIONS
 
@@ -68,6 +68,23 @@ def require_same(model: Predictor, path: Path, format: str) -> None:
         np.testing.assert_allclose(predicted["probabilities"], table[classes], atol=1e-4)
         if "value" in table:
             np.testing.assert_allclose(predicted["value"], table["value"], atol=1e-4)
+
+
+@pytest.mark.mostly_slow(1)
+@pytest.mark.parametrize("format", ["torch", "onnx"])
+def test_a_network_that_standardises_its_windows_is_saved_and_exported_with_their_scale(format, tmp_path):
+    model = untrained(own_inputs(params=PLAIN | {"inputs.standardise": True}, class_names=("calm", "volatile")))
+    mean, std = torch.tensor([[0.0, 5.0, -300.0], [0.01, 2.0, 100.0]])[:, : len(model.description.features)]
+    model.network.input_scale.set_to(mean, std)
+    assert export_model(model, tmp_path / "model", format) < TOLERANCE
+    require_same(model, tmp_path / "model", format)
+    model.save(tmp_path / "saved")
+    inputs = mean + std * windows(model, 9)
+    saved, raw = (each.predict(inputs) for each in (load_model(tmp_path / "saved"), model))
+    assert saved.equals(raw)
+    plain = replace(model, network=model.network.network, description=replace(model.description, params=PLAIN))
+    columns = ["probability_0", "probability_1"]
+    np.testing.assert_allclose(raw[columns], plain.predict((inputs - mean) / std)[columns], atol=1e-6)
 
 
 GRID = [  # without those marked thorough, every fusion with every two choices

@@ -8,7 +8,9 @@ from cnn_lstm_hyperopt import models
 from cnn_lstm_hyperopt.config import PARAMETERS, Choices, Fixed, parse_space
 from cnn_lstm_hyperopt.search import random_configuration
 
-SPACE = parse_space(None)[0]
+OF_BARS = {"inputs": {"standardise": False}}
+"""Section of the search space of networks whose windows are standardised, as those of bars are."""
+SPACE = parse_space(OF_BARS)[0]
 FEATURES, LOOKBACK = 11, 12
 
 

@@ -18,7 +18,10 @@ from cnn_lstm_hyperopt.models.layers.pooling import downsample
 from cnn_lstm_hyperopt.models.layers.squeeze_excite import SqueezeExcite
 from cnn_lstm_hyperopt.search import levels_of, random_configuration
 
-FULL, SHAPE = parse_space({"architecture": "full"})[0], {"input_dim": 11, "n_classes": 2, "has_regression": True}
+FULL, SHAPE = (
+    parse_space({"architecture": "full", "inputs": {"standardise": False}})[0],
+    {"input_dim": 11, "n_classes": 2, "has_regression": True},
+)
 CHOICES = [
     (name, value)
     for name, spec in PARAMETERS.items()

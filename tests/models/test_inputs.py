@@ -19,7 +19,7 @@ SHAPE = {"input_dim": 7, "n_classes": 3, "has_regression": True, "columns": COLU
 
 
 def with_flags(**flags):
-    return tiny() | {f"inputs.{name}": flags.get(name, False) for name in (*GROUPS, "window_norm")}
+    return tiny() | {f"inputs.{name}": flags.get(name, False) for name in (*GROUPS, "window_norm", "standardise")}
 
 
 @pytest.mark.parametrize(
@@ -74,9 +74,11 @@ def test_a_configuration_of_an_earlier_version_gives_the_network_of_this_version
 def test_a_space_has_only_flags_of_groups_that_the_data_have():
     space, errors = parse_space({"inputs": {"market": [False, True], "volume_ratios": True, "relative_ranges": False}})
     assert (errors, possible_groups(space)) == ([], ("volume_ratios", "market"))
-    loaders = space_of_data(space, (), one_task=True)
+    loaders = space_of_data(space, (), one_task=True, raw=True)
     assert [loaders.domains[f"inputs.{group}"] for group in GROUPS] == [Fixed(False)] * 3
-    assert space_of_data(space, GROUPS, one_task=False) == space
+    assert space_of_data(space, GROUPS, one_task=False, raw=True) == space
+    bars = space_of_data(space, GROUPS, one_task=False, raw=False)
+    assert bars == space.fixing({"inputs.standardise": False})
 
 
 def test_a_linear_highway_starts_with_the_linear_model_of_the_chosen_channels():
@@ -114,7 +116,7 @@ def test_a_network_without_any_chosen_input_gets_all():
 
 def test_the_space_of_data_with_own_groups_has_their_flags():
     space, _ = parse_space({})
-    with_own = space_of_data(with_searched_groups(space), ("relative_ranges", "own.a"), one_task=False)
+    with_own = space_of_data(with_searched_groups(space), ("relative_ranges", "own.a"), one_task=False, raw=False)
     searched = with_own.searched()
     assert {name for name in searched if name.startswith("inputs.")} == {"inputs.relative_ranges", "inputs.own.a"}
     chosen, _ = parse_space({"inputs": {"relative_ranges": False}})

@@ -124,7 +124,7 @@ def test_only_the_seed_decides_the_weights_and_the_global_generator_is_left_alon
 
 
 GROUPS, SIZE, LARGE, BATCH, LOOKBACK = 12, 25, 4, 4, 4
-INPUTS = {key: [False, True] for key in ("relative_ranges", "volume_ratios", "market", "window_norm")}
+INPUTS = {key: [False, True] for key in ("relative_ranges", "volume_ratios", "market", "window_norm", "standardise")}
 SPACE = parse_space(
     {
         "architecture": "full",

@@ -76,7 +76,7 @@ FAULTS = {
 
 
 def configured(family, number=0, **shape):
-    space, errors = config.parse_space({"family": family.reference})
+    space, errors = config.parse_space({"family": family.reference, "inputs": {"standardise": False}})
     assert errors == []
     return network_config(random_configuration(space, 0, number), **(SHAPE | shape))
 
@@ -214,7 +214,9 @@ def test_the_measured_cost_equals_the_closed_form_of_the_packages_own_networks()
 
 
 def tcn_config(shape):
-    space, _ = config.parse_space({"family": "tcn", "tcn": {"channels": 8, "blocks": 2, "norm": "batch"}})
+    space, _ = config.parse_space(
+        {"family": "tcn", "tcn": {"channels": 8, "blocks": 2, "norm": "batch"}, "inputs": {"standardise": False}}
+    )
     return network_config(random_configuration(space, 0, 0), **vars(shape))
 
 

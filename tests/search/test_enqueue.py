@@ -233,6 +233,18 @@ def test_parameters_of_another_version_are_outside_the_space(write: Write) -> No
     assert "rank 2: gnn.depth" in enqueued.warnings[0]
 
 
+def test_the_data_decide_whether_networks_standardise_their_windows(write: Write) -> None:
+    """Trials of an earlier version, and of bars, have no such networks."""
+    trials = [
+        {"params": {"cnn.num_filters": 32, "cnn.dropout": 0.25, "inputs.standardise": flag}} for flag in (True, False)
+    ]
+    path = write({"best_trials": trials}, "results.json")
+    for domain, flags in ((True, [True] * 2), (False, [False] * 2), ([False, True], [True, False])):
+        enqueued = read_enqueued(path, plan_of({"inputs": {"standardise": domain}}))
+        found = [start.params.get("inputs.standardise", domain) for start in enqueued.starts]
+        assert (found, enqueued.warnings) == (flags, ())
+
+
 SKILL = {"chance": 0.5, "n_validation": 100}
 UNUSABLE = [
     (SKILL, State.PRUNED, "no-complete-trial"),

@@ -119,7 +119,7 @@ def test_networks_with_other_inputs_have_solutions_of_their_own():
     for columns in ((0, 1), (1, 2), (0, 1)):
         shape = {"n_classes": 2, "has_regression": True}
         inner = structured("gated", highway="linear", input_dim=2, **shape)
-        network = InputsNetwork(InputsConfig(FEATURES, 2, True, inner.config, columns, False), inner)
+        network = InputsNetwork(InputsConfig(FEATURES, 2, True, inner.config, columns, False, False), inner)
         starts.apply(network, data)
         learned = evaluate(network, data.validation, SCALE).accuracy > 0.8
         assert learned is (0 in columns)  # the labels depend on the first feature

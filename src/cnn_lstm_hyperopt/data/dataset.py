@@ -58,7 +58,7 @@ class Dataset:
         class_names: names of classes 0, 1, …
         value_name: formula of the regression target; None without regression.
         feature_names: names of the inputs.
-        scaler: scaler of the inputs; None: inputs from DataLoaders, which are not scaled.
+        scaler: scaler of the inputs; None: inputs from DataLoaders, which are raw, or from arrays.
         value_mean: mean of the training values in the target's units; 0 without regression.
         value_std: population deviation of the training values, > 0; 1 without regression.
         target: ``data.target``, or the label of a user's loaders.
@@ -73,6 +73,7 @@ class Dataset:
         periods: unscaled windows for a walk-forward test; None if the test set is one period.
         pooled: training and validation windows as one training set for the final refit; None without a refit.
         own_groups: channels of the groups of the user's inputs that a configuration may leave out; empty: all are always used.
+        raw: whether the windows are unscaled, so that networks standardise them.
     """
 
     train: Windows
@@ -97,6 +98,7 @@ class Dataset:
     periods: PeriodTable | None = None
     pooled: Pooled | None = None
     own_groups: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    raw: bool = False
 
     @property
     def n_classes(self) -> int:
@@ -124,11 +126,8 @@ class Dataset:
 
     def with_own_groups(self) -> "Dataset":
         """Return a copy in which configurations may leave out groups of the user's inputs; without bars, each input is one."""
-        if self.feature_set is not None:
-            groups = self.feature_set.own_groups
-        else:
-            names = self.feature_names if len(self.feature_names) > 1 else ()
-            groups = own_groups(names, None, 0, len(names))
+        names = self.feature_names if len(self.feature_names) > 1 else ()
+        groups = own_groups(names, None, 0, len(names)) if self.feature_set is None else self.feature_set.own_groups
         return replace(
             self,
             own_groups=groups,
@@ -190,6 +189,7 @@ class Dataset:
             n_classes=self.n_classes,
             has_regression=self.has_regression,
             columns=self.columns,
+            raw=self.raw,
         )
 
 

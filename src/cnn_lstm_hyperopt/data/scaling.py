@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cnn_lstm_hyperopt.models.inputs import CLIP
+
 _PART = 2**16  # rows scaled at a time
-CLIP = 10.0
-"""Largest absolute value of a scaled feature, so that a single outlier does not dominate a network."""
 
 
 @dataclass(frozen=True)
@@ -25,17 +25,21 @@ class Scaler:
     std: tuple[float, ...]
 
     @classmethod
-    def fit(cls, rows: NDArray[np.float64], chosen: NDArray[np.bool_] | None = None) -> "Scaler":
+    def fit(
+        cls, rows: NDArray[np.floating[Any]], chosen: NDArray[np.bool_] | None = None, *, unit: float = 1.0
+    ) -> "Scaler":
         """Return a scaler with the mean and the standard deviation of ``rows``, which must be bars of training windows only.
 
         Args:
             rows: (bars, features) unscaled features.
             chosen: (bars,) mask of the rows to use; None: all rows. A mask avoids a copy of these rows.
+            unit: usual size of a feature. A deviation of at most 1e-12 × max(unit, |mean|) is a rounding error of a constant. 0:
+                the size is unknown, as with MEG signals in tesla.
         """
         count = len(rows) if chosen is None else int(np.count_nonzero(chosen))
         mean = _sum(rows, chosen, lambda part: part) / count
         std = np.sqrt(_sum(rows, chosen, lambda part: (part - mean) ** 2) / count)
-        constant = std <= 1e-12 * np.maximum(1.0, np.abs(mean))
+        constant = std <= 1e-12 * np.maximum(unit, np.abs(mean))
         return cls(tuple(mean.tolist()), tuple(np.where(constant, 1.0, std).tolist()))
 
     def transform(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -75,9 +79,9 @@ def _parts(rows: int) -> Iterator[slice]:
 
 
 def _sum(
-    rows: NDArray[np.float64],
+    rows: NDArray[np.floating[Any]],
     chosen: NDArray[np.bool_] | None,
-    of: Callable[[NDArray[np.float64]], NDArray[np.float64]],
+    of: Callable[[NDArray[np.floating[Any]]], NDArray[np.floating]],
 ) -> NDArray[np.float64]:
     """Return the sum of ``of(row)`` over the chosen rows, (features,).
 

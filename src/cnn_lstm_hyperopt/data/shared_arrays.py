@@ -17,7 +17,7 @@ from cnn_lstm_hyperopt.data.trial_data import TrialData
 from cnn_lstm_hyperopt.data.windows import Fold, Windows
 from cnn_lstm_hyperopt.utils.atomic_io import written_beside
 
-_FACTS = ("n_classes", "has_regression")
+_FACTS = ("n_classes", "has_regression", "raw")
 
 
 def save_trial_data(path: Path, data: TrialData) -> None:

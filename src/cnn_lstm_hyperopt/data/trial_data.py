@@ -6,6 +6,9 @@ from dataclasses import dataclass, field, replace
 from cnn_lstm_hyperopt.data.splits import evenly_spread
 from cnn_lstm_hyperopt.data.windows import Fold, without_other_rows
 
+RAW_WINDOWS = "raw_windows"
+"""Key in ``data.json``: whether the windows are unscaled."""
+
 
 @dataclass(frozen=True, eq=False)
 class TrialData:
@@ -17,12 +20,14 @@ class TrialData:
         has_regression: True if windows have a regression target.
         columns: channels of the windows that belong to each group of features, by name of the group. A configuration may leave
             out these groups.
+        raw: whether the windows are unscaled, so that networks standardise them.
     """
 
     folds: tuple[Fold, ...]
     n_classes: int
     has_regression: bool
     columns: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    raw: bool = False
 
 
 def for_trials(fold: Fold, share: float) -> Fold:

@@ -20,7 +20,7 @@ class Windows:
     decision.
 
     Attributes:
-        series: (rows, features) float32, scaled.
+        series: (rows, features) float32, scaled; raw if they come from DataLoaders.
         starts: (windows,) int64, first row of each window.
         lookback: number of rows in a window.
         labels: (windows,) int64 class of each window.
@@ -136,7 +136,7 @@ class Fold:
     """Training and validation windows of one fold.
 
     Attributes:
-        train: training windows, scaled by the mean and the standard deviation of their own rows.
+        train: training windows, scaled by the mean and the standard deviation of their own rows; raw if from DataLoaders.
         validation: validation windows with the same scaling. Validation windows come after the training windows. In
             combinatorial folds, some come before training windows.
         value_mean, value_std: mean and standard deviation of the training windows' values in the target's units; 0 and 1
@@ -166,17 +166,22 @@ def without_other_rows(*parts: Windows) -> tuple[Windows, ...]:
 
     If the windows use every row of the series, they are returned unchanged without a copy.
     """
-    series, lookback = parts[0].series, parts[0].lookback
-    read = torch.zeros(len(series) + 1, dtype=torch.int64)
-    for windows in parts:  # +1 where a window begins, −1 after it ends
-        read.index_add_(0, windows.starts.cpu(), torch.ones(len(windows), dtype=torch.int64))
-        read.index_add_(0, windows.starts.cpu() + lookback, -torch.ones(len(windows), dtype=torch.int64))
-    kept = read.cumsum(0)[:-1] > 0
+    series, kept = parts[0].series, rows_of(*parts)
     if bool(kept.all()):
         return parts
     place = (kept.cumsum(0) - 1).to(series.device)
     smaller = series[kept.to(series.device)]
     return tuple(replace(windows, series=smaller, starts=place[windows.starts]) for windows in parts)
+
+
+def rows_of(*parts: Windows) -> Tensor:
+    """Return which rows of the series are part of a window: bool ``(rows,)``, on the CPU. All ``parts`` share one series."""
+    read = torch.zeros(len(parts[0].series) + 1, dtype=torch.int64)
+    for windows in parts:  # +1 where a window begins, −1 after it ends
+        one = torch.ones(len(windows), dtype=torch.int64)
+        read.index_add_(0, windows.starts.cpu(), one)
+        read.index_add_(0, windows.starts.cpu() + windows.lookback, -one)
+    return read.cumsum(0)[:-1] > 0
 
 
 def _names_at(names: NDArray[np.str_], index: NDArray[np.int64]) -> NDArray[np.str_]:

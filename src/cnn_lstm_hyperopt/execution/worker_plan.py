@@ -34,8 +34,9 @@ def study_plan(
     settings: Settings, skill: SkillThreshold, runner: TrialRunner, device: torch.device, *, workers: int
 ) -> StudyPlan:
     """Return the plan of a study from its settings and data."""
+    data = runner.data
     return StudyPlan(
-        space=space_of_data(settings.whole_space, runner.data.columns, one_task=not runner.data.has_regression),
+        space=space_of_data(settings.whole_space, data.columns, one_task=not data.has_regression, raw=data.raw),
         sampler=_settled(settings.sampler, AUTO_SAMPLER),
         pruner=_settled(settings.pruner, AUTO_PRUNER),
         seed=settings.study.seed,

@@ -21,12 +21,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from cnn_lstm_hyperopt.data.scaling import CLIP
 from cnn_lstm_hyperopt.errors import ConfigError, RunError
 from cnn_lstm_hyperopt.inference.ensemble import LOGARITHMIC, Ensemble
-from cnn_lstm_hyperopt.inference.metadata import ModelDescription
 from cnn_lstm_hyperopt.inference.predictor import Predictor
 from cnn_lstm_hyperopt.metrics.log_loss import MIN_PROBABILITY
+from cnn_lstm_hyperopt.models.inputs import CLIP
 from cnn_lstm_hyperopt.run_dir.outputs import PRODUCER, PRODUCER_FILE
 from cnn_lstm_hyperopt.utils.atomic_io import written_beside
 from cnn_lstm_hyperopt.utils.text import install_command
@@ -134,9 +133,9 @@ def export_model(model: Predictor, path: Path, format: Format) -> float:
     graph = Graph(model)
     write, run = (_write_onnx, _run_onnx) if format == "onnx" else (_write_torch, _run_torch)
     with torch.no_grad(), _quietly(), written_beside(path) as beside:
-        beside.write_bytes(write(graph, _windows(model.description, _TRACED)))
+        beside.write_bytes(write(graph, _windows(model, _TRACED)))
         written = beside.read_bytes()
-        differences = [_difference(model, run(written, windows), windows) for windows in _batches(model.description)]
+        differences = [_difference(model, run(written, windows), windows) for windows in _batches(model)]
         difference = float(np.max(differences))  # unlike max, np.max keeps NaN
         if not difference <= TOLERANCE:
             raise RunError(
@@ -172,23 +171,25 @@ def _require_extra() -> None:
         )
 
 
-def _batches(about: ModelDescription) -> list[Tensor]:
+def _batches(model: Predictor) -> list[Tensor]:
     """Return two batches of windows for the comparison. The second has values that the scaler clips."""
     one, more = _COMPARED
-    return [_windows(about, one), _windows(about, more, spread=1.5 * CLIP)]
+    return [_windows(model, one), _windows(model, more, spread=1.5 * CLIP)]
 
 
-def _windows(about: ModelDescription, count: int, *, spread: float = 1.0) -> Tensor:
+def _windows(model: Predictor, count: int, *, spread: float = 1.0) -> Tensor:
     """Return fixed random windows ``(count, lookback, features)``.
 
     The mean of these windows is that of the training rows. The standard deviation is ``spread`` times that of the training
     rows.
     """
+    about = model.description
     shape, generator = (count, about.lookback, len(about.features)), torch.Generator().manual_seed(count)
     draws = spread * torch.randn(shape, generator=generator, dtype=torch.float64)
     if about.scaler is not None:
-        draws = draws * torch.tensor(about.scaler.std, dtype=torch.float64) + torch.tensor(about.scaler.mean)
-    return draws.float()
+        return (draws * torch.tensor(about.scaler.std, dtype=torch.float64) + torch.tensor(about.scaler.mean)).float()
+    own = next((scale for network, _ in model.parts() if (scale := network.input_scale) is not None), None)
+    return draws.float() if own is None else own.restored(draws.float())
 
 
 def _difference(model: Predictor, found: Arrays, windows: Tensor) -> float:

@@ -1,9 +1,10 @@
-"""Network that chooses channels of the windows, may normalise them over the window, and passes them to a family's network."""
+"""Network that chooses channels of the windows, may standardise and normalise them, and passes them to a family's network."""
 
 import torch
 from torch import Tensor
 
 from cnn_lstm_hyperopt.models.inputs import InputsConfig
+from cnn_lstm_hyperopt.models.layers.input_scale import InputScale
 from cnn_lstm_hyperopt.models.network import LinearModel, Network, Output
 
 EPSILON = 1e-5
@@ -13,7 +14,8 @@ EPSILON = 1e-5
 class InputsNetwork(Network):
     """A network that passes chosen channels of the windows to the network of a family. The output is that of this network.
 
-    The weights are those of the family's network. The numbers of the channels are not stored with the weights.
+    The weights are those of the family's network, and the scale of the windows if there is one. The numbers of the channels are
+    not stored with the weights.
     """
 
     columns: Tensor
@@ -23,8 +25,14 @@ class InputsNetwork(Network):
         self.config = config
         self.network = network
         self._window_norm = config.window_norm
-        self.starts_linear, self.inputs_key = network.starts_linear, (config.columns, config.window_norm)
+        self.starts_linear = network.starts_linear
+        self.inputs_key = (config.columns, config.window_norm, config.standardise)
+        self.scale = InputScale(config.input_dim) if config.standardise else None
         self.register_buffer("columns", torch.tensor(config.columns, dtype=torch.int64), persistent=False)
+
+    @property
+    def input_scale(self) -> InputScale | None:
+        return self.scale
 
     def recompute_in_backward(self, recompute: bool) -> None:
         self.network.recompute_in_backward(recompute)
@@ -45,7 +53,7 @@ class InputsNetwork(Network):
 
     def _inputs(self, x: Tensor) -> Tensor:
         """Return the inputs of the family's network, ``(batch, lookback, inputs)``."""
-        chosen = x.index_select(-1, self.columns)
+        chosen = (x if self.scale is None else self.scale(x)).index_select(-1, self.columns)
         return normalised(chosen) if self._window_norm else chosen
 
 

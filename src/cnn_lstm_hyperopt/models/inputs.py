@@ -1,4 +1,4 @@
-"""Inputs of a network: groups of channels that a configuration may leave out, and normalisation over the window.
+"""Inputs of a network: groups of channels that a configuration may leave out, standardisation, normalisation over the window.
 
 The parameters belong to no family. A family's network gets only the chosen channels. :mod:`.input_network` has the layers.
 """
@@ -19,13 +19,19 @@ GROUPS: tuple[InputGroup, ...] = get_args(InputGroup)
 """All groups in the order of their channels."""
 USED: tuple[InputGroup, ...] = ("relative_ranges",)
 """Groups that a network gets by default."""
+STANDARDISE = "inputs.standardise"
 WINDOW_NORM = "inputs.window_norm"
+SCALE_NUMBERS = 2
+"""Stored numbers per channel with standardisation: mean and standard deviation."""
 PER_CHANNEL = 3
 """Number of inputs per channel with normalisation: the normalised channel, its mean and its log standard deviation."""
+CLIP = 10.0
+"""Largest absolute value of a standardised input, so that a single outlier does not dominate a network."""
 
 PARAMETERS: dict[str, ParameterSpec] = {
     **{f"inputs.{group}": ParameterSpec("flag", Fixed(group in USED), earlier=False) for group in GROUPS},
     WINDOW_NORM: ParameterSpec("flag", Fixed(False), earlier=False),
+    STANDARDISE: ParameterSpec("flag", Fixed(True), earlier=False),
 }
 
 OWN = "own."
@@ -39,22 +45,26 @@ Columns = Mapping[str, tuple[int, ...]]
 
 @dataclass(frozen=True)
 class InputsConfig(NetworkConfig):
-    """Configuration of a network that gets only some channels of the windows, or normalised channels.
+    """Configuration of a network that gets only some channels of the windows, or standardised or normalised channels.
 
     Attributes:
         network: configuration of the family's network, whose ``input_dim`` is the number of its inputs.
         columns: channels that the network gets, ascending.
         window_norm: whether each channel is normalised over the window.
+        standardise: whether each channel is standardised by the training windows, before the normalisation.
     """
 
     family: ClassVar[str] = "inputs"
     network: NetworkConfig
     columns: tuple[int, ...]
     window_norm: bool
+    standardise: bool
 
     def cost(self, *, lookback: int) -> Profile:
-        """See the base class. The chosen or normalised channels are a copy of the window."""
-        return self.network.cost(lookback=lookback) + Profile(sequence_elements=lookback * self.network.input_dim)
+        """See the base class. The chosen, standardised or normalised channels are a copy of the window."""
+        elements = lookback * self.network.input_dim
+        buffers = SCALE_NUMBERS * self.input_dim if self.standardise else 0
+        return self.network.cost(lookback=lookback) + Profile(sequence_elements=elements, buffers=buffers)
 
     def fixed_width(self, lookback: int) -> int:
         return self.network.fixed_width(lookback)
@@ -63,8 +73,13 @@ class InputsConfig(NetworkConfig):
         return self.network.fixed_cost(lookback=lookback)
 
     def describe(self) -> str:
-        normalised = ", normalised over the window," if self.window_norm else ""
-        return f"{len(self.columns)} of {self.input_dim} inputs{normalised} to {self.network.describe()}"
+        steps = [
+            name
+            for name, used in (("standardised", self.standardise), ("normalised over the window", self.window_norm))
+            if used
+        ]
+        changed = f", {' and '.join(steps)}," if steps else ""
+        return f"{len(self.columns)} of {self.input_dim} inputs{changed} to {self.network.describe()}"
 
 
 def flag_of(group: str) -> str:
@@ -105,9 +120,16 @@ def possible_groups(space: SearchSpace) -> tuple[str, ...]:
     return tuple(group for group in GROUPS if space.domains[flag_of(group)].contains(True))
 
 
-def without_missing_groups(space: SearchSpace, groups: Iterable[str]) -> SearchSpace:
-    """Return the space for data that have only these groups of features. The flags of other groups are fixed at false."""
-    return space.fixing({flag_of(group): False for group in GROUPS if group not in set(groups)})
+def without_missing_inputs(space: SearchSpace, groups: Iterable[str], *, raw: bool) -> SearchSpace:
+    """Return the space for data that have only these groups of features. Flags without effect are fixed at false.
+
+    Args:
+        space: the space of the settings.
+        groups: names of the groups of features.
+        raw: whether the windows are unscaled, so that networks can standardise them.
+    """
+    unused = [flag_of(group) for group in GROUPS if group not in set(groups)] + ([] if raw else [STANDARDISE])
+    return space.fixing(dict.fromkeys(unused, False))
 
 
 def with_own_groups(space: SearchSpace, groups: Iterable[str]) -> SearchSpace:

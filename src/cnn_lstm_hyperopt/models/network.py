@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from cnn_lstm_hyperopt.models.base import NetworkConfig
+from cnn_lstm_hyperopt.models.layers.input_scale import InputScale
 
 
 class Output(NamedTuple):
@@ -44,7 +45,8 @@ class Network(nn.Module, abc.ABC):
     """A network that classifies windows and may predict a value.
 
     In evaluation mode, the output for a window does not depend on the other windows of the batch. In training mode, the output
-    depends on the other windows only if the configuration has batch normalisation or random kernels. Only these two have buffers.
+    depends on the other windows only if the configuration has batch normalisation or random kernels. Only these two and the scale
+    of the inputs have buffers.
 
     Attributes:
         config: configuration of the network.
@@ -55,6 +57,11 @@ class Network(nn.Module, abc.ABC):
     config: NetworkConfig
     starts_linear: bool = False
     inputs_key: Hashable = None
+
+    @property
+    def input_scale(self) -> InputScale | None:
+        """Scale by which the network standardises its windows; None: the network gets standardised windows."""
+        return None
 
     @abc.abstractmethod
     def recompute_in_backward(self, recompute: bool) -> None:

@@ -10,7 +10,7 @@ from cnn_lstm_hyperopt.errors import ConfigError
 from cnn_lstm_hyperopt.models.base import Family, NetworkConfig
 from cnn_lstm_hyperopt.models.cnn_lstm.family import CnnLstmFamily
 from cnn_lstm_hyperopt.models.inputs import PARAMETERS as INPUTS
-from cnn_lstm_hyperopt.models.inputs import PER_CHANNEL, WINDOW_NORM, Columns, InputsConfig, chosen_columns
+from cnn_lstm_hyperopt.models.inputs import PER_CHANNEL, STANDARDISE, WINDOW_NORM, Columns, InputsConfig, chosen_columns
 from cnn_lstm_hyperopt.models.linear import FAMILY, STEPS, LinearConfig, is_linear
 from cnn_lstm_hyperopt.models.own.family import families_in, registered
 from cnn_lstm_hyperopt.models.tcn.family import TcnFamily
@@ -164,11 +164,11 @@ def network_config(
     if is_linear(params):
         return LinearConfig(input_dim, n_classes, has_regression, int(params[STEPS]))
     chosen, family = chosen_columns(params, input_dim, columns or {}), family_of(params)
-    window_norm = value_of(WINDOW_NORM, params, INPUTS)
+    window_norm, standardise = (value_of(name, params, INPUTS) for name in (WINDOW_NORM, STANDARDISE))
     inputs = len(chosen) * (PER_CHANNEL if window_norm else 1)
     network = family.config(
         params, input_dim=inputs, n_classes=n_classes, has_regression=has_regression, lookback=lookback
     )
-    if len(chosen) == input_dim and not window_norm:
+    if len(chosen) == input_dim and not window_norm and not standardise:
         return network
-    return InputsConfig(input_dim, n_classes, has_regression, network, chosen, window_norm)
+    return InputsConfig(input_dim, n_classes, has_regression, network, chosen, window_norm, standardise)

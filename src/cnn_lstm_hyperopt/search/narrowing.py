@@ -19,7 +19,7 @@ from cnn_lstm_hyperopt.config import (
 )
 from cnn_lstm_hyperopt.config.schema.base import as_path
 from cnn_lstm_hyperopt.errors import ConfigError, RunError
-from cnn_lstm_hyperopt.models.inputs import without_missing_groups
+from cnn_lstm_hyperopt.models.inputs import without_missing_inputs
 from cnn_lstm_hyperopt.pareto import non_dominated_ranks
 from cnn_lstm_hyperopt.run_dir.paths import (
     CONFIG_FILE,
@@ -230,7 +230,8 @@ def narrow_study(save_dir: Path, output: Path) -> Narrowed:
         storage.close()
     settings = load_settings(save_dir / CONFIG_FILE, environment={})
     if (groups := stored_groups(save_dir)) is not None:
-        settings = settings.model_copy(update={"search_space": without_missing_groups(settings.search_space, groups)})
+        space = without_missing_inputs(settings.search_space, groups, raw=True)
+        settings = settings.model_copy(update={"search_space": space})
     good = good_trials(records, skill, _more_trials(save_dir, settings))
     found = narrowings(settings.search_space, records, good)
     changed = {"search_space": narrowed(settings.search_space, found), "save_dir": _beside(save_dir)}

@@ -6,7 +6,7 @@ from typing import Any
 
 from cnn_lstm_hyperopt.config import SearchSpace, Settings
 from cnn_lstm_hyperopt.errors import SaveDirError
-from cnn_lstm_hyperopt.models.inputs import with_own_groups, without_missing_groups
+from cnn_lstm_hyperopt.models.inputs import with_own_groups, without_missing_inputs
 from cnn_lstm_hyperopt.run_dir.paths import DATA_FILE
 from cnn_lstm_hyperopt.utils.reading import MAX_JSON_BYTES, parse_json, read_text
 
@@ -14,6 +14,9 @@ FEATURE_GROUPS = "feature_groups"
 """Key in ``data.json`` with the names of the groups of features."""
 OWN_GROUPS = "own_groups"
 """Key in ``data.json`` with the channels of the groups of the user's inputs that have flags in the search space, by group."""
+
+RAW_WINDOWS = "raw_windows"
+"""Key in ``data.json``: whether the windows are unscaled, so that networks standardise them."""
 
 
 def read_description(save_dir: Path) -> Mapping[str, Any]:
@@ -56,13 +59,20 @@ def study_space(settings: Settings, description: Mapping[str, Any]) -> SearchSpa
     """
     one_task = description.get("value_name", "") is None
     groups = (*description.get(FEATURE_GROUPS, ()), *description.get(OWN_GROUPS, ()))
-    return space_of_data(settings.whole_space, groups, one_task=one_task)
+    return space_of_data(settings.whole_space, groups, one_task=one_task, raw=description.get(RAW_WINDOWS, False))
 
 
-def space_of_data(space: SearchSpace, groups: Iterable[str], *, one_task: bool) -> SearchSpace:
+def space_of_data(space: SearchSpace, groups: Iterable[str], *, one_task: bool, raw: bool) -> SearchSpace:
     """Return the space for data with these groups of features.
 
     Parameters that have no effect on these data are fixed. Each group of the user's inputs adds a flag.
+
+    Args:
+        space: the space of the settings.
+        groups: names of the groups of features.
+        one_task: whether the data have no regression target.
+        raw: whether the windows are unscaled.
     """
     groups = tuple(groups)
-    return with_own_groups(without_missing_groups(space.for_one_task() if one_task else space, groups), groups)
+    space = space.for_one_task() if one_task else space
+    return with_own_groups(without_missing_inputs(space, groups, raw=raw), groups)

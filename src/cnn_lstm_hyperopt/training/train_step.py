@@ -111,8 +111,10 @@ class Stepper:
         values = None if windows.values is None else (windows.values[index] - self._scale.mean) / self._scale.std
         x, targets = windows.gather(index), windows.labels[index]
         if config.augmentation.active:
-            mixed = augment(x, config.augmentation, self._generator)
-            x, n_classes = mixed.x, self.network.config.n_classes
+            scale = self.network.input_scale  # the strengths are in standardised units
+            mixed = augment(x if scale is None else scale(x), config.augmentation, self._generator)
+            x = mixed.x if scale is None else scale.restored(mixed.x)
+            n_classes = self.network.config.n_classes
             targets, values = mixed_targets(targets, values, mixed, n_classes=n_classes)
         count = min(config.micro_batches, len(index))
         values_of = [None] * count if values is None else values.tensor_split(count)

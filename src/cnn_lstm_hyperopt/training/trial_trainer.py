@@ -33,6 +33,7 @@ from cnn_lstm_hyperopt.training import (
 )
 from cnn_lstm_hyperopt.training.cost_model import CostModel
 from cnn_lstm_hyperopt.training.fixed_length import FixedLength, train_fixed
+from cnn_lstm_hyperopt.training.input_scales import InputScales
 from cnn_lstm_hyperopt.training.linear_start import LinearStarts
 from cnn_lstm_hyperopt.training.memory_saving import save_memory, used_mb
 from cnn_lstm_hyperopt.training.runtime.allocator import give_back_pages, keep_freed_pages, reserve_blas_buffers
@@ -111,13 +112,12 @@ class TrialRunner:
         keep_freed_pages()
         reserve_blas_buffers()
         self._folds = on_device(data.folds, device)
-        self._linear_starts = LinearStarts()
+        self._input_scales, self._linear_starts = InputScales(), LinearStarts()
 
     def decision_weights(self, windows: Windows) -> NDArray[np.float64] | None:
         """Return the decision weights of a network trained on these windows; None: the most probable class is predicted."""
-        if not self._settings.balances_classes(self._metric):
-            return None
-        return class_weights(windows.labels.cpu().numpy(), self.data.n_classes)
+        balanced = self._settings.balances_classes(self._metric)
+        return class_weights(windows.labels.cpu().numpy(), self.data.n_classes) if balanced else None
 
     def run_trial(
         self,
@@ -314,6 +314,7 @@ class TrialRunner:
 
         with seeded_dropout(seed("dropout"), self.device):
             network = build_network(self.costs.network_config(params), seed=seed("weights"), device=self.device)
+            self._input_scales.apply(network, fold)  # before the linear start, which reads the inputs
             self._linear_starts.apply(network, fold)
             network.register_forward_hook(_beat)
             return FoldTraining(

@@ -81,7 +81,7 @@ def dataset_from_arrays(arrays: Arrays, *, validation_share: float, settings: Da
     cross = make_loader_folds(train, validation, settings.cv_folds, horizon=horizon, seed=seed)
     warnings = (*cross.warnings, *single_group([fold.validation for fold in cross.folds]))
     train_share = 1.0 if settings.train_share == "auto" else settings.train_share
-    facts = WindowFacts(arrays.class_names, SOURCE, value_name, train_share, horizon, cross.facts, warnings)
+    facts = WindowFacts(arrays.class_names, SOURCE, value_name, train_share, horizon, cross.facts, warnings, raw=False)
     description = describe_windows({"train": train, "validation": validation}, facts)
     scaler, whole = _scaled(Fold(train, validation, *value_scale(train.values)))
     folds = [(scaler, whole)] if len(cross.folds) == 1 else [_scaled(fold) for fold in cross.folds]
@@ -133,7 +133,7 @@ def _copies(x: NDArray[np.float32]) -> NDArray[np.int64] | None:
 
 def _scaled(fold: Fold) -> tuple[Scaler, Fold]:
     """Return the scaler of a fold's training windows, and a copy of the fold that is scaled by this scaler."""
-    scaler = Scaler.fit(_rows(fold.train))
+    scaler = Scaler.fit(_rows(fold.train), unit=0)
 
     def apply(windows: Windows) -> Windows:
         rows = scaler.transform_to_float32(_rows(windows))

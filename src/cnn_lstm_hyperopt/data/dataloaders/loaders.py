@@ -23,7 +23,6 @@ from cnn_lstm_hyperopt.data.dataloaders.batches import (
     shape_text,
 )
 from cnn_lstm_hyperopt.data.dataloaders.dates_and_groups import Marks, read_marks, shared_groups, single_group
-from cnn_lstm_hyperopt.data.dataloaders.feature_scales import check_scales
 from cnn_lstm_hyperopt.data.dataloaders.folds import FoldCount, make_loader_folds, mark_text
 from cnn_lstm_hyperopt.data.dataloaders.repeated_windows import check_repeated
 from cnn_lstm_hyperopt.data.dataset import Dataset
@@ -31,6 +30,7 @@ from cnn_lstm_hyperopt.data.describe import class_balance
 from cnn_lstm_hyperopt.data.locked_period import LockedPeriod
 from cnn_lstm_hyperopt.data.pooled import value_scale
 from cnn_lstm_hyperopt.data.splits import SPLIT_NAMES
+from cnn_lstm_hyperopt.data.trial_data import RAW_WINDOWS
 from cnn_lstm_hyperopt.data.windows import Fold, Windows
 from cnn_lstm_hyperopt.errors import DataError
 from cnn_lstm_hyperopt.utils.text import one_line, shown
@@ -81,12 +81,11 @@ def dataset_from_loaders(
     warnings = (
         *_warnings(loaders, drained),
         *repeated,
-        *check_scales(drained[0][0]),
         *shared_groups(marks),
         *cross.warnings,
         *single_group([fold.validation for fold in cross.folds]),
     )
-    facts = WindowFacts(class_names, "DataLoaders", value_name, train_share, horizon, cross.facts, warnings)
+    facts = WindowFacts(class_names, "DataLoaders", value_name, train_share, horizon, cross.facts, warnings, raw=True)
     description = describe_windows({"train": train, "validation": validation, "test": test}, facts)
     names = tuple(f"feature_{i}" for i in range(train.input_dim))
     whole = Fold(train, validation, *value_scale(train.values))
@@ -101,7 +100,7 @@ def dataset_of_windows(
     facts: "WindowFacts",
     description: dict[str, Any],
 ) -> Dataset:
-    """Return the dataset of windows that need no further scaling: all training and validation windows, folds and test."""
+    """Return the dataset of windows: all training and validation windows, folds and test."""
     return Dataset(
         train=whole.train,
         train_share=facts.train_share,
@@ -119,6 +118,7 @@ def dataset_of_windows(
         horizon=facts.horizon,
         description=description,
         warnings=facts.warnings,
+        raw=facts.raw,
     )
 
 
@@ -266,6 +266,7 @@ class WindowFacts:
         horizon: number of later windows on which a label depends.
         folds: entries about the folds; empty without cross-validation.
         warnings: warnings about the windows.
+        raw: whether the windows are unscaled, so that networks standardise them.
     """
 
     class_names: Sequence[str]
@@ -275,6 +276,7 @@ class WindowFacts:
     horizon: int
     folds: dict[str, Any]
     warnings: tuple[str, ...]
+    raw: bool
 
 
 def describe_windows(parts: Mapping[str, Windows], facts: WindowFacts) -> dict[str, Any]:
@@ -299,6 +301,7 @@ def describe_windows(parts: Mapping[str, Windows], facts: WindowFacts) -> dict[s
         "horizon": facts.horizon,
         "train_share": facts.train_share,
         "features": train.input_dim,
+        RAW_WINDOWS: facts.raw,
         "class_names": list(facts.class_names),
         "value_name": facts.value_name,
         "splits": {

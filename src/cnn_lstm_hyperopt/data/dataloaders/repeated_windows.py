@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cnn_lstm_hyperopt.data.dataloaders.feature_scales import feature_scales
 from cnn_lstm_hyperopt.data.splits import SPLIT_NAMES
 from cnn_lstm_hyperopt.errors import DataError
 
@@ -84,7 +83,8 @@ def _consequence(first: int) -> str:
 
 def _scale(train: Tensor) -> tuple[Places, Places]:
     """Return the mean and the standard deviation of the feature for each number of a window, both ``(time × features,)``."""
-    mean, spread = feature_scales(train)
+    rows = train.numpy().reshape(-1, train.shape[-1])
+    mean, spread = rows.mean(axis=0, dtype=np.float64), rows.std(axis=0, dtype=np.float64)
     return np.tile(mean, train.shape[1]), np.tile(spread, train.shape[1])
 
 

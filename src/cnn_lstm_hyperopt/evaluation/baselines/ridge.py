@@ -12,12 +12,12 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from cnn_lstm_hyperopt.data.market_history import N_RANGES
-from cnn_lstm_hyperopt.data.scaling import CLIP
 from cnn_lstm_hyperopt.evaluation.baselines.base import Baseline, Floats, Sample, base_rates
 from cnn_lstm_hyperopt.evaluation.baselines.linear_form import LinearForm, of_means
 from cnn_lstm_hyperopt.evaluation.baselines.probability_map import ProbabilityMap
 from cnn_lstm_hyperopt.evaluation.baselines.summaries import means
 from cnn_lstm_hyperopt.metrics import score
+from cnn_lstm_hyperopt.models.inputs import CLIP
 
 PENALTIES = np.logspace(-6, 4, 11)
 """Strengths of the L2 penalty per window for standardised columns.

@@ -7,7 +7,7 @@ import numpy as np
 
 from cnn_lstm_hyperopt.config import Fixed, Params, SearchSpace
 from cnn_lstm_hyperopt.errors import ConfigError
-from cnn_lstm_hyperopt.models.inputs import GROUPS, is_own_flag
+from cnn_lstm_hyperopt.models.inputs import GROUPS, STANDARDISE, is_own_flag
 from cnn_lstm_hyperopt.search import StudyPlan
 from cnn_lstm_hyperopt.search.samplers.random import draw
 from cnn_lstm_hyperopt.space.domains import Scalar
@@ -84,9 +84,11 @@ def without_dropped(raw: Any, space: SearchSpace) -> Any:
 
     The parameters are removed if the new study fixes them, or if ``raw`` contains the values at which studies of one task fix
     these parameters. Parameters that the earlier version of a study did not have are added. Flags of groups of inputs that are
-    off are removed if the new study fixes them; flags of the user's inputs that are on, if the new study has none.
+    off are removed if the new study fixes them; flags of the user's inputs that are on, if the new study has none. The flag for
+    standardised windows, which the data decide, is removed if the new study fixes it.
     """
     if isinstance(raw, Mapping):
+        raw = {n: value for n, value in raw.items() if n != STANDARDISE or not isinstance(space.domains.get(n), Fixed)}
         groups = {name for name in map("inputs.{}".format, GROUPS) if isinstance(space.domains.get(name), Fixed)}
         own = {name for name, on in raw.items() if is_own_flag(str(name)) and name not in space.domains and on is True}
         raw = space.with_earlier({n: value for n, value in raw.items() if n not in own and (n not in groups or value)})

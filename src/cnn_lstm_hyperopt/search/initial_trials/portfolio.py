@@ -61,6 +61,7 @@ _WEAK: Mapping[str, Wish] = {
     "inputs.volume_ratios": _NO,
     "inputs.market": _NO,
     "inputs.window_norm": _NO,
+    "inputs.standardise": _YES,
     "training.learning_rate": 1e-3,
     "training.batch_size": 64,
     "training.weight_decay": _MIN,
