@@ -90,7 +90,9 @@ def main() -> None:
         started = time.perf_counter()
         speeds, runner = preparation()
         calibrated = time.perf_counter() - started
-        settings = load_settings(None, {"search_space": {"architecture": given.architecture}}, {})
+        settings = load_settings(
+            None, {"search_space": {"architecture": given.architecture, "inputs": {"standardise": False}}}, {}
+        )
         left_out = number = 0
         chosen = []
         while len(chosen) < given.configurations:

@@ -65,7 +65,7 @@ SPACE = {
     "training": {"learning_rate": 1e-3, "batch_size": 128, "optimizer": "adam", "scheduler": "cosine"},
     "regularization": {"label_smoothing": 0.0},
 }
-INPUTS = {"relative_ranges": True, "volume_ratios": True, "market": False, "window_norm": False}
+INPUTS = {"relative_ranges": True, "volume_ratios": True, "market": False, "window_norm": False, "standardise": False}
 Probabilities = NDArray[np.floating]
 
 

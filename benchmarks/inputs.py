@@ -151,7 +151,7 @@ def trained(dataset: Dataset, flags: tuple[str, ...], seeds: int, hidden: int) -
     runner = TrialRunner(
         dataset.for_trials(), TrainingSettings(), seed=0, device=CPU, speeds=calibration_for(CPU), metric="log_loss"
     )
-    inputs = {name: name in flags for name in (*GROUPS, "window_norm")}
+    inputs = {name: name in flags for name in (*GROUPS, "window_norm", "standardise")}
     lstm = {**NETWORK["lstm"], "hidden_dim": hidden}
     space, errors = parse_space(
         {**NETWORK, "lstm": lstm, "cnn": {**NETWORK["cnn"], "attention": False}, "inputs": inputs}

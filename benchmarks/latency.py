@@ -45,7 +45,7 @@ def main() -> None:
 
 def _networks(section: dict[str, str], count: int) -> list[Network]:
     """Return the first random networks of a space that are not larger than :data:`LARGEST_MB`."""
-    space, _ = parse_space(section)
+    space, _ = parse_space({**section, "inputs": {"standardise": False}})
     found: list[Network] = []
     number = 0
     while len(found) < count:

@@ -116,6 +116,7 @@ class Recorder:
         settings = load_settings(
             {
                 "data": PROBLEMS[problem],
+                "search_space": {"inputs": {"standardise": False}},
                 "training": {"max_epochs": EPOCHS, "min_patience": EPOCHS, "long_epoch_seconds": 1e-6},
             },
             environment={},

@@ -125,7 +125,7 @@ class Surrogate:
         names = (f"{problem}.json", f"{problem}_configurations.parquet", f"{problem}_curves.parquet")
         self.files = (Path(__file__), *(folder / name for name in names))
         self.about: dict[str, Any] = json.loads((folder / f"{problem}.json").read_text(encoding="utf-8"))
-        self.space = load_settings(None, environment={}).search_space
+        self.space = load_settings({"search_space": {"inputs": {"standardise": False}}}, environment={}).search_space
         self.facts = Facts(self.about, self.space)
         self.max_epochs = int(self.about["epochs"])
         self.chance = float(self.about["chance"])

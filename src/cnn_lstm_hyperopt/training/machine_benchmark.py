@@ -151,7 +151,7 @@ def calibrate(device: torch.device) -> CostModel:
 def _configurations() -> Iterator[tuple[Params, NetworkConfig, int]]:
     """Yield random configurations of both architectures, each with its network and a lookback with which steps are fast."""
     for architecture, wanted in CONFIGURATIONS.items():
-        space, _ = parse_space({"architecture": architecture})
+        space, _ = parse_space({"architecture": architecture, "inputs": {"standardise": False}})
         found = number = 0
         while found < wanted:
             params = random_configuration(space, 0, number)
