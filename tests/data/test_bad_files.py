@@ -159,6 +159,12 @@ OTHER_FORMS = [  # name, content, rules warned of; the bars are the same
     ("epoch seconds", stamped(pd.DatetimeIndex(DAYS).as_unit("s").asi8), ""),
     ("epoch nanoseconds", stamped(pd.DatetimeIndex(DAYS).as_unit("ns").asi8), ""),
     ("epoch seconds with a point", stamped(f"{each}.0" for each in pd.DatetimeIndex(DAYS).as_unit("s").asi8), ""),
+    ("dates with dots, the year first", with_column(LINES, "date", lambda v: v.replace("-", ".")), ""),
+    ("dates with dots, the day first", with_column(LINES, "date", lambda v: ".".join(v.split("-")[::-1])), ""),
+    ("names in angle brackets", ["<DATE>,<OPEN>,<HIGH>,<LOW>,<CLOSE>,<VOL>", *ROWS], ""),
+    ("names of other programs", ["Date Time,Open,High,Low,Close,Vol.", *ROWS], ""),
+    ("a time of midnight", [NAMES + ",time", *(f"{row},00:00" for row in ROWS)], ""),
+    ("a column time that has no times", [NAMES + ",time", *(f"{row},{n}.5" for n, row in enumerate(ROWS))], ""),
     ("Excel's hint of the separator", ["sep=;", *separated(";")], "before_header separator"),
     (
         "what yfinance writes",

@@ -11,6 +11,10 @@ from cnn_lstm_hyperopt.utils.text import close_names, shown_names
 PRICES = ("open", "high", "low", "close")
 COLUMNS = (*PRICES, "volume")
 DATE_NAMES = ("date", "datetime", "timestamp")
+TIME = "time"
+"""Name of a column of dates, or of times of day beside a column of dates."""
+_OTHER_DATE_NAMES = ("date_time", "gmt_time", "local_time", "open_time")
+_OTHER_VOLUME_NAMES = ("vol", "vol.")
 EXAMPLE = "date,open,high,low,close,volume"
 LARGEST = 1e18
 """Largest allowed number in a user's data. Squares and products of allowed numbers are finite in float32."""
@@ -18,7 +22,10 @@ _STANDARD = (*COLUMNS, "adj_close")
 _ADJUSTED_NAMES = ("adjclose", "adjustedclose")  # letters only, so that "Adj. Close**" matches, too
 
 Table = dict[str, pd.Series]
-"""Type of the columns of bars, each (rows,), by standard name (``date`` first) or by the user's name."""
+"""Type of the columns of bars, each (rows,), by standard name (``date`` first) or by the user's name.
+
+The column ``time`` may have times of day, see :func:`.dates.with_times`.
+"""
 
 
 def choose_columns(
@@ -35,7 +42,7 @@ def choose_columns(
     Raises:
         BadBarsError: a column is missing or occurs twice.
     """
-    keys = [_key(name) for name in header]
+    keys = _with_volume([_key(name) for name in header])
     it_has = f"it has: {shown_names([str(name).strip() for name in header])}"
     dates = _date_places(keys, dates_in)
     missing = [name for name in COLUMNS if name not in keys] + ([] if dates else ["date (or datetime, timestamp)"])
@@ -52,7 +59,16 @@ def choose_columns(
         raise found.fail(
             "ambiguous_columns", f"columns {', '.join(twice)} mean the same ({it_has})", "keep one of them"
         )
-    return places | _own_columns(keys, columns, {keys[place] for place in places.values()}, it_has, found)
+    own = _own_columns(keys, columns, {keys[place] for place in places.values()}, it_has, found)
+    if keys[dates[0]] in DATE_NAMES and keys.count(TIME) == 1 and keys.index(TIME) not in own.values():
+        places[TIME] = keys.index(TIME)
+    return places | own
+
+
+def _with_volume(keys: Sequence[str]) -> list[str]:
+    """Return the names of the columns. Without a column ``volume``, the first with a short name for volumes is renamed."""
+    short = next((place for place, key in enumerate(keys) if key in _OTHER_VOLUME_NAMES), None)
+    return ["volume" if place == short and "volume" not in keys else key for place, key in enumerate(keys)]
 
 
 def _date_places(keys: Sequence[str], dates_in: Callable[[int], bool]) -> list[int]:
@@ -60,7 +76,7 @@ def _date_places(keys: Sequence[str], dates_in: Callable[[int], bool]) -> list[i
 
     If there are none, return the first column without a name.
     """
-    for names in (DATE_NAMES, ("time",)):
+    for names in (DATE_NAMES, (TIME,), _OTHER_DATE_NAMES):
         named = [place for place, key in enumerate(keys) if key in names]
         if named:
             return named
@@ -99,7 +115,7 @@ def _own_columns(
 
 
 def _key(name: object) -> str:
-    key = "_".join(str(name).strip().lower().split())
+    key = "_".join(str(name).strip().strip("<>").lower().split())
     return "adj_close" if re.sub("[^a-z]", "", key) in _ADJUSTED_NAMES else key
 
 

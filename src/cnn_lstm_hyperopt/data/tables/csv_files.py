@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.csv
 
 from cnn_lstm_hyperopt.data.problems import Findings, shown_text
-from cnn_lstm_hyperopt.data.tables.columns import COLUMNS, DATE_NAMES, EXAMPLE, Table, choose_columns
+from cnn_lstm_hyperopt.data.tables.columns import COLUMNS, DATE_NAMES, EXAMPLE, TIME, Table, choose_columns
 from cnn_lstm_hyperopt.data.tables.file_kind import other_kind
 from cnn_lstm_hyperopt.utils.text import counted, one_line
 
@@ -64,7 +64,8 @@ def read_csv(path: Path, columns: Sequence[str], found: Findings) -> Table:
     places = choose_columns(layout.header, columns, found)
     other = _OtherLines()
     try:
-        table, encoding = _read_any(path, layout, sorted(places.values()), places["date"], other)
+        texts = [place for name, place in places.items() if name in ("date", TIME)]
+        table, encoding = _read_any(path, layout, sorted(places.values()), texts, other)
     except (UnicodeDecodeError, pa.ArrowException) as error:
         reason = _odd_line(path) or one_line(error)
         raise found.fail("unreadable", f"can't be read as CSV: {reason}", "export it again as CSV UTF-8") from error
@@ -192,7 +193,7 @@ def _fields(line: str, separator: str) -> list[str]:
 
 
 def _known_names(row: Sequence[str]) -> int:
-    return len({name.lower() for name in row} & {*COLUMNS, *DATE_NAMES, "time"})
+    return len({name.strip("<>").lower() for name in row} & {*COLUMNS, *DATE_NAMES, TIME})
 
 
 def _named_fields(lines: Sequence[str], separator: str) -> tuple[int, int]:
@@ -226,14 +227,17 @@ def _yfinance_layout(rows: Sequence[Sequence[str]], encoding: str, separator: st
 
 
 def _read_any(
-    path: Path, layout: Layout, wanted: Sequence[int], dates: int, other: _OtherLines
+    path: Path, layout: Layout, wanted: Sequence[int], texts: Sequence[int], other: _OtherLines
 ) -> tuple[pa.Table, str]:
-    """Read columns as numbers, or as text if a number is invalid. Return a table and the encoding of the file."""
+    """Read columns as numbers, or as text if a number is invalid. Return a table and the encoding of the file.
+
+    The columns ``texts`` are always read as text.
+    """
     failure: Exception | None = None
     for encoding in (layout.encoding, "latin-1") if layout.encoding == "utf-8" else (layout.encoding,):
         for kind in (pa.float64(), pa.string()):
             other.count, other.first = 0, None
-            types = {str(place): pa.string() if place == dates else kind for place in wanted}
+            types = {str(place): pa.string() if place in texts else kind for place in wanted}
             try:
                 return _read(path, layout, encoding, types, other), encoding
             except pa.ArrowInvalid as error:

@@ -15,6 +15,9 @@ _ZONED = r"^(?P<wall>.*[T:].*[\d\s])(?P<offset>Z|UTC|[+-](?:0\d|1[0-4])(?::?[0-5
 _DIGITS = r"^(\d{5,18}|[1-8]\d{18})(\.0*)?$"
 _DIGIT = r"\d"
 _MONTH = r"(?i)(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)"
+_TIME_OF_DAY = r"^\d{1,2}:\d\d(:\d\d(\.\d+)?|(:\d\d)? ?[AaPp][Mm])?$"
+_YYYYMMDD, _DOTTED = r"^(\d{4})(\d{2})(\d{2})(\.0*)?$", r"^(\d{4})\.(\d\d?)\.(\d\d?)"
+_DAY_FIRST_FORMATS = ("%d.%m.%Y", "%d.%m.%Y %H:%M", "%d.%m.%Y %H:%M:%S", "%d.%m.%Y %H:%M:%S.%f")
 _US_FORMATS = (
     "%m/%d/%Y",
     "%m/%d/%Y %H:%M",
@@ -75,6 +78,50 @@ def read_dates(column: pd.Series) -> DateColumn:
     if pd.api.types.is_numeric_dtype(column):
         column = column.where((column % 1 == 0) & (column.abs() < 2**63)).astype("Int64")
     return _from_text(as_text(column))
+
+
+def with_times(dates: pd.Series, times: pd.Series) -> pd.Series:
+    """Return dates with times of day, as text; the dates alone if these have times already, or if ``times`` are no times of day.
+
+    Args:
+        dates: (rows,) dates as text, datetimes or integers.
+        times: (rows,) times of day such as 09:30, 9:30:00 PM, 0930 or 93000.
+    """
+    days = pd.api.types.is_datetime64_any_dtype(dates)
+    text = as_text(dates.dt.strftime("%Y-%m-%d") if days else dates)
+    has_times = bool((dates != dates.dt.normalize()).any()) if days else pc.any(pc.match_substring(text, ":")).as_py()
+    clock = None if has_times else _clock(as_text(times))
+    if clock is None:
+        return dates
+    parts = (each.cast(pa.large_string()) for each in (pc.replace_substring_regex(text, _YYYYMMDD, r"\1-\2-\3"), clock))
+    joined = pc.binary_join_element_wise(*parts, pa.scalar(" ", pa.large_string()), null_handling="emit_null")
+    return pd.Series(joined.to_pandas(), dtype="string")
+
+
+def _clock(text: Any) -> Any:
+    """Return times of day of 24 hours (09:30, 09:30:00); None if a text is no time of day, or if there is none at all.
+
+    Of digits, 930 and 0930 are half past nine, and so are 93000 and 093000.
+    """
+    known = text.drop_null()
+    if len(known) and _all_match(known, r"^\d{1,6}(\.0*)?$"):
+        digits = pc.replace_substring_regex(text, r"\..*$", "")
+        width = 4 if pc.max(pc.utf8_length(digits)).as_py() <= 4 else 6
+        padded = pc.utf8_lpad(digits, width, "0")
+        if not _all_match(padded.drop_null(), r"^([01]\d|2[0-3])([0-5]\d){1,2}$"):
+            return None
+        return pc.utf8_rtrim(pc.replace_substring_regex(padded, r"^(\d\d)(\d\d)(\d\d)?$", r"\1:\2:\3"), ":")
+    if not len(known) or not _all_match(known, _TIME_OF_DAY):
+        return None
+    if not pc.any(pc.match_substring_regex(known, "[AaPp][Mm]$")).as_py():
+        return text
+    coded = text.combine_chunks().dictionary_encode()
+    read = pd.to_datetime(pd.Series(coded.dictionary.to_pylist()), format="mixed", errors="coerce")
+    return pa.array(read.dt.strftime("%H:%M:%S"), from_pandas=True).take(coded.indices)
+
+
+def _all_match(text: Any, pattern: str) -> bool:
+    return bool(pc.all(pc.match_substring_regex(text, pattern)).as_py())
 
 
 def as_text(column: pd.Series) -> Any:
@@ -161,7 +208,11 @@ def _minutes(offset: str) -> int:
 
 
 def _parse(text: Any) -> tuple[Stamps, bool]:
-    """Parse dates without offsets in ISO 8601, in US style or with names of months. Also return True if US style is a guess."""
+    """Parse dates without offsets: ISO 8601, 2015.04.01, US style, 1.4.2015 or names of months.
+
+    Also return True if US style is a guess.
+    """
+    text = pc.replace_substring_regex(text, _DOTTED, r"\1-\2-\3")
     cast = _cast(text)
     if cast is not None:
         return cast, False
@@ -170,7 +221,7 @@ def _parse(text: Any) -> tuple[Stamps, bool]:
     for start in range(0, len(text), _PART):
         part = pd.Series(text.slice(start, _PART).to_pandas(), dtype="string")
         found = stamps[start : start + _PART]
-        for style in ("ISO8601", *_US_FORMATS, "mixed"):
+        for style in ("ISO8601", *_US_FORMATS, *_DAY_FIRST_FORMATS, "mixed"):
             missing = np.isnat(found)
             if not missing.any():
                 break

@@ -1,5 +1,6 @@
 """The real type of a file with a wrong name, from its first bytes. Nothing is opened, unpacked or unpickled."""
 
+import re
 from collections.abc import Iterable
 from typing import Literal
 
@@ -21,6 +22,8 @@ _KINDS: tuple[tuple[bytes, str, str], ...] = (
         for protocol in range(2, 6)
     ),
 )
+_NAMES_IN_BRACKETS = re.compile(rb"<\w+>[,;\t|]<\w+>")
+"""Start of a header such as ``<DATE>,<OPEN>``, which is no web page."""
 _WRITTEN = {"CSV": "CSV UTF-8", "Parquet": "Parquet"}
 
 
@@ -33,7 +36,10 @@ def other_kind(head: bytes, wanted: Literal["CSV", "Parquet"]) -> tuple[str, str
         head: first bytes of the file.
         wanted: type that the ending of the file's name stands for.
     """
-    starts: Iterable[bytes] = (head, head.removeprefix(b"\xef\xbb\xbf").lstrip()[:16].lower())
+    begun = head.removeprefix(b"\xef\xbb\xbf").lstrip()
+    if _NAMES_IN_BRACKETS.match(begun):
+        return None
+    starts: Iterable[bytes] = (head, begun[:16].lower())
     for magic, what, cure in _KINDS:
         if any(start.startswith(magic) for start in starts) and not (wanted == "Parquet" and magic == b"PAR1"):
             return f"is {what}, not {wanted}", cure.format(kind=_WRITTEN[wanted])
