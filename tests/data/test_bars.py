@@ -195,6 +195,19 @@ HOUR, SESSION = pd.Timedelta(hours=1), [*range(14, 21)]
         (pd.bdate_range("2020-01-01", periods=900), ("2020-06-01", "2020-06-20"), True),
         (pd.bdate_range("2020-01-01", periods=900), ("2020-06-01", "2020-06-05"), False),
         (pd.DatetimeIndex([d + h * HOUR for d in pd.bdate_range("2020", periods=300) for h in SESSION]), None, False),
+        *(
+            (
+                pd.DatetimeIndex([d + h * HOUR for d in pd.bdate_range("2020-01-08", periods=n) for h in SESSION]),
+                hole,
+                found,
+            )
+            for n, hole, found in (
+                (5, None, False),
+                (10, None, False),
+                (15, None, False),
+                (15, ("2020-01-14", "2020-01-21"), True),
+            )
+        ),
         (pd.date_range("2012-01-31", periods=150, freq="ME"), None, False),
         (pd.date_range("2012-01-31", periods=150, freq="ME"), ("2016", "2017"), True),
         (pd.DatetimeIndex([]), None, False),

@@ -52,7 +52,9 @@ def split_table(facts: dict[str, Any]) -> Table:
     table.add_column("")
     for name, split in splits.items():
         dates = f"\n{split['first'][:16]} to\n{split['last'][:16]}" if "first" in split else ""
-        table.add_column(f"{name}{dates}", justify="right")  # dates wrap at spaces where the terminal is narrow, numbers never
+        table.add_column(
+            f"{name}{dates}", justify="right"
+        )  # dates wrap at spaces where the terminal is narrow, numbers never
     table.add_column("purged", justify="right")
     for symbol, counts in facts.get("windows", {}).items():
         table.add_row(symbol, *(f"{counts[part]:,}" for part in splits), f"{counts['purged']:,}")
