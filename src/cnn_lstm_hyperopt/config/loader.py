@@ -68,7 +68,7 @@ def load_settings(
                 origin = printable(str(file))
             origins.append(f"{origin}: " if origin else "")
         text = _report([problem.text for problem in problems], origins)
-        raise ConfigError(text, violations=[problem.violation for problem in problems]) from error
+        raise ConfigError(text, violations=[problem.violation for problem in problems]) from None  # the text has all
 
 
 def _report(lines: Sequence[str], origins: Sequence[str]) -> str:

@@ -64,7 +64,9 @@ _SHORT = _Short()
 
 
 def shown(value: Any) -> str:
-    """Return a value as one short line, with quotes around text."""
+    """Return a value as one short line, with quotes around text. A number or a text of NumPy is shown like one of Python."""
+    if type(value).__module__ == "numpy" and getattr(value, "shape", None) == ():
+        value = value.item()
     return "nothing" if value is None else printable(_SHORT.repr(value))[:200]
 
 
