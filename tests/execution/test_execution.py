@@ -416,7 +416,9 @@ def test_number_of_workers(machine, monkeypatch, device, cores, shares, setting,
 @pytest.mark.parametrize(("names", "found"), [(("auto", "auto"), ("gp", "none")), (("tpe", "front"), ("tpe", "front"))])
 def test_auto_is_the_sampler_gp_and_no_pruner(names, found):
     settings = load_settings(None, {"sampler": {"type": names[0]}, "pruner": {"type": names[1]}}, {})
-    runner = SimpleNamespace(data=SimpleNamespace(has_regression=True, columns={}), costs=SimpleNamespace(cost=None))
+    runner = SimpleNamespace(
+        data=SimpleNamespace(has_regression=True, columns={}, raw=False), costs=SimpleNamespace(cost=None)
+    )
     plan = study_plan(settings, SkillThreshold(0.5, 100), runner, torch.device("cpu"), workers=1)
     assert (plan.sampler.type, plan.pruner.type) == found
     again, earlier = (

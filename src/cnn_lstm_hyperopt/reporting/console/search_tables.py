@@ -49,12 +49,11 @@ def split_table(facts: dict[str, Any]) -> Table:
     """Return a table of windows: their number by symbol and split, the dates of each split, and the shares of the classes."""
     splits = facts["splits"]
     table = plain_table("Windows")
-    table.add_column("")
+    dated = any("first" in split for split in splits.values())
+    table.add_column("\nfrom\nto" if dated else "")  # wraps where the terminal is narrow, so that no number is cut
     for name, split in splits.items():
-        dates = f"\n{split['first'][:16]} to\n{split['last'][:16]}" if "first" in split else ""
-        table.add_column(
-            f"{name}{dates}", justify="right"
-        )  # dates wrap at spaces where the terminal is narrow, numbers never
+        dates = f"\n{split['first'][:16]}\n{split['last'][:16]}" if "first" in split else ""
+        table.add_column(f"{name}{dates}", justify="right", no_wrap=True)
     table.add_column("purged", justify="right")
     for symbol, counts in facts.get("windows", {}).items():
         table.add_row(symbol, *(f"{counts[part]:,}" for part in splits), f"{counts['purged']:,}")
