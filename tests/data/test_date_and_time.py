@@ -58,10 +58,12 @@ def test_a_time_beside_dates_with_times_or_with_a_zone_is_left_alone(tmp_path):
     pd.testing.assert_index_equal(bars_in(tmp_path).index, FRAME.index, check_names=False, check_freq=False)
 
 
-def test_a_column_time_may_be_an_input(tmp_path):
-    columns("%Y-%m-%d %H:%M", "%H%M%S").to_csv(tmp_path / "X.csv", index=False)
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_a_column_time_may_be_an_input(kind, tmp_path):
+    table = columns("%Y-%m-%d %H:%M", "%H%M%S").astype({"time": float})
+    table.to_csv(tmp_path / "X.csv", index=False) if kind == "csv" else table.to_parquet(tmp_path / "X.parquet")
     bars = bars_in(tmp_path, feature_columns=["time"])
-    assert bars.frame["time"].tolist() == [float(each) for each in INDEX.strftime("%H%M%S")]
+    assert bars.frame["time"].tolist() == table["time"].tolist()
 
 
 def test_missing_and_impossible_times_are_not_guessed():

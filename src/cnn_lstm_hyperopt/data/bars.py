@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from cnn_lstm_hyperopt.config.schema.data import BadBars
 from cnn_lstm_hyperopt.data.problems import Findings, Problem, date_text
-from cnn_lstm_hyperopt.data.tables.columns import COLUMNS, PRICES, TIME, Table, frame_columns
+from cnn_lstm_hyperopt.data.tables.columns import COLUMNS, PRICES, TIMES, Table, frame_columns
 from cnn_lstm_hyperopt.data.tables.dates import DateColumn, with_times
 from cnn_lstm_hyperopt.data.validation import rules
 from cnn_lstm_hyperopt.data.validation.plausibility import look_for_splits, look_over
@@ -137,8 +137,8 @@ def bars_of(
     """
     if not len(table["date"]):
         raise found.fail("no_rows", "has no rows of bars", "give a file with at least one bar")
-    if TIME in table and TIME not in columns:
-        table["date"] = with_times(table["date"], table.pop(TIME))
+    if TIMES in table:
+        table["date"] = with_times(table["date"], table.pop(TIMES))
     dates = rules.checked_dates(table["date"], found)
     dates, whole = _within(dates, table, start, end, found)
     if whole is not None and not dates.index.notna().any():

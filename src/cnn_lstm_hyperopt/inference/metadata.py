@@ -73,7 +73,7 @@ class ModelDescription:
         feature_columns: names of the inputs that are columns of the user's bars.
         feature_function: name of the user's function (``module:function``) that computed the last inputs in training, if any.
             The name is only information; the module is never imported.
-        scaler: scaler of the features; None: the inputs are already scaled.
+        scaler: scaler of the features; None: windows of arrays or DataLoaders, which the networks may standardise.
         value_scale: mean and standard deviation of the regression target in the target's units.
         target, lookback, horizon, max_gap_days: settings of the data.
         bar_seconds: median time between the training bars in seconds; None: unknown.

@@ -21,8 +21,6 @@ USED: tuple[InputGroup, ...] = ("relative_ranges",)
 """Groups that a network gets by default."""
 STANDARDISE = "inputs.standardise"
 WINDOW_NORM = "inputs.window_norm"
-SCALE_NUMBERS = 2
-"""Stored numbers per channel with standardisation: mean and standard deviation."""
 PER_CHANNEL = 3
 """Number of inputs per channel with normalisation: the normalised channel, its mean and its log standard deviation."""
 CLIP = 10.0
@@ -63,7 +61,7 @@ class InputsConfig(NetworkConfig):
     def cost(self, *, lookback: int) -> Profile:
         """See the base class. The chosen, standardised or normalised channels are a copy of the window."""
         elements = lookback * self.network.input_dim
-        buffers = SCALE_NUMBERS * self.input_dim if self.standardise else 0
+        buffers = 2 * self.input_dim if self.standardise else 0  # mean and standard deviation
         return self.network.cost(lookback=lookback) + Profile(sequence_elements=elements, buffers=buffers)
 
     def fixed_width(self, lookback: int) -> int:
@@ -73,11 +71,7 @@ class InputsConfig(NetworkConfig):
         return self.network.fixed_cost(lookback=lookback)
 
     def describe(self) -> str:
-        steps = [
-            name
-            for name, used in (("standardised", self.standardise), ("normalised over the window", self.window_norm))
-            if used
-        ]
+        steps = ["standardised"] * self.standardise + ["normalised over the window"] * self.window_norm
         changed = f", {' and '.join(steps)}," if steps else ""
         return f"{len(self.columns)} of {self.input_dim} inputs{changed} to {self.network.describe()}"
 

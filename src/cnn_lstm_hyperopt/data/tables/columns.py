@@ -11,8 +11,9 @@ from cnn_lstm_hyperopt.utils.text import close_names, shown_names
 PRICES = ("open", "high", "low", "close")
 COLUMNS = (*PRICES, "volume")
 DATE_NAMES = ("date", "datetime", "timestamp")
-TIME = "time"
-"""Name of a column of dates, or of times of day beside a column of dates."""
+TIMES = "date, time"
+"""Name of the times of day beside a column of dates in a :data:`Table`. The table's own columns have other names."""
+_TIME = "time"
 _OTHER_DATE_NAMES = ("date_time", "gmt_time", "local_time", "open_time")
 _OTHER_VOLUME_NAMES = ("vol", "vol.")
 EXAMPLE = "date,open,high,low,close,volume"
@@ -24,7 +25,7 @@ _ADJUSTED_NAMES = ("adjclose", "adjustedclose")  # letters only, so that "Adj. C
 Table = dict[str, pd.Series]
 """Type of the columns of bars, each (rows,), by standard name (``date`` first) or by the user's name.
 
-The column ``time`` may have times of day, see :func:`.dates.with_times`.
+The column :data:`TIMES` may have times of day, see :func:`.dates.with_times`.
 """
 
 
@@ -60,8 +61,8 @@ def choose_columns(
             "ambiguous_columns", f"columns {', '.join(twice)} mean the same ({it_has})", "keep one of them"
         )
     own = _own_columns(keys, columns, {keys[place] for place in places.values()}, it_has, found)
-    if keys[dates[0]] in DATE_NAMES and keys.count(TIME) == 1 and keys.index(TIME) not in own.values():
-        places[TIME] = keys.index(TIME)
+    if keys[dates[0]] in DATE_NAMES and keys.count(_TIME) == 1 and keys.index(_TIME) not in own.values():
+        places[TIMES] = keys.index(_TIME)
     return places | own
 
 
@@ -76,7 +77,7 @@ def _date_places(keys: Sequence[str], dates_in: Callable[[int], bool]) -> list[i
 
     If there are none, return the first column without a name.
     """
-    for names in (DATE_NAMES, (TIME,), _OTHER_DATE_NAMES):
+    for names in (DATE_NAMES, (_TIME,), _OTHER_DATE_NAMES):
         named = [place for place, key in enumerate(keys) if key in names]
         if named:
             return named

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.csv
 
 from cnn_lstm_hyperopt.data.problems import Findings, shown_text
-from cnn_lstm_hyperopt.data.tables.columns import COLUMNS, DATE_NAMES, EXAMPLE, TIME, Table, choose_columns
+from cnn_lstm_hyperopt.data.tables.columns import COLUMNS, DATE_NAMES, EXAMPLE, TIMES, Table, choose_columns
 from cnn_lstm_hyperopt.data.tables.file_kind import other_kind
 from cnn_lstm_hyperopt.utils.text import counted, one_line
 
@@ -64,7 +64,7 @@ def read_csv(path: Path, columns: Sequence[str], found: Findings) -> Table:
     places = choose_columns(layout.header, columns, found)
     other = _OtherLines()
     try:
-        texts = [place for name, place in places.items() if name in ("date", TIME)]
+        texts = [place for name, place in places.items() if name in ("date", TIMES)]
         table, encoding = _read_any(path, layout, sorted(places.values()), texts, other)
     except (UnicodeDecodeError, pa.ArrowException) as error:
         reason = _odd_line(path) or one_line(error)
@@ -193,7 +193,7 @@ def _fields(line: str, separator: str) -> list[str]:
 
 
 def _known_names(row: Sequence[str]) -> int:
-    return len({name.strip("<>").lower() for name in row} & {*COLUMNS, *DATE_NAMES, TIME})
+    return len({name.strip("<>").lower() for name in row} & {*COLUMNS, *DATE_NAMES, "time"})
 
 
 def _named_fields(lines: Sequence[str], separator: str) -> tuple[int, int]:

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from cnn_lstm_hyperopt.data.problems import Findings
-from cnn_lstm_hyperopt.data.tables.columns import TIME, Table, choose_columns
+from cnn_lstm_hyperopt.data.tables.columns import TIMES, Table, choose_columns
 from cnn_lstm_hyperopt.data.tables.file_kind import other_kind
 from cnn_lstm_hyperopt.utils.text import one_line, shown_name
 
@@ -62,13 +62,12 @@ def _read(stream: Any, size: int, columns: Sequence[str], found: Findings) -> Ta
     schema = file.schema_arrow
     header = _header(schema)
     places = choose_columns(header, columns, found, dates_in=lambda place: _is_dates(schema.field(place).type))
-    if TIME in places and not _may_be_times(schema.field(places[TIME]).type):
-        del places[TIME]
+    if TIMES in places and not _may_be_times(schema.field(places[TIMES]).type):
+        del places[TIMES]
     names = {name: schema.field(place).name for name, place in places.items()}
     for name, place in places.items():
-        if name == TIME:
-            continue
-        _require_type(header[place], schema.field(place).type, found, dates=name == "date")
+        if name != TIMES:
+            _require_type(header[place], schema.field(place).type, found, dates=name == "date")
     twice = next((name for name in names.values() if schema.names.count(name) > 1), None)
     if twice is not None:
         raise found.fail("ambiguous_columns", f"has several columns {shown_name(twice)}", "keep one of them")

@@ -47,8 +47,7 @@ Minutes without a trade before and after a session also give long steps, but the
 """
 STRETCH = 50
 _RECURRING_DAYS = 120
-_HOLIDAYS = 2
-"""Maximum number of holidays beside a weekend, as at Easter."""
+
 _DAY = 86_400 * 10**9
 
 
@@ -266,25 +265,27 @@ def hole_problem(
 
 
 def _weekend_gaps(stamps: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Return which times between bars span a weekend and at most two other days, (bars - 1,), if no bar is on a weekend."""
+    """Return which times between bars span a weekend and no other day, (bars - 1,). There are none if a bar is on a weekend."""
     days = stamps.astype("datetime64[ns]").astype("datetime64[D]")
     if not np.is_busday(days).all():
         return np.zeros(len(days) - 1, dtype=bool)
-    other = np.busday_count(days[:-1], days[1:]) - 1
-    return (np.diff(days).astype(int) - other > 1) & (other <= _HOLIDAYS)
+    found: NDArray[np.bool_] = (np.busday_count(days[:-1], days[1:]) == 1) & (np.diff(days) > np.timedelta64(1, "D"))
+    return found
 
 
 def _unusual_gap(steps: NDArray[np.float64], weekends: NDArray[np.bool_]) -> float:
     """Return the time between bars, in days like ``steps``, above which a gap is unusual.
 
     Nights, weekends and holidays cause gaps that recur. A gap is usual if gaps of at least its length recur at least every 120
-    days, or if it is in ``weekends``: a short file has few of them. An unusual gap is longer than twice the longest usual gap.
-    An unusual gap is also longer than 20 times the median time between bars, because some holidays come once a year. Bars
-    without usual gaps are traded around the clock; for these bars, a gap above 3 times the median time is unusual.
+    days. In a file that is too short for this, the gaps in the mask ``weekends`` are usual, too. An unusual gap is longer than
+    twice the longest usual gap. An unusual gap is also longer than 20 times the median time between bars, because some holidays
+    come once a year. Bars without usual gaps are traded around the clock; for these bars, a gap above 3 times the median time is
+    unusual.
     """
     recurring = max(3, int(steps.sum() / _RECURRING_DAYS))
     ordered = np.sort(steps)
     usual = float(ordered[-recurring]) if recurring <= len(ordered) else float(ordered[-1])
-    usual = max(usual, float(np.max(steps[weekends], initial=0.0)))
+    if weekends.sum() < recurring:
+        usual = max(usual, float(np.max(steps[weekends], initial=0.0)))
     median = float(np.median(steps))
     return max(2 * usual, (3 if usual <= 1.5 * median else 20) * median)
