@@ -14,6 +14,7 @@ from cnn_lstm_hyperopt.config import DataSettings, TrainingSettings, parse_space
 from cnn_lstm_hyperopt.data.dataset import prepare_dataset
 from cnn_lstm_hyperopt.progress import CONTINUE
 from cnn_lstm_hyperopt.search import State, StudyStorage, with_fixed
+from cnn_lstm_hyperopt.search.study_space import space_of_data
 from cnn_lstm_hyperopt.training.trial_trainer import TrialRunner
 
 pytestmark = pytest.mark.usefixtures("quick_final_round")
@@ -106,7 +107,7 @@ def test_a_worker_trains_a_trial_to_the_bit_as_this_process_does(search, tiny_se
     data = prepare_dataset(settings, groups=["relative_ranges"]).for_trials()
     settings = TrainingSettings(**tiny_settings["training"])
     runner = TrialRunner(data, settings, seed=1, device=torch.device("cpu"), speeds=speeds, metric="mcc")
-    space, _ = parse_space(tiny_settings["search_space"])
+    space = space_of_data(parse_space(tiny_settings["search_space"])[0], ["relative_ranges"], one_task=False, raw=False)
     best = runner.run_trial(record.number, with_fixed(space, record.params), lambda report: CONTINUE).outcome.best
     assert best.score == record.values.score
     up = np.concatenate([rows["probability_1"].to_numpy() for rows in predictions_of(folder, record)])
@@ -172,9 +173,10 @@ def test_folds_of_loaders_go_through_workers_confirmation_retraining_and_report(
         entries = optimizer.retrain_best_models()
         results = optimizer.write_results()
     assert [entry["model_rank"] for entry in entries] == list(range(1, len(entries) + 1))
-    assert 1 <= len(entries) <= min(2, len(results["best_trials"]))
+    candidates = results["confirmation"]["candidates"]  # also trials off the front, which can have a single trial
+    assert len(entries) == min(2, len(candidates)) >= 1
     # an accuracy on the folds is a mean of shares of 12 or 11 windows, which no share of the 16 validation windows is
     means = {round((a / 12 + b / 11) / 5, 9) for a in range(13) for b in range(45)}
-    for candidate in results["confirmation"]["candidates"]:
+    for candidate in candidates:
         assert all(round(score, 9) in means for score in candidate["scores"])
     assert 'id="verdict"' in (tmp_path / "report.html").read_text(encoding="utf-8")
