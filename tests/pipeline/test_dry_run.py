@@ -203,3 +203,14 @@ def test_recalibrate_measures_again(settings_with, monkeypatch, tmp_path, speeds
     machine_benchmark.calibration_for(torch.device("cpu"))
     dry_run(settings_with(), RunEvents(), resume=False, recalibrate=recalibrate)
     assert len(counted) == 1 + recalibrate
+
+
+@pytest.mark.parametrize(
+    ("space", "changed"),
+    [({}, set()), ({"architecture": "full"}, set()), ({"cnn": {"dropout": 0.2}}, {"cnn.dropout"})],
+)
+def test_changed_parameters_are_those_that_the_user_changed(config, capsys, space, changed):
+    path = config(search_space=space)  # bars fix inputs.standardise, which the user did not change
+    assert cli.main(["run", "--config", str(path), "--dry-run", "--verbose"]) == 0
+    _, _, after = capsys.readouterr().out.replace("\n", " ").partition(" Changed: ")
+    assert set(re.findall(r"\w+\.\w+(?= [=\[{])", after.partition(" Limits: ")[0])) == changed

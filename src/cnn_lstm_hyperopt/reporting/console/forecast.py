@@ -72,6 +72,8 @@ def _duration(search: Forecast) -> str:
 
 
 def _changed(setup: Setup) -> dict[str, Domain]:
-    """Return the parameters whose domain in the search space differs from the default domain."""
-    space = setup.plan.space
-    return {name: domain for name, domain in space.domains.items() if domain != space.specs[name].default}
+    """Return the domains in the settings that differ from the default domains. What only the data fix is not among them."""
+    space = setup.settings.search_space
+    return {
+        name: domain for name, domain in space.domains.items() if domain != space.specs[name].domain(space.architecture)
+    }
