@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from scipy.stats import binomtest
 
 from cnn_lstm_hyperopt.data.dataloaders.loaders import dataset_from_loaders
 from cnn_lstm_hyperopt.data.dataset import LockedPeriod
@@ -38,6 +39,18 @@ def test_the_differences_are_standard_errors_of_independent_windows_scaled_to_th
     )  # nearly equal: a gain needs a spread of √(2 g)
     lower = smallest_differences(labels, first, nearly, Dependence.independent(900), Dependence.independent(3600))
     assert (lower.accuracy, lower.log_loss) == (None, pytest.approx(2 * 2.8**2 / 3600))
+
+
+def test_forecasters_that_almost_agree_give_a_difference_that_a_test_set_can_show():
+    """An exact test of a and b windows in which only one of two forecasters is right: sign test of scipy."""
+    labels, first, _ = pair(900, np.random.default_rng(0))
+    second = first.copy()
+    second[0] = second[0, ::-1]  # the forecasters disagree in one window of 900
+    n = 300
+    found = smallest_differences(labels, first, second, Dependence.independent(900), Dependence.independent(n)).accuracy
+    assert found == pytest.approx(2.8**2 / (n + 2.8**2))
+    gains = round(n * found)  # the largest possible gain of the second forecaster: it never loses a window
+    assert binomtest(gains, gains).pvalue < 0.05 < binomtest(gains // 2, gains // 2).pvalue
 
 
 def test_a_true_difference_of_this_size_shows_in_four_of_five_test_sets():

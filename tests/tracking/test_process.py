@@ -17,7 +17,7 @@ from cnn_lstm_hyperopt.tracking.sync_status import SyncStatus
 from cnn_lstm_hyperopt.tracking.trackers.mlflow import Mlflow
 from cnn_lstm_hyperopt.tracking.worker import lock_file
 
-from .conftest import Planted, target_of
+from .conftest import Planted, add_trials, exported, target_of
 
 
 @pytest.fixture
@@ -80,6 +80,18 @@ def test_the_end_of_a_run_reports_what_is_missing_and_the_command_that_sends_it(
     run_events(export, settings, ending)
     (line,) = lines
     assert all(part in line for part in ("1 of 1 trials", f"track --save-dir {save_dir}"))
+
+
+@pytest.mark.filterwarnings("ignore")  # MLflow's own
+def test_trials_that_an_earlier_run_exported_are_not_called_missing(planted: Planted, dying: None) -> None:
+    save_dir = planted([State.COMPLETE] * 2)
+    assert exported(save_dir).known
+    settings = load_settings(save_dir / "config.yaml", environment={})
+    lines: list[str] = []
+    with tracked(settings, Mlflow, say=pytest.fail, warn=lines.append):
+        add_trials(save_dir, [State.COMPLETE])
+    (line,) = lines
+    assert all(part in line for part in ("3 of 3 trials may be", "exit code 1"))
 
 
 def test_a_process_that_can_not_start_and_a_study_that_is_gone_are_reported(

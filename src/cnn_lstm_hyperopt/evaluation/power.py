@@ -69,10 +69,11 @@ def smallest_differences(
     scores. To get the standard error on the test set, the standard error on validation is multiplied by √(validation units /
     test units).
 
-    The smallest difference in log loss is at least 2 × 2.8² / n for n test windows. This lower bound matters if both
-    forecasters are nearly equal. A difference of g has a standard deviation of at least √(2 g) for one window (see
-    :meth:`.LogLoss.standard_error`). So the standard error of the difference is at least √(2 g / n) for n independent
-    windows.
+    For n test windows, the smallest difference is at least 2.8² / (n + 2.8²) in accuracy and 2 × 2.8² / n in log loss. These
+    lower bounds matter if both forecasters are nearly equal. Two forecasters whose accuracy differs by g disagree in at least
+    this share of the windows, so the difference has a variance of at least g (1 − g) for one window, and g (1 − g) / n for the
+    mean of n independent windows. A difference of g in log loss has a standard deviation of at least √(2 g) for one window (see
+    :meth:`.LogLoss.standard_error`), and √(2 g / n) for the mean.
 
     Args:
         labels: ``(windows,)`` classes of the validation windows.
@@ -83,14 +84,16 @@ def smallest_differences(
     if validation.too_few is not None or test.too_few is not None:
         return Power(test.units, None, None)
 
-    def smallest(gain: Floats) -> float | None:
+    def smallest(gain: Floats, lower_bound: float) -> float | None:
         variance = validation.variance(gain).value
         if variance <= NO_VARIANCE:
             return None
-        return STANDARD_ERRORS * math.sqrt(variance * validation.n_units / test.n_units)
+        return max(lower_bound, STANDARD_ERRORS * math.sqrt(variance * validation.n_units / test.n_units))
 
+    square, n = STANDARD_ERRORS**2, test.n_windows
     log_probability = LogLoss().of_windows
-    log_loss = smallest(log_probability(labels, first) - log_probability(labels, second))
-    if log_loss is not None:
-        log_loss = max(log_loss, 2 * STANDARD_ERRORS**2 / test.n_windows)
-    return Power(test.units, smallest(hits(labels, first) - hits(labels, second)), log_loss)
+    return Power(
+        test.units,
+        accuracy=smallest(hits(labels, first) - hits(labels, second), square / (n + square)),
+        log_loss=smallest(log_probability(labels, first) - log_probability(labels, second), 2 * square / n),
+    )

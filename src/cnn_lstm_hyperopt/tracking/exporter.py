@@ -79,8 +79,9 @@ class StudyExporter(abc.ABC):
         return False
 
     def update(self, *, error: str = "", **changed: Any) -> None:
-        """Change the sync status and write it."""
-        self.status = replace(self.status, error=error, **changed)
+        """Change the sync status and write it. Its numbers are known as soon as one of them was given."""
+        known = self.status.known or "trials" in changed
+        self.status = replace(self.status, known=known, error=error, **changed)
         self.status.write(self._status_file)
 
     @abc.abstractmethod

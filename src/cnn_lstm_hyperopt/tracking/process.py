@@ -152,7 +152,7 @@ def tracked(
         except HyperoptError as error:  # the run itself reports this error
             log.warning("can't count the trials for %s: %s", tracker.label, error)
             ended = status.trials
-        if status.error or status.missing(ended):
+        if status.error or not status.known or status.missing(ended):
             warn(f"{_missing_text(status, ended, tracker, target)}; {cure}")
         else:
             say(_complete_text(status, tracker, target))
@@ -198,9 +198,12 @@ def _complete_text(status: SyncStatus, tracker: type[Tracker], target: Target) -
 
 
 def _missing_text(status: SyncStatus, ended: int, tracker: type[Tracker], target: Target) -> str:
+    place, reason = f"in {tracker.label} at {target.shown}", status.error or "it was not done in time"
+    if not status.known:
+        return f"{ended} of {ended} trials may be missing {place}: {reason}"
     missing = status.missing(ended)
     what = f"{missing} are not" if missing else "the study's end is not"
-    return f"{what} in {tracker.label} at {target.shown} yet: {status.error or 'it was not done in time'}"
+    return f"{what} {place} yet: {reason}"
 
 
 def _track_command(save_dir: Path, tracker: type[Tracker]) -> str:
