@@ -55,6 +55,7 @@ class Bars:
         adjustment: sentence that says how the prices were adjusted (for splits and dividends).
         problems: warnings about the bars.
         whole: date range of all bars of the source; None if all bars were read.
+        utc: True if the times of day of intraday bars are known to be in UTC.
     """
 
     symbol: str
@@ -62,6 +63,7 @@ class Bars:
     adjustment: str
     problems: tuple[Problem, ...] = ()
     whole: WholeRange | None = None
+    utc: bool = False
 
     @cached_property
     def sha256(self) -> str:
@@ -162,7 +164,7 @@ def bars_of(
     look_for_splits(found, frame)
     look_over(found, frame, daily=dates.daily)
     _check_own_columns(frame, columns, found)
-    return Bars(symbol, frame, adjustment, tuple(found.problems), whole)
+    return Bars(symbol, frame, adjustment, tuple(found.problems), whole, dates.utc)
 
 
 def outside(

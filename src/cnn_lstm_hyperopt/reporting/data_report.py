@@ -12,6 +12,7 @@ from cnn_lstm_hyperopt.data.dataset import prepare_dataset
 from cnn_lstm_hyperopt.data.frequency import frequency
 from cnn_lstm_hyperopt.data.problems import BadBarsError, Problem, warning_texts
 from cnn_lstm_hyperopt.data.sources import load_bars
+from cnn_lstm_hyperopt.data.validation.clocks import OTHER_CLOCK
 from cnn_lstm_hyperopt.reporting.console.search_tables import show_windows
 from cnn_lstm_hyperopt.reporting.console.terminal import Terminal
 from cnn_lstm_hyperopt.utils.text import counted
@@ -54,20 +55,23 @@ def report_data(settings: DataSettings, terminal: Terminal, groups: Sequence[str
 def _show_bars(every: Sequence[Bars], settings: DataSettings, terminal: Terminal) -> None:
     """Show a table of the bars with a row for each symbol, then the corrections that were made to the bars."""
     where = f" in {settings.data_dir}" if settings.data_dir is not None else ""
+    mixed = any(problem.rule == OTHER_CLOCK for bars in every for problem in bars.problems)
+    clock = ", times in UTC" if any(bars.utc for bars in every) and not mixed else ""
     table = Table(
-        title=Text(f"Bars: {settings.source}{where}"),
+        title=Text(f"Bars: {settings.source}{where}{clock}"),
         title_justify="left",
         title_style="bold",
         box=box.SIMPLE_HEAD,
         pad_edge=False,
     )
     for name in ("symbol", "from", "to", "bars", "frequency", "findings"):
-        table.add_column(name, justify="right" if name == "bars" else "left", no_wrap=name != "findings")
+        wraps = name in ("frequency", "findings")
+        table.add_column(name, justify="right" if name == "bars" else "left", no_wrap=not wraps, min_width=len(name))
     for bars in every:
         table.add_row(
             bars.symbol,
-            date_text(bars.index[0]),
-            date_text(bars.index[-1]),
+            date_text(bars.index[0])[:16],  # without seconds
+            date_text(bars.index[-1])[:16],
             f"{len(bars.frame):,}",
             frequency(bars.index),
             _counts(bars.problems),

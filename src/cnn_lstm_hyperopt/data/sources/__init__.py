@@ -6,6 +6,7 @@ from cnn_lstm_hyperopt.config.schema.data import DataSettings
 from cnn_lstm_hyperopt.data.bars import Bars
 from cnn_lstm_hyperopt.data.problems import warning_texts
 from cnn_lstm_hyperopt.data.sources.base import Source
+from cnn_lstm_hyperopt.data.validation.clocks import clock_problems
 from cnn_lstm_hyperopt.data.validation.copies import copy_problems
 from cnn_lstm_hyperopt.data.validation.exchange import Exchange, exchange_problems
 from cnn_lstm_hyperopt.data.validation.plausibility import hole_problem
@@ -54,10 +55,16 @@ def load_bars(settings: DataSettings) -> tuple[list[Bars], list[str]]:
     every, warnings = open_source(settings).load(settings.symbols, settings.start, settings.end)
     exchange = None if settings.exchange is None else Exchange(settings.exchange)
     copies = copy_problems([(bars.symbol, bars.index, bars.frame["close"].to_numpy()) for bars in every])
+    clocks = clock_problems([(bars.symbol, bars.index, bars.utc) for bars in every])
     checked: list[Bars] = []
     for bars in every:
         holes = hole_problem(bars.symbol, bars.index, settings.max_gap_days, known_sessions=exchange is not None)
         sessions = [] if exchange is None else exchange_problems(bars.symbol, bars.index, exchange)
-        more = [*([] if holes is None else [holes]), *sessions, *copies.get(bars.symbol, ())]
+        more = [
+            *([] if holes is None else [holes]),
+            *sessions,
+            *copies.get(bars.symbol, ()),
+            *clocks.get(bars.symbol, ()),
+        ]
         checked.append(replace(bars, problems=(*bars.problems, *more)) if more else bars)
     return checked, [*warnings, *warning_texts([problem for bars in checked for problem in bars.problems])]

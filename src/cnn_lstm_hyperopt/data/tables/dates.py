@@ -46,6 +46,7 @@ class DateColumn:
         zoned: True if most rows have a time zone.
         offsets: smallest and largest offset from UTC in minutes (east is positive), if there are offsets.
         order_unclear: True if the order month/day/year was assumed without proof by a day above 12.
+        epochs: True if the dates were epochs, which are in UTC.
     """
 
     index: pd.DatetimeIndex
@@ -54,6 +55,12 @@ class DateColumn:
     zoned: bool = False
     offsets: tuple[int, int] | None = None
     order_unclear: bool = False
+    epochs: bool = False
+
+    @property
+    def utc(self) -> bool:
+        """Whether the times of day are known to be in UTC. Daily bars have no time of day."""
+        return not self.daily and (self.zoned or self.epochs)
 
 
 def read_dates(column: pd.Series) -> DateColumn:
@@ -71,7 +78,8 @@ def read_dates(column: pd.Series) -> DateColumn:
     none = np.zeros(len(column), dtype=bool)
     if isinstance(column.dtype, pd.DatetimeTZDtype):
         zoned = pd.DatetimeIndex(column)
-        return _column(_naive(zoned.tz_localize(None)), _naive(zoned.tz_convert("UTC").tz_localize(None)), none)
+        wall, utc = (_naive(each.tz_localize(None)) for each in (zoned, zoned.tz_convert("UTC")))
+        return _column(wall, utc, none, zoned=True)
     if pd.api.types.is_datetime64_any_dtype(column):
         stamps = _naive(pd.DatetimeIndex(column))
         return _column(stamps, stamps, none)
@@ -166,7 +174,7 @@ def _from_text(text: Any) -> DateColumn:
     if 2 * np.count_nonzero(digits) > len(text):
         numbers = pc.if_else(pa.array(digits), pc.replace_substring_regex(text, r"\..*$", ""), "0")
         stamps = _from_integers(pc.fill_null(numbers, "0").cast(pa.int64()).to_numpy(), ~digits)
-        return _column(stamps, stamps, none)
+        return _column(stamps, stamps, none, epochs=True)  # dates like 20150401 are daily
     zones = _zones(text)
     if zones is None:
         stamps, unclear = _parse(text)
