@@ -319,6 +319,19 @@ def test_missing_values_of_own_columns_are_counted_and_stay_missing():
     assert (problem.count, problem.first) == (7, "2015-01-05")
 
 
+@pytest.mark.parametrize("on_bad_bars", ["error", "drop", "keep"])
+@pytest.mark.parametrize(("n_text", "drops"), [(1, True), (59, True), (60, False)])
+def test_dropping_rows_is_no_cure_where_all_rows_have_text(n_text, drops, on_bad_bars):
+    options = {"columns": ("news mood",), "on_bad_bars": on_bad_bars}
+    raw = with_mood(["bull"] * n_text + ["1"] * (60 - n_text))
+    if drops and on_bad_bars == "drop":
+        assert len(normalise(raw, **options).frame) == 60 - n_text
+        return
+    (problem,) = error_of(raw, **options).problems
+    assert problem.rule == "text"
+    assert ("drop" in problem.cure) == drops
+
+
 @pytest.mark.parametrize(
     ("columns", "values", "code"),
     [

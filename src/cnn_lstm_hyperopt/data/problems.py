@@ -158,7 +158,7 @@ class Findings:
             shown: function of a row's position that returns the value of the row as text.
             dates: (rows,) dates of the rows; None if the dates are unreadable.
             computable: True if features and labels can be computed from the invalid rows, so these rows can be kept.
-            droppable: True if the other rows can be trusted after the invalid rows are dropped.
+            droppable: True if the other rows can be trusted after the invalid rows are dropped. All rows are never dropped.
             cure: text with the fix.
         """
         rows = np.flatnonzero(bad)
@@ -169,7 +169,7 @@ class Findings:
         date = None if dates is None or pd.isna(dates[first]) else date_text(dates[first])
         row = self.row_number(first)
         place = f"row {row}" + ("" if date is None else f" ({date})")
-        severity, what = self._decide(cure, computable=computable) if droppable else ("error", cure)
+        severity, what = self._decide(cure, computable=computable) if droppable and not bad.all() else ("error", cure)
         self.problems.append(
             Problem(
                 self.symbol,

@@ -18,6 +18,7 @@ SMALLEST = 1 / LARGEST
 ROUNDING = 1e-5
 """Share of the price by which open and close may exceed the high or fall below the low, because of rounding."""
 _NO_VOLUME = "write 0 where no volume is known"
+_OWN_TEXT = "leave it out of data.feature_columns, or write numbers instead"
 _FUTURE = pd.Timedelta(days=1)
 """Time that a bar may be in the future, because the date may be one day ahead in time zones east of UTC."""
 
@@ -118,7 +119,7 @@ def checked_numbers(
             f"{name} must hold numbers, not text",
             lambda row, name=name: shown_text(table[name].iloc[row]),  # type: ignore[misc]
             dates,
-            cure=NUMBER_CURE,
+            cure=_OWN_TEXT if name in columns and column.text[known].all() else NUMBER_CURE,
         )
         _refuse_extremes(name, column.values, dates, known, found)
     return {name: column.values for name, column in read.items()}
