@@ -6,7 +6,7 @@ import signal
 import sys
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -617,3 +617,34 @@ def test_only_deaths_at_the_start_in_a_row_say_that_no_worker_can_start(
         with pytest.raises(StudyFailedError) as caught:
             run_with_workers(make_study(), tmp_path, 1, **arguments)
         assert caught.value.code == ends
+
+
+def test_output_of_other_code_and_cut_heartbeats_do_not_end_the_reading_of_heartbeats(
+    make_study, tmp_path, monkeypatch
+):
+    """The worker is a real process; all its output but the second heartbeat is no heartbeat."""
+    lines = [
+        b"alive\n",
+        b"alive and well\n",
+        b"\xff\n",
+        b"alive 1 x 0.5 100\n",
+        b"alive 2.5 7 1.5 120\n",
+        b"alive 3 8 2.0 9",
+    ]
+    script = f"import os, time\nfor line in {lines}:\n    os.write(1, line)\n    time.sleep(0.1)\ntime.sleep(1)"
+    monkeypatch.setattr(
+        "cnn_lstm_hyperopt.execution.worker_pool.module_command", lambda *_: [sys.executable, "-S", "-c", script]
+    )
+    threads: list[object] = []
+    monkeypatch.setattr("threading.excepthook", threads.append)
+    seen: set[tuple[float, ...]] = set()
+    run_with_workers(
+        make_study(),
+        tmp_path,
+        1,
+        stop=StopSignal(),
+        callbacks=[],
+        on_activity=lambda now: seen.update(map(astuple, now)),
+    )
+    assert seen == {(1, 7, 1.5, 120.0)}
+    assert threads == []

@@ -87,7 +87,11 @@ def _send_heartbeats() -> None:
     started = time.monotonic()
     while True:
         try:
-            print(ALIVE, progress_since(started), *place(), f"{resident_mb():.0f}", flush=True)
+            words = (ALIVE, progress_since(started), *place(), f"{resident_mb():.0f}")
+            sys.stdout.write(
+                f"{' '.join(map(str, words))}\n"
+            )  # at once: print writes word by word with PYTHONUNBUFFERED
+            sys.stdout.flush()
         except BrokenPipeError:
             return  # the main process has ended, so _listen ends this process
         time.sleep(BEAT_SECONDS)

@@ -10,6 +10,7 @@ progress, is killed and replaced.
 import contextlib
 import logging
 import os
+import re
 import subprocess
 import tempfile
 import threading
@@ -53,6 +54,8 @@ STUDY_FAILED, RECYCLED, STORAGE_FAILED = 3, 4, 5
 """Exit codes of a worker: too many trials failed in a row; the worker's memory has grown too much; the study can't be stored."""
 ALIVE = "alive"
 """First word of a heartbeat. The next words are a number that grows with progress, the trial, the epoch and the memory (MB)."""
+_NUMBER = r"(\d[\d.e+-]*)"
+_HEARTBEAT = re.compile(rf"{ALIVE} {_NUMBER} (-?\d+) {_NUMBER} {_NUMBER}\n")
 
 
 def resolve_workers(settings: Settings, device_type: str, gpus: Sequence[Gpu] = ()) -> int:
@@ -183,7 +186,8 @@ class _Worker:
             stdout=subprocess.PIPE,
             stderr=self._errors,
             env=environment,
-            text=True,
+            encoding="utf-8",
+            errors="replace",  # a user's own code may print, too
         )
         self._silence, self.began = "", False
         self.activity = None
@@ -194,10 +198,11 @@ class _Worker:
         """Record the heartbeats of a worker's process until the process ends."""
         last = ""
         for line in process.stdout or ():
-            if not line.startswith(ALIVE) or process is not self._process:
+            beat = _HEARTBEAT.fullmatch(line)  # no other output, and no line that the end of the process cut off
+            if beat is None or process is not self._process:
                 continue
             self.began = True
-            _, progress, trial, epoch, memory = line.split()
+            progress, trial, epoch, memory = beat.groups()
             if int(trial) >= 0:
                 self.activity = Activity(self.number, int(trial), float(epoch), float(memory))
             if progress != last:
