@@ -45,7 +45,7 @@ def test_range_bars_frequency_adjustment_windows_classes_and_dates_are_shown(fol
     code, out, err = data(capsys, "--data-dir", folder)
     assert (code, err) == (0, "")
     assert re.search(r"DAY +2012-01-02 +2014-04-18 +600 +daily +none", out)
-    assert re.search(r"HOUR +2013-01-01 09:00:00 +2013-01-26 08:00:00 +600 +hourly +none", out)
+    assert re.search(r"HOUR +2013-01-01 09:00 +2013-01-26 08:00 +600 +hourly +none", out)
     assert re.findall(r"^Adjusted: .*\((.*)\)$", out, flags=re.MULTILINE) == ["DAY", "HOUR"]
     facts = prepare_dataset(DataSettings(data_dir=folder, lookback=20, target="volatility")).description
     for split in facts["splits"].values():

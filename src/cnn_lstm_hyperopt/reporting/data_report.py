@@ -70,8 +70,8 @@ def _show_bars(every: Sequence[Bars], settings: DataSettings, terminal: Terminal
     for bars in every:
         table.add_row(
             bars.symbol,
-            date_text(bars.index[0])[:16],  # without seconds
-            date_text(bars.index[-1])[:16],
+            date_text(bars.index[0]).removesuffix(":00"),  # whole minutes
+            date_text(bars.index[-1]).removesuffix(":00"),
             f"{len(bars.frame):,}",
             frequency(bars.index),
             _counts(bars.problems),
