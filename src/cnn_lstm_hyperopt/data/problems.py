@@ -158,7 +158,8 @@ class Findings:
             shown: function of a row's position that returns the value of the row as text.
             dates: (rows,) dates of the rows; None if the dates are unreadable.
             computable: True if features and labels can be computed from the invalid rows, so these rows can be kept.
-            droppable: True if the other rows can be trusted after the invalid rows are dropped. All rows are never dropped.
+            droppable: True if the other rows can be trusted after the invalid rows are dropped. If all rows are
+                invalid, they are not dropped.
             cure: text with the fix.
         """
         rows = np.flatnonzero(bad)

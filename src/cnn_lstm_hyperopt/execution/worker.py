@@ -88,9 +88,8 @@ def _send_heartbeats() -> None:
     while True:
         try:
             words = (ALIVE, progress_since(started), *place(), f"{resident_mb():.0f}")
-            sys.stdout.write(
-                f"{' '.join(map(str, words))}\n"
-            )  # at once: print writes word by word with PYTHONUNBUFFERED
+            # In one write: with PYTHONUNBUFFERED, print writes word by word, and the end of the process cuts the line.
+            sys.stdout.write(f"{' '.join(map(str, words))}\n")
             sys.stdout.flush()
         except BrokenPipeError:
             return  # the main process has ended, so _listen ends this process
